@@ -1,0 +1,137 @@
+"""The lifespan of an app under test: started, watched, and stopped as a server does it (ASGI lifespan 2.0)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio.abc
+import anyio.lowlevel
+from baize.typing import ASGIApp, Message
+
+from .contract import LifespanContract
+from .errors import ContractError, LifespanFailed
+from .signals import Signal, within
+
+__all__ = ["LifespanRunner"]
+
+
+class LifespanRunner:
+    """Runs `app`'s lifespan in one task, and asks it to start and to stop.
+
+    `state` is what the app puts into `scope["state"]`. `supported` is False when the app knows no
+    lifespan: it raised before it received anything, or returned, or sent something that belongs to
+    another type of scope.
+    """
+
+    def __init__(self, app: ASGIApp, state: dict[str, Any], timeout: float | None) -> None:
+        self._app = app
+        self._timeout = timeout
+        self._signal = Signal()
+        self._contract = LifespanContract()
+        self._asked: list[str] = []
+        self._received = 0
+        self._answer: Message | None = None
+        self._state = state
+        self.supported = True
+        self.started = False
+        self.ended = False
+        self.error: Exception | None = None
+        self.told = False
+
+    async def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Start the app's lifespan in `tasks`, and wait until it is up.
+
+        :raises Exception: what the app raised at start-up, itself.
+        :raises LifespanFailed: it sent `lifespan.startup.failed` and raised nothing.
+        :raises TimeoutError: it was not up within the timeout.
+        """
+        tasks.start_soon(self._run, name="lifespan")
+        self._ask("startup")
+        await self._wait("startup", lambda: self._answer or self.ended)
+        answer = self._take()
+        if answer is not None and answer["type"] == "lifespan.startup.complete":
+            self.started = True
+            return
+        if answer is not None:
+            await self._wait("startup", lambda: self.ended)
+        if self.error is not None:
+            if self._unsupported(self.error):
+                self.supported = False
+                return
+            self.told = True
+            raise self.error
+        if answer is not None:
+            raise LifespanFailed(answer.get("message", ""))
+        self.supported = False
+
+    def begin_stop(self) -> None:
+        """Tell the app to shut down, without waiting for it. Calling it again does nothing."""
+        if self.started and "shutdown" not in self._asked:
+            self._ask("shutdown")
+
+    async def stop(self) -> None:
+        """Shut the app down and wait until its lifespan has ended.
+
+        :raises Exception: what the app raised after it had started, itself, unless it was raised before.
+        :raises LifespanFailed: it sent `lifespan.shutdown.failed` and raised nothing.
+        :raises TimeoutError: it did not end within the timeout.
+        """
+        if not self.started:
+            return
+        self.begin_stop()
+        await self._wait("shutdown", lambda: self.ended)
+        if self.error is not None and not self.told:
+            self.told = True
+            raise self.error
+        answer = self._take()
+        if answer is not None and answer["type"] == "lifespan.shutdown.failed":
+            raise LifespanFailed(answer.get("message", ""))
+
+    def _unsupported(self, error: Exception) -> bool:
+        foreign = isinstance(error, ContractError) and "not a message that a lifespan" in str(error)
+        return foreign or not self._received
+
+    def _ask(self, phase: str) -> None:
+        self._asked.append(phase)
+        self._signal.notify()
+
+    def _take(self) -> Message | None:
+        answer, self._answer = self._answer, None
+        return answer
+
+    async def _wait(self, phase: str, holds: Any) -> None:
+        if not await within(self._timeout, self._signal, holds):
+            raise TimeoutError(f"the app's lifespan.{phase} took longer than {self._timeout} s")
+
+    async def _receive(self) -> Message:
+        await anyio.lowlevel.checkpoint()
+        await self._signal.until(lambda: self._received < len(self._asked))
+        phase = self._asked[self._received]
+        self._received += 1
+        self._contract.asked(phase)
+        return {"type": f"lifespan.{phase}"}
+
+    async def _send(self, message: Message) -> None:
+        await anyio.lowlevel.checkpoint()
+        try:
+            self._contract.check(message)
+        except ContractError as error:
+            self.error = error
+            raise
+        self._answer = message
+        self._signal.notify()
+
+    async def _run(self) -> None:
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self._state,
+        }
+        try:
+            await self._app(scope, self._receive, self._send)
+        except Exception as error:
+            if self.error is None:
+                self.error = error
+        finally:
+            self.ended = True
+            self._signal.notify()
