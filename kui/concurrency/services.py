@@ -1,0 +1,344 @@
+"""An app's life as tasks: one task that starts, waits and winds down, and services beside it (rules 1, 4, 5).
+
+What is called when, and which messages a server sends for it, is kui/lifespan.py's business.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from .cleanup import GRACE, shielded
+
+__all__ = ["ExitFlag", "Life", "Services", "alive", "split_cancelled", "wait_until"]
+
+T = TypeVar("T")
+
+GRID: Final = 0.01
+"""Seconds between two looks of `wait_until`."""
+
+
+class ExitFlag:
+    """Whether the app is to stop, and who waits for it. It belongs to no event loop."""
+
+    __slots__ = ("_waiting", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._waiting: set[anyio.Event] = set()
+
+    def set(self) -> None:
+        """Raise the flag and wake everybody who waits. In the event loop's thread only."""
+        self.is_set = True
+        for event in self._waiting:
+            event.set()
+
+    def clear(self) -> None:
+        """Take the flag down, for another life of the same app."""
+        self.is_set = False
+
+    async def wait(self) -> None:
+        """Return once the flag is up. Cancelling the wait changes nothing."""
+        if self.is_set:
+            await anyio.lowlevel.checkpoint()
+            return
+        event = anyio.Event()
+        self._waiting.add(event)
+        try:
+            await event.wait()
+        finally:
+            self._waiting.discard(event)
+
+
+async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
+    """Wait until `holds()` is true, looking now and then, but for `seconds` at most; was it?
+
+    For what is rarely waited for and must cost nothing where it changes.
+    """
+    with anyio.move_on_after(seconds):
+        while not holds():  # noqa: ASYNC110 - an event would burden everyone who changes it
+            await anyio.sleep(GRID)
+    return holds()
+
+
+def split_cancelled(group: BaseExceptionGroup[Any]) -> tuple[Exception | None, BaseException]:
+    """What failed in a group, and what of it has to be raised on: Cancelled, or the group itself.
+
+    The first is None where the group holds nothing but Cancelled, or something that is no failure,
+    such as KeyboardInterrupt.
+    """
+    cancelled, rest = group.split(anyio.get_cancelled_exc_class())
+    if isinstance(rest, Exception) and cancelled is not None:
+        return rest, cancelled
+    return None, group
+
+
+class _InContext(Awaitable[T]):
+    """Awaits `coroutine`, each step of it in `context`."""
+
+    __slots__ = ("_context", "_coroutine")
+
+    def __init__(self, context: Context, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._context = context
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        run, coroutine = self._context.run, self._coroutine
+        step: Callable[[Any], Any] = coroutine.send
+        value: Any = None
+        try:
+            while True:
+                trap = run(step, value)
+                try:
+                    value = yield trap
+                    step = coroutine.send
+                except BaseException as error:  # whatever it is, it is the coroutine's to handle
+                    value, step = error, coroutine.throw
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+class _Status:
+    """A task status that knows whether it was used."""
+
+    __slots__ = ("_inner", "used")
+
+    def __init__(self, inner: anyio.abc.TaskStatus[Any]) -> None:
+        self._inner = inner
+        self.used = False
+
+    def started(self, value: Any = None) -> None:
+        self._inner.started(value)
+        self.used = True
+
+
+def _name(func: object, name: object) -> str:
+    if name is not None:
+        return str(name)
+    return f"{getattr(func, '__module__', '')}.{getattr(func, '__qualname__', repr(func))}"
+
+
+class Services:
+    """The task group of the app, `app.task_group`: what runs in it lives as long as the app does.
+
+    A service that is started while the app serves gets the context of the app's start-up, not that
+    of the request it was started from. When one raises, the app goes down; when one returns, that
+    is all right. All are cancelled after `on_shutdown`.
+
+    Example::
+
+        @app.on_startup
+        async def start(app):
+            app.task_group.start_soon(poll_the_feed, 30)
+    """
+
+    __slots__ = ("_context", "_ended", "_group", "_on_crash")
+
+    def __init__(self, on_crash: Callable[[Exception], None]) -> None:
+        self._on_crash = on_crash
+        self._group: anyio.abc.TaskGroup | None = None
+        self._context: Context | None = None
+        self._ended: anyio.Event | None = None
+
+    def start_soon(
+        self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any, name: object = None
+    ) -> None:
+        """Start `func(*args)` as a service; returns at once.
+
+        :param name: what debuggers are to call the task.
+        :raises RuntimeError: there is no lifespan, or it is over.
+        :raises TypeError: `func(*args)` is no coroutine.
+        """
+        group = self._open_group()
+        coroutine = func(*args)
+        if not inspect.iscoroutine(coroutine):
+            raise TypeError(f"a service is an async def; {_name(func, None)}() gave {coroutine!r}")
+        context = copy_context() if self._context is None else self._context.copy()
+        context.run(partial(group.start_soon, self._run, coroutine, name=_name(func, name)))
+
+    async def start(
+        self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any, name: object = None
+    ) -> Any:
+        """Start `func(*args, task_status=...)`; return what it gives to `task_status.started()`.
+
+        What it raises before that is raised here, and the app stays up. When cancelled before that,
+        the service is cancelled too.
+
+        :raises RuntimeError: there is no lifespan, or it is over; or `func` returned unstarted.
+        """
+        group = self._open_group()
+        context = copy_context() if self._context is None else self._context.copy()
+        return await _InContext(
+            context, group.start(self._run_started, func, args, name=_name(func, name))
+        )
+
+    def adopt_context(self) -> None:
+        """From now on, start services in the context that the caller has now."""
+        self._context = copy_context()
+
+    async def host(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        """Keep the group open until `stop`, or until cancelled."""
+        self._ended = anyio.Event()
+        self._context = None
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                task_status.started()
+                await anyio.sleep_forever()
+        finally:
+            self._group = None
+            self._ended.set()
+
+    async def stop(self) -> None:
+        """Cancel every service, and wait until the last one has ended. May be called again."""
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+            self._group = None
+        if self._ended is not None:
+            await self._ended.wait()
+
+    def _open_group(self) -> anyio.abc.TaskGroup:
+        if self._group is not None:
+            return self._group
+        if self._ended is not None:
+            raise RuntimeError("app.task_group is closed: the app's lifespan is over")
+        raise RuntimeError(
+            "app.task_group needs a lifespan, and the server has not sent one; services can be"
+            " started from `lifespan` or `on_startup` on"
+        )
+
+    async def _run(self, service: Awaitable[Any]) -> None:
+        try:
+            await service
+        except Exception as error:
+            self._on_crash(error)
+        except BaseExceptionGroup as group:
+            failed, rest = split_cancelled(group)
+            if failed is not None:
+                self._on_crash(failed)
+            raise rest from None
+
+    async def _run_started(
+        self,
+        func: Callable[..., Coroutine[Any, Any, Any]],
+        args: tuple[Any, ...],
+        *,
+        task_status: anyio.abc.TaskStatus[Any],
+    ) -> None:
+        status = _Status(task_status)
+        running = func(*args, task_status=status)
+        try:
+            await running
+        except Exception as error:
+            if not status.used:
+                raise
+            self._on_crash(error)
+        except BaseExceptionGroup as group:
+            failed, rest = split_cancelled(group)
+            if failed is None or not status.used:
+                raise
+            self._on_crash(failed)
+            raise rest from None
+
+
+class Life:
+    """One life of an app: its main task, seen from the task that talks to the server."""
+
+    def __init__(self) -> None:
+        self.started = False
+        self.error: Exception | None = None
+        """What the main task raised."""
+        self._scope = anyio.CancelScope()
+        self._settled = anyio.Event()
+        self._stop = anyio.Event()
+        self._ended = anyio.Event()
+
+    @property
+    def overran(self) -> bool:
+        """Whether the winding down had to be cut off."""
+        return self.started and self._scope.cancelled_caught
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server has asked for the end."""
+        return self._stop.is_set()
+
+    async def pause(self) -> None:
+        """Called by the main task between start-up and shutdown: returns when it is to wind down.
+
+        From here on the server's cancellation does not reach the main task. Cancelled is raised only
+        by a scope of the main task's own: a task group open across this call, one of whose tasks failed.
+        """
+        if self._scope.cancel_called:
+            await anyio.lowlevel.checkpoint()
+        self._scope.shield = True
+        self.started = True
+        self._settled.set()
+        await self._stop.wait()
+
+    def fail(self) -> None:
+        """Give the start-up up. Does nothing once it is complete."""
+        if not self.started:
+            self._scope.cancel()
+
+    async def run(self, main: Callable[[Life], Awaitable[None]], services: Services) -> None:
+        """Run `main(life)` with the services open; keep what it raises."""
+        try:
+            with self._scope:
+                async with anyio.create_task_group() as group:
+                    await group.start(services.host)
+                    try:
+                        await main(self)
+                    except Exception as error:
+                        self.error = error
+                    finally:
+                        with anyio.CancelScope(shield=True):
+                            await services.stop()
+        finally:
+            self._settled.set()
+            self._ended.set()
+
+    def _finish(self, grace: float | None) -> None:
+        self._stop.set()
+        if grace is not None:
+            self.fail()
+            self._scope.deadline = anyio.current_time() + grace
+
+
+@asynccontextmanager
+async def alive(
+    main: Callable[[Life], Awaitable[None]], services: Services, grace: float = GRACE
+) -> AsyncIterator[Life]:
+    """Run `main` from here to the end of the block; it is up, or has failed, when the block begins.
+
+    `main(life)` starts up, awaits `life.pause()`, and winds down, in one task of its own. When the
+    block ends, the pause ends, and so does this when `main` has. When the block is left by an
+    exception or by cancellation, a start-up is cancelled, and the winding down is after `grace` seconds.
+    """
+    life = Life()
+    async with anyio.create_task_group() as group:
+        group.start_soon(life.run, main, services, name="kui lifespan")
+        limit: float | None = grace
+        try:
+            await life._settled.wait()
+            yield life
+            limit = None
+        finally:
+            life._finish(limit)
+            with anyio.CancelScope(shield=True):
+                await life._ended.wait()
+
+
+async def run_shielded(work: Callable[[], Awaitable[None]], seconds: float = GRACE) -> None:
+    """Do `work()` although the task has been cancelled, for `seconds` at most."""
+    with shielded(seconds):
+        await work()

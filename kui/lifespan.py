@@ -1,0 +1,234 @@
+"""The app's life: start-up, services, shutdown, and what the server is told of them (rule 5).
+
+`Kui` owns one `Lifespan` and gives it every lifespan scope; the tasks are kui/concurrency/services.py's.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import os
+import signal
+import traceback
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
+
+from baize.typing import Receive, Scope, Send
+
+from .concurrency.cleanup import GRACE
+from .concurrency.services import ExitFlag, Life, Services, alive, run_shielded, wait_until
+
+if TYPE_CHECKING:
+    from .applications import Kui
+
+__all__ = ["SERVER", "Callbacks", "Lifespan", "LifespanFunction", "Server", "unavailable"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+LifespanFunction: TypeAlias = Callable[
+    ["Kui"], "AsyncGenerator[Any, None] | AbstractAsyncContextManager[Any]"
+]
+
+SERVER: Final = "kui.server"
+"""The key in `scope["extensions"]` of a lifespan scope under which a server may put a `Server`."""
+DRAIN: Final = 1.0
+"""Seconds that responses have to end by themselves once the app is to stop."""
+WIND_DOWN: Final = DRAIN + 2 * GRACE
+"""Seconds for a shutdown that nobody waits for: responses end, cleanups end, `on_shutdown` is called."""
+
+logger = logging.getLogger("kui.error")
+
+
+class Server(Protocol):
+    """What a server that knows Kui offers it in the lifespan scope: `scope["extensions"][SERVER]`."""
+
+    def on_exit(self, callback: Callable[[], None]) -> None:
+        """Call `callback()` in the event loop as soon as the server is told to stop."""
+
+    def service_crashed(self, error: Exception) -> None:
+        """A service of the app has failed, which is logged: stop, and end with a status that tells."""
+
+
+class Callbacks(list[Callable[["Kui"], Any]]):
+    """Functions of the app; a list, and a decorator that appends to it.
+
+    Example::
+
+        @app.on_startup
+        async def connect(app):
+            app.state.pool = await open_pool()
+    """
+
+    def __call__(self, func: F) -> F:
+        if not callable(func):
+            raise TypeError(f"a callback is a function of the app, not {func!r}")
+        self.append(func)
+        return func
+
+
+class Lifespan:
+    """Starts the app and winds it down, in this order and then the other way round.
+
+    The task group opens; `lifespan` runs to its `yield`; `on_startup` is called, the first first.
+    Then, when the server says so: `should_exit` becomes true; the requests in flight end (for as
+    long as a drain and the grace for cleanups last); `on_shutdown` is called, the last first, each
+    whatever became of the others; the services are cancelled; `lifespan` runs to its end.
+
+    Parameters: `app`, which counts its requests in `app.in_flight`; callbacks, `async def` or `def`
+    (which runs in the event loop), that take the app; `lifespan`, an async generator function of
+    the app that yields once, or a function of the app that returns an async context manager. All of
+    it runs in one task, so that a task group may be open across the yield.
+    """
+
+    def __init__(
+        self,
+        app: Kui,
+        *,
+        on_startup: Iterable[Callable[[Kui], Any]] = (),
+        on_shutdown: Iterable[Callable[[Kui], Any]] = (),
+        lifespan: LifespanFunction | None = None,
+        handle_signals: bool = True,
+    ) -> None:
+        self.app = app
+        self.on_startup = Callbacks(on_startup)
+        self.on_shutdown = Callbacks(on_shutdown)
+        self.lifespan = lifespan
+        self.handle_signals = handle_signals
+        self.exit = ExitFlag()
+        self.services = Services(self._service_crashed)
+        self.crashed: Exception | None = None
+        """What the first service that failed has raised; while it is set, the app answers 503."""
+        self._life: Life | None = None
+        self._server: Server | None = None
+        self._failures: list[Exception] = []
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one lifespan scope.
+
+        A start-up that fails is answered with `lifespan.startup.failed` and the traceback, and then
+        raised. So is the first failure of a shutdown, and what a service raised. When the server
+        cancels instead of sending `lifespan.shutdown`, the app is wound down all the same, but for
+        11 seconds at most.
+        """
+        if self._life is not None:
+            raise RuntimeError("this app is alive already: one lifespan at a time")
+        await receive()
+        self.exit.clear()
+        self.crashed = None
+        self._failures = []
+        self._server = (scope.get("extensions") or {}).get(SERVER)
+        if self._server is not None:
+            self._server.on_exit(self.exit.set)
+        try:
+            async with alive(self._main, self.services, WIND_DOWN) as life:
+                if life.started:
+                    await send({"type": "lifespan.startup.complete"})
+                    await receive()
+        finally:
+            if self._life is not None and self._life.overran:
+                logger.error("The shutdown took longer than %g s and was cut off", WIND_DOWN)
+            self._life = None
+        if not life.started:
+            failure = life.error or self.crashed or RuntimeError("the start-up was cancelled")
+            await send({"type": "lifespan.startup.failed", "message": _describe(failure)})
+            raise failure
+        if life.error is not None and life.error is not self.crashed:
+            self._failures.append(life.error)
+        if self.crashed is None and not self._failures:
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        message = "\n".join(map(_describe, self._failures))
+        if self.crashed is not None:
+            message = f"a service crashed: {self.crashed!r}\n{message}".rstrip()
+        await send({"type": "lifespan.shutdown.failed", "message": message})
+        raise self.crashed or self._failures[0]
+
+    async def _main(self, life: Life) -> None:
+        self._life = life
+        try:
+            async with self._open_lifespan():
+                for callback in self.on_startup:
+                    await _call(callback, self.app)
+                self.services.adopt_context()
+                try:
+                    await life.pause()
+                except BaseException:  # Cancelled, by a scope that the user's lifespan has open
+                    self.exit.set()
+                    await run_shielded(self._wind_down, WIND_DOWN)
+                    raise
+                await self._wind_down()
+        except Exception as error:
+            if life.started and not life.stopping:
+                self._service_crashed(error)
+            raise
+        if not life.stopping:
+            self._service_crashed(RuntimeError("the lifespan ended before the server did"))
+
+    async def _wind_down(self) -> None:
+        self.exit.set()
+        await wait_until(lambda: not self.app.in_flight, DRAIN + GRACE)
+        for callback in reversed(self.on_shutdown):
+            try:
+                await _call(callback, self.app)
+            except Exception as error:
+                self._failures.append(error)
+        await self.services.stop()
+
+    def _open_lifespan(self) -> AbstractAsyncContextManager[Any]:
+        if self.lifespan is None:
+            return nullcontext()
+        opened = self.lifespan(self.app)
+        if inspect.isasyncgen(opened):
+            return asynccontextmanager(lambda: opened)()
+        if isinstance(opened, AbstractAsyncContextManager):
+            return opened
+        raise TypeError(
+            f"lifespan= is an async generator function of the app, or a function of it that"
+            f" returns an async context manager; it returned {opened!r}"
+        )
+
+    def _service_crashed(self, error: Exception) -> None:
+        life = self._life
+        first = self.crashed is None
+        self.crashed = self.crashed or error
+        if life is not None and not life.started:
+            life.fail()
+            return
+        logger.error("A service crashed, and the app goes down with it", exc_info=error)
+        self.exit.set()
+        if not first or life is None or life.stopping:
+            return
+        if self._server is not None:
+            self._server.service_crashed(error)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def unavailable(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI app that answers in the place of one that has crashed: 503, or a denied WebSocket."""
+    kind = "http.response"
+    if scope["type"] == "websocket":
+        await receive()
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            await send({"type": "websocket.close", "code": 1013})
+            return
+        kind = "websocket.http.response"
+    body = b"The service is going down."
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    await send({"type": f"{kind}.start", "status": 503, "headers": headers})
+    if scope.get("method") == "HEAD":
+        body = b""
+    await send({"type": f"{kind}.body", "body": body})
+
+
+async def _call(callback: Callable[[Kui], Any], app: Kui) -> None:
+    result = callback(app)
+    if inspect.isawaitable(result):
+        await result
+
+
+def _describe(error: BaseException) -> str:
+    return "".join(traceback.format_exception(error)).rstrip()
