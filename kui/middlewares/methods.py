@@ -1,0 +1,70 @@
+"""`required_method`: which HTTP methods a handler takes, said as a middleware.
+
+Where it stands in a route's or a group's list, routing reads its methods when the route is
+registered and checks them itself; wrapped around an endpoint by hand it does so at each request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from kui.connections import request_var
+from kui.views import Endpoint, allowed, other_method
+
+__all__ = ["method_names", "required_method"]
+
+_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+
+
+def method_names(methods: Iterable[str]) -> frozenset[str]:
+    """The methods, in capitals, as all registered methods are written.
+
+    Raises ValueError if there is none, or if one is not a token (RFC 9110, 9.1).
+    """
+    if isinstance(methods, str):
+        methods = (methods,)
+    names = frozenset(method.upper() for method in methods)
+    if not names:
+        raise ValueError("there is no method here: name at least one, such as 'GET'")
+    for name in names:
+        if not _token.fullmatch(name):
+            raise ValueError(f"{name!r} is not an HTTP method: write one such as 'GET'")
+    return names
+
+
+class required_method:
+    """A middleware that lets only these HTTP methods through to the handler.
+
+    GET lets HEAD through too; OPTIONS is answered with the methods of the path unless it is one of
+    them; every other method raises HTTPException 405 with `Allow` (RFC 9110, 15.5.6). Two
+    registrations of one path that require different methods share it: the methods of both are
+    allowed then.
+
+    Raises ValueError if no method is named, or something that is none.
+
+    Example::
+
+        @app.router.http("/items", middlewares=[required_method("POST")])
+        async def add_item(): ...
+    """
+
+    __slots__ = ("methods",)
+
+    def __init__(self, *methods: str) -> None:
+        self.methods = method_names(methods)
+
+    def __repr__(self) -> str:
+        return f"required_method({', '.join(map(repr, sorted(self.methods)))})"
+
+    def __call__(self, endpoint: Endpoint) -> Endpoint:
+        allow = allowed(self.methods)
+        methods = {*self.methods, "HEAD"} if "GET" in self.methods else self.methods
+
+        async def checked() -> Any:
+            if request_var.get().method in methods:
+                return await endpoint()
+            return await other_method(allow)
+
+        return checked

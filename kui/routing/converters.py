@@ -1,0 +1,209 @@
+"""What a placeholder may match: from the text of a path to a Python value, and back.
+
+The six built-in names are Kui's own; every other name, and a built-in name that an application has
+given a class of its own, comes from `baize.routing.CONVERTOR_TYPES` when a path is registered.
+How placeholders stand in a path is the business of `patterns`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from baize.routing import (
+    CONVERTOR_TYPES,
+    AnyConvertor,
+    Convertor,
+    DateConvertor,
+    DecimalConvertor,
+    IntegerConvertor,
+    StringConvertor,
+    UUIDConvertor,
+)
+
+__all__ = ["NO_MATCH", "RANKS", "Converter", "converter_named"]
+
+NO_MATCH: Final = object()
+"""What `Converter.parse` returns for a text that does not fit; None is a value like any other."""
+
+RANKS: Final = {"int": 1, "uuid": 2, "date": 3, "decimal": 4, "str": 6, "any": 7}
+"""Which placeholder is asked first; 0 is fixed text, 5 an application's own converter."""
+
+MAX_DIGITS: Final = 4300  # where CPython stops by default; without a bound int() is quadratic
+
+_decimal = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_uuid = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
+_date = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+class Converter:
+    """One kind of placeholder.
+
+    `parse(text)` returns the value, or `NO_MATCH`; it never raises for any text.
+    `format(value)` returns a text that `parse` takes, and raises ValueError or TypeError for a
+    value that has none. `spans` is true where the text may be empty and may contain slashes.
+    """
+
+    __slots__ = ("format", "name", "own", "parse", "rank", "spans")
+
+    def __init__(
+        self,
+        name: str,
+        parse: Callable[[str], Any],
+        format: Callable[[Any], str],
+        *,
+        own: Convertor[Any] | None = None,
+        spans: bool = False,
+    ) -> None:
+        self.name = name
+        self.parse = parse
+        self.format = format
+        self.own = own
+        self.spans = spans
+        self.rank = RANKS.get(name, 5)
+
+    def __repr__(self) -> str:
+        return f"<Converter {self.name}>"
+
+    def same_as(self, other: Converter) -> bool:
+        """Whether both match the same texts, so that two placeholders are one branch of the tree."""
+        return self.name == other.name and self.own is other.own
+
+    def text_of(self, value: Any) -> str:
+        """The text for `value`, not quoted.
+
+        Raises ValueError if the value has no text that this converter would match again.
+        """
+        try:
+            text = self.format(value)
+        except (ValueError, TypeError, ArithmeticError, AttributeError) as exc:
+            raise ValueError(f"{value!r:.80} does not fit the converter {self.name}") from exc
+        if not isinstance(text, str) or self.parse(text) is NO_MATCH:
+            raise ValueError(f"{value!r:.80} does not fit the converter {self.name}")
+        return text
+
+
+def _parse_str(text: str) -> Any:
+    return text or NO_MATCH
+
+
+def _parse_any(text: str) -> Any:
+    return text
+
+
+def _parse_int(text: str) -> Any:
+    # isdigit() alone takes superscripts and other scripts' digits.
+    if text.isdigit() and text.isascii() and len(text) <= MAX_DIGITS:
+        try:
+            return int(text)
+        except ValueError:  # an interpreter that was told to stop earlier
+            return NO_MATCH
+    return NO_MATCH
+
+
+def _parse_decimal(text: str) -> Any:
+    if len(text) <= MAX_DIGITS and _decimal.fullmatch(text):
+        return Decimal(text)
+    return NO_MATCH
+
+
+def _parse_uuid(text: str) -> Any:
+    return UUID(text) if _uuid.fullmatch(text) else NO_MATCH
+
+
+def _parse_date(text: str) -> Any:
+    if not _date.fullmatch(text):
+        return NO_MATCH
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return NO_MATCH
+
+
+def _plain(value: Any) -> str:
+    """The text of what people put into paths; None, True and arbitrary objects are mistakes."""
+    if isinstance(value, str):
+        return str.__str__(value)  # of an enumeration's member its value
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value.bit_length() > MAX_DIGITS * 4:
+            raise ValueError("too many digits")
+        return int.__str__(value)
+    if isinstance(value, UUID | date):
+        return str(value)
+    if isinstance(value, Decimal):
+        # Written out an exponent can be longer than any memory.
+        if value.is_finite() and abs(value.adjusted()) <= MAX_DIGITS:
+            return format(value, "f")
+        raise ValueError("not a number that can be written out")
+    if isinstance(value, float):
+        return _plain(Decimal(repr(value)))
+    raise TypeError("neither text nor a number")
+
+
+_BUILT_IN: Final = {
+    "str": Converter("str", _parse_str, _plain),
+    "int": Converter("int", _parse_int, _plain),
+    "uuid": Converter("uuid", _parse_uuid, _plain),
+    "date": Converter("date", _parse_date, _plain),
+    "decimal": Converter("decimal", _parse_decimal, _plain),
+    "any": Converter("any", _parse_any, _plain, spans=True),
+}
+
+_REPLACED: Final[dict[str, type[Convertor[Any]]]] = {
+    "str": StringConvertor,
+    "int": IntegerConvertor,
+    "uuid": UUIDConvertor,
+    "date": DateConvertor,
+    "decimal": DecimalConvertor,
+    "any": AnyConvertor,
+}
+
+
+def _own(name: str, convertor: Convertor[Any]) -> Converter:
+    """An application's converter. A subclass of baize's AnyConvertor takes slashes, as `any` does."""
+    spans = isinstance(convertor, AnyConvertor)
+    to_python = convertor.to_python
+    if spans and convertor.regex == AnyConvertor.regex:
+        fits: Callable[[str], Any] = _anything
+    else:
+        try:
+            fits = re.compile(convertor.regex).fullmatch
+        except re.error as exc:
+            raise ValueError(
+                f"the regex of the converter {name!r} is not a regular expression: {exc}; correct it"
+            ) from None
+
+    def parse(text: str) -> Any:
+        if not fits(text) or not (text or spans):
+            return NO_MATCH
+        try:
+            return to_python(text)
+        except (ValueError, ArithmeticError):
+            return NO_MATCH
+
+    return Converter(name, parse, convertor.to_string, own=convertor, spans=spans)
+
+
+def _anything(text: str) -> bool:
+    return True
+
+
+def converter_named(name: str) -> Converter:
+    """The converter that `{parameter:name}` asks for, as of now.
+
+    Raises ValueError if there is none; the sentence names those that there are.
+    """
+    convertor = CONVERTOR_TYPES.get(name)
+    if name in _BUILT_IN and (convertor is None or type(convertor) is _REPLACED[name]):
+        return _BUILT_IN[name]
+    if convertor is None:
+        known = ", ".join(dict.fromkeys([*_BUILT_IN, *CONVERTOR_TYPES]))
+        raise ValueError(
+            f"there is no converter {name!r}: use one of {known}, "
+            f"or register your own in baize.routing.CONVERTOR_TYPES"
+        )
+    return _own(name, convertor)

@@ -1,0 +1,274 @@
+"""Routes as values: a path, its handler, its name, its methods, its middlewares.
+
+A value is checked when it is made and never changes; `Router` gives it a place, `groups` has what
+is made of several. `Registrar` are the decorators that make one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self, TypeAlias, TypeVar
+
+from kui.middlewares.methods import method_names
+from kui.views import Endpoint, Handler, describe, http_handler, socket_handler
+
+from .methods import Middleware
+from .patterns import PathPattern
+
+__all__ = ["HttpRoute", "Registrar", "Route", "SocketRoute", "prefixed"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Value:
+    """What HTTP and WebSocket routes have in common."""
+
+    __slots__ = ()
+
+    path: str
+    endpoint: Any
+    name: str | None
+    middlewares: tuple[Middleware, ...]
+    namespace: str
+
+    def __matmul__(self, middleware: Middleware) -> Self:
+        """This route with a middleware around all that it has: in `route @ a @ b`, b is outermost."""
+        return self.within(middlewares=(middleware,))
+
+    def __rfloordiv__(self, prefix: str) -> Self:
+        """`"/prefix" // route`: this route behind a prefix."""
+        if not isinstance(prefix, str):
+            return NotImplemented
+        return self.within(prefix=prefix)
+
+    def within(
+        self, *, prefix: str = "", namespace: str = "", middlewares: Iterable[Middleware] = ()
+    ) -> Self:
+        """This route as it is in a group: behind a prefix, in a namespace, with middlewares around.
+
+        Raises ValueError if the prefix does not begin with a slash or ends with one, or if the
+        whole path is wrong (a parameter twice, a placeholder that is not last but must be).
+        """
+        changes: dict[str, Any] = {}
+        if prefix:
+            changes["path"] = prefixed(prefix, self.path)
+        if namespace:
+            changes["namespace"] = f"{namespace}:{self.namespace}" if self.namespace else namespace
+        if middlewares := tuple(middlewares):
+            changes["middlewares"] = (*middlewares, *self.middlewares)
+        return replace(self, **changes) if changes else self  # type: ignore[type-var]  # both are dataclasses
+
+    @property
+    def full_name(self) -> str | None:
+        """The name for `url_for`, with its namespace: the given one, or the handler's; or None."""
+        name = self.name
+        if name == "":
+            name = getattr(self.endpoint, "__name__", None)
+        if not isinstance(name, str):
+            return None
+        return f"{self.namespace}:{name}" if self.namespace else name
+
+
+def prefixed(prefix: str, path: str) -> str:
+    """A path behind a prefix. Raises ValueError for a prefix that would make wrong paths."""
+    if not prefix.startswith("/") or prefix.endswith("/"):
+        raise ValueError(
+            f"the prefix {prefix!r} must begin with a slash and not end with one: "
+            f"write {'/' + prefix.strip('/')!r}"
+        )
+    return prefix + path
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRoute(_Value):
+    """A route for HTTP requests.
+
+    - `path`: begins with a slash; placeholders are `{name}` and `{name:converter}`. "" is for a
+      route that will get a prefix.
+    - `endpoint`: the handler, a function, an HttpView or another callable.
+    - `name`: for `url_for`. "" stands for the handler's `__name__`, None for no name.
+    - `methods`: those that it answers; None for all that no other route of this path answers.
+    - `middlewares`: the first is the outermost.
+    - `namespace`: stands before the name, with a colon between.
+
+    `"/prefix" // route` and `route @ middleware` are new values. Raises ValueError for a wrong
+    path or method, TypeError for an endpoint that cannot be one.
+
+    Example::
+
+        HttpRoute("/users/{id:int}", show_user, methods=["GET"]) @ login_required
+    """
+
+    path: str
+    endpoint: Any
+    name: str | None = ""
+    methods: frozenset[str] | None = None
+    middlewares: tuple[Middleware, ...] = ()
+    namespace: str = ""
+    pattern: PathPattern = field(init=False, repr=False, compare=False)
+    handler: Handler = field(init=False, repr=False, compare=False)
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Any,
+        name: str | None = "",
+        methods: Iterable[str] | None = None,
+        middlewares: Iterable[Middleware] = (),
+        namespace: str = "",
+    ) -> None:
+        put = object.__setattr__
+        put(self, "path", path)
+        put(self, "endpoint", endpoint)
+        put(self, "name", name)
+        put(self, "methods", None if methods is None else method_names(methods))
+        put(self, "middlewares", tuple(middlewares))
+        put(self, "namespace", namespace)
+        put(self, "pattern", PathPattern(path or "/"))
+        put(self, "handler", http_handler(endpoint))
+
+    def __str__(self) -> str:
+        methods = f"{','.join(sorted(self.methods))} " if self.methods else ""
+        return f"{methods}{self.path} ({describe(self.endpoint)})"
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRoute(_Value):
+    """A route for WebSockets; parameters and errors as of HttpRoute.
+
+    Example::
+
+        SocketRoute("/chat/{room}", chat, middlewares=[allow_origins("https://example.com")])
+    """
+
+    path: str
+    endpoint: Any
+    name: str | None = ""
+    middlewares: tuple[Middleware, ...] = ()
+    namespace: str = ""
+    pattern: PathPattern = field(init=False, repr=False, compare=False)
+    handler: Endpoint = field(init=False, repr=False, compare=False)
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Any,
+        name: str | None = "",
+        middlewares: Iterable[Middleware] = (),
+        namespace: str = "",
+    ) -> None:
+        put = object.__setattr__
+        put(self, "path", path)
+        put(self, "endpoint", endpoint)
+        put(self, "name", name)
+        put(self, "middlewares", tuple(middlewares))
+        put(self, "namespace", namespace)
+        put(self, "pattern", PathPattern(path or "/"))
+        put(self, "handler", socket_handler(endpoint))
+
+    def __str__(self) -> str:
+        return f"WebSocket {self.path} ({describe(self.endpoint)})"
+
+
+Route: TypeAlias = HttpRoute | SocketRoute
+
+
+class HttpDecorators:
+    """`router.http`: registers a handler for all methods, or for one with `.get`, `.post`, ...
+
+    Each returns a decorator that registers the handler and hands it back as it was, so that one
+    handler can have several routes. Parameters and errors are those of HttpRoute.
+
+    Example::
+
+        @app.router.http("/hello", name="hello")
+        @app.router.http.get("/hello/{name}", name="hello-with-name")
+        async def hello(): ...
+    """
+
+    __slots__ = ("_append",)
+
+    def __init__(self, append: Callable[[Route], object]) -> None:
+        self._append = append
+
+    def __call__(
+        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+    ) -> Callable[[F], F]:
+        return self._decorator(path, name, None, middlewares)
+
+    def get(
+        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+    ) -> Callable[[F], F]:
+        """Register a handler for GET, and HEAD with it."""
+        return self._decorator(path, name, "GET", middlewares)
+
+    def post(
+        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+    ) -> Callable[[F], F]:
+        """Register a handler for POST."""
+        return self._decorator(path, name, "POST", middlewares)
+
+    def put(
+        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+    ) -> Callable[[F], F]:
+        """Register a handler for PUT."""
+        return self._decorator(path, name, "PUT", middlewares)
+
+    def patch(
+        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+    ) -> Callable[[F], F]:
+        """Register a handler for PATCH."""
+        return self._decorator(path, name, "PATCH", middlewares)
+
+    def delete(
+        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+    ) -> Callable[[F], F]:
+        """Register a handler for DELETE."""
+        return self._decorator(path, name, "DELETE", middlewares)
+
+    def _decorator(
+        self,
+        path: str,
+        name: str | None,
+        method: str | None,
+        middlewares: Iterable[Middleware],
+    ) -> Callable[[F], F]:
+        methods = None if method is None else (method,)
+        middlewares = tuple(middlewares)
+
+        def register(handler: F) -> F:
+            self._append(HttpRoute(path, handler, name, methods, middlewares))
+            return handler
+
+        return register
+
+
+class Registrar:
+    """What takes routes from decorators: `.http(path)`, `.http.get(path)`, `.websocket(path)`."""
+
+    def __init__(self) -> None:
+        self.http = HttpDecorators(self.append)
+
+    def append(self, route: Route) -> object:
+        """Take one route."""
+        raise NotImplementedError
+
+    def websocket(
+        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+    ) -> Callable[[F], F]:
+        """Register a handler of WebSockets; parameters and errors as of `http`.
+
+        Example::
+
+            @app.router.websocket("/chat/{room}")
+            async def chat():
+                await websocket.accept()
+        """
+        middlewares = tuple(middlewares)
+
+        def register(handler: F) -> F:
+            self.append(SocketRoute(path, handler, name, middlewares))
+            return handler
+
+        return register

@@ -1,0 +1,220 @@
+"""How the text of one segment is divided between several placeholders, as in `/{a}-{n:int}.{b}`.
+
+The first placeholder takes as much as it can, then the next: what a greedy regular expression
+does, but in linear time. Bit r of a mask stands for the place r characters before the text's end;
+a pass from the right finds from where each part can reach the end, a pass from the left chooses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias
+
+from .converters import NO_MATCH, Converter
+
+__all__ = ["Part", "divide"]
+
+Part: TypeAlias = str | Converter
+
+LONGEST_WITH_OWN: Final = 255
+"""An own regex cannot be run in one pass, so such a segment may not be longer than a file name."""
+
+_digits = re.compile("[0-9]+")
+_fixed_length: Final = {
+    "uuid": (36, re.compile("(?=[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})")),
+    "date": (10, re.compile("(?=[0-9]{4}-[0-9]{2}-[0-9]{2})")),
+}
+
+
+def divide(parts: Sequence[Part], text: str, *, open_end: bool = False) -> list[str] | None:
+    """The text of each converter in `parts`, in order, or None if `text` cannot be divided so.
+
+    With `open_end` the parts need not reach the end of `text`, and the last item of the answer is
+    what they leave over. Values are not checked: `2026-02-30` has the form of a date.
+    """
+    if not open_end and _only_str(parts):
+        return _divide_str(parts, text)
+    reach = _Reach(text)
+    if any(not isinstance(part, str) and part.own for part in parts):
+        if len(text) > LONGEST_WITH_OWN:
+            return None
+    masks = [reach.everywhere if open_end else 1]
+    for index in range(len(parts) - 1, -1, -1):
+        before = parts[index - 1] if index else None
+        mask = reach.back(parts[index], masks[-1], before)
+        if not mask:
+            return None
+        masks.append(mask)
+    size = len(text)
+    if not masks[-1] >> size & 1:
+        return None
+    masks.reverse()
+    pieces = []
+    start = 0
+    for part, mask in zip(parts, masks[1:], strict=True):
+        if isinstance(part, str):
+            start += len(part)
+            continue
+        end = reach.furthest(part, mask, start)
+        pieces.append(text[start:end])
+        start = end
+    if open_end:
+        pieces.append(text[start:])
+    return pieces
+
+
+def _only_str(parts: Sequence[Part]) -> bool:
+    """Whether these are placeholders of type str with fixed text between each two."""
+    free = False
+    for part in parts:
+        if isinstance(part, str):
+            free = False
+        elif free or part.name != "str" or part.own:
+            return False
+        else:
+            free = True
+    return True
+
+
+def _divide_str(parts: Sequence[Part], text: str) -> list[str] | None:
+    """The usual shape, from the right: every separator as far to the right as possible."""
+    pieces = []
+    end = len(text)
+    inside = False  # is the placeholder at hand still looking for its beginning?
+    for part in reversed(parts):
+        if not isinstance(part, str):
+            inside = True
+        elif inside:
+            found = text.rfind(part, 0, end - 1)
+            if found < 0:
+                return None
+            pieces.append(text[found + len(part) : end])
+            end = found
+            inside = False
+        elif text.endswith(part):
+            end -= len(part)
+        else:
+            return None
+    if inside and end:
+        pieces.append(text[:end])
+    elif inside or end:
+        return None
+    pieces.reverse()
+    return pieces
+
+
+class _Reach:
+    """One text, and which places each kind of part leads from and to."""
+
+    __slots__ = ("_cache", "everywhere", "size", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.size = len(text)
+        self.everywhere = (1 << self.size + 1) - 1
+        self._cache: dict[str, int] = {}
+
+    def back(self, part: Part, ends: int, before: Part | None) -> int:
+        """All places from which `part` leads to one of `ends`; `before` is the part to its left."""
+        if isinstance(part, str):
+            return (ends & self._ending(part)) << len(part)
+        if part.own:
+            return self._back_own(part, ends, before)
+        if part.name == "str":
+            return self.everywhere & -((ends & -ends) << 1)
+        if part.name == "int":
+            return self._back_digits(ends)
+        if part.name == "decimal":
+            whole = self._back_digits(ends)
+            return whole | self._back_digits((whole & self._ending(".")) << 1)
+        length, form = _fixed_length[part.name]
+        return (ends & self._forms(part.name, form, length)) << length
+
+    def furthest(self, part: Converter, ends: int, start: int) -> int:
+        """The furthest of `ends` to which `part` leads from `start`, which is known to lead to one."""
+        if part.own:
+            return next(end for end in self._places(ends) if self._fits(part, start, end))
+        if part.name == "str":
+            return self._last(ends, self.size)
+        if part.name in _fixed_length:
+            return start + _fixed_length[part.name][0]
+        run = self._run(start)
+        if part.name == "decimal" and self.text.startswith(".", run):
+            tail = self._run(run + 1)
+            if tail > run + 1:
+                end = self._last(ends, tail)
+                if end > run + 1:
+                    return end
+        return self._last(ends, run)
+
+    def _back_digits(self, ends: int) -> int:
+        """One digit or more: adding a carry to a run of ones fills the run at once."""
+        digits = self._forms("digit", _digits, 1)
+        first = (ends & digits) << 1
+        return (((first & digits) + digits) ^ digits) | first
+
+    def _back_own(self, part: Converter, ends: int, before: Part | None) -> int:
+        starts: Iterator[int]
+        if before is None:
+            starts = iter((0,))
+        elif isinstance(before, str):
+            starts = self._places(self._ending(before))
+        else:
+            starts = iter(range(self.size + 1))
+        mask = 0
+        for start in starts:
+            if any(self._fits(part, start, end) for end in self._places(ends)):
+                mask |= 1 << self.size - start
+        return mask
+
+    def _fits(self, part: Converter, start: int, end: int) -> bool:
+        return start <= end and part.parse(self.text[start:end]) is not NO_MATCH
+
+    def _places(self, mask: int) -> Iterator[int]:
+        """The places in a mask, from right to left."""
+        while mask:
+            lowest = mask & -mask
+            yield self.size - lowest.bit_length() + 1
+            mask ^= lowest
+
+    def _last(self, mask: int, limit: int) -> int:
+        """The last place in a mask that is not after `limit`; -1 if there is none."""
+        mask >>= self.size - limit
+        return limit - (mask & -mask).bit_length() + 1 if mask else -1
+
+    def _run(self, start: int) -> int:
+        found = _digits.match(self.text, start)
+        return found.end() if found else start
+
+    def _ending(self, fixed: str) -> int:
+        """The places where an occurrence of `fixed` ends."""
+
+        def mark(marks: bytearray) -> None:
+            found = self.text.find(fixed)
+            while found >= 0:
+                marks[found + len(fixed)] = 49
+                found = self.text.find(fixed, found + 1)
+
+        return self._marked(fixed, mark)
+
+    def _forms(self, name: str, form: re.Pattern[str], length: int) -> int:
+        """The places where a text of this form ends; of digits, every digit."""
+
+        def mark(marks: bytearray) -> None:
+            for found in form.finditer(self.text):
+                start, end = found.span()
+                if start == end:
+                    marks[start + length] = 49
+                else:
+                    marks[start + 1 : end + 1] = b"1" * (end - start)
+
+        return self._marked("/" + name, mark)
+
+    def _marked(self, key: str, mark: Callable[[bytearray], None]) -> int:
+        known = self._cache.get(key)
+        if known is None:
+            marks = bytearray(b"0") * (self.size + 1)
+            mark(marks)
+            known = self._cache[key] = int(marks, 2)
+        return known
