@@ -1,0 +1,48 @@
+"""How much of a request Kui takes in: one frozen value for an app, or for a route.
+
+Carries the promise that a body cannot fill the memory or the disk. This file only holds the
+numbers; whoever reads (kui.requests, kui.forms, kui.multipart) keeps to them and answers 413.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of one request; beyond one of them the client gets 413.
+
+    :param body: bytes of a body that is kept in memory: `body`, `json`, an urlencoded form, one
+        part read whole, and all small uploads of one form together.
+    :param fields: how many fields an urlencoded form may have, counted before it is parsed.
+    :param parts: how many parts a multipart form may have, fields and files.
+    :param field_bytes: bytes of all multipart fields of one form together, names and values.
+    :param file_bytes: bytes of one uploaded file.
+    :param part_headers: bytes of the headers of one part.
+    :raises ValueError: if one of them is negative.
+    :raises TypeError: if one of them is not an int.
+
+    `request.stream()` has no limit: there the application counts.
+
+    Example::
+
+        Limits(body=64 * 1024, file_bytes=10 * 1024**2)
+    """
+
+    body: int = 16 * 1024**2
+    fields: int = 1000
+    parts: int = 1000
+    field_bytes: int = 1024**2
+    file_bytes: int = 1024**3
+    part_headers: int = 16 * 1024
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"Limits({field.name}=) is a number of bytes or of things, an int.")
+            if value < 0:
+                raise ValueError(f"Limits({field.name}=) cannot be negative.")
