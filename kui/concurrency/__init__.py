@@ -2,3 +2,29 @@
 
 The rest of Kui calls it by purpose; it imports nothing of Kui.
 """
+
+from .cleanup import GRACE, shielded
+from .exchange import ClientDisconnect, Exchange, Gone, body_expected
+from .harness import every_checkpoint
+from .once import Once
+from .signals import ExitSignal, chained_signals
+from .threads import FILES, GENERATORS, HANDLERS, UPLOADS, Limiter, in_thread
+
+__all__ = [
+    "FILES",
+    "GENERATORS",
+    "GRACE",
+    "HANDLERS",
+    "UPLOADS",
+    "ClientDisconnect",
+    "Exchange",
+    "ExitSignal",
+    "Gone",
+    "Limiter",
+    "Once",
+    "body_expected",
+    "chained_signals",
+    "every_checkpoint",
+    "in_thread",
+    "shielded",
+]

@@ -1,25 +1,36 @@
-"""One HTTP request's `receive` and `send`, owned in one place (rule 2: one reader).
+"""One HTTP request's `receive` and `send` as one small state machine (rules 2 and 6).
 
-Whoever wants the next message asks the `Exchange`; whatever is answered goes through its `send`. Who watches
-a stream, and what is done when the client has gone, belongs to the neighbours.
+Its state: the request body is unread or read; the answer has not begun, is on its way, or its last message is sent;
+and it may be gone, with a reason. The inbox below knows how to receive; who watches, and what is cancelled when
+the client leaves, is decided in `stream` and `cancel`.
 """
 
 from __future__ import annotations
 
 import enum
-import math
-from collections import deque
 from collections.abc import Callable
 from types import MethodType
+from typing import Final
 
 import anyio
 from baize.typing import Message, Receive, Scope, Send
 
-__all__ = ["ClientDisconnect", "Exchange", "Gone", "body_expected"]
+from .beside import Beside
+from .cleanup import GRACE
+from .guard import on_first_wait
+from .inbox import Inbox
+from .signals import ExitSignal
+
+__all__ = ["STALL", "ClientDisconnect", "Exchange", "Gone", "body_expected"]
+
+STALL: Final = 30.0
+"""Seconds that a `send` may block while the buffer of unread messages is full; then the client counts as gone."""
+
+_HTTP_1: Final = frozenset(("1.0", "1.1"))
 
 
 class ClientDisconnect(Exception):
-    """The client left before the request was read to its end."""
+    """The client left before its request was read, or before the work for it was done."""
 
 
 class Gone(enum.Enum):
@@ -28,29 +39,44 @@ class Gone(enum.Enum):
     CLIENT_LEFT = "the client left"
     SERVER_CANCELLED = "the server cancelled the request"
     DRAIN = "the server is stopping"
-    STALLED = "the client has stopped reading"
+    STALLED = "the client stopped reading"
 
 
 def body_expected(scope: Scope) -> bool:
-    """May this request have a body? HTTP/1 says so in its headers, HTTP/2 and 3 only when it has none."""
+    """May this request have a body?
+
+    HTTP/1 says so in its headers (RFC 9112, section 6.3); HTTP/2 and 3 only when it has none.
+    """
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return bool(value.strip(b"0 "))
+            return bool(value.strip(b" 0"))
         if name == b"transfer-encoding":
             return True
-    return scope.get("http_version", "1.1") not in ("1.0", "1.1")
+    return scope.get("http_version", "1.1") not in _HTTP_1
 
 
-class Exchange:
+class Exchange(Inbox):
     """One HTTP request's receive and send.
 
-    `receive` and `send` are ASGI callables; give them on to an ASGI app, and `Exchange.of` finds the exchange again.
+    `receive` and `send` are ASGI callables: pass them on to any ASGI app, and `Exchange.of` finds the
+    exchange again. Whoever makes an exchange calls `settle` when the request ends, however it ends.
+
+    - `started`, `finished`: the response has begun; its last message has been sent.
+    - `gone`: why the exchange is over, or None.
+    - `on_start`: a function that may replace `http.response.start`, for headers that every answer must have.
+
+    ::
+
+        exchange = Exchange(scope, receive, send)
+        try:
+            await app(scope, exchange.receive, exchange.send)
+        finally:
+            await exchange.settle()
     """
 
     __slots__ = (
         "_body_unread",
-        "_buffer",
-        "_receive",
+        "_discarding",
         "_send",
         "_trailers",
         "finished",
@@ -61,25 +87,32 @@ class Exchange:
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(receive)
         self.scope = scope
         self.on_start: Callable[[Message], Message] | None = None
         self.started = False
         self.finished = False
         self.gone: Gone | None = None
-        self._receive = receive
         self._send = send
-        self._buffer: deque[Message] = deque()
         self._body_unread: bool | None = None  # None: nobody has asked yet
-        self._trailers = False
+        self._trailers = False  # does something follow the last piece of the body?
+        self._discarding = False  # the answer is complete: nobody will read what still comes in
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive, send: Send) -> Exchange:
-        """The exchange whose `receive` and `send` these are, else a new one over them."""
+        """The exchange whose `receive` and `send` these are, else a new one over them.
+
+        A new one must be settled by the caller: `exchange.owns(send)` tells.
+        """
         if isinstance(send, MethodType) and isinstance(receive, MethodType):
             owner = send.__self__
             if isinstance(owner, cls) and receive.__self__ is owner:
                 return owner
         return cls(scope, receive, send)
+
+    def owns(self, send: Send) -> bool:
+        """Is `send` this exchange's own, that is: did somebody further out make it, and will settle it?"""
+        return isinstance(send, MethodType) and send.__self__ is self
 
     @property
     def body_expected(self) -> bool:
@@ -88,87 +121,129 @@ class Exchange:
             self._body_unread = body_expected(self.scope)
         return self._body_unread
 
-    async def receive(self) -> Message:
-        """The next message in order (ASGI)."""
-        if self._buffer:
-            return self._buffer.popleft()
-        message = await self._receive()
-        self._note(message)
-        return message
+    @property
+    def exit_signal(self) -> ExitSignal | None:
+        """What tells that the server stops: the `exit_signal` of the app in the scope, if there is one."""
+        signal = getattr(self.scope.get("app"), "exit_signal", None)
+        return signal if isinstance(signal, ExitSignal) else None
+
+    def leave(self, why: Gone) -> None:
+        """The exchange is over; the first reason stays. Whoever listens is told."""
+        if self.gone is None:
+            self.gone = why
+            self._tell()
+
+    def _arrived(self, message: Message) -> None:
+        if message["type"] == "http.disconnect":
+            self.ended = message
+            if not self._discarding:  # a server says so as well when the answer is complete
+                self.leave(Gone.CLIENT_LEFT)
+        elif not message.get("more_body", False):
+            self._body_unread = False
+
+    def _keep(self, message: Message) -> None:
+        if self._discarding and message["type"] == "http.request":
+            self._arrived(message)
+            self._changed()
+        else:
+            super()._keep(message)
+
+    async def next_chunk(self) -> bytes:
+        """The next chunk of the body that is not empty; b"" at its end, again and again.
+
+        What came in before the client left is still given. Cancelled, it takes nothing.
+
+        :raises ClientDisconnect: the client left before the end of the body.
+        """
+        while self._kept or self._body_unread is not False:
+            message = await self.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect("the client left before the end of the request body")
+            body: bytes = message.get("body", b"")
+            if body:
+                return body
+        return b""
+
+    async def is_disconnected(self) -> bool:
+        """Has the client left? A checkpoint that never waits for the client, and never loses a message.
+
+        While more of the body has come in unread than the buffer holds, nobody can know.
+        """
+        if self.gone is None and not self.finished:
+            await self.poll()
+        return self.gone is Gone.CLIENT_LEFT or self.gone is Gone.STALLED
 
     async def send(self, message: Message) -> None:
-        """Send one message (ASGI); beside the last one, receive and discard what is left of the body."""
+        """Send one message (ASGI). Beside the last one, what is left of the body is received and discarded.
+
+        A server may put its own disconnect into the queue that the unread body has filled, and
+        would wait for ever for somebody to make room.
+
+        :raises ClientDisconnect: the server says that the client has gone (ASGI 2.4); most say nothing.
+        """
         kind = message["type"]
-        last = False
-        if kind == "http.response.start":
+        if kind == "http.response.body" or kind == "http.response.zerocopysend":
+            last = not (message.get("more_body", False) or self._trailers)
+        elif kind == "http.response.start":
             if self.on_start is not None:
                 message = self.on_start(message)
-            self.started = True
             self._trailers = bool(message.get("trailers", False))
-        elif kind == "http.response.body" or kind == "http.response.zerocopysend":
-            last = not message.get("more_body", False) and not self._trailers
+            self.started = True
+            last = False
         elif kind == "http.response.pathsend":
             last = not self._trailers
-        elif kind == "http.response.trailers":
-            last = not message.get("more_trailers", False)
-        if not last:
-            await self._send(message)
+        else:
+            last = kind == "http.response.trailers" and not message.get("more_trailers", False)
+        if last:
+            await self._send_last(message)
             return
-        if self.body_expected and self.gone is None:
-            await self._send_beside_drain(message)
+        try:
+            await self._send(message)
+        except OSError as error:
+            self.leave(Gone.CLIENT_LEFT)
+            raise ClientDisconnect("the client left before the end of the response") from error
+
+    async def _send_last(self, message: Message) -> None:
+        self._discarding = True
+        if self.gone is None and self.body_expected and not await self._body_has_ended():
+            async with Beside() as beside:
+                await on_first_wait(self._send(message), lambda: beside.start_soon(self._discard))
         else:
             await self._send(message)
         self.finished = True
 
-    async def next_chunk(self) -> bytes:
-        """The next non-empty chunk of the body; b"" at its end, again and again.
+    async def _body_has_ended(self) -> bool:
+        """HTTP/2 does not announce a body; mostly there is none, and its end is there already."""
+        if self.scope.get("http_version") in _HTTP_1:
+            return False
+        await self.poll()
+        return not self._body_unread
 
-        :raises ClientDisconnect: the client left before the end of the body.
-        """
-        while self._buffer or self._body_unread is not False:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect
-            body: bytes = message.get("body", b"")
-            if body:
-                return body
-            if not message.get("more_body", False):
-                break
-        return b""
+    async def _discard(self) -> None:
+        while self._body_unread and self.ended is None:
+            self._forget()
+            await self.change()
 
-    async def is_disconnected(self) -> bool:
-        """Has the client left? Never waits for it and never loses a message."""
-        if self.gone is None:
-            with anyio.CancelScope() as scope:
-                scope.deadline = -math.inf
-                message = await self._receive()
-                self._note(message)
-                self._buffer.append(message)
-        return self.gone is not None
+    def _forget(self) -> None:
+        self._kept.clear()
+        self._size = 0
 
     async def settle(self) -> None:
-        """Make room in the server's queue before the app returns or raises with an unread body."""
+        """End what the exchange began, and make room in the server's queue, before the app returns or raises.
 
-    def _note(self, message: Message) -> None:
-        if message["type"] == "http.disconnect":
-            if self.gone is None and not self.finished:
-                self.gone = Gone.CLIENT_LEFT
-        elif not message.get("more_body", False):
-            self._body_unread = False
-
-    async def _drain(self) -> None:
-        while self.body_expected and self.gone is None:
-            self._note(await self._receive())
-
-    async def _send_beside_drain(self, message: Message) -> None:
-        error: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._drain)
+        An app that raises half-way through its answer is cut off by the server, which first says
+        so to itself, in the queue that an unread body may have filled. Takes 5 s at most, while the
+        client sends faster than it can be thrown away; not disturbed by a scope's cancellation.
+        """
+        self._discarding = True
+        if self._pull is None and (self.finished or not self.body_expected):
+            return
+        with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
             try:
-                await self._send(message)
-            except Exception as raised:
-                error = raised
-            self.finished = True
-            tasks.cancel_scope.cancel()
-        if error is not None:
-            raise error
+                count = -1
+                while not self.finished and self._body_unread and count != self._count:
+                    count = self._count
+                    self._forget()
+                    await self.poll()
+            finally:
+                await self.close()

@@ -1,0 +1,202 @@
+"""Cancellation at every checkpoint: the proof that something may be cut anywhere (rule 4).
+
+A scenario is run again and again, hit at its 1st, 2nd, ... checkpoint, until it ends first. Its coroutine is stepped
+by hand, so nothing has to be instrumented or counted beforehand. What must hold afterwards, the caller says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import types
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
+from inspect import isawaitable
+from types import SimpleNamespace
+from typing import Any, Literal, TypeVar, overload
+
+import anyio
+import anyio.lowlevel
+
+from .loops import on_asyncio
+
+__all__ = ["every_checkpoint"]
+
+S = TypeVar("S")
+
+
+@overload
+async def every_checkpoint(
+    scenario: Callable[[SimpleNamespace], Coroutine[Any, Any, object]],
+    check: Callable[[SimpleNamespace], object],
+    *,
+    how: Literal["scope", "native"] | Callable[[SimpleNamespace], object] = "scope",
+    limit: int = 2000,
+) -> int: ...
+@overload
+async def every_checkpoint(
+    scenario: Callable[[S], Coroutine[Any, Any, object]],
+    check: Callable[[S], object],
+    *,
+    how: Literal["scope", "native"] | Callable[[S], object] = "scope",
+    state: Callable[[], S],
+    limit: int = 2000,
+) -> int: ...
+async def every_checkpoint(
+    scenario: Callable[[Any], Coroutine[Any, Any, object]],
+    check: Callable[[Any], object],
+    *,
+    how: Literal["scope", "native"] | Callable[[Any], object] = "scope",
+    state: Callable[[], Any] = SimpleNamespace,
+    limit: int = 2000,
+) -> int:
+    """Run `scenario` until it has been cut at each of its checkpoints, and once more to its end.
+
+    A checkpoint is a moment in which the scenario's own task gives control to the event loop; what
+    its child tasks do meanwhile is hit at whatever they are doing then.
+
+    :param scenario: an async function that is given a new state each time, and keeps in it what
+        `check` looks at. What it raises, other than the cancellation, is raised on: where a hit may
+        end it with an exception, it catches that itself.
+    :param check: a function, or an async one, that is called with the state after each run, and
+        asserts what must hold however the run ended: what was opened is closed, and so on.
+    :param how: "scope": a cancel scope around it is cancelled. "native", on asyncio only:
+        `task.cancel()`, as uvicorn and hypercorn do it; the scenario must then let CancelledError
+        out. A function: called with the state, for example to let a client leave; what is cancelled
+        by it is the scenario's business.
+    :param state: makes the state; a `types.SimpleNamespace` without attributes unless said otherwise.
+    :param limit: how many checkpoints the scenario has at most.
+    :return: how many checkpoints it had.
+    :raises AssertionError: `check` raised it, or the run left a task behind, or has swallowed a native
+        cancellation. A note on it, as on every exception, tells at which checkpoint, and where that stands.
+    :raises RuntimeError: the scenario has more than `limit` checkpoints.
+
+    ::
+
+        async def scenario(state):
+            state.pool = Pool(1)
+            async with state.pool.connection():
+                await anyio.sleep(0)
+
+
+        def check(state):
+            assert state.pool.free == 1
+
+
+        await every_checkpoint(scenario, check)
+    """
+    for at in range(1, limit + 1):
+        current = state()
+        run = _Run(scenario(current), at)
+        before = _tasks()
+        try:
+            if how == "scope":
+                await _cancelled_by_scope(run)
+            elif how == "native":
+                await _cancelled_natively(run)
+            else:
+                run.hit = partial(how, current)
+                await run
+            await _assert_no_task_left(before)
+            verdict = check(current)
+            if isawaitable(verdict):
+                await verdict
+        except Exception as error:
+            error.add_note(run.describe())
+            raise
+        if run.seen < at:
+            return run.seen
+    raise RuntimeError(f"the scenario has more than {limit} checkpoints: {run.describe()}")
+
+
+class _Run:
+    """Awaits a coroutine, and calls `hit` at its `at`-th suspension, just before the loop gets control."""
+
+    __slots__ = ("at", "coroutine", "hit", "seen", "where")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, object], at: int) -> None:
+        self.coroutine = coroutine
+        self.at = at
+        self.seen = 0
+        self.where: list[str] = []
+        self.hit: Callable[[], object] = lambda: None
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        coroutine = self.coroutine
+        try:
+            trap = coroutine.send(None)
+            while True:
+                self.seen += 1
+                if self.seen == self.at:
+                    self.where = _frames(coroutine)
+                    self.hit()
+                try:
+                    value = yield trap
+                except BaseException as error:
+                    trap = coroutine.throw(error)
+                else:
+                    trap = coroutine.send(value)
+        except StopIteration as stop:
+            return stop.value
+
+    def describe(self) -> str:
+        if self.seen < self.at:
+            return f"this run was not hit; it has {self.seen} checkpoints"
+        return f"hit at checkpoint {self.at}: " + " > ".join(self.where)
+
+
+async def _cancelled_by_scope(run: _Run) -> None:
+    with anyio.CancelScope() as scope:
+        run.hit = scope.cancel
+        await run
+
+
+async def _cancelled_natively(run: _Run) -> None:
+    async def victim() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        run.hit = task.cancel
+        await run
+
+    task = asyncio.ensure_future(victim())
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+        assert run.seen < run.at, "the cancellation was swallowed"
+
+
+def _tasks() -> set[asyncio.Task[Any]]:
+    return asyncio.all_tasks() if on_asyncio() else set()
+
+
+async def _assert_no_task_left(before: set[asyncio.Task[Any]]) -> None:
+    if on_asyncio():  # trio's tasks have parents by nature
+        await asyncio.sleep(0)  # one that was cancelled at the end may end now
+        left = _tasks() - before
+        assert not left, f"tasks left behind: {left}"
+
+
+def _frames(coroutine: object) -> list[str]:
+    """Where a suspended coroutine stands: one `file:line in function` for each frame, from the outside in."""
+    found: list[str] = []
+    while coroutine is not None:
+        for prefix in ("cr", "gi", "ag"):
+            frame = getattr(coroutine, f"{prefix}_frame", None)
+            if frame is not None:
+                name = frame.f_code.co_filename.rsplit("/", 1)[-1]
+                found.append(f"{name}:{frame.f_lineno} in {frame.f_code.co_name}")
+                awaited = "gi_yieldfrom" if prefix == "gi" else f"{prefix}_await"
+                coroutine = getattr(coroutine, awaited, None)
+                break
+        else:
+            coroutine = _behind(coroutine)
+    return found
+
+
+def _behind(awaitable: object) -> object:
+    """The async generator behind one of its `__anext__`, `athrow` or `aclose` steps, which do not name it."""
+    names = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper")
+    if type(awaitable).__name__ not in names:
+        return None
+    kinds = (types.AsyncGeneratorType, types.CoroutineType)
+    return next((each for each in gc.get_referents(awaitable) if isinstance(each, kinds)), None)

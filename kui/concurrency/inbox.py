@@ -1,0 +1,233 @@
+"""The only reader of a connection's `receive` (rule 2), for HTTP and WebSocket alike.
+
+A reader, a poll and a watcher may all want the next message; one of them receives, the others look into the
+buffer. What a message means, and what is done when the client has gone, is decided above.
+
+While nobody watches, a reader's `receive()` is the server's. To look without waiting, trio cancels a `receive`
+that has found nothing, which its channels promise to survive. asyncio's servers do not all promise that (granian
+loses what a cancelled `receive` had in hand), so there one task keeps receiving until the buffer is full; the inbox
+is its parent, and `close` its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import anyio.lowlevel
+from baize.typing import Message, Receive
+
+from .loops import on_asyncio
+
+__all__ = ["BYTES", "MESSAGES", "Inbox"]
+
+BYTES: Final = 64 * 1024
+"""How much of what nobody has read yet is kept; the message that passes it is the last one."""
+MESSAGES: Final = 16
+"""How many messages that nobody has read yet are kept."""
+
+
+class Inbox:
+    """The messages of one connection, in order, for a reader, polls and watchers at once.
+
+    `ended` is the disconnect message, once it has come in: behind every message that came before it.
+    """
+
+    __slots__ = (
+        "_changes",
+        "_count",
+        "_failure",
+        "_kept",
+        "_listeners",
+        "_pull",
+        "_pulls",
+        "_receive",
+        "_receiving",
+        "_size",
+        "_told",
+        "ended",
+    )
+
+    def __init__(self, receive: Receive) -> None:
+        self.ended: Message | None = None
+        self._receive = receive
+        self._kept: deque[Message] = deque()
+        self._size = 0
+        self._count = 0  # of the messages that came in unasked
+        self._receiving = False  # is somebody waiting in the server's receive()?
+        self._changes: anyio.Event | None = None  # set when any of the above has changed
+        self._failure: Exception | None = None  # what receive() raised where nobody could see it
+        self._listeners: list[Callable[[], object]] | None = None
+        self._told = False  # have they been called?
+        self._pulls = False  # is it watched on asyncio, where one task keeps receiving?
+        self._pull: asyncio.Task[None] | None = None
+
+    # What there is, and what may be done about it.
+
+    @property
+    def full(self) -> bool:
+        """Is there no room for another message? Then nothing is known of the client."""
+        return self._size >= BYTES or len(self._kept) >= MESSAGES
+
+    @property
+    def _more(self) -> bool:
+        return self.ended is None and self._failure is None and not self.full
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """Have `listener()` called, once, when the client has gone: at once if it has.
+
+        On asyncio this begins to watch; on trio somebody must wait in `change`.
+        """
+        if self._told:
+            listener()
+            return
+        if self._listeners is None:
+            self._listeners = []
+        self._listeners.append(listener)
+        if on_asyncio():
+            self._pulls = True
+            self._start_pull()
+
+    def unlisten(self, listener: Callable[[], object]) -> None:
+        """Take back `listen`; nothing happens if it has been called already."""
+        if self._listeners and listener in self._listeners:
+            self._listeners.remove(listener)
+            self._pulls = bool(self._listeners) and self._pulls
+
+    def _arrived(self, message: Message) -> None:
+        """Take note of a message that came in, before anybody reads it."""
+        if message["type"].endswith(".disconnect"):
+            self.ended = message
+            self._tell()
+
+    def _tell(self) -> None:
+        self._told = True
+        listeners, self._listeners = self._listeners, None
+        for listener in listeners or ():
+            listener()
+
+    def _weigh(self, message: Message) -> int:
+        return len(message.get("body") or message.get("bytes") or message.get("text") or b"")
+
+    def _keep(self, message: Message) -> None:
+        self._count += 1
+        self._arrived(message)
+        if self.ended is not message:
+            self._kept.append(message)
+            self._size += self._weigh(message)
+        self._changed()
+
+    def _take(self) -> Message:
+        message = self._kept.popleft()
+        self._size -= self._weigh(message)
+        if self._pulls:
+            self._start_pull()
+        self._changed()
+        return message
+
+    def _changed(self) -> None:
+        if self._changes is not None:
+            self._changes.set()
+            self._changes = None
+
+    # Waiting.
+
+    async def receive(self) -> Message:
+        """The next message in order; after the disconnect, the disconnect again and again.
+
+        Whatever the server's `receive` raises is raised here. Cancelled, it takes no message, as
+        far as the server's own `receive` keeps that promise.
+        """
+        while not self._kept:
+            if self.ended is not None:
+                return self.ended
+            if self._failure is not None:
+                raise self._failure
+            if not self._receiving:
+                message = await self._receive_here()
+                self._arrived(message)
+                if self._pulls:
+                    self._start_pull()
+                return message
+            await self._until_changed()
+        return self._take()
+
+    async def poll(self) -> None:
+        """Take in what has arrived already, as far as there is room.
+
+        It is a checkpoint, but never waits for the client, and loses nothing.
+        """
+        count = -1
+        while self._more and count != self._count:
+            count = self._count
+            if on_asyncio():
+                self._start_pull()
+                await asyncio.sleep(0)
+            elif self._receiving:
+                count = -1
+                break
+            else:
+                with anyio.CancelScope() as scope:
+                    scope.deadline = -math.inf  # which the run loop sees once there is a wait
+                    self._keep(await self._receive_here())
+        if count < 0:
+            await anyio.lowlevel.checkpoint()
+
+    async def change(self) -> None:
+        """Wait until a message has come in or been taken out; receive it, if nobody else does.
+
+        For watchers. Cancelled, it takes no message.
+        """
+        if not self._more or self._receiving:
+            await self._until_changed()
+        elif on_asyncio():
+            self._start_pull()
+            await self._until_changed()
+        else:
+            try:
+                message = await self._receive_here()
+            except Exception as error:
+                self._failure = error
+                self._changed()
+            else:
+                self._keep(message)
+
+    async def close(self) -> None:
+        """End what asyncio keeps receiving. Nothing is received after it."""
+        pull = self._pull
+        if pull is not None:
+            pull.cancel()
+            await asyncio.wait([pull])
+
+    async def _until_changed(self) -> None:
+        if self._changes is None:
+            self._changes = anyio.Event()
+        await self._changes.wait()
+
+    async def _receive_here(self) -> Message:
+        self._receiving = True
+        try:
+            return await self._receive()
+        finally:
+            self._receiving = False
+            self._changed()
+
+    def _start_pull(self) -> None:
+        if self._pull is None and self._more and not self._receiving:
+            self._receiving = True
+            self._pull = asyncio.ensure_future(self._keep_receiving())
+
+    async def _keep_receiving(self) -> None:
+        try:
+            while self._more:
+                self._keep(await self._receive())
+        except Exception as error:
+            self._failure = error
+        finally:
+            self._receiving = False
+            self._pull = None
+            self._changed()

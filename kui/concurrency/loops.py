@@ -1,0 +1,69 @@
+"""Which event loop runs, what time it is there, and how to reach it from outside (rule 7: same on both).
+
+Neither loop is imported before it runs. Tasks, scopes and threads are the neighbours' business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Final
+
+import sniffio
+
+__all__ = ["GRID", "Loop", "clock", "on_asyncio", "on_the_grid"]
+
+GRID: Final = 0.25
+"""Seconds between the points of time at which Kui's own timers fire, all of them together."""
+
+
+def on_asyncio() -> bool:
+    """Is the running event loop asyncio's? Else it is trio's."""
+    return sniffio.current_async_library() == "asyncio"
+
+
+def clock() -> Callable[[], float]:
+    """The clock of the running event loop, in seconds, as a function that is cheap to call often."""
+    if on_asyncio():
+        return asyncio.get_running_loop().time
+    import trio.lowlevel
+
+    return trio.lowlevel.current_clock().current_time
+
+
+def on_the_grid(time: float) -> float:
+    """The first point of the common grid that is not before `time`; infinity stays infinity."""
+    return time if math.isinf(time) else math.ceil(time / GRID) * GRID
+
+
+class Loop:
+    """The running event loop, as a thread or a signal handler reaches it.
+
+    ::
+
+        loop = Loop()
+        signal.signal(signal.SIGUSR1, lambda *_: loop.soon(event.set))
+    """
+
+    __slots__ = ("_run_soon",)
+    _run_soon: Callable[[Callable[[], object]], object]
+
+    def __init__(self) -> None:
+        if on_asyncio():
+            self._run_soon = asyncio.get_running_loop().call_soon_threadsafe
+        else:
+            import trio.lowlevel
+
+            self._run_soon = trio.lowlevel.current_trio_token().run_sync_soon
+
+    def soon(self, call: Callable[[], object]) -> bool:
+        """Have `call()` called in the loop, from any thread or signal handler.
+
+        Return whether it will be: a loop that has ended calls nothing.
+        """
+        try:
+            self._run_soon(call)
+        except RuntimeError:  # asyncio: closed; trio's RunFinishedError is one too
+            return False
+        return True

@@ -1,0 +1,115 @@
+"""How everything that waits learns that the server stops (design: "The server stops").
+
+`ExitSignal` is one application's; `chained_signals` lets it know where the server itself says nothing. Who sets it,
+and how long a drain may take, is decided in the lifespan and the server runner.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+import anyio
+
+from .loops import Loop
+
+__all__ = ["ExitSignal", "chained_signals"]
+
+Handler = Callable[[int, FrameType | None], object]
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class ExitSignal:
+    """Whether the server is stopping: looked at, waited for, or listened to. All of it in one event loop.
+
+    ::
+
+        exit_signal = ExitSignal()
+        exit_signal.listen(scope.cancel)
+        exit_signal.set()  # cancels the scope
+        await exit_signal.wait()  # returns at once
+    """
+
+    __slots__ = ("_event", "_listeners", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._event: anyio.Event | None = None
+        self._listeners: dict[Callable[[], object], None] = {}
+
+    def set(self) -> None:
+        """Tell everybody, once. To be called in the event loop; from elsewhere through `Loop.soon`."""
+        if self.is_set:
+            return
+        self.is_set = True
+        if self._event is not None:
+            self._event.set()
+        listeners, self._listeners = self._listeners, {}
+        for listener in listeners:
+            listener()
+
+    def clear(self) -> None:
+        """Begin anew, for an application whose lifespan is run again, perhaps in another loop."""
+        self.is_set = False
+        self._event = None
+        self._listeners.clear()
+
+    def listen(self, listener: Callable[[], object]) -> None:
+        """Have `listener()` called when the server stops: at once if it does already."""
+        if self.is_set:
+            listener()
+        else:
+            self._listeners[listener] = None
+
+    def unlisten(self, listener: Callable[[], object]) -> None:
+        """Take back `listen`; nothing happens if it has been called already."""
+        self._listeners.pop(listener, None)
+
+    async def wait(self) -> None:
+        """Wait until the server stops; return at once, after a checkpoint, if it does already."""
+        if self._event is None:
+            self._event = anyio.Event()
+            if self.is_set:
+                self._event.set()
+        await self._event.wait()
+
+
+@contextmanager
+def chained_signals(notice: Callable[[], object]) -> Iterator[bool]:
+    """While the block runs, have `notice()` called in the event loop before the server's own signal handler.
+
+    uvicorn and granian tell an application nothing of SIGTERM and Ctrl-C while a response is open.
+    Their handlers stay in charge: ours only notes the signal, and calls the one it has replaced.
+    Afterwards the old one is put back, unless somebody has put another over ours meanwhile.
+
+    Gives whether there was anything to chain. There is not outside of the main thread, nor where
+    no handler is installed: a worker of hypercorn's process manager learns of it only when it is cancelled.
+    """
+    replaced: list[tuple[signal.Signals, Handler, Handler]] = []
+    if threading.current_thread() is threading.main_thread():
+        loop = Loop()
+        for number in _SIGNALS:
+            old = signal.getsignal(number)
+            if callable(old) and not isinstance(old, signal.Handlers):
+                ours = _chain(loop, notice, old)
+                signal.signal(number, ours)
+                replaced.append((number, ours, old))
+    try:
+        yield bool(replaced)
+    finally:
+        for number, ours, old in replaced:
+            if signal.getsignal(number) is ours:
+                signal.signal(number, old)
+
+
+def _chain(loop: Loop, notice: Callable[[], object], old: Handler) -> Handler:
+    def handler(number: int, frame: FrameType | None) -> None:
+        loop.soon(notice)  # and nothing else: an Event set here would not wake asyncio's loop
+        old(number, frame)
+
+    return handler
