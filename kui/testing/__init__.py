@@ -6,7 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .bodies import RequestBody as RequestBody
     from .client import AsyncTestClient as AsyncTestClient
+    from .clocks import VirtualClockLoop as VirtualClockLoop
+    from .clocks import virtual_clock as virtual_clock
+    from .clocks import virtual_trio_clock as virtual_trio_clock
     from .errors import ContractError as ContractError
     from .errors import DeadlineExceeded as DeadlineExceeded
     from .errors import Disconnected as Disconnected
@@ -14,18 +18,28 @@ if TYPE_CHECKING:
     from .errors import NotAnEventStream as NotAnEventStream
     from .errors import WebSocketClosed as WebSocketClosed
     from .errors import WebSocketDenied as WebSocketDenied
+    from .events import Event as Event
+    from .events import EventStream as EventStream
+    from .sockets import WebSocketSession as WebSocketSession
     from .transport import ASGITransport as ASGITransport
 
 _HOMES = {
-    "ASGITransport": "transport",
-    "AsyncTestClient": "client",
-    "ContractError": "errors",
-    "DeadlineExceeded": "errors",
-    "Disconnected": "errors",
-    "LifespanFailed": "errors",
-    "NotAnEventStream": "errors",
-    "WebSocketClosed": "errors",
-    "WebSocketDenied": "errors",
+    "ASGITransport": ".transport",
+    "AsyncTestClient": ".client",
+    "ContractError": ".errors",
+    "DeadlineExceeded": ".errors",
+    "Disconnected": ".errors",
+    "Event": ".events",
+    "EventStream": ".events",
+    "LifespanFailed": ".errors",
+    "NotAnEventStream": ".errors",
+    "RequestBody": ".bodies",
+    "VirtualClockLoop": ".clocks",
+    "WebSocketClosed": ".errors",
+    "WebSocketDenied": ".errors",
+    "WebSocketSession": ".sockets",
+    "virtual_clock": ".clocks",
+    "virtual_trio_clock": ".clocks",
 }
 
 __all__ = list(_HOMES)
@@ -35,4 +49,4 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{home}"), name)
+    return getattr(import_module(home, __name__), name)

@@ -6,46 +6,107 @@ around the test, in the test's own task.
 
 from __future__ import annotations
 
+import base64
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
+import anyio
 import httpx2
 from baize.typing import ASGIApp
 
+from .clocks import is_virtual
+from .conversations import Conversation
+from .deadlines import Deadline
+from .errors import DeadlineExceeded, NotAnEventStream
+from .events import EventStream
+from .exchanges import HttpExchange
 from .lifespan import LifespanRunner
-from .transport import ASGITransport
+from .signals import UNSET, Unset
+from .sockets import WebSocketSession
+from .transport import ASGITransport, report
 
-__all__ = ["AsyncTestClient"]
+__all__ = [
+    "AsyncTestClient",
+    "event_headers",
+    "is_event_stream",
+    "read_exactly",
+    "socket_headers",
+]
 
 
 class AsyncTestClient(httpx2.AsyncClient):
-    """An `httpx2.AsyncClient` that talks to `app` in process, and runs its lifespan around the block."""
+    """An `httpx2.AsyncClient` that talks to `app` in process, and runs its lifespan around the block.
+
+    Everything an `httpx2.AsyncClient` takes and does is there; the transport below is
+    `ASGITransport`, which says what an exchange is and when it is over.
+
+    :param app: any ASGI 3 app.
+    :param transport: an `ASGITransport` over `app` with other settings than the default ones.
+    :param raise_app_exceptions: see `ASGITransport`.
+    :param lifespan: False: the app is not started nor stopped.
+    :param timeout: what httpx2 takes; its read timeout, in seconds of the loop's clock, bounds every
+        wait for the app: for a response, its next chunk, an event, a message, its return, its
+        start-up and its shutdown. Without this parameter it is 5 s, or none where the clock is
+        virtual.
+    :param deadline: seconds of real time, on a virtual clock too, that the whole block may take;
+        None for any time.
+    :param base_url: what relative URLs are relative to.
+    :param options: what else `httpx2.AsyncClient` takes: headers, cookies, auth, ...
+
+    Entering raises what the app raises at start-up, itself, or `LifespanFailed`. Leaving disconnects
+    what is still in flight, waits for it, and shuts the app down; it raises what went wrong in it
+    and no request has told, or adds a note to the exception that is under way; and
+    `DeadlineExceeded` where the time ran out. If the block is cancelled from outside, so is the app.
+
+    Example::
+
+        async def test_hello():
+            async with AsyncTestClient(app) as client:
+                assert (await client.get("/")).text == "hello"
+    """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        base_url: str = "http://testserver",
+        transport: ASGITransport | None = None,
         raise_app_exceptions: bool = True,
         lifespan: bool = True,
-        timeout: float | None = 5,
-        transport: ASGITransport | None = None,
+        timeout: Any = UNSET,
+        deadline: float | None = 30,
+        base_url: str = "http://testserver",
         **options: Any,
     ) -> None:
         self.app = app
-        self.asgi = transport or ASGITransport(app, raise_app_exceptions=raise_app_exceptions)
+        self.transport = transport or ASGITransport(app, raise_app_exceptions=raise_app_exceptions)
+        self._default_timeout = isinstance(timeout, Unset)
         super().__init__(
-            base_url=base_url, timeout=timeout, transport=self.asgi, trust_env=False, **options
+            base_url=base_url,
+            timeout=5 if isinstance(timeout, Unset) else timeout,
+            transport=self.transport,
+            trust_env=False,
+            **options,
         )
-        self._lifespan = LifespanRunner(app, self.asgi.state, timeout) if lifespan else None
+        self._seconds = deadline
+        self._deadline = Deadline(deadline)
+        self._wants_lifespan = lifespan
+        self._lifespan: LifespanRunner | None = None
 
     async def __aenter__(self) -> Self:
-        await super().__aenter__()
+        if self._default_timeout and is_virtual():
+            self.timeout = httpx2.Timeout(None)
+        self._deadline.__enter__()
         try:
-            if self._lifespan is not None:
-                await self._lifespan.start(self.asgi.tasks)
-        except BaseException:
-            await super().__aexit__(None, None, None)
+            await super().__aenter__()
+            if self._wants_lifespan:
+                runner = LifespanRunner(self.app, self.transport.state, self.timeout.read)
+                await runner.start(self.transport.tasks)
+                self._lifespan = runner
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
             raise
         return self
 
@@ -55,12 +116,223 @@ class AsyncTestClient(httpx2.AsyncClient):
         exc_value: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
+        failures: list[Exception] = []
+        error = exc_value
+        story = self._story() if self._deadline.expired else ""
         try:
-            if self._lifespan is not None:
-                await self._lifespan.stop()
-        finally:
-            await super().__aexit__(exc_type, exc_value, traceback)
+            if error is None or isinstance(error, Exception):
+                failures = await self._wind_up()
+        except BaseException as raised:
+            error = raised
+            story = self._story()
+        try:
+            await super().__aexit__(type(error) if error else None, error, traceback)
+        except BaseException as raised:
+            error = raised
+        if self._deadline.__exit__(type(error) if error else None, error, traceback):
+            raise DeadlineExceeded(f"the test took longer than {self._seconds} s: {story}")
+        if error is not None and error is not exc_value:
+            raise error
+        report(failures, exc_value)
 
-    def disconnect(self) -> None:
-        """Leave every request that is in flight, at once."""
-        self.asgi.disconnect()
+    async def _wind_up(self) -> list[Exception]:
+        """Leave everything, stop the app, and return what went wrong with it."""
+        failures: list[Exception] = []
+        transport = self.transport
+        transport.disconnect()
+        if transport.wait_for_app:
+            for conversation in tuple(transport.conversations):
+                try:
+                    await conversation.ended()
+                except DeadlineExceeded as error:
+                    failures.append(error)
+        if self._lifespan is not None:
+            try:
+                await self._lifespan.stop()
+            except Exception as error:
+                failures.append(error)
+        return transport.untold() + failures
+
+    def _story(self) -> str:
+        lines = [conversation.describe() for conversation in self.transport.conversations]
+        return "; ".join(lines) or "no request was in flight"
+
+    # ---- leaving and stopping
+
+    def disconnect(self, response: httpx2.Response | None = None) -> None:
+        """Leave everything that is in flight, at once, or only the request of `response`.
+
+        The app sees `http.disconnect` or `websocket.disconnect` (1006) after what it has not
+        received yet; whoever waits for it here has `Disconnected` raised. Waits for nothing: see
+        `wait_idle`.
+        """
+        if response is None:
+            self.transport.disconnect()
+        else:
+            _exchange(response).leave()
+
+    async def wait_idle(self, *, timeout: float | Unset | None = UNSET) -> None:
+        """Wait until the app has returned from every request.
+
+        :param timeout: seconds of the loop's clock; the client's read timeout if it is not given.
+        :raises DeadlineExceeded: it took longer.
+        :raises Exception: what the app raised and no request has told.
+        """
+        seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
+        with anyio.move_on_after(seconds) as scope:
+            for conversation in tuple(self.transport.conversations):
+                await conversation.signal.until(_returned(conversation))
+        if scope.cancelled_caught:
+            raise DeadlineExceeded(f"not idle within {seconds} s: {self._story()}")
+        report(self.transport.untold(), None)
+
+    def begin_shutdown(self) -> None:
+        """Tell the app to shut down (`lifespan.shutdown`), while requests may be in flight.
+
+        Calling it again does nothing.
+        """
+        if self._lifespan is not None:
+            self._lifespan.begin_stop()
+
+    async def shutdown(self) -> None:
+        """Shut the app down, and wait until its lifespan has ended.
+
+        :raises DeadlineExceeded: that took longer than the client's read timeout.
+        :raises LifespanFailed: it sent `lifespan.shutdown.failed` and raised nothing.
+        :raises Exception: what the app raised, itself.
+        """
+        if self._lifespan is not None:
+            await self._lifespan.stop()
+
+    # ---- talking
+
+    def build_request(self, *args: Any, **kwargs: Any) -> httpx2.Request:
+        """As httpx2 does it; a generator that is the body is closed when the request is over."""
+        request = super().build_request(*args, **kwargs)
+        content = kwargs.get("content")
+        if hasattr(content, "aclose"):
+            request.extensions["kui.body"] = content
+        return request
+
+    async def read(
+        self, response: httpx2.Response, size: int, *, timeout: float | Unset | None = UNSET
+    ) -> bytes:
+        """Read `size` bytes of a streamed response's body, and no more of it: fewer at its end.
+
+        They are those that were sent, with any Content-Encoding. What follows stays where it is: the
+        app waits in `send` as soon as it is more than the transport's `buffer_size`.
+
+        :param timeout: seconds of the loop's clock for each chunk.
+        :raises DeadlineExceeded: nothing came for that long; what had come is not lost.
+        """
+        seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
+        return await read_exactly(_exchange(response), size, seconds)
+
+    @asynccontextmanager
+    async def events(
+        self,
+        url: httpx2.URL | str,
+        *,
+        method: str = "GET",
+        last_event_id: str | None = None,
+        comments: bool = False,
+        headers: Any = None,
+        timeout: float | Unset | None = UNSET,
+        **options: Any,
+    ) -> AsyncGenerator[EventStream, None]:
+        """Open an event stream: `async with client.events("/path") as events`.
+
+        :param last_event_id: resume after this event (`Last-Event-ID`).
+        :param comments: comments are events too, with nothing but `comment`.
+        :param timeout: of each wait for an event, in seconds of the loop's clock.
+        :param options: what else `stream` takes: params, json, ...
+        :raises NotAnEventStream: the answer is something else; with the response.
+        :raises Exception: what the app raised, itself.
+        """
+        seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
+        request_headers = event_headers(headers, last_event_id)
+        async with self.stream(method, url, headers=request_headers, **options) as response:
+            if not is_event_stream(response):
+                await response.aread()
+                raise NotAnEventStream(response)
+            yield EventStream(self.transport, response, comments=comments, timeout=seconds)
+
+    def websocket(  # type: ignore[override]  # httpx2 talks frames over a network stream, we do not
+        self,
+        url: httpx2.URL | str,
+        *,
+        subprotocols: Sequence[str] = (),
+        headers: Any = None,
+        params: Any = None,
+        timeout: float | Unset | None = UNSET,
+    ) -> WebSocketSession:
+        """Open a WebSocket: `async with client.websocket("/path") as ws`.
+
+        :param timeout: of each method, in seconds of the loop's clock.
+        :raises WebSocketDenied: the app did not accept; with its response.
+        :raises Exception: what the app raised, itself.
+        """
+        seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
+        request = self.build_request(
+            "GET", url, params=params, headers=socket_headers(headers, subprotocols)
+        )
+        return WebSocketSession(self.transport, request, tuple(subprotocols), seconds)
+
+
+def _exchange(response: httpx2.Response) -> HttpExchange:
+    exchange = response.extensions["kui.exchange"]
+    assert isinstance(exchange, HttpExchange)
+    return exchange
+
+
+def _returned(conversation: Conversation) -> Callable[[], bool]:
+    return lambda: conversation.returned
+
+
+async def read_exactly(exchange: HttpExchange, size: int, timeout: float | None) -> bytes:
+    """`size` bytes of the response of `exchange`, or fewer at its end."""
+    data = b""
+    try:
+        while len(data) < size:
+            chunk = await exchange.next_chunk(timeout)
+            if not chunk:
+                break
+            data += chunk
+    except BaseException:
+        exchange.put_back(data)
+        raise
+    exchange.put_back(data[size:])
+    return data[:size]
+
+
+def event_headers(headers: Any, last_event_id: str | None) -> httpx2.Headers:
+    """The headers of a request for an event stream."""
+    merged = httpx2.Headers(
+        {"accept": "text/event-stream", "accept-encoding": "identity", "cache-control": "no-store"}
+    )
+    if last_event_id is not None:
+        merged["last-event-id"] = last_event_id
+    merged.update(headers)
+    return merged
+
+
+def is_event_stream(response: httpx2.Response) -> bool:
+    """Is this what an event source goes on with?"""
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return response.status_code == 200 and kind == "text/event-stream"
+
+
+def socket_headers(headers: Any, subprotocols: Sequence[str]) -> httpx2.Headers:
+    """The headers of a handshake (RFC 6455 section 4.1)."""
+    merged = httpx2.Headers(
+        {
+            "connection": "Upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-key": base64.b64encode(os.urandom(16)).decode(),
+            "sec-websocket-version": "13",
+        }
+    )
+    if subprotocols:
+        merged["sec-websocket-protocol"] = ", ".join(subprotocols)
+    merged.update(headers)
+    return merged

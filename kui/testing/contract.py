@@ -15,7 +15,13 @@ from baize.typing import Message
 
 from .errors import ContractError
 
-__all__ = ["HttpContract", "LifespanContract", "WebSocketContract", "check_headers"]
+__all__ = [
+    "HttpContract",
+    "LifespanContract",
+    "WebSocketContract",
+    "check_headers",
+    "sendable_code",
+]
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _FORBIDDEN_IN_VALUE = re.compile(rb"[\r\n\0]")
@@ -74,6 +80,13 @@ def check_headers(headers: Any, where: str, *, http2: bool = False) -> list[tupl
             raise ContractError(f"{where}: HTTP/2 knows no header {name!r}")
         pairs.append((name, value))
     return pairs
+
+
+def sendable_code(code: Any) -> bool:
+    """May a close frame have this code? (RFC 6455 section 7.4)"""
+    if not isinstance(code, int) or code in (1004, 1005, 1006):
+        return False
+    return 1000 <= code <= 1014 or 3000 <= code <= 4999
 
 
 class HttpContract:
@@ -304,11 +317,7 @@ class WebSocketContract:
     def _check_close(self, message: Message) -> None:
         kind = message["type"]
         code = message.get("code", 1000)
-        if (
-            not isinstance(code, int)
-            or not (1000 <= code <= 1014 or 3000 <= code <= 4999)
-            or code in (1004, 1005, 1006)
-        ):  # RFC 6455 section 7.4
+        if not sendable_code(code):
             raise ContractError(f"{kind}: {code!r} is no code that may be sent")
         reason = message.get("reason")
         if reason is not None and not isinstance(reason, str):

@@ -26,18 +26,18 @@ class ContractError(AssertionError):
     """
 
 
-class DeadlineExceeded(TimeoutError):
+class DeadlineExceeded(httpx2.ReadTimeout, TimeoutError):
     """A test, or one wait of it, took longer than it may; the message says what was waited for."""
 
 
 class Disconnected(httpx2.NetworkError):
-    """This side of the connection was closed by the test while something was still expected."""
+    """The test closed its side of a connection while it was still used."""
 
 
 class LifespanFailed(Exception):
     """The app answered `lifespan.startup.failed` or `lifespan.shutdown.failed`, and raised nothing.
 
-    The text is the message that it sent. An app that raises has its own exception raised instead.
+    The text is the message that it sent. Where an app raises, its own exception is raised instead.
     """
 
 
@@ -56,7 +56,7 @@ class NotAnEventStream(Exception):
 
 
 class WebSocketDenied(Exception):
-    """The app did not accept the WebSocket. `response` is its denial, read: 403 where it sent none."""
+    """The app did not accept the WebSocket. `response` is its denial, read; 403 if it only closed."""
 
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__(f"the handshake was answered with {response.status_code}")
@@ -66,7 +66,7 @@ class WebSocketDenied(Exception):
 class WebSocketClosed(Exception):
     """The WebSocket is closed, and every message that came before has been received.
 
-    `code` and `reason` are those of the close frame (RFC 6455 section 7.4); 1006 where there was none.
+    `code` and `reason` are those of the close frame (RFC 6455 section 7.4); 1006 if there was none.
     """
 
     def __init__(self, code: int, reason: str = "") -> None:

@@ -17,44 +17,37 @@ import httpx2
 from baize.typing import Message, Scope
 
 from .contract import HttpContract
+from .conversations import Conversation
 from .errors import ContractError, Disconnected
-from .signals import Signal, within
 
 __all__ = ["HttpExchange"]
 
 _CHUNK = 65536
 
 
-class HttpExchange:
+class HttpExchange(Conversation):
     """The state of one request and its response."""
 
     def __init__(
         self,
         scope: Scope,
+        timeout: float | None = None,
         *,
         buffer_size: int = 65536,
         raise_after_leaving: bool = False,
-        timeout: float | None = None,
     ) -> None:
-        method = scope["method"]
-        self.scope = scope
-        self.name = f"{method} {scope['path']}"
-        self.timeout = timeout
+        super().__init__(scope, timeout)
         self.contract = HttpContract(
-            method, scope["extensions"], http2=scope["http_version"].startswith("2")
+            scope["method"], scope["extensions"], http2=scope["http_version"].startswith("2")
         )
         self.start: Message | None = None
         self.hints: list[bytes] = []
         self.trailers: list[tuple[bytes, bytes]] = []
-        self.left = False
         self.left_by: Exception | None = None
-        self.returned = False
-        self.error: Exception | None = None
-        self.told = False
-        self._head = method == "HEAD"
+        self._head = scope["method"] == "HEAD"
         self._buffer_size = buffer_size
         self._raise_after_leaving = raise_after_leaving
-        self._signal = Signal()
+        self._feeding = anyio.CancelScope()
         self._body: deque[bytes] = deque()
         self._body_size = 0
         self._body_ended = False
@@ -62,33 +55,38 @@ class HttpExchange:
         self._chunks: deque[bytes] = deque()
         self._chunks_size = 0
 
+    @property
+    def complete(self) -> bool:
+        """Has the app sent its last message?"""
+        return self.contract.complete
+
+    def check_returned(self) -> None:
+        self.contract.returned()
+
     # ---- the app's side
 
     async def receive(self) -> Message:
         """ASGI's `receive`. A call that is cancelled loses nothing."""
         await anyio.lowlevel.checkpoint()
-        await self._signal.until(self._receivable)
-        if self.contract.complete or self.returned:
+        await self.signal.until(self._receivable)
+        if self.complete or self.returned:
             return {"type": "http.disconnect"}
         if self._body:
             body = self._body.popleft()
             self._body_size -= len(body)
             self._body_taken = self._body_ended and not self._body
-            self._signal.notify()
+            self.signal.notify()
             return {"type": "http.request", "body": body, "more_body": not self._body_taken}
         if self._body_ended and not self._body_taken:
             self._body_taken = True
             return {"type": "http.request", "body": b"", "more_body": False}
         return {"type": "http.disconnect"}
 
-    def _receivable(self) -> bool:
-        return bool(
-            self._body
-            or (self._body_ended and not self._body_taken)
-            or self.left
-            or self.contract.complete
-            or self.returned
-        )
+    def _receivable(self) -> object:
+        return self._body or (self._body_ended and not self._body_taken) or self._over()
+
+    def _over(self) -> bool:
+        return self.left or self.complete or self.returned
 
     async def send(self, message: Message) -> None:
         """ASGI's `send`: waits while more than `buffer_size` bytes have not been read.
@@ -121,14 +119,14 @@ class HttpExchange:
             self.hints.extend(message.get("links", ()))
         elif kind == "http.response.trailers":
             self.trailers.extend((name, value) for name, value in message.get("headers", ()))
-        self._signal.notify()
-        await self._signal.until(self._sendable)
+        self.signal.notify()
+        await self.signal.until(self._sendable)
 
     def _put(self, body: bytes) -> None:
         if body and not self._head:
             self._chunks.append(body)
             self._chunks_size += len(body)
-            self._signal.notify()
+            self.signal.notify()
 
     def _sendable(self) -> bool:
         return self._chunks_size <= self._buffer_size or self.left
@@ -144,7 +142,7 @@ class HttpExchange:
             position += len(chunk)
             left -= len(chunk)
             self._put(chunk)
-            await self._signal.until(self._sendable)
+            await self.signal.until(self._sendable)
         if offset is None:
             os.lseek(descriptor, position, os.SEEK_SET)
 
@@ -155,40 +153,31 @@ class HttpExchange:
         finally:
             os.close(descriptor)
 
-    def violated(self, error: ContractError) -> None:
-        """The contract was broken: the test is told, whatever the app does with the exception."""
-        if not isinstance(self.error, ContractError):
-            self.error = error
-            self.told = False
-        self._signal.notify()
-
-    def app_ended(self, error: Exception | None = None) -> None:
-        """The app has returned, or raised `error`."""
-        self.returned = True
-        if self.error is None:
-            self.error = error
-        if self.error is None and not self.left:
-            try:
-                self.contract.returned()
-            except ContractError as violation:
-                self.error = violation
-        self._signal.notify()
-
     # ---- the client's side
 
-    async def feed(self, stream: AsyncIterable[bytes]) -> None:
+    async def feed(self, stream: AsyncIterable[bytes], source: Any = None) -> None:
         """Give the request body to the app as it comes, and wait while it is not read.
 
         Where the body breaks off, by an exception of its own or before the Content-Length that was
-        promised, the client has left.
+        promised, the client has left. `source`, if it is a generator, is closed at the end.
         """
+        try:
+            with self._feeding:
+                await self._feed(stream)
+        except Exception as error:
+            self.leave(error)
+        finally:
+            await _close(source)
+
+    async def _feed(self, stream: AsyncIterable[bytes]) -> None:
         declared = None
         for name, value in self.scope["headers"]:
             if name == b"content-length":
                 declared = int(value)
         sent = 0
+        chunks = stream.__aiter__()
         try:
-            async for chunk in stream:
+            async for chunk in chunks:
                 sent += len(chunk)
                 if declared is not None and sent > declared:
                     raise httpx2.LocalProtocolError(
@@ -198,98 +187,77 @@ class HttpExchange:
                     piece = bytes(chunk[position : position + _CHUNK])
                     self._body.append(piece)
                     self._body_size += len(piece)
-                    self._signal.notify()
-                    await self._signal.until(self._feedable)
-                if self.left:
+                    self.signal.notify()
+                    await self.signal.until(self._feedable)
+                if self._over():
                     return
-            if declared is not None and sent < declared:
-                raise httpx2.LocalProtocolError(
-                    f"the request body ended after {sent} of the {declared} bytes of its Content-Length"
-                )
-        except Exception as error:
-            self.leave(error)
-        else:
-            self._body_ended = True
-            self._signal.notify()
+        finally:
+            await _close(chunks)
+        if declared is not None and sent < declared:
+            raise httpx2.LocalProtocolError(
+                f"the request body ended after {sent} of the {declared} bytes of its Content-Length"
+            )
+        self._body_ended = True
+        self.signal.notify()
 
     def _feedable(self) -> bool:
-        return self._body_size <= self._buffer_size or self.over
-
-    @property
-    def over(self) -> bool:
-        """Is there nothing more to come, for either side?"""
-        return self.left or self.contract.complete or self.returned
+        return self._body_size <= self._buffer_size or self._over()
 
     def leave(self, reason: Exception | None = None) -> None:
-        """Close the client's side; what it waits for raises `reason`. Calling it again does nothing."""
+        """Close the client's side; what it waits for raises `reason`, or `Disconnected`."""
         if not self.left:
             self.left = True
-            self.left_by = reason or Disconnected(f"{self.name}: the client left")
+            self.left_by = reason or Disconnected(f"{self.name}: the client has left")
             self._chunks.clear()
             self._chunks_size = 0
-            self._signal.notify()
+            self._feeding.cancel()
+            self.signal.notify()
 
-    async def started(self) -> Message:
-        """Wait for the response to start.
+    async def started(self, timeout: float | None) -> Message | None:
+        """Wait for the response to start; None if it never will, because the app raised `error`.
 
-        :raises httpx2.ReadTimeout: it did not within `timeout`.
-        :raises Exception: what the app raised before it, or why the client left.
+        :raises DeadlineExceeded: neither happened within `timeout` seconds.
+        :raises ContractError: the app broke a rule before.
+        :raises Exception: why the client left, if it has.
         """
-        if not await within(
-            self.timeout, self._signal, lambda: self.start or self.error or self.over
-        ):
-            raise httpx2.ReadTimeout(f"{self.name}: no response within {self.timeout} s")
-        self._raise_violation()
-        if self.start is not None:
-            return self.start
-        if self.error is not None:
-            self.told = True
-            raise self.error
-        assert self.left_by is not None
-        raise self.left_by
+        await self.wait(lambda: self.start or self._over(), "no response", timeout)
+        self.raise_violation()
+        if self.start is None and self.left_by is not None:
+            raise self.left_by
+        return self.start
 
-    async def next_chunk(self) -> bytes:
+    async def next_chunk(self, timeout: float | None) -> bytes:
         """The next chunk of the response, as the app sent it; b"" at the end.
 
-        :raises httpx2.ReadTimeout: nothing came within `timeout`.
+        :raises DeadlineExceeded: nothing came within `timeout` seconds; a later call may succeed.
+        :raises ContractError: the app broke a rule.
         :raises Exception: why the client left, if it has.
         :raises httpx2.RemoteProtocolError: the app ended in the middle of the body.
         """
-        if not await within(
-            self.timeout, self._signal, lambda: self._chunks or self.error or self.over
-        ):
-            raise httpx2.ReadTimeout(f"{self.name}: nothing more came within {self.timeout} s")
-        self._raise_violation()
+        await self.wait(lambda: self._chunks or self._over(), "nothing more came", timeout)
+        self.raise_violation()
         if self._chunks:
             chunk = self._chunks.popleft()
             self._chunks_size -= len(chunk)
-            self._signal.notify()
+            self.signal.notify()
             return chunk
-        if self.contract.complete:
-            return b""
         if self.left_by is not None:
             raise self.left_by
+        if self.complete or self.start is None:
+            return b""
         raise httpx2.RemoteProtocolError(
             f"{self.name}: the connection was closed in the middle of the response"
         )
 
-    def unread(self, chunk: bytes) -> None:
-        """Put the rest of a chunk back in front."""
-        self._chunks.appendleft(chunk)
-        self._chunks_size += len(chunk)
+    def put_back(self, chunk: bytes) -> None:
+        """Make `chunk`, if there is any of it, the next one again."""
+        if chunk:
+            self._chunks.appendleft(chunk)
+            self._chunks_size += len(chunk)
 
-    def _raise_violation(self) -> None:
-        if isinstance(self.error, ContractError) and not self.told:
-            self.told = True
-            raise self.error
 
-    async def ended(self) -> None:
-        """Wait until the app has returned.
-
-        :raises httpx2.ReadTimeout: it did not within `timeout`.
-        """
-        if not await within(self.timeout, self._signal, lambda: self.returned):
-            raise httpx2.ReadTimeout(
-                f"{self.name}: the app has not returned {self.timeout} s after "
-                f"{'the client left' if self.left else 'the end of its response'}"
-            )
+async def _close(iterator: object) -> None:
+    """Close what can be closed: a generator that is left to the collector is a warning on trio."""
+    close = getattr(iterator, "aclose", None)
+    if close is not None:
+        await close()

@@ -9,7 +9,7 @@ import anyio.lowlevel
 from baize.typing import ASGIApp, Message
 
 from .contract import LifespanContract
-from .errors import ContractError, LifespanFailed
+from .errors import ContractError, DeadlineExceeded, LifespanFailed
 from .signals import Signal, within
 
 __all__ = ["LifespanRunner"]
@@ -43,7 +43,7 @@ class LifespanRunner:
 
         :raises Exception: what the app raised at start-up, itself.
         :raises LifespanFailed: it sent `lifespan.startup.failed` and raised nothing.
-        :raises TimeoutError: it was not up within the timeout.
+        :raises DeadlineExceeded: it was not up within the timeout.
         """
         tasks.start_soon(self._run, name="lifespan")
         self._ask("startup")
@@ -74,7 +74,7 @@ class LifespanRunner:
 
         :raises Exception: what the app raised after it had started, itself, unless it was raised before.
         :raises LifespanFailed: it sent `lifespan.shutdown.failed` and raised nothing.
-        :raises TimeoutError: it did not end within the timeout.
+        :raises DeadlineExceeded: it did not end within the timeout.
         """
         if not self.started:
             return
@@ -101,7 +101,7 @@ class LifespanRunner:
 
     async def _wait(self, phase: str, holds: Any) -> None:
         if not await within(self._timeout, self._signal, holds):
-            raise TimeoutError(f"the app's lifespan.{phase} took longer than {self._timeout} s")
+            raise DeadlineExceeded(f"lifespan.{phase} took longer than {self._timeout} s")
 
     async def _receive(self) -> Message:
         await anyio.lowlevel.checkpoint()

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
+from typing import Final
 
 import anyio
 
-__all__ = ["Signal", "within"]
+__all__ = ["UNSET", "Signal", "Unset", "within"]
+
+
+class Unset(enum.Enum):
+    """The type of a parameter that was not given, where None means something."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
 
 
 class Signal:

@@ -1,7 +1,7 @@
 """An httpx2 transport that calls an ASGI app in process, streams both ways, and checks the contract.
 
 Each request is one task of the transport's task group (rule 1), which lives as long as the `async with`
-around the transport or the client that owns it. What happened to one request is `exchanges.py`.
+around the transport or the client that owns it. What happens in one request is `exchanges.py`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import anyio.abc
 import httpx2
 from baize.typing import ASGIApp, Scope
 
+from .conversations import Conversation
 from .errors import ContractError
 from .exchanges import HttpExchange
 
-__all__ = ["ASGITransport", "Response"]
+__all__ = ["HTTP_EXTENSIONS", "ASGITransport", "Response"]
 
-I = TypeVar("I", bound=AsyncIterator[Any])
+Iterator = TypeVar("Iterator", bound=AsyncIterator[Any])
 
 HTTP_EXTENSIONS = (
     "http.response.debug",
@@ -51,7 +52,7 @@ class Response(httpx2.Response):
     def aiter_lines(self) -> AsyncIterator[str]:
         return self._kept(super().aiter_lines())
 
-    def _kept(self, iterator: I) -> I:
+    def _kept(self, iterator: Iterator) -> Iterator:
         if isinstance(iterator, AsyncGeneratorType):
             self._iterators.append(iterator)
         return iterator
@@ -66,9 +67,12 @@ class Response(httpx2.Response):
 class _ResponseStream(httpx2.AsyncByteStream):
     """The body of a response, as it is sent; closing it before the end is leaving."""
 
-    def __init__(self, exchange: HttpExchange, transport: ASGITransport) -> None:
+    def __init__(
+        self, exchange: HttpExchange, transport: ASGITransport, timeout: float | None
+    ) -> None:
         self._exchange = exchange
         self._transport = transport
+        self._timeout = timeout
         self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -76,7 +80,7 @@ class _ResponseStream(httpx2.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         try:
-            chunk = await self._exchange.next_chunk()
+            chunk = await self._exchange.next_chunk(self._timeout)
         except httpx2.RemoteProtocolError:
             await self._transport.finish(self._exchange)
             raise
@@ -87,7 +91,7 @@ class _ResponseStream(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
-            if not self._exchange.contract.complete:
+            if not self._exchange.complete:
                 self._exchange.leave()
             await self._transport.finish(self._exchange)
 
@@ -96,32 +100,35 @@ class ASGITransport(httpx2.AsyncBaseTransport):
     """Serves each request of a client with `app`, in a task of its own.
 
     What the app sends arrives as it is sent; `send` waits while more than `buffer_size` bytes have
-    not been read, and so does a streamed request body while it is not received. An HTTP exchange is
-    over when the app has returned: reading a response to its end, or closing it before, waits for
-    that, within the request's read timeout (seconds of the loop's clock), so that a test can look at
-    what the app has left behind.
+    not been read, and so does a streamed request body while it is not received. An exchange is over
+    when the app has returned: reading a response to its end, or closing it before, waits for that,
+    within the request's read timeout (seconds of the loop's clock), so that a test can look at what
+    the app has left behind.
 
     :param app: any ASGI 3 app.
     :param raise_app_exceptions: raise in the test what the app raises; otherwise the client sees a
         500, or a response that breaks off (`httpx2.RemoteProtocolError`). A broken contract is
         raised either way.
-    :param root_path: ASGI's `root_path`; paths of requests include it.
+    :param root_path: ASGI's `root_path`; the paths of requests include it.
     :param client: the address that the app sees.
     :param http_version: what the app sees; with "2" headers of the connection break the contract.
-    :param extensions: the ASGI extensions that are offered.
+    :param extensions: the ASGI extensions that are offered to HTTP requests.
+    :param denial_response: offer `websocket.http.response`.
     :param buffer_size: bytes that wait in each direction before the writer does; with 0 every
         `send` waits until the client has read it.
-    :param raise_after_leaving: when the client has left, `send` raises OSError instead of nothing:
-        servers do the one or the other.
+    :param raise_after_leaving: when the client has left, `send` raises OSError instead of doing
+        nothing: servers do the one or the other.
+    :param both_keys: `websocket.receive` has both `text` and `bytes`, one of them None, instead of
+        one of them only: servers do the one or the other.
     :param wait_for_app: False: do not wait for the app to return. What it raises later is raised
         where the transport is closed.
 
-    Under cancellation a request that is waiting for its response leaves, as does one whose body is
-    being read.
+    A request that is cancelled while it waits for its response leaves.
 
     Example::
 
-        async with httpx2.AsyncClient(transport=ASGITransport(app), base_url="http://test") as client:
+        transport = ASGITransport(app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as client:
             response = await client.get("/")
     """
 
@@ -134,8 +141,10 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         client: tuple[str, int] | None = ("127.0.0.1", 50000),
         http_version: str = "1.1",
         extensions: Iterable[str] = HTTP_EXTENSIONS,
+        denial_response: bool = True,
         buffer_size: int = 65536,
         raise_after_leaving: bool = False,
+        both_keys: bool = False,
         wait_for_app: bool = True,
     ) -> None:
         self.app = app
@@ -144,14 +153,20 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         self.client = client
         self.http_version = http_version
         self.extensions = tuple(extensions)
+        self.denial_response = denial_response
         self.buffer_size = buffer_size
         self.raise_after_leaving = raise_after_leaving
+        self.both_keys = both_keys
         self.wait_for_app = wait_for_app
         self.state: dict[str, Any] = {}
-        self.exchanges: set[HttpExchange] = set()
+        self.conversations: set[Conversation] = set()
         self._tasks: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
+        """Open the task group of the app's tasks.
+
+        :raises RuntimeError: it is open already.
+        """
         if self._tasks is not None:
             raise RuntimeError("this transport is open already")
         self._tasks = anyio.create_task_group()
@@ -164,11 +179,21 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         exc_value: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
+        """Leave what is in flight and cancel what is left of the app.
+
+        :raises Exception: what the app raised that no request has told; several of them in an
+            ExceptionGroup. While another exception is under way it is only noted there.
+        """
         tasks, self._tasks = self._tasks, None
-        if tasks is not None:
-            self.disconnect()
-            tasks.cancel_scope.cancel()
+        if tasks is None:
+            return
+        self.disconnect()
+        tasks.cancel_scope.cancel()
+        if isinstance(exc_value, anyio.get_cancelled_exc_class()):
+            await tasks.__aexit__(exc_type, exc_value, traceback)
+        else:  # an exception of the test reaches the test as itself, not in a group
             await tasks.__aexit__(None, None, None)
+        report(self.untold(), exc_value)
 
     @property
     def tasks(self) -> anyio.abc.TaskGroup:
@@ -177,11 +202,12 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         :raises RuntimeError: the transport is not open.
         """
         if self._tasks is None:
-            raise RuntimeError("open it first: `async with` the transport, or the client")
+            raise RuntimeError("open it first: `async with` the transport, or its client")
         return self._tasks
 
-    def scope(self, kind: str, url: httpx2.URL, headers: Iterable[tuple[bytes, bytes]]) -> Scope:
+    def scope(self, kind: str, request: httpx2.Request) -> Scope:
         """The part of a scope that HTTP and WebSocket have in common."""
+        url = request.url
         secure = url.scheme in ("https", "wss")
         return {
             "type": kind,
@@ -192,44 +218,44 @@ class ASGITransport(httpx2.AsyncBaseTransport):
             "raw_path": url.raw_path.split(b"?", 1)[0],
             "query_string": url.query,
             "root_path": self.root_path,
-            "headers": [(name.lower(), value) for name, value in headers],
+            "headers": [(name.lower(), value) for name, value in request.headers.raw],
             "client": self.client,
             "server": (url.host, url.port or (443 if secure else 80)),
             "state": self.state.copy(),
-            "extensions": {name: {} for name in self.extensions},
         }
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Start the app, and return as soon as the response has started."""
-        tasks = self.tasks
-        scope = self.scope("http", request.url, request.headers.raw)
+        """Start the app, and return as soon as the response has started.
+
+        :raises DeadlineExceeded: it did not within the read timeout.
+        :raises Exception: what the app raised before, or why the request body broke off.
+        """
+        timeout = request.extensions.get("timeout", {}).get("read")
+        scope = self.scope("http", request)
         scope["method"] = request.method
+        scope["extensions"] = {name: {} for name in self.extensions}
         exchange = HttpExchange(
             scope,
+            timeout,
             buffer_size=self.buffer_size,
             raise_after_leaving=self.raise_after_leaving,
-            timeout=request.extensions.get("timeout", {}).get("read"),
         )
-        self.exchanges.add(exchange)
         assert isinstance(request.stream, httpx2.AsyncByteStream)
-        tasks.start_soon(exchange.feed, request.stream, name=f"body of {exchange.name}")
-        tasks.start_soon(self._run, exchange, name=exchange.name)
+        source = request.extensions.get("kui.body")
+        tasks = self.tasks
+        self.start(exchange)
+        tasks.start_soon(exchange.feed, request.stream, source, name=f"body of {exchange.name}")
         try:
-            start = await exchange.started()
-        except BaseException as error:
+            start = await exchange.started(timeout)
+        except BaseException:
             exchange.leave()
-            if (
-                error is not exchange.error
-                or isinstance(error, ContractError)
-                or self.raise_app_exceptions
-            ):
-                raise
-            start = {"status": 500, "headers": [(b"content-length", b"0")]}
-            exchange.contract.complete = True
+            raise
+        if start is None:
+            await self.finish(exchange)
         return Response(
-            start["status"],
+            500 if start is None else start["status"],
             headers=exchange.contract.headers,
-            stream=_ResponseStream(exchange, self),
+            stream=_ResponseStream(exchange, self, timeout),
             extensions={
                 "http_version": f"HTTP/{self.http_version}".encode(),
                 "early_hints": exchange.hints,
@@ -238,33 +264,56 @@ class ASGITransport(httpx2.AsyncBaseTransport):
             },
         )
 
-    async def _run(self, exchange: HttpExchange) -> None:
-        error: Exception | None = None
-        try:
-            await self.app(exchange.scope, exchange.receive, exchange.send)
-        except Exception as raised:
-            error = raised
-        finally:
-            exchange.app_ended(error)
-            if exchange.error is None or exchange.told:
-                self.exchanges.discard(exchange)
+    def start(self, conversation: Conversation) -> None:
+        """Start the app for `conversation`, in a task of its own."""
+        self.tasks.start_soon(self._run, conversation, name=conversation.name)
+        self.conversations.add(conversation)
 
-    async def finish(self, exchange: HttpExchange) -> None:
+    async def _run(self, conversation: Conversation) -> None:
+        await conversation.run(self.app)
+        if conversation.error is None:
+            self.conversations.discard(conversation)
+
+    async def finish(self, conversation: Conversation) -> None:
         """Wait for the app to return, and raise what is still to be told of it.
 
-        :raises httpx2.ReadTimeout: it does not return within the request's read timeout.
+        :raises DeadlineExceeded: it does not return within the read timeout.
+        :raises Exception: what the app raised, itself.
         """
         if self.wait_for_app:
-            await exchange.ended()
-        if exchange.returned:
-            self.exchanges.discard(exchange)
-            if exchange.error is not None and not exchange.told:
-                exchange.told = True
-                if self.raise_app_exceptions or isinstance(exchange.error, ContractError):
-                    raise exchange.error
+            await conversation.ended()
+        for error in self.untold(conversation):
+            raise error
+
+    def untold(self, *of: Conversation) -> list[Exception]:
+        """What apps that have returned raised and no test knows; from here on it does."""
+        errors = []
+        for conversation in of or tuple(self.conversations):
+            if conversation.returned:
+                self.conversations.discard(conversation)
+                error = conversation.error
+                if error is not None and not conversation.told:
+                    conversation.told = True
+                    if self.raise_app_exceptions or isinstance(error, ContractError):
+                        errors.append(error)
+        return errors
 
     def disconnect(self) -> None:
-        """Leave every request that is in flight; what waits for one raises `Disconnected`."""
-        for exchange in self.exchanges:
-            if not exchange.contract.complete:
-                exchange.leave()
+        """Leave everything that is in flight; what waits for it raises `Disconnected`."""
+        for conversation in self.conversations:
+            if not conversation.complete:
+                conversation.leave()
+
+
+def report(errors: list[Exception], under_way: BaseException | None) -> None:
+    """Raise what went wrong, or note it where another exception is under way.
+
+    :raises Exception: the only one of `errors`, or a group of them.
+    """
+    if under_way is not None:
+        for error in errors:
+            under_way.add_note(f"Besides, the app failed: {error!r}")
+    elif len(errors) == 1:
+        raise errors[0]
+    elif errors:
+        raise ExceptionGroup("the app failed several times", errors)

@@ -1,0 +1,148 @@
+"""What every conversation of a client with an app has: its state seen from the client, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine
+from os.path import dirname
+from types import FrameType
+from typing import Any
+
+import anyio
+import trio
+from baize.typing import Message, Scope
+
+from .errors import ContractError, DeadlineExceeded
+from .signals import Signal, within
+
+__all__ = ["Conversation"]
+
+_LIBRARIES = (
+    *(dirname(module.__file__ or "") for module in (anyio, asyncio, trio)),
+    dirname(__file__),
+    contextlib.__file__,
+)
+
+
+class Conversation(ABC):
+    """One scope that an app was called with, until it has returned.
+
+    `error` is what went wrong in the app: what it raised, or the rule that it broke, which comes
+    first. `told` says whether the test knows it already. `left` says that the client is gone.
+    """
+
+    def __init__(self, scope: Scope, timeout: float | None) -> None:
+        self.scope = scope
+        self.timeout = timeout
+        self.name = f"{scope.get('method', 'WEBSOCKET')} {scope['path']}"
+        self.left = False
+        self.returned = False
+        self.error: Exception | None = None
+        self.told = False
+        self.signal = Signal()
+        self._coroutine: Coroutine[Any, Any, None] | None = None
+
+    @abstractmethod
+    async def receive(self) -> Message:
+        """ASGI's `receive`."""
+
+    @abstractmethod
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Close the client's side. Calling it again does nothing."""
+
+    @property
+    @abstractmethod
+    def complete(self) -> bool:
+        """Has the app said its last word?"""
+
+    @abstractmethod
+    def check_returned(self) -> None:
+        """Raise ContractError if the app may not return now."""
+
+    async def run(self, app: Callable[..., Any]) -> None:
+        """Call the app and wait until it has returned; keep what it raises."""
+        try:
+            call = app(self.scope, self.receive, self.send)
+            if inspect.iscoroutine(call):
+                self._coroutine = call
+            await call
+        except Exception as raised:
+            self._end(raised)
+        except BaseException:
+            self._end(None)
+            raise
+        else:
+            try:
+                if not self.left and self.error is None:
+                    self.check_returned()
+            except ContractError as violation:
+                self._end(violation)
+            else:
+                self._end(None)
+
+    def _end(self, error: Exception | None) -> None:
+        self._coroutine = None
+        self.returned = True
+        if self.error is None:
+            self.error = error
+        self.signal.notify()
+
+    def violated(self, error: ContractError) -> None:
+        """The contract was broken: the test is told, whatever the app does with the exception."""
+        if not isinstance(self.error, ContractError):
+            self.error = error
+            self.told = False
+        self.signal.notify()
+
+    def raise_violation(self) -> None:
+        """Raise the rule that was broken, unless the test knows of it."""
+        if isinstance(self.error, ContractError) and not self.told:
+            self.told = True
+            raise self.error
+
+    async def wait(self, holds: Callable[[], object], what: str, timeout: float | None) -> None:
+        """Wait until `holds()`.
+
+        :raises DeadlineExceeded: `what` did not happen within `timeout` seconds of the loop's time.
+        """
+        if not await within(timeout, self.signal, holds):
+            raise DeadlineExceeded(f"{what} within {timeout} s: {self.describe()}")
+
+    async def ended(self) -> None:
+        """Wait until the app has returned.
+
+        :raises DeadlineExceeded: it did not within `timeout` seconds of the loop's time.
+        """
+        await self.wait(lambda: self.returned, "the app did not return", self.timeout)
+
+    def describe(self) -> str:
+        """Where it stands, in a line, for a message."""
+        if self.returned:
+            app = "the app has returned"
+        else:
+            place = self._place()
+            app = f"the app is in {place}" if place else "the app is running"
+        client = "the client has left, " if self.left else ""
+        last = "its last message is sent, " if self.complete else ""
+        return f"{self.name}: {client}{last}{app}"
+
+    def _place(self) -> str | None:
+        frame: FrameType | None = None
+        awaitable: Any = self._coroutine
+        while awaitable is not None:
+            inner = getattr(awaitable, "cr_frame", None) or getattr(awaitable, "gi_frame", None)
+            if inner is not None and not inner.f_code.co_filename.startswith(_LIBRARIES):
+                frame = inner
+            awaitable = getattr(awaitable, "cr_await", None) or getattr(
+                awaitable, "gi_yieldfrom", None
+            )
+        if frame is None:
+            return None
+        return f"{frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
