@@ -81,10 +81,17 @@ class Converter:
         try:
             text = self.format(value)
         except (ValueError, TypeError, ArithmeticError, AttributeError) as exc:
-            raise ValueError(f"{value!r:.80} does not fit the converter {self.name}") from exc
+            raise self._misfit(value) from exc
         if not isinstance(text, str) or self.parse(text) is NO_MATCH:
-            raise ValueError(f"{value!r:.80} does not fit the converter {self.name}")
+            raise self._misfit(value)
         return text
+
+    def _misfit(self, value: Any) -> ValueError:
+        try:
+            shown = f"{value!r:.80}"
+        except ValueError:  # an int that is too long to be shown
+            shown = f"an enormous {type(value).__name__}"
+        return ValueError(f"{shown} does not fit the converter {self.name}")
 
 
 def _parse_str(text: str) -> Any:
@@ -178,7 +185,7 @@ def _own(name: str, convertor: Convertor[Any]) -> Converter:
             ) from None
 
     def parse(text: str) -> Any:
-        if not fits(text) or not (text or spans):
+        if not fits(text):
             return NO_MATCH
         try:
             return to_python(text)

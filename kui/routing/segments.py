@@ -78,28 +78,30 @@ def _only_str(parts: Sequence[Part]) -> bool:
 
 
 def _divide_str(parts: Sequence[Part], text: str) -> list[str] | None:
-    """The usual shape, from the right: every separator as far to the right as possible."""
-    pieces = []
+    """The usual shape, from the right: every separator as far to the right as it can be."""
+    start = 0
     end = len(text)
-    inside = False  # is the placeholder at hand still looking for its beginning?
+    if isinstance(parts[0], str):
+        if not text.startswith(parts[0]):
+            return None
+        start = len(parts[0])
+        parts = parts[1:]
+    if isinstance(parts[-1], str):
+        if not text.endswith(parts[-1]):
+            return None
+        end -= len(parts[-1])
+        parts = parts[:-1]
+    pieces = []
     for part in reversed(parts):
-        if not isinstance(part, str):
-            inside = True
-        elif inside:
-            found = text.rfind(part, 0, end - 1)
+        if isinstance(part, str):
+            found = text.rfind(part, start, max(start, end - 1))
             if found < 0:
                 return None
             pieces.append(text[found + len(part) : end])
             end = found
-            inside = False
-        elif text.endswith(part):
-            end -= len(part)
-        else:
-            return None
-    if inside and end:
-        pieces.append(text[:end])
-    elif inside or end:
+    if start >= end:
         return None
+    pieces.append(text[start:end])
     pieces.reverse()
     return pieces
 

@@ -8,7 +8,7 @@ and does not grow with the number of routes. Nothing here knows what a route is.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
@@ -65,7 +65,7 @@ class _Node(Generic[T]):
             self.lengths.append(lengths)
         insort(self.index.setdefault((segment.prefix, segment.suffix), []), branch, key=_by_key)
 
-    def fitting(self, text: str) -> Iterable[_Branch[T]]:
+    def fitting(self, text: str) -> list[_Branch[T]]:
         """The branches whose fixed text stands in `text`, in their order."""
         if self.index is None:
             return self.branches
@@ -165,19 +165,34 @@ def _walk(
         text = segments[at]
         child = node.fixed.get(text)
         branches = node.branches if node.index is None else node.fitting(text)
-        if branches or child is None or at == last:
+        if child is None:
+            if len(branches) != 1:
+                break
+            # There is one way only, the usual case: nothing to come back to, no call deeper.
+            branch = branches[0]
+            if branch.spans:
+                text = _rest(path, segments, at)
+                at = last
+            value = branch.parse(text)
+            if value is NO_MATCH:
+                return None
+            if branch.many:
+                values += value
+            else:
+                values.append(value)
+            child = branch.node
+        elif branches:
             break
-        node = child  # no other way: the usual case, and no call deeper
+        if at == last:
+            return child.leaf
+        node = child
         at += 1
     if child is not None:
         leaf = child.leaf if at == last else _walk(child, path, segments, at + 1, last, values)
         if leaf is not None:
             return leaf
     for branch in branches:
-        if branch.spans:
-            value = branch.parse(path[sum(map(len, segments[:at])) + at :])
-        else:
-            value = branch.parse(text)
+        value = branch.parse(_rest(path, segments, at) if branch.spans else text)
         if value is NO_MATCH:
             continue
         size = len(values)
@@ -193,3 +208,8 @@ def _walk(
             return leaf
         del values[size:]
     return None
+
+
+def _rest(path: str, segments: list[str], at: int) -> str:
+    """What is left of the path from a segment on, with its slashes."""
+    return path[sum(map(len, segments[:at])) + at :]
