@@ -143,6 +143,7 @@ class Exchange(Inbox):
 
     def _keep(self, message: Message) -> None:
         if self._discarding and message["type"] == "http.request":
+            self._count += 1
             self._arrived(message)
             self._changed()
         else:
@@ -194,23 +195,24 @@ class Exchange(Inbox):
             last = not self._trailers
         else:
             last = kind == "http.response.trailers" and not message.get("more_trailers", False)
-        if last:
-            await self._send_last(message)
-            return
         try:
-            await self._send(message)
+            await (self._send_last(message) if last else self._send(message))
         except OSError as error:
+            if kind == "http.response.pathsend":
+                raise  # about the file, more likely
             self.leave(Gone.CLIENT_LEFT)
             raise ClientDisconnect("the client left before the end of the response") from error
 
     async def _send_last(self, message: Message) -> None:
         self._discarding = True
-        if self.gone is None and self.body_expected and not await self._body_has_ended():
+        if self.ended is None and self.body_expected and not await self._body_has_ended():
             async with Beside() as beside:
                 await on_first_wait(self._send(message), lambda: beside.start_soon(self._discard))
         else:
             await self._send(message)
         self.finished = True
+        if self._pull is not None:
+            await self.close()
 
     async def _body_has_ended(self) -> bool:
         """HTTP/2 does not announce a body; mostly there is none, and its end is there already."""
@@ -228,6 +230,11 @@ class Exchange(Inbox):
         self._kept.clear()
         self._size = 0
 
+    @property
+    def unsettled(self) -> bool:
+        """Has `settle` anything to do?"""
+        return self._pull is not None or (not self.finished and self.body_expected)
+
     async def settle(self) -> None:
         """End what the exchange began, and make room in the server's queue, before the app returns or raises.
 
@@ -235,9 +242,9 @@ class Exchange(Inbox):
         so to itself, in the queue that an unread body may have filled. Takes 5 s at most, while the
         client sends faster than it can be thrown away; not disturbed by a scope's cancellation.
         """
-        self._discarding = True
-        if self._pull is None and (self.finished or not self.body_expected):
+        if not self.unsettled:
             return
+        self._discarding = True
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
             try:
                 count = -1

@@ -3,19 +3,19 @@
 A reader, a poll and a watcher may all want the next message; one of them receives, the others look into the
 buffer. What a message means, and what is done when the client has gone, is decided above.
 
-While nobody watches, a reader's `receive()` is the server's. To look without waiting, trio cancels a `receive`
-that has found nothing, which its channels promise to survive. asyncio's servers do not all promise that (granian
-loses what a cancelled `receive` had in hand), so there one task keeps receiving until the buffer is full; the inbox
-is its parent, and `close` its end.
+While nobody watches, a reader's `receive()` is the server's. To look without waiting, a `receive` that has found
+nothing is cancelled on trio, whose channels promise to survive it. asyncio's servers do not all promise that
+(granian loses what a cancelled `receive` had in hand): there one task keeps receiving until the buffer is full;
+the inbox is its parent, and `close` its end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
+import types
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Final
 
 import anyio
 import anyio.lowlevel
@@ -29,6 +29,10 @@ BYTES: Final = 64 * 1024
 """How much of what nobody has read yet is kept; the message that passes it is the last one."""
 MESSAGES: Final = 16
 """How many messages that nobody has read yet are kept."""
+
+_TURNS: Final = (
+    3  # of asyncio's loop, in which a receive() that need not wait for the client returns
+)
 
 
 class Inbox:
@@ -161,20 +165,24 @@ class Inbox:
 
         It is a checkpoint, but never waits for the client, and loses nothing.
         """
-        count = -1
-        while self._more and count != self._count:
+        looked = False
+        while self._more:
             count = self._count
             if on_asyncio():
                 self._start_pull()
-                await asyncio.sleep(0)
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+                    if self._count != count:
+                        break
             elif self._receiving:
-                count = -1
                 break
             else:
                 with anyio.CancelScope() as scope:
-                    scope.deadline = -math.inf  # which the run loop sees once there is a wait
-                    self._keep(await self._receive_here())
-        if count < 0:
+                    self._keep(await _until_it_waits(self._receive_here(), scope))
+            looked = True
+            if self._count == count:
+                return
+        if not looked:
             await anyio.lowlevel.checkpoint()
 
     async def change(self) -> None:
@@ -231,3 +239,27 @@ class Inbox:
             self._receiving = False
             self._pull = None
             self._changed()
+
+
+@types.coroutine
+def _until_it_waits(
+    work: Coroutine[Any, Any, Message], scope: anyio.CancelScope
+) -> Generator[Any, Any, Message]:
+    """Await `work` on trio, and cancel `scope` when it really waits, which a checkpoint does not.
+
+    A scope that is cancelled before would cut it at its first checkpoint, where it has not looked yet.
+    """
+    try:
+        trap = work.send(None)
+        while True:
+            if getattr(trap, "__name__", None) != "CancelShieldedCheckpoint":
+                scope.cancel()
+            try:
+                value = yield trap
+            except BaseException as error:
+                trap = work.throw(error)
+            else:
+                trap = work.send(value)
+    except StopIteration as stop:
+        message: Message = stop.value
+        return message
