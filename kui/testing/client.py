@@ -91,7 +91,7 @@ class AsyncTestClient(httpx2.AsyncClient):
             **options,
         )
         self._seconds = deadline
-        self._deadline = Deadline(deadline)
+        self._deadline = Deadline(deadline, self._story)
         self._wants_lifespan = lifespan
         self._lifespan: LifespanRunner | None = None
 
@@ -118,19 +118,19 @@ class AsyncTestClient(httpx2.AsyncClient):
     ) -> None:
         failures: list[Exception] = []
         error = exc_value
-        story = self._story() if self._deadline.expired else ""
         try:
             if error is None or isinstance(error, Exception):
                 failures = await self._wind_up()
         except BaseException as raised:
             error = raised
-            story = self._story()
         try:
             await super().__aexit__(type(error) if error else None, error, traceback)
         except BaseException as raised:
             error = raised
         if self._deadline.__exit__(type(error) if error else None, error, traceback):
-            raise DeadlineExceeded(f"the test took longer than {self._seconds} s: {story}")
+            raise DeadlineExceeded(
+                f"the test took longer than {self._seconds} s: {self._deadline.story}"
+            )
         if error is not None and error is not exc_value:
             raise error
         report(failures, exc_value)
@@ -142,10 +142,11 @@ class AsyncTestClient(httpx2.AsyncClient):
         transport.disconnect()
         if transport.wait_for_app:
             for conversation in tuple(transport.conversations):
-                try:
-                    await conversation.ended()
-                except DeadlineExceeded as error:
-                    failures.append(error)
+                if not conversation.given_up:
+                    try:
+                        await conversation.ended()
+                    except DeadlineExceeded as error:
+                        failures.append(error)
         if self._lifespan is not None:
             try:
                 await self._lifespan.stop()

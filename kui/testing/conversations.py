@@ -31,7 +31,8 @@ class Conversation(ABC):
     """One scope that an app was called with, until it has returned.
 
     `error` is what went wrong in the app: what it raised, or the rule that it broke, which comes
-    first. `told` says whether the test knows it already. `left` says that the client is gone.
+    first. `told` says whether the test knows it already, or, with `given_up`, that the app did not
+    return in time. `left` says that the client is gone.
     """
 
     def __init__(self, scope: Scope, timeout: float | None) -> None:
@@ -42,6 +43,7 @@ class Conversation(ABC):
         self.returned = False
         self.error: Exception | None = None
         self.told = False
+        self.given_up = False
         self.signal = Signal()
         self._coroutine: Coroutine[Any, Any, None] | None = None
 
@@ -120,7 +122,11 @@ class Conversation(ABC):
 
         :raises DeadlineExceeded: it did not within `timeout` seconds of the loop's time.
         """
-        await self.wait(lambda: self.returned, "the app did not return", self.timeout)
+        try:
+            await self.wait(lambda: self.returned, "the app did not return", self.timeout)
+        except DeadlineExceeded:
+            self.given_up = True
+            raise
 
     def describe(self) -> str:
         """Where it stands, in a line, for a message."""

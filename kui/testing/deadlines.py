@@ -1,45 +1,45 @@
-"""A deadline in real time, under a virtual clock too, for a test that would never end."""
+"""A deadline in real time, whatever the loop's clock says, for a test that would never end."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 import anyio
 
-from .clocks import call_soon_from_thread, is_virtual
+from .clocks import call_soon_from_thread
 
 __all__ = ["Deadline"]
 
 
 class Deadline:
-    """A cancel scope that ends after `seconds` of real time (None: never).
+    """A cancel scope that is cancelled after `seconds` of real time (None: never).
 
-    Whether it has ended is `expired`; raising an exception for it is its owner's.
+    `story` is called first, and what it says is kept: once everything is cancelled it is too late to
+    look. Raising an exception for a deadline that has passed is its owner's.
     """
 
-    def __init__(self, seconds: float | None) -> None:
+    def __init__(self, seconds: float | None, story: Callable[[], str]) -> None:
+        self.story = ""
         self._seconds = seconds
+        self._tell = story
         self._scope = anyio.CancelScope()
         self._timer: threading.Timer | None = None
-
-    @property
-    def expired(self) -> bool:
-        """Has the time run out, so that what is inside is being cancelled?"""
-        return self._scope.cancel_called
 
     def __enter__(self) -> Self:
         self._scope.__enter__()
         if self._seconds is not None:
-            if is_virtual():
-                call_soon = call_soon_from_thread()
-                self._timer = threading.Timer(self._seconds, lambda: call_soon(self._scope.cancel))
-                self._timer.daemon = True
-                self._timer.start()
-            else:
-                self._scope.deadline = anyio.current_time() + self._seconds
+            call_soon = call_soon_from_thread()
+            self._timer = threading.Timer(self._seconds, lambda: call_soon(self._expire))
+            self._timer.daemon = True
+            self._timer.start()
         return self
+
+    def _expire(self) -> None:
+        self.story = self._tell()
+        self._scope.cancel()
 
     def __exit__(
         self,
@@ -47,6 +47,7 @@ class Deadline:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        """Leave the scope; True if it was cancelled and that is what `exc_value` was about."""
         if self._timer is not None:
             self._timer.cancel()
         self._scope.__exit__(exc_type, exc_value, traceback)

@@ -45,6 +45,7 @@ class HttpExchange(Conversation):
         self.trailers: list[tuple[bytes, bytes]] = []
         self.left_by: Exception | None = None
         self._head = scope["method"] == "HEAD"
+        self._sending_file = False
         self._buffer_size = buffer_size
         self._raise_after_leaving = raise_after_leaving
         self._feeding = anyio.CancelScope()
@@ -58,7 +59,7 @@ class HttpExchange(Conversation):
     @property
     def complete(self) -> bool:
         """Has the app sent its last message?"""
-        return self.contract.complete
+        return self.contract.complete and not self._sending_file
 
     def check_returned(self) -> None:
         self.contract.returned()
@@ -135,6 +136,7 @@ class HttpExchange(Conversation):
         descriptor = file if isinstance(file, int) else file.fileno()
         position = os.lseek(descriptor, 0, os.SEEK_CUR) if offset is None else offset
         left = max(os.fstat(descriptor).st_size - position, 0) if count is None else count
+        self._sending_file = True  # and it stays so if this fails: the response has no end
         while left and not self.left:
             chunk = os.pread(descriptor, min(left, _CHUNK), position)
             if not chunk:
@@ -145,6 +147,7 @@ class HttpExchange(Conversation):
             await self.signal.until(self._sendable)
         if offset is None:
             os.lseek(descriptor, position, os.SEEK_SET)
+        self._sending_file = False
 
     async def _send_path(self, path: str) -> None:
         descriptor = os.open(path, os.O_RDONLY)
