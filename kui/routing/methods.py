@@ -69,7 +69,7 @@ def methods_of(route: HttpRoute, middlewares: Iterable[Middleware] = ()) -> froz
 def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
     """What is in both sets, where GET stands for HEAD too."""
     both = one & other
-    if "GET" not in both and {*one, *other} >= {"GET", "HEAD"}:
+    if "GET" not in both and all({"GET", "HEAD"} & methods for methods in (one, other)):
         both |= {"HEAD"}
     return both
 

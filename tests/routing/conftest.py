@@ -1,0 +1,50 @@
+"""Asking a router as the application does, without one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+import pytest
+from baize.exceptions import HTTPException
+
+from kui.connections import request_var
+from kui.responses.base import HttpResponse
+from kui.routing import Router
+
+Ask: TypeAlias = Callable[..., Awaitable[Any]]
+
+
+@pytest.fixture
+def ask() -> Ask:
+    """`await ask(router, "GET", "/path", header=value)`: the raw value, or what stands for it.
+
+    404 for no route, `(405, allow)` for a method that is not allowed, `("OPTIONS", allow)` for an
+    answer that OPTIONS got by itself. In a header's name `_` stands for `-`.
+    """
+
+    async def asking(router: Router, method: str, path: str, **headers: str) -> Any:
+        found = router.http_routes.search(path, method)
+        if found is None:
+            return 404
+        endpoint, params = found
+        request: Any = SimpleNamespace(
+            method=method,
+            path_params=params,
+            headers={name.replace("_", "-"): value for name, value in headers.items()},
+        )
+        token = request_var.set(request)
+        try:
+            value = await endpoint()
+        except HTTPException as exc:
+            assert exc.headers is not None
+            return exc.status_code, exc.headers["Allow"]
+        finally:
+            request_var.reset(token)
+        if isinstance(value, HttpResponse):
+            assert value.status_code == 204
+            return "OPTIONS", value.headers["allow"]
+        return value
+
+    return asking
