@@ -31,8 +31,8 @@ class Conversation(ABC):
     """One scope that an app was called with, until it has returned.
 
     `error` is what went wrong in the app: what it raised, or the rule that it broke, which comes
-    first. `told` says whether the test knows it already, or, with `given_up`, that the app did not
-    return in time. `left` says that the client is gone.
+    first. `told` says whether the test knows it already. `left` says that the client is gone,
+    `given_up` that the test has been told that the app was too slow: nobody waits for it any more.
     """
 
     def __init__(self, scope: Scope, timeout: float | None) -> None:

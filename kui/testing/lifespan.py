@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio.abc
@@ -13,6 +14,23 @@ from .errors import ContractError, DeadlineExceeded, LifespanFailed
 from .signals import Signal, within
 
 __all__ = ["LifespanRunner"]
+
+
+class _Server:
+    """What a Kui app is offered under `scope["extensions"]["kui.server"]`, as `kui run` offers it.
+
+    Without it a service that crashes would ask the whole process to stop, and the tests with it.
+    """
+
+    def __init__(self) -> None:
+        self.callbacks: list[Callable[[], None]] = []
+
+    def on_exit(self, callback: Callable[[], None]) -> None:
+        """Have `callback` called when the test begins the shutdown."""
+        self.callbacks.append(callback)
+
+    def service_crashed(self, error: Exception) -> None:
+        """Nothing: the app raises `error` from its lifespan, and the test ends with it."""
 
 
 class LifespanRunner:
@@ -32,6 +50,7 @@ class LifespanRunner:
         self._received = 0
         self._answer: Message | None = None
         self._state = state
+        self._server = _Server()
         self.supported = True
         self.started = False
         self.ended = False
@@ -67,6 +86,8 @@ class LifespanRunner:
     def begin_stop(self) -> None:
         """Tell the app to shut down, without waiting for it. Calling it again does nothing."""
         if self.started and "shutdown" not in self._asked:
+            for callback in self._server.callbacks:
+                callback()
             self._ask("shutdown")
 
     async def stop(self) -> None:
@@ -99,7 +120,7 @@ class LifespanRunner:
         answer, self._answer = self._answer, None
         return answer
 
-    async def _wait(self, phase: str, holds: Any) -> None:
+    async def _wait(self, phase: str, holds: Callable[[], object]) -> None:
         if not await within(self._timeout, self._signal, holds):
             raise DeadlineExceeded(f"lifespan.{phase} took longer than {self._timeout} s")
 
@@ -126,6 +147,7 @@ class LifespanRunner:
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self._state,
+            "extensions": {"kui.server": self._server},
         }
         try:
             await self._app(scope, self._receive, self._send)

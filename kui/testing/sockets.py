@@ -17,7 +17,7 @@ from baize.typing import Message, Scope
 
 from .contract import WebSocketContract, sendable_code
 from .conversations import Conversation
-from .errors import ContractError, WebSocketClosed, WebSocketDenied
+from .errors import ContractError, DeadlineExceeded, WebSocketClosed, WebSocketDenied
 from .signals import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -218,7 +218,8 @@ class WebSocketSession:
             await talk.answered()
             if talk.accept is None:
                 raise WebSocketDenied(await self._denial())
-        except BaseException:
+        except BaseException as error:
+            talk.given_up = isinstance(error, DeadlineExceeded)
             talk.leave()
             raise
         self.subprotocol = talk.accept.get("subprotocol")

@@ -16,7 +16,7 @@ import httpx2
 from baize.typing import ASGIApp, Scope
 
 from .conversations import Conversation
-from .errors import ContractError
+from .errors import ContractError, DeadlineExceeded
 from .exchanges import HttpExchange
 
 __all__ = ["HTTP_EXTENSIONS", "ASGITransport", "Response"]
@@ -247,7 +247,8 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         tasks.start_soon(exchange.feed, request.stream, source, name=f"body of {exchange.name}")
         try:
             start = await exchange.started(timeout)
-        except BaseException:
+        except BaseException as error:
+            exchange.given_up = isinstance(error, DeadlineExceeded)
             exchange.leave()
             raise
         if start is None:
