@@ -14,7 +14,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from baize.exceptions import HTTPException
 
-from .concurrency.threads import in_thread
+from .concurrency import in_thread
 from .connections import request_var
 from .responses.base import HttpResponse
 
@@ -137,10 +137,15 @@ def adapt(handler: Any) -> Endpoint:
         return generator
 
     async def threaded() -> Any:
-        value = await in_thread(handler)
-        return await value if inspect.isawaitable(value) else value
+        return await _in_thread(handler)
 
     return threaded
+
+
+async def _in_thread(function: Callable[..., Any], *args: object) -> Any:
+    # In a tuple, because trio does not let a coroutine out of a thread.
+    (value,) = await in_thread(lambda: (function(*args),))
+    return await value if inspect.isawaitable(value) else value
 
 
 def _makes_generator(function: Any) -> bool:
@@ -210,8 +215,7 @@ def _method(view: type[HttpView], name: str, found: object) -> Endpoint:
         return generator
 
     async def threaded() -> Any:
-        value = await in_thread(function, view())
-        return await value if inspect.isawaitable(value) else value
+        return await _in_thread(function, view())
 
     return threaded
 
