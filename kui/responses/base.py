@@ -1,0 +1,210 @@
+"""What every response is: a status, headers, cookies and a body whose every byte is known.
+
+A response is an ASGI application (no registry, no magic): its constructor prepares, its call sends.
+Bodies that take time are in `stream.py`, `events.py` and `file.py`; content is in `content.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from copy import copy
+from functools import lru_cache
+from typing import Any, ClassVar, NoReturn, Self
+
+from baize.typing import Message, Receive, Scope, Send
+
+from kui.cookies import Cookie, SameSite, expiry
+from kui.headers import RawHeaders, ResponseHeaders
+
+__all__ = ["HttpResponse"]
+
+STATUSES = frozenset(range(100, 600))
+# RFC 9110, 6.4.1 and 15.3.6: these have no content, and all but 205 end with their headers.
+_WITHOUT_CONTENT = frozenset((*range(100, 200), 204, 205, 304))
+_RESET_CONTENT = 205
+
+
+def bad_status(status_code: object) -> NoReturn:
+    raise ValueError(f"a status code is an int from 100 to 599, not {status_code!r}")
+
+
+@lru_cache(maxsize=1024)
+def _length(size: int) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % size
+
+
+class HttpResponse:
+    """A response without content, and the base of all others.
+
+    Parameters: `status_code`, from 100 to 599; `headers`, a mapping (or pairs) of text. Raises
+    ValueError for another status, for a header's name that is no token and for a value with
+    controls (RFC 9110), TypeError for headers that are no text.
+
+    It may be sent any number of times, to several requests at once: sending never changes it. 1xx,
+    204 and 304 are sent without a body and without Content-Length; all others have the
+    Content-Length of their body. HEAD gets the headers that GET would, and no body.
+
+    Example::
+
+        response = HttpResponse(201, {"Location": "/items/7"})
+        response.set_cookie("seen", "7", max_age=3600)
+        return response
+    """
+
+    __slots__ = ("_cookies", "_headers", "body", "status_code")
+
+    buffered: ClassVar[bool] = True
+    """Whether sending is two plain sends and no code of a user's; `body` is bytes then."""
+
+    # What a response of this class says of itself, as text and as bytes.
+    _default_text: ClassVar[Mapping[str, str]] = {}
+    _default_headers: ClassVar[tuple[tuple[bytes, bytes], ...]] = ()
+
+    body: bytes | None
+    """The body, all of it; None where it is made while it is sent."""
+
+    def __init__(
+        self,
+        status_code: int = 200,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> None:
+        self.status_code = status_code if status_code in STATUSES else bad_status(status_code)
+        self._headers: ResponseHeaders | None = None if headers is None else self._own(headers)
+        self._cookies: list[Cookie] | None = None
+        self.body = b""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.buffered = cls.__call__ is HttpResponse.__call__
+
+    @property
+    def headers(self) -> ResponseHeaders:
+        """The headers, to be read and changed; without Content-Length, which the body gives."""
+        headers = self._headers
+        if headers is None:
+            # Made for whoever asks: a plain response does without.
+            headers = self._headers = self._own(())
+        return headers
+
+    @property
+    def cookies(self) -> list[Cookie]:
+        """The cookies that the response sets, to be read and changed."""
+        if self._cookies is None:
+            self._cookies = []
+        return self._cookies
+
+    def set_cookie(
+        self,
+        key: str,
+        value: str = "",
+        max_age: int | None = None,
+        expires: int | None = None,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite = "lax",
+    ) -> None:
+        """Set a cookie in the client (RFC 6265).
+
+        Parameters: `key`, a token; `value`, any text, which `request.cookies` will give back;
+        `max_age`, its life in seconds, of which none or fewer discard it at once; `expires`, the
+        same as a date, in seconds from now; `path`, "" for that of the request; `domain`;
+        `secure`; `httponly`, out of reach for scripts; `samesite`, "lax", "strict" or "none".
+
+        Raises ValueError for what browsers refuse or would read otherwise: see `Cookie`.
+
+        Example: `response.set_cookie("__Host-id", token, 3600, secure=True, httponly=True)`.
+        """
+        until = None if expires is None else expiry(expires)
+        self.cookies.append(
+            Cookie(key, value, max_age, until, path, domain, secure, httponly, samesite)
+        )
+
+    def delete_cookie(
+        self,
+        key: str,
+        path: str = "/",
+        domain: str | None = None,
+        secure: bool = False,
+        httponly: bool = False,
+        samesite: SameSite = "lax",
+    ) -> None:
+        """Let the client discard a cookie that was set with the same path and domain.
+
+        Raises ValueError as `set_cookie` does: a `__Host-` cookie is deleted with `secure=True`.
+
+        Example: `response.delete_cookie("session")`.
+        """
+        self.set_cookie(key, "", 0, None, path, domain, secure, httponly, samesite)
+
+    def raw_headers(self) -> RawHeaders:
+        """A new list of the headers and cookies as ASGI wants them, to which one may add."""
+        headers = self._headers
+        raw = [*self._default_headers] if headers is None else headers.encode()
+        if self._cookies:
+            raw += [(b"set-cookie", bytes(cookie)) for cookie in self._cookies]
+        return raw
+
+    def messages(self, method: str, body: bytes) -> tuple[Message, Message]:
+        """The two messages that answer a request with this method; `body` is that for GET."""
+        status = self.status_code
+        if (
+            self._headers is None
+            and self._cookies is None
+            and method != "HEAD"
+            and status not in _WITHOUT_CONTENT
+        ):
+            raw = [*self._default_headers, _length(len(body))]
+        else:
+            raw, body = self._frame(method, body)
+        return (
+            {"type": "http.response.start", "status": status, "headers": raw},
+            {"type": "http.response.body", "body": body},
+        )
+
+    def _frame(self, method: str, body: bytes) -> tuple[RawHeaders, bytes]:
+        """The headers, with the right Content-Length if any, and the bytes to send after them."""
+        raw = self.raw_headers()
+        bare = self.status_code in _WITHOUT_CONTENT
+        if bare:
+            body = b""
+        if self._headers is not None and "content-length" in self._headers:
+            # A handler of its own for HEAD may say how long the body of GET is; all others obey.
+            if method == "HEAD" and not body and not bare:
+                return raw, body
+            raw = [header for header in raw if header[0] != b"content-length"]
+        if not bare or self.status_code == _RESET_CONTENT:
+            raw.append(_length(len(body)))
+        return raw, b"" if method == "HEAD" else body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response; an ASGI application. Nothing is received."""
+        body = self.body
+        if body is None:
+            body = await self._produce()
+        start, last = self.messages(scope.get("method", "GET"), body)
+        await send(start)
+        await send(last)
+
+    async def _produce(self) -> bytes:
+        raise NotImplementedError(f"{type(self).__name__} has no body; it overrides __call__")
+
+    def amended(self, status_code: int | None, headers: Mapping[str, str] | None) -> Self:
+        """A copy with another status, and with headers that replace or join its own."""
+        clone = copy(self)
+        clone._headers = self.headers.copy()
+        clone._cookies = self.cookies.copy()
+        if status_code is not None:
+            clone.status_code = status_code
+        if headers is not None:
+            clone._headers.update(headers)
+        return clone
+
+    def _own(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> ResponseHeaders:
+        own = ResponseHeaders(headers)
+        own.fill(self._default_text)
+        return own
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status_code}>"

@@ -1,0 +1,140 @@
+"""Python objects as JSON bytes (RFC 8259), and what to do with those that JSON does not know.
+
+An object that `json` cannot encode is given to the response's own `default`, then to the
+application's `json_encoder`; dataclasses and pydantic models need neither.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import json.encoder
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .current import current_app
+
+__all__ = ["is_model", "to_json", "to_json_with"]
+
+Default = Callable[[Any], Any]
+
+_COMPACT = (",", ":")
+
+
+def is_model(kind: type) -> bool:
+    """Whether a class is pydantic's BaseModel itself; pydantic is never imported for it."""
+    pydantic = sys.modules.get("pydantic.main")
+    return pydantic is not None and kind is getattr(pydantic, "BaseModel", None)
+
+
+def jsonable(value: Any) -> Any:
+    """What stands for `value` in JSON: by the application, as a dataclass, or as a model.
+
+    The application's `json_encoder` is asked for the type, then for its bases. Raises TypeError
+    for a value that none of them knows.
+    """
+    kind = type(value)
+    app = current_app()
+    encoders: Mapping[type, Default] = {} if app is None else app.json_encoder
+    for base in kind.__mro__:
+        encoder = encoders.get(base)
+        if encoder is not None:
+            return encoder(value)
+        if "__dataclass_fields__" in base.__dict__:
+            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        if is_model(base):
+            return value.model_dump(mode="json")
+    raise TypeError(
+        f"{kind.__qualname__} is not JSON: name it in Kui(json_encoder=...), or pass default= to"
+        " JSONResponse"
+    )
+
+
+def _encoder() -> Callable[[Any], str]:
+    """The encoder for a response without options, made once.
+
+    Circles are found by the depth of the recursion: to keep track of them costs a quarter.
+    """
+    encoder = json.JSONEncoder(
+        ensure_ascii=False,
+        allow_nan=False,
+        check_circular=False,
+        separators=_COMPACT,
+        default=jsonable,
+    )
+    # JSONEncoder makes its C encoder anew for each call, which takes as long as a small answer.
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    try:
+        chunks = make(
+            None, jsonable, json.encoder.encode_basestring, None, ":", ",", False, False, False
+        )
+    except TypeError:  # a Python whose C encoder takes something else
+        return encoder.encode
+
+    def encode(value: Any) -> str:
+        return "".join(chunks(value, 0))
+
+    return encode
+
+
+_encode = _encoder()
+
+
+def to_json(value: Any) -> bytes:
+    """`value` as compact JSON in UTF-8.
+
+    Raises ValueError for NaN and infinities and for what contains itself, TypeError for what is
+    not JSON.
+    """
+    try:
+        text = _encode(value)
+    except RecursionError:
+        raise ValueError("this contains itself, or is nested too deeply for JSON") from None
+    return _to_bytes(text)
+
+
+def to_json_with(value: Any, options: Mapping[str, Any]) -> bytes:
+    """`value` as JSON by these options of `json.dumps`; raises as that does.
+
+    Where nothing is said, NaN is refused, text is not escaped, and separators are compact unless
+    there is an `indent`.
+    """
+    chosen: dict[str, Any] = {
+        "skipkeys": False,
+        "ensure_ascii": False,
+        "check_circular": True,
+        "allow_nan": False,
+        "indent": None,
+        "separators": None if options.get("indent") is not None else _COMPACT,
+        "default": None,
+        "sort_keys": False,
+        **options,
+    }
+    make = chosen.pop("cls", None) or json.JSONEncoder
+    encoder = make(**chosen)
+    known = vars(encoder)
+    known["default"] = _either(encoder.default)  # as JSONEncoder itself does with a default
+    return _to_bytes(encoder.encode(value))
+
+
+def _either(default: Default) -> Default:
+    """`default`, and where it does not know a value (its TypeError says so), `jsonable`."""
+
+    def encode(value: Any) -> Any:
+        try:
+            return default(value)
+        except TypeError as unknown:
+            try:
+                return jsonable(value)
+            except TypeError:
+                raise unknown from None
+
+    return encode
+
+
+def _to_bytes(text: str) -> bytes:
+    # A lone surrogate can only stand in a string, where its escape is JSON's own.
+    return text.encode("utf-8", "backslashreplace")
