@@ -1,0 +1,363 @@
+"""A file as a response: whole, in parts, or "you have it already" (design: "Files"; RFC 9110, 13 to 15).
+
+What a request gets is decided in `kui/ranges.py`, how the file is read in `kui/concurrency/files.py`;
+here the answer is put together and sent.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import mimetypes
+import os
+import time
+import unicodedata
+from collections.abc import Iterable, Mapping
+from email.utils import formatdate
+from functools import lru_cache
+from hashlib import blake2b
+from secrets import token_hex
+from typing import Final, NamedTuple
+from urllib.parse import quote
+
+from baize.exceptions import HTTPException
+from baize.typing import Message, Receive, Scope, Send
+
+from ..concurrency.exchange import ClientDisconnect, Exchange
+from ..concurrency.files import NotRegularFile, OpenFile, open_file, refuse_irregular
+from ..headers import RawHeaders
+from ..headers import content_type as with_charset
+from ..media import parse_date
+from ..ranges import ByteRange, Choice, Validators, choose, conditions
+from .base import HttpResponse
+
+__all__ = ["FileResponse", "content_disposition", "guess_content_type"]
+
+if not mimetypes.inited:
+    mimetypes.init()  # reads files: now, and not in the event loop
+
+_OCTETS: Final = "application/octet-stream"
+# What a compressed file is when nobody says Content-Encoding.
+_COMPRESSED: Final = {
+    "gzip": "application/gzip",
+    "bzip2": "application/x-bzip2",
+    "xz": "application/x-xz",
+    "compress": "application/x-compress",
+}
+
+# These describe the bytes that are sent, and are ours to write.
+_FRAMING: Final = frozenset((b"content-length", b"content-range", b"accept-ranges"))
+# These describe a representation that a 304 does not have (RFC 9110, 15.4.5),
+_NOT_IN_304: Final = _FRAMING | {
+    b"content-type",
+    b"content-encoding",
+    b"content-language",
+    b"content-disposition",
+    b"last-modified",
+}
+# and these one that an error is not about.
+_NOT_IN_ERRORS: Final = _NOT_IN_304 | {b"etag", b"cache-control", b"expires"}
+
+# The names that RFC 8187 lets stand in `filename*` besides letters and digits.
+_ATTR_CHARS: Final = "!#$&+-.^_`|~"
+# What a quoted filename may hold so that all browsers read it alike (RFC 6266, appendix D).
+_PLAIN: Final = frozenset(map(chr, range(0x20, 0x7F))) - set('"%/\\')
+
+
+class _Part(NamedTuple):
+    """Bytes of the file from `start` up to `stop`, at least one, with `head` before them."""
+
+    head: bytes
+    start: int
+    stop: int
+
+
+class _Body(NamedTuple):
+    """What follows the headers: parts of the file, then `tail`; all of it is `length` bytes."""
+
+    parts: tuple[_Part, ...] = ()
+    tail: bytes = b""
+
+    @property
+    def length(self) -> int:
+        inside = sum(len(head) + stop - start for head, start, stop in self.parts)
+        return inside + len(self.tail)
+
+
+class FileResponse(HttpResponse):
+    """A file, sent without blocking the event loop and without being held in memory.
+
+    Parameters: `filepath`, a path; `headers`, as for HttpResponse; `content_type`, by default what
+    the name of the file suggests, text as UTF-8 (a Content-Type among the headers comes before
+    both); `download_name`, the name under which a browser is to save it, any text; `stat_result`,
+    what the caller knows of the file already: where it shows a directory or a device, nothing is
+    opened; `chunk_size`, in bytes, how much is read and sent at once; `status_code`.
+
+    With status 200, GET and HEAD answer conditional requests and GET answers ranges, one or
+    several, by RFC 9110: 304, 206, 412, 416. Size, Last-Modified and the strong ETag are those of
+    the file as it was opened; an ETag or a Last-Modified among the headers replaces it. The
+    server's `zerocopysend` or `pathsend` is used where it offers them (ASGI extensions).
+
+    Calling it raises HTTPException 404 where there is no such regular file, and what the operating
+    system says otherwise (PermissionError, ...), both before anything is sent. A file that has
+    become shorter meanwhile raises FileShrank, and the connection is cut; of one that has grown
+    the promised bytes are sent. Where the client leaves, sending ends. The descriptor is closed
+    however it ends.
+
+    Raises ValueError for a `chunk_size` below 1 and for what HttpResponse refuses, TypeError for
+    what is no path.
+
+    Example::
+
+        return FileResponse("reports/7.pdf", download_name="Übersicht 2026.pdf")
+    """
+
+    __slots__ = ("chunk_size", "filepath", "stat_result")
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content_type: str | None = None,
+        download_name: str | None = None,
+        stat_result: os.stat_result | None = None,
+        chunk_size: int = 262144,
+        *,
+        status_code: int = 200,
+    ) -> None:
+        super().__init__(status_code, headers)
+        if chunk_size < 1:
+            raise ValueError(f"chunk_size is a number of bytes, at least 1, not {chunk_size!r}")
+        self.filepath = os.fsdecode(filepath)
+        self.stat_result = stat_result
+        self.chunk_size = chunk_size
+        self.body = None
+        own = self.headers
+        if "content-type" not in own:
+            own["content-type"] = content_type or self._guess(download_name)
+        if download_name is not None:
+            own["content-disposition"] = content_disposition(download_name)
+
+    def _guess(self, download_name: str | None) -> str:
+        encoded = "content-encoding" in self.headers
+        if download_name and (kind := guess_content_type(download_name, encoded)) != _OCTETS:
+            return kind
+        return guess_content_type(self.filepath, encoded)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file; an ASGI application. See the class for what it raises, and when."""
+        exchange = Exchange.of(scope, receive, send)
+        try:
+            await self._send(exchange)
+        except ClientDisconnect:
+            pass  # the server said so; others only fall silent, and there the exchange tells
+        finally:
+            if not exchange.owns(send):
+                await exchange.settle()
+
+    async def _send(self, exchange: Exchange) -> None:
+        scope = exchange.scope
+        method = scope["method"]
+        if self.status_code < 200 or self.status_code in (204, 205, 304):
+            for message in self.messages(method, b""):
+                await exchange.send(message)
+            return
+        file = await self._open()
+        try:
+            start, body = self._answer(scope, file)
+            extensions = scope.get("extensions") or ()
+            if method == "HEAD" or not body.parts:
+                file.close()
+                await exchange.send(start)
+                await exchange.send({"type": "http.response.body", "body": b""})
+            elif "http.response.zerocopysend" in extensions:
+                await _send_descriptor(start, body, file, exchange)
+            elif "http.response.pathsend" in extensions and start["status"] != 206:
+                file.close()
+                await exchange.send(start)
+                await exchange.send(_pathsend(self.filepath))
+            else:
+                await _send_chunks(start, body, file, exchange, self.chunk_size)
+        finally:
+            file.close()
+
+    async def _open(self) -> OpenFile:
+        try:
+            if self.stat_result is not None:
+                refuse_irregular(self.stat_result, self.filepath)
+            return await open_file(self.filepath)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, NotRegularFile) as error:
+            raise HTTPException(404) from error
+        except ValueError as error:  # a NUL, or a surrogate that no name can have
+            raise HTTPException(404) from error
+        except OSError as error:
+            if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+                raise HTTPException(404) from error
+            raise
+
+    def _answer(self, scope: Scope, file: OpenFile) -> tuple[Message, _Body]:
+        """Decide what the request gets: the message that starts the response, and what follows."""
+        raw = self.raw_headers()
+        own = dict(raw)
+        validators = _validators(own, file.stat)
+        if b"etag" not in own:
+            raw.append((b"etag", validators.etag.encode("latin-1")))
+        if b"last-modified" not in own and validators.last_modified is not None:
+            raw.append((b"last-modified", _http_date(validators.last_modified)))
+        choice = Choice(200)
+        if self.status_code == 200 and (asked := conditions(scope["headers"])):
+            choice = choose(scope["method"], asked, file.size, validators)
+        status, ranges = choice
+        if status == 200:
+            status = self.status_code
+            body = _Body((_Part(b"", 0, file.size),) if file.size else ())
+        elif status == 206:
+            raw, body = _partial(raw, ranges, file.size)
+        else:
+            return _refusal(status, raw, file.size), _Body()
+        if not _FRAMING.isdisjoint(own):
+            raw = [header for header in raw if header[0] not in _FRAMING]
+        raw.append((b"accept-ranges", b"bytes"))
+        raw.append((b"content-length", b"%d" % body.length))
+        return {"type": "http.response.start", "status": status, "headers": raw}, body
+
+
+def _validators(own: Mapping[bytes, bytes], status: os.stat_result) -> Validators:
+    """Those among the headers, else those of the file."""
+    if b"etag" in own:
+        etag = own[b"etag"].decode("latin-1")
+    else:
+        # The inode tells apart files that were built with one fixed time; hashed, as it is
+        # nobody's business.
+        state = b"%d-%d-%d" % (status.st_size, status.st_mtime_ns, status.st_ino)
+        etag = f'"{blake2b(state, digest_size=12).hexdigest()}"'
+    if b"last-modified" in own:
+        date = parse_date(own[b"last-modified"].decode("latin-1"))
+        return Validators(etag, None if date is None else int(date.timestamp()))
+    # No date ahead of the clock is to be sent (RFC 9110, 8.8.2.1).
+    return Validators(etag, max(0, min(status.st_mtime_ns // 10**9, int(time.time()))))
+
+
+def _refusal(status: int, raw: RawHeaders, size: int) -> Message:
+    """The start of an answer without content: 304, 412 or 416."""
+    absent = _NOT_IN_304 if status == 304 else _NOT_IN_ERRORS
+    raw = [header for header in raw if header[0] not in absent]
+    if status == 416:
+        raw.append((b"content-range", b"bytes */%d" % size))
+    if status != 304:
+        raw.append((b"content-length", b"0"))
+    return {"type": "http.response.start", "status": status, "headers": raw}
+
+
+def _partial(raw: RawHeaders, ranges: tuple[ByteRange, ...], size: int) -> tuple[RawHeaders, _Body]:
+    """The headers and the body of these parts of the file (RFC 9110, 14.6 and 15.3.7)."""
+    if len(ranges) == 1:
+        described = (b"content-range", ranges[0].content_range(size).encode())
+        return [*raw, described], _Body((_Part(b"", *ranges[0]),))
+    boundary = token_hex(16).encode()
+    kind = dict(raw)[b"content-type"]
+    parts = []
+    before = b""
+    for part in ranges:
+        head = b"%s--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n"
+        values = (before, boundary, kind, part.content_range(size).encode())
+        parts.append(_Part(head % values, *part))
+        before = b"\r\n"
+    raw = [header for header in raw if header[0] != b"content-type"]
+    raw.append((b"content-type", b"multipart/byteranges; boundary=" + boundary))
+    return raw, _Body(tuple(parts), b"\r\n--%s--\r\n" % boundary)
+
+
+async def _send_chunks(
+    start: Message, body: _Body, file: OpenFile, exchange: Exchange, chunk_size: int
+) -> None:
+    last = body.parts[-1]
+    for part in body.parts:
+        head, offset, stop = part
+        while offset < stop:
+            data = await file.read(offset, min(chunk_size, stop - offset))
+            offset += len(data)
+            more = offset < stop or part is not last
+            if not exchange.started:  # not before the first bytes are here: they may be an error
+                await exchange.send(start)
+            if not more:
+                file.close()
+                data += body.tail
+            await exchange.send(
+                {"type": "http.response.body", "body": head + data, "more_body": more}
+            )
+            head = b""
+            if exchange.gone is not None:
+                return
+
+
+def _pathsend(path: str) -> Message:
+    return {"type": "http.response.pathsend", "path": os.path.abspath(path)}
+
+
+class _Descriptor(io.FileIO):
+    """What `zerocopysend` calls a file descriptor object: a file to some servers, an int to others."""
+
+    def __index__(self) -> int:
+        return self.fileno()
+
+
+async def _send_descriptor(start: Message, body: _Body, file: OpenFile, exchange: Exchange) -> None:
+    last = body.parts[-1]
+    with _Descriptor(file.fileno(), "rb", closefd=False) as descriptor:
+        await exchange.send(start)
+        for part in body.parts:
+            if part.head:
+                await exchange.send(
+                    {"type": "http.response.body", "body": part.head, "more_body": True}
+                )
+            await exchange.send(
+                {
+                    "type": "http.response.zerocopysend",
+                    "file": descriptor,
+                    "offset": part.start,
+                    "count": part.stop - part.start,
+                    "more_body": part is not last or bool(body.tail),
+                }
+            )
+            if exchange.gone is not None:
+                return
+        if body.tail:
+            await exchange.send({"type": "http.response.body", "body": body.tail})
+
+
+@lru_cache(maxsize=1024)
+def _http_date(seconds: int) -> bytes:
+    return formatdate(seconds, usegmt=True).encode()
+
+
+@lru_cache(maxsize=1024)
+def guess_content_type(name: str, encoded: bool = False) -> str:
+    """The Content-Type that the name of a file suggests, text as UTF-8; else octets.
+
+    Parameters: `name`, or a path; `encoded`, whether Content-Encoding tells how it is compressed:
+    `page.html.gz` is `text/html; charset=utf-8` then, and `application/gzip` without.
+    """
+    # A name such as `data:text/html,` is not to be taken for a URL.
+    kind, encoding = mimetypes.guess_type(f"./{name}")
+    if encoding is not None and not encoded:
+        return _COMPRESSED.get(encoding, _OCTETS)
+    return _OCTETS if kind is None else with_charset(kind, "utf-8")
+
+
+def content_disposition(name: str) -> str:
+    """The Content-Disposition that lets a browser save a response under this name (RFC 6266).
+
+    Any text will do; what is not plain ASCII is given twice, the second time as `filename*`
+    (RFC 8187), which browsers of this age prefer. A lone surrogate becomes `?`.
+
+    Example: `content_disposition("é.txt")` -> `attachment; filename="e.txt"; filename*=UTF-8''%C3%A9.txt`
+    """
+    if not name:
+        return "attachment"
+    if _PLAIN.issuperset(name):
+        return f'attachment; filename="{name}"'
+    letters = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    fallback = "".join(letter if letter in _PLAIN else "_" for letter in letters)
+    encoded = quote(name, safe=_ATTR_CHARS, errors="replace")
+    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{encoded}"
