@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .events import Event as Event
     from .events import EventStream as EventStream
     from .sockets import WebSocketSession as WebSocketSession
+    from .sync import TestClient as TestClient
     from .transport import ASGITransport as ASGITransport
 
 _HOMES = {
@@ -34,6 +35,7 @@ _HOMES = {
     "LifespanFailed": ".errors",
     "NotAnEventStream": ".errors",
     "RequestBody": ".bodies",
+    "TestClient": ".sync",
     "VirtualClockLoop": ".clocks",
     "WebSocketClosed": ".errors",
     "WebSocketDenied": ".errors",

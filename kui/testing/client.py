@@ -31,6 +31,7 @@ from .transport import ASGITransport, report
 __all__ = [
     "AsyncTestClient",
     "event_headers",
+    "exchange_of",
     "is_event_stream",
     "read_exactly",
     "socket_headers",
@@ -170,7 +171,7 @@ class AsyncTestClient(httpx2.AsyncClient):
         if response is None:
             self.transport.disconnect()
         else:
-            _exchange(response).leave()
+            exchange_of(response).leave()
 
     async def wait_idle(self, *, timeout: float | Unset | None = UNSET) -> None:
         """Wait until the app has returned from every request.
@@ -227,7 +228,7 @@ class AsyncTestClient(httpx2.AsyncClient):
         :raises DeadlineExceeded: nothing came for that long; what had come is not lost.
         """
         seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
-        return await read_exactly(_exchange(response), size, seconds)
+        return await read_exactly(exchange_of(response), size, seconds)
 
     @asynccontextmanager
     async def events(
@@ -280,7 +281,8 @@ class AsyncTestClient(httpx2.AsyncClient):
         return WebSocketSession(self.transport, request, tuple(subprotocols), seconds)
 
 
-def _exchange(response: httpx2.Response) -> HttpExchange:
+def exchange_of(response: httpx2.Response) -> HttpExchange:
+    """The exchange below a response of ours."""
     exchange = response.extensions["kui.exchange"]
     assert isinstance(exchange, HttpExchange)
     return exchange
