@@ -1,0 +1,145 @@
+"""The command `kui`: `kui run module:app` serves an app, `kui routes module:app` lists what it answers.
+
+What goes wrong before there is an app to run is said in one line; what the app's own module raises
+is shown with its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from . import __version__
+from .binding import CannotServe
+from .process import BACKENDS, Deadline, complain, run_process
+from .runner import LAST
+
+__all__ = ["main"]
+
+SPEC = "module:app, or module:create_app() for a function that makes it"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, or those of the process; return the exit status."""
+    chosen = vars(_parser().parse_args(arguments))
+    command = chosen.pop("command")
+    try:
+        status: int = command(**chosen)
+    except KeyboardInterrupt:
+        status = 130
+    except Exception:
+        traceback.print_exc()
+        status = 1
+    return status
+
+
+def _run(app: str, **options: Any) -> int:
+    deadline = Deadline()
+    if options["bind"] is None:
+        del options["bind"]
+    status = run_process(app, deadline, **options)
+    deadline.arm()
+    deadline.start(LAST)  # for what holds the end of the interpreter back
+    return status
+
+
+def _routes(app: str) -> int:
+    from .importing import load_app
+
+    try:
+        rows = _table(load_app(app), app)
+    except CannotServe as error:
+        return complain(error)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+    return 0
+
+
+def _table(app: object, spec: str) -> list[tuple[str, str, str, str]]:
+    from .applications import Kui
+    from .routing import HttpRoute
+    from .views import describe
+
+    if not isinstance(app, Kui):
+        raise CannotServe(f"{spec} is no Kui application, but {app!r}")
+    rows = [("METHODS", "PATH", "NAME", "ENDPOINT")]
+    for route in app.router:
+        kind = "WEBSOCKET"
+        if isinstance(route, HttpRoute):
+            kind = ",".join(sorted(app.router.methods(route) or ["*"]))
+        rows.append((kind, route.path, route.full_name or "-", describe(route.endpoint)))
+    return rows
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="kui", description="Serve a Kui app, or look at its routes."
+    )
+    parser.add_argument("--version", action="version", version=f"kui {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    routes = commands.add_parser("routes", help="list the routes of an app")
+    routes.set_defaults(command=_routes)
+    routes.add_argument("app", help=SPEC)
+
+    run = commands.add_parser(
+        "run", help="serve an app", formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    run.set_defaults(command=_run)
+    run.add_argument("app", help=SPEC)
+    add = run.add_argument
+    add("--backend", choices=tuple(BACKENDS), default="trio", help="the event loop")
+    add(
+        "--bind",
+        action="append",
+        metavar="ADDRESS",
+        help="HOST:PORT (port 0: a free one), [IPv6]:PORT, unix:PATH or fd://NUMBER; may be given"
+        " several times; without it 127.0.0.1:8000",
+    )
+    add("--workers", type=int, default=1, metavar="N", help="processes that share the addresses")
+    add("--reload", action="store_true", help="start anew when a file of the program changes")
+    add(
+        "--root-path",
+        default="",
+        metavar="PATH",
+        help="the prefix under which a proxy offers the app",
+    )
+    add("--certfile", metavar="FILE", help="the certificate chain, PEM: serve HTTPS and HTTP/2")
+    add("--keyfile", metavar="FILE", help="its key, if that is in a file of its own")
+    add("--access-log", action="store_true", help="log every request")
+    seconds: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
+    add(
+        "--graceful-timeout",
+        **seconds,
+        default=3.0,
+        help="how long requests may take to end once the server stops",
+    )
+    add(
+        "--forwarded-allow-ips",
+        default="",
+        metavar="NETWORKS",
+        help="the proxies whose X-Forwarded and Forwarded headers count: addresses and networks"
+        " with commas between, 'unix', or '*'",
+    )
+    add(
+        "--stall-timeout",
+        **seconds,
+        default=30.0,
+        help="when to drop a client that takes nothing (Linux; 0: never)",
+    )
+    add(
+        "--drain-delay",
+        **seconds,
+        default=0.0,
+        help="how long to accept connections once the app knows that the server stops",
+    )
+    add("--websocket-ping-interval", **seconds, help="how often to ping WebSockets")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,277 @@
+"""`kui.run`: a process, or several, that serve an app until a signal, and nothing holds their end back."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from socket import socket
+from ssl import SSLContext
+from types import FrameType
+from typing import Any, Final, Unpack
+
+import anyio
+from baize.typing import ASGIApp
+
+from .binding import CannotServe, bound, tls_context
+from .concurrency.loops import Loop
+from .importing import load_app
+from .reload import Watcher
+from .runner import LAST, Options, Runner, ServeOptions, ShutdownFailed, StartupFailed
+from .server import serve_on
+from .workers import RELOAD, supervise
+
+__all__ = ["BACKENDS", "Deadline", "complain", "run", "run_process"]
+
+BACKENDS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "trio": ("trio", {}),
+    "asyncio": ("asyncio", {}),
+    "uvloop": ("asyncio", {"use_uvloop": True}),
+}
+
+logger = logging.getLogger("kui.server")
+
+
+def run(
+    app: ASGIApp | str,
+    *,
+    backend: str = "trio",
+    workers: int = 1,
+    reload: bool = False,
+    **options: Unpack[ServeOptions],
+) -> None:
+    """Serve an app until SIGTERM or Ctrl-C. Returns when all has ended well.
+
+    On the signal `app.should_exit` becomes true. After `drain_delay` no more connections are
+    accepted; requests have `graceful_timeout` seconds to end; then the app is shut down. A second
+    signal cuts the waiting short. Ten seconds after the graceful time the process ends, with status
+    1, whatever it still does.
+
+    :param app: an ASGI app, or `"module:app"`, or `"module:create_app()"`.
+    :param backend: the event loop: `trio`, `asyncio` or `uvloop`.
+    :param workers: how many processes share the listening sockets; one that ends is replaced.
+    :param reload: start anew when a file of the program changes; needs the app as a text.
+    :param options: as those of `kui.serve`.
+    :raises SystemExit: with status 1, and one line on stderr, when it cannot be served; also when a
+        service has crashed, which is logged, or start-up or shutdown failed, whose traceback is printed.
+
+    ::
+
+        if __name__ == "__main__":
+            kui.run(app, bind="0.0.0.0:8000")
+    """
+    deadline = Deadline()
+    try:
+        status = run_process(
+            app, deadline, backend=backend, workers=workers, reload=reload, **options
+        )
+    finally:
+        deadline.stop()
+    if status:
+        sys.exit(status)
+
+
+def run_process(
+    app: ASGIApp | str,
+    deadline: Deadline,
+    *,
+    backend: str,
+    workers: int,
+    reload: bool,
+    **options: Unpack[ServeOptions],
+) -> int:
+    """What `run` does; returns the exit status, and leaves `deadline` running once it has begun."""
+    try:
+        chosen = Options(**options)
+        _check(app, backend, workers, reload)
+        _log_to_stderr()
+        tls = tls_context(chosen.certfile, chosen.keyfile)
+        limit = chosen.drain_delay + chosen.graceful_timeout + LAST
+        single = workers == 1 and not reload
+        if single:
+            app = load_app(app) if isinstance(app, str) else app
+        with bound(chosen.binds, chosen.stall_timeout) as sockets:
+            process = _Process(app, chosen, sockets, tls, backend, reload, limit)
+            if single:
+                return process.serve(deadline, lambda: None)
+            return supervise(process.work, workers, limit + 1)
+    except CannotServe as error:
+        return complain(error)
+
+
+def complain(error: CannotServe) -> int:
+    """Say in one line why nothing is served; the exit status."""
+    print(f"kui: {error}", file=sys.stderr)
+    return 1
+
+
+class Deadline:
+    """Ends the process a while after `start`, from a thread, whatever the others do.
+
+    `start` may be called in a signal handler.
+    """
+
+    def __init__(self) -> None:
+        self.status = 1
+        self._begun = False
+        self._times: queue.SimpleQueue[float | None] = queue.SimpleQueue()
+
+    def arm(self) -> None:
+        """Make the thread that waits; after this, `start` does no more than put a number into a queue."""
+        if not self._begun:
+            self._begun = True
+            threading.Thread(target=self._wait, daemon=True).start()
+
+    def start(self, seconds: float) -> None:
+        """End the process `seconds` from now; the first call counts."""
+        self._times.put(seconds)
+
+    def stop(self) -> None:
+        """Let the process live."""
+        self._times.put(None)
+
+    def _wait(self) -> None:
+        seconds = self._times.get()
+        if seconds is None:
+            return
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                if self._times.get(timeout=left) is None:
+                    return
+            except queue.Empty:
+                break
+        os.write(2, b"kui: not everything has ended in time; the process ends now\n")
+        os._exit(self.status)
+
+
+class _Process:
+    """Serves the app in this process."""
+
+    def __init__(
+        self,
+        app: ASGIApp | str,
+        options: Options,
+        sockets: list[socket],
+        tls: SSLContext | None,
+        backend: str,
+        reload: bool,
+        limit: float,
+    ) -> None:
+        self.app = app
+        self.options = options
+        self.sockets = sockets
+        self.tls = tls
+        self.backend = backend
+        self.reload = reload
+        self.limit = limit
+
+    def serve(self, deadline: Deadline, ready: Callable[[], None]) -> int:
+        """Serve until a signal; return the exit status."""
+        app = self.app
+        assert not isinstance(app, str)
+
+        async def main() -> Runner:
+            runner = Runner(app, self.options, on_listening=ready)
+            with _signals(runner, deadline, self.limit):
+                await serve_on(runner, self.sockets, self.tls)
+            return runner
+
+        deadline.arm()
+        name, backend_options = BACKENDS[self.backend]
+        return _report(anyio.run(main, backend=name, backend_options=backend_options))
+
+    def work(self, ready: Callable[[], None]) -> int:
+        """Serve as a worker, with a watch on the program's files if they are to be reloaded."""
+        deadline = Deadline()
+        if not self.reload:
+            self.app = load_app(self.app) if isinstance(self.app, str) else self.app
+            return self.serve(deadline, ready)
+        assert isinstance(self.app, str)
+        watcher = Watcher(self.app.partition(":")[0])
+        try:
+            self.app = load_app(self.app)
+            deadline.status = RELOAD
+            with watcher.watching(lambda: os.kill(os.getpid(), signal.SIGTERM)):
+                status = self.serve(deadline, ready)
+        except CannotServe as error:
+            status = complain(error)
+        except Exception as error:
+            traceback.print_exc()
+            watcher.add(error)
+            status = 1
+        if status and not watcher.changed:
+            print("kui: waiting for a change", file=sys.stderr)
+            ready()
+            watcher.wait()
+        return RELOAD if watcher.changed else status
+
+
+def _check(app: ASGIApp | str, backend: str, workers: int, reload: bool) -> None:
+    if backend not in BACKENDS:
+        raise CannotServe(f"the backend is one of {', '.join(BACKENDS)}, not {backend!r}")
+    if backend == "uvloop" and importlib.util.find_spec("uvloop") is None:
+        raise CannotServe("the backend uvloop needs the package uvloop: pip install 'kui[uvloop]'")
+    if workers < 1:
+        raise CannotServe(f"there is at least one worker, not {workers}")
+    if (workers > 1 or reload) and not hasattr(os, "fork"):
+        raise CannotServe("several workers, and reloading, need a POSIX system")
+    if reload and not isinstance(app, str):
+        raise CannotServe("to reload it, the app has to be given as a text: 'module:app'")
+
+
+def _report(runner: Runner) -> int:
+    error = runner.error
+    if error is None:
+        return 0
+    if isinstance(error, StartupFailed | ShutdownFailed) and error.detail:
+        print(error.detail, file=sys.stderr)
+    if isinstance(error, CannotServe | ShutdownFailed):
+        print(f"kui: {error}", file=sys.stderr)
+    elif not runner.crashed:  # what crashed has been logged
+        traceback.print_exception(error)
+    return 1
+
+
+@contextmanager
+def _signals(runner: Runner, deadline: Deadline, limit: float) -> Iterator[None]:
+    """Interrupt the runner on SIGTERM and Ctrl-C, and start the deadline."""
+    loop = Loop()
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        deadline.start(limit)
+        loop.soon(runner.interrupt)
+
+    previous = {}
+    if threading.current_thread() is threading.main_thread():
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                previous[signum] = signal.signal(signum, interrupt)
+    try:
+        yield
+    finally:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
+
+
+def _log_to_stderr() -> None:
+    """Show the loggers `kui.*` on stderr, as long as the program has configured no logging."""
+    ours = logging.getLogger("kui")
+    if ours.handlers:
+        return
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
+    )
+    handler.addFilter(lambda record: not logging.getLogger().handlers)
+    ours.addHandler(handler)
+    if ours.level == logging.NOTSET:
+        ours.setLevel(logging.INFO)

@@ -1,0 +1,299 @@
+"""What one server does over time: start the app up, serve, stop in stages (design: "The server stops").
+
+No socket is touched and no loop is named here; `server.py` has the connections, for either loop.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, TypedDict
+
+import anyio
+from baize.typing import ASGIApp, Message
+
+from .access import AccessLog
+from .binding import CannotServe
+from .lifespan import SERVER, WIND_DOWN
+from .proxies import ForwardedHeaders
+
+__all__ = [
+    "CUT",
+    "LAST",
+    "Options",
+    "Runner",
+    "ServeOptions",
+    "ShutdownFailed",
+    "StartupFailed",
+]
+
+CUT: Final = 0.5
+"""Seconds from the moment responses are cancelled to the moment their connections are cut."""
+LAST: Final = 10.0
+"""Seconds after the graceful time until `kui run` ends the process, whatever it still does."""
+
+logger = logging.getLogger("kui.server")
+errors = logging.getLogger("kui.error")
+
+
+class StartupFailed(CannotServe):
+    """The app could not start up. `detail` is what it said, `__cause__` what it raised, if it did."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("the app could not start up")
+        self.detail = detail
+
+
+class ShutdownFailed(Exception):
+    """The app did not shut down cleanly. `detail` is what it said, `__cause__` what it raised, if it did."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("the app did not shut down cleanly")
+        self.detail = detail
+
+
+class ServeOptions(TypedDict, total=False):
+    """The options of `kui.serve` that `kui.run` takes too; `Options`, as keyword arguments."""
+
+    bind: str | Iterable[str]
+    root_path: str
+    certfile: str | None
+    keyfile: str | None
+    access_log: bool
+    graceful_timeout: float
+    forwarded_allow_ips: str | Iterable[str]
+    stall_timeout: float
+    drain_delay: float
+    websocket_ping_interval: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to serve; `kui.serve` says what each of them means."""
+
+    bind: str | Iterable[str] = "127.0.0.1:8000"
+    root_path: str = ""
+    certfile: str | None = None
+    keyfile: str | None = None
+    access_log: bool = False
+    graceful_timeout: float = 3.0
+    forwarded_allow_ips: str | Iterable[str] = ()
+    stall_timeout: float = 30.0
+    drain_delay: float = 0.0
+    websocket_ping_interval: float | None = None
+
+    @property
+    def binds(self) -> list[str]:
+        """Where to listen."""
+        return [self.bind] if isinstance(self.bind, str) else list(self.bind)
+
+    def wrap(self, app: ASGIApp) -> ASGIApp:
+        """The app behind what these options put in front of it."""
+        if self.access_log:
+            app = AccessLog(app)
+        if self.forwarded_allow_ips:
+            try:
+                app = ForwardedHeaders(app, self.forwarded_allow_ips)
+            except ValueError as error:
+                raise CannotServe(f"forwarded_allow_ips: {error}") from error
+        return app
+
+    def __post_init__(self) -> None:
+        for name in ("graceful_timeout", "stall_timeout", "drain_delay"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise CannotServe(f"{name} is a number of seconds, not {getattr(self, name)!r}")
+        if self.websocket_ping_interval is not None and not self.websocket_ping_interval > 0:
+            raise CannotServe("websocket_ping_interval is a positive number of seconds")
+        if self.root_path and not self.root_path.startswith("/"):
+            raise CannotServe(f"root_path begins with a slash: {self.root_path!r} does not")
+
+
+class Runner:
+    """One `serve` from start to end; also the `kui.lifespan.Server` that the app may talk to.
+
+    `listening`, `stopping` and `over` say how far it has come. `error` is why it failed, if it did.
+    """
+
+    def __init__(
+        self, app: ASGIApp, options: Options, on_listening: Callable[[], None] = lambda: None
+    ) -> None:
+        self.app = app
+        self.wrapped = options.wrap(app)
+        self._on_listening = on_listening
+        self.options = options
+        self.addresses: list[str] = []
+        self.listening = False
+        self.settled = anyio.Event()
+        self.stopping = anyio.Event()
+        self.over = anyio.Event()
+        self.hurried = False
+        self.crashed = False
+        self.error: Exception | None = None
+        self.life = AppLife(self)
+        self._patience: anyio.CancelScope | None = None
+        self._callbacks: list[Callable[[], None]] = []
+
+    async def run(self, connections: Callable[[Runner], Awaitable[None]]) -> None:
+        """Start the app, have `connections(self)` accept and serve until it stops, wind the app down.
+
+        This is not cancelled but told to `stop`, and to `hurry`. It raises nothing that the app or
+        a connection raises.
+        """
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.life.run, name="kui app lifespan")
+                try:
+                    await self.life.settled.wait()
+                    if self.life.up and not self.stopping.is_set():
+                        await connections(self)
+                except Exception as error:
+                    self.error = self.error or error
+                self.stop()
+                await self.life.shut_down()
+        self.error = self.error or self.life.failure
+        self.settled.set()
+        self.over.set()
+
+    def started(self, addresses: list[str]) -> None:
+        """The listeners accept connections: called by `connections`."""
+        self.addresses = addresses
+        self.listening = True
+        for address in addresses:
+            logger.info("Listening on %s", address)
+        self.settled.set()
+        self._on_listening()
+
+    def stop(self) -> None:
+        """Begin to stop: the app is told at once, the rest follows in stages. May be called again."""
+        if self.stopping.is_set():
+            return
+        self.stopping.set()
+        self.life.stop()
+        for callback in self._callbacks:
+            callback()
+
+    def interrupt(self) -> None:
+        """A signal has come: stop; and if that is under way, hurry."""
+        if self.stopping.is_set():
+            self.hurry()
+        self.stop()
+
+    def hurry(self) -> None:
+        """From now on wait for nothing that can be cancelled."""
+        self.hurried = True
+        if self._patience is not None:
+            self._patience.cancel()
+
+    async def patiently(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
+        """Await `wait()`, but for `seconds` at most, and less in a hurry."""
+        if self.hurried:
+            return
+        with anyio.move_on_after(seconds) as self._patience:
+            await wait()
+
+    async def until_closing(self) -> None:
+        """Return when the listeners are to be closed: told to stop, and the drain delay is over."""
+        await self.stopping.wait()
+        await self.patiently(self.options.drain_delay, anyio.sleep_forever)
+
+    def dropped(self, error: Exception) -> None:
+        """A connection has failed for a reason that is not the app's; nobody else is to suffer."""
+        logger.warning("A connection was dropped: %r", error)
+        logger.debug("It was dropped here", exc_info=error)
+
+    def on_exit(self, callback: Callable[[], None]) -> None:
+        """Call `callback()` when told to stop (`kui.lifespan.Server`)."""
+        self._callbacks.append(callback)
+
+    def service_crashed(self, error: Exception) -> None:
+        """Stop, and end with `error` (`kui.lifespan.Server`)."""
+        self.crashed = True
+        self.error = self.error or error
+        self.stop()
+
+
+class AppLife:
+    """The server's side of the lifespan protocol (ASGI lifespan 2.0)."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.state: dict[str, Any] = {}
+        self.up = False
+        self.settled = anyio.Event()
+        self.failure: StartupFailed | ShutdownFailed | None = None
+        self._scope = anyio.CancelScope()
+        self._error: Exception | None = None
+        self._received = 0
+        self._shutdown = anyio.Event()
+        self._answered = anyio.Event()
+        self._ended = anyio.Event()
+
+    async def run(self) -> None:
+        """Call the app with a lifespan scope, and keep what it raises."""
+        scope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+            "extensions": {SERVER: self._runner},
+        }
+        with self._scope:
+            try:
+                await self._runner.app(scope, self._receive, self._send)
+            except Exception as error:
+                self._error = error
+        self._has_ended()
+
+    def stop(self) -> None:
+        """Give the start-up up, if it is not over."""
+        if not self.settled.is_set():
+            self._scope.cancel()
+
+    async def shut_down(self) -> None:
+        """Ask the app to shut down, and return when it has. In a hurry, for a bounded time."""
+        self._shutdown.set()
+        if not self.up:
+            self._scope.cancel()
+        with anyio.move_on_after(WIND_DOWN if self._runner.hurried else None):
+            await self._answered.wait()
+        self._scope.cancel()
+        await self._ended.wait()
+        if self.failure is not None and self._error is not None:
+            self.failure.__cause__ = self._error
+
+    def _has_ended(self) -> None:
+        error = self._error
+        if not self.settled.is_set():
+            if error is not None:
+                logger.warning("The app has no lifespan, which is all right: %r", error)
+            self.up = not self._scope.cancelled_caught
+        elif error is not None and not self._shutdown.is_set() and self.failure is None:
+            errors.error("The app's lifespan failed, and the server goes down", exc_info=error)
+            self._runner.service_crashed(error)
+        self.settled.set()
+        self._answered.set()
+        self._ended.set()
+
+    async def _receive(self) -> Message:
+        self._received += 1
+        if self._received == 1:
+            return {"type": "lifespan.startup"}
+        await self._shutdown.wait()
+        if self._received == 2:
+            return {"type": "lifespan.shutdown"}
+        await anyio.sleep_forever()
+        raise AssertionError("this wait has no end")
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "lifespan.startup.complete":
+            self.up = True
+            self.settled.set()
+        elif kind == "lifespan.startup.failed":
+            self.failure = StartupFailed(message.get("message", ""))
+            self.settled.set()
+        elif kind == "lifespan.shutdown.complete":
+            self._answered.set()
+        elif kind == "lifespan.shutdown.failed":
+            self.failure = ShutdownFailed(message.get("message", ""))
+            self._answered.set()

@@ -1,0 +1,286 @@
+"""`kui.serve`: hypercorn's protocols, on listeners and tasks of our own, on either loop.
+
+hypercorn's servers let what one connection raises end all of them (trio); here each stands for
+itself. What happens when, is the runner's; processes and signals are `process.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from socket import socket
+from typing import TYPE_CHECKING, Final
+
+import anyio
+import anyio.abc
+from baize.typing import ASGIApp
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.logging import Logger
+from hypercorn.typing import ConnectionState
+
+from .binding import CannotServe, address_of, bound, tls_context
+from .concurrency.loops import on_asyncio
+from .concurrency.services import split_cancelled
+from .runner import CUT, Options, Runner
+
+if TYPE_CHECKING:
+    import trio
+
+__all__ = ["serve", "serve_on"]
+
+BACKLOG: Final = 1024
+HANDSHAKE: Final = 10.0
+"""Seconds for a TLS handshake."""
+
+
+async def serve(
+    app: ASGIApp,
+    *,
+    bind: str | Iterable[str] = "127.0.0.1:8000",
+    root_path: str = "",
+    certfile: str | None = None,
+    keyfile: str | None = None,
+    access_log: bool = False,
+    graceful_timeout: float = 3.0,
+    forwarded_allow_ips: str | Iterable[str] = (),
+    stall_timeout: float = 30.0,
+    drain_delay: float = 0.0,
+    websocket_ping_interval: float | None = None,
+    until: Callable[[], Awaitable[object]] | None = None,
+    task_status: anyio.abc.TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve an ASGI app in the running event loop, asyncio's or trio's.
+
+    :param bind: `HOST:PORT` (0 for a free port), `[IPv6]:PORT`, `unix:PATH`, `fd://NUMBER`; or several.
+    :param root_path: the prefix under which a proxy offers the app (ASGI `root_path`).
+    :param certfile: a PEM file with the certificate chain; HTTPS, and HTTP/2 for who asks for it.
+    :param keyfile: its key, if that is in a file of its own.
+    :param access_log: log each request to `kui.access`.
+    :param graceful_timeout: seconds that requests have to end once no more are accepted; then they
+        are cancelled, and half a second later their connections are cut.
+    :param forwarded_allow_ips: the proxies whose X-Forwarded and Forwarded headers count; nobody's.
+    :param stall_timeout: seconds after which a client that takes nothing is dropped (Linux; 0: never).
+    :param drain_delay: seconds from `app.should_exit` to the end of the listeners, for a load
+        balancer to notice.
+    :param websocket_ping_interval: seconds between pings on WebSockets.
+    :param until: an async function; when it returns, the server stops as it does on SIGTERM.
+    :param task_status: is given the addresses, such as `http://127.0.0.1:8000`, once it listens.
+    :raises CannotServe: an address is busy, a certificate unreadable, an option makes no sense.
+    :raises StartupFailed: the app could not start up; it is a CannotServe, caused by what the app raised.
+    :raises ShutdownFailed: the app did not shut down cleanly; caused by what the app raised.
+    :raises Exception: what a service of the app has crashed with, after an orderly shutdown.
+
+    When cancelled it stops at once and cleanly: requests are cancelled, the app is shut down, for 22
+    seconds at most, and nothing of it is left when Cancelled is raised on.
+
+    ::
+
+        async with anyio.create_task_group() as group:
+            (address,) = await group.start(partial(kui.serve, app, bind="127.0.0.1:0"))
+            ...
+            group.cancel_scope.cancel()
+    """
+    options = Options(
+        bind=bind,
+        root_path=root_path,
+        certfile=certfile,
+        keyfile=keyfile,
+        access_log=access_log,
+        graceful_timeout=graceful_timeout,
+        forwarded_allow_ips=forwarded_allow_ips,
+        stall_timeout=stall_timeout,
+        drain_delay=drain_delay,
+        websocket_ping_interval=websocket_ping_interval,
+    )
+    tls = tls_context(certfile, keyfile)
+    failures: list[Exception] = []
+    runner = Runner(app, options)
+    with bound(options.binds, stall_timeout) as sockets:
+
+        async def watch() -> None:
+            if until is not None:
+                try:
+                    await until()
+                except Exception as error:
+                    failures.append(error)
+                runner.stop()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(serve_on, runner, sockets, tls, name="kui server")
+            group.start_soon(watch, name="kui server's end")
+            try:
+                await runner.settled.wait()
+                if runner.listening:
+                    task_status.started(runner.addresses)
+                await runner.over.wait()
+            except BaseException:
+                runner.stop()
+                runner.hurry()
+                raise
+            group.cancel_scope.cancel()
+    if runner.error is not None:
+        failures.append(runner.error)
+    if failures:
+        raise failures[0]
+
+
+async def serve_on(runner: Runner, sockets: list[socket], tls: ssl.SSLContext | None) -> None:
+    """Serve `runner`'s app on bound sockets until the runner is told to stop."""
+    options = runner.options
+    config = Config()
+    config.logger_class = _Log
+    config.root_path = options.root_path
+    config.websocket_ping_interval = options.websocket_ping_interval
+    config.ssl_handshake_timeout = HANDSHAKE
+    # hypercorn's own types for an app are narrower than ASGI's
+    app = ASGIWrapper(runner.wrapped)  # type: ignore[arg-type]
+    accept = _accept_on_asyncio if on_asyncio() else _accept_on_trio
+
+    async def connections(runner: Runner) -> None:
+        for sock, address in zip(sockets, _addresses(sockets, tls), strict=True):
+            try:
+                sock.listen(BACKLOG)
+            except OSError as error:
+                raise CannotServe(f"cannot listen on {address}: {error.strerror}") from error
+        await accept(runner, app, config, sockets, tls)
+
+    await runner.run(connections)
+
+
+def _addresses(sockets: list[socket], tls: ssl.SSLContext | None) -> list[str]:
+    return [address_of(sock, "http" if tls is None else "https") for sock in sockets]
+
+
+async def _accept_on_trio(
+    runner: Runner,
+    app: ASGIWrapper,
+    config: Config,
+    sockets: list[socket],
+    tls: ssl.SSLContext | None,
+) -> None:
+    import trio
+    from hypercorn.trio.tcp_server import TCPServer
+    from hypercorn.trio.worker_context import WorkerContext
+
+    context = WorkerContext(None)
+    open_streams: set[trio.SocketStream] = set()
+    none_open = trio.Event()
+
+    async def connection(stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
+        raw = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+        open_streams.add(raw)
+        state = ConnectionState(runner.life.state.copy())
+        try:
+            # the class says SSLStream, and asks at run time which one it is
+            await TCPServer(app, config, context, state, stream)  # type: ignore[arg-type]
+        except Exception as error:
+            runner.dropped(error)
+        except BaseExceptionGroup as group:
+            failed, rest = split_cancelled(group)
+            if failed is not None:
+                runner.dropped(failed)
+            raise rest from None
+        finally:
+            raw.socket.close()
+            open_streams.discard(raw)
+            if not open_streams:
+                none_open.set()
+
+    async def all_closed() -> None:
+        nonlocal none_open
+        while open_streams:
+            none_open = trio.Event()
+            await none_open.wait()
+
+    listeners: list[trio.abc.Listener[trio.SocketStream | trio.SSLStream[trio.SocketStream]]] = []
+    for sock in sockets:
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+        listeners.append(
+            listener if tls is None else trio.SSLListener(listener, tls, https_compatible=True)
+        )
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(
+                partial(trio.serve_listeners, connection, listeners, handler_nursery=connections)
+            )
+            runner.started(_addresses(sockets, tls))
+            await runner.until_closing()
+            accepting.cancel_scope.cancel()
+        await context.terminated.set()
+        await runner.patiently(runner.options.graceful_timeout, all_closed)
+        connections.cancel_scope.cancel()
+        with trio.move_on_after(CUT, shield=True):
+            await all_closed()
+        for stream in open_streams:
+            stream.socket.close()
+
+
+async def _accept_on_asyncio(
+    runner: Runner,
+    app: ASGIWrapper,
+    config: Config,
+    sockets: list[socket],
+    tls: ssl.SSLContext | None,
+) -> None:
+    from hypercorn.asyncio.tcp_server import TCPServer
+    from hypercorn.asyncio.worker_context import WorkerContext
+
+    loop = asyncio.get_running_loop()
+    context = WorkerContext(None)
+    open_writers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await TCPServer(app, loop, config, context, runner.life.state.copy(), reader, writer)
+        except Exception as error:
+            runner.dropped(error)
+
+    async with asyncio.TaskGroup() as connections:
+
+        def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            if context.terminated.is_set():  # its handshake took until now
+                writer.transport.abort()
+                return
+            task = connections.create_task(connection(reader, writer))
+            open_writers[task] = writer
+            task.add_done_callback(open_writers.pop)
+
+        servers = [
+            await asyncio.start_server(
+                accepted,
+                sock=sock,
+                backlog=BACKLOG,
+                ssl=tls,
+                ssl_handshake_timeout=None if tls is None else HANDSHAKE,
+            )
+            for sock in sockets
+        ]
+        addresses = _addresses(sockets, tls)
+        runner.started(addresses)
+        await runner.until_closing()
+        for server in servers:
+            server.close()
+        await context.terminated.set()
+        if open_writers:
+            await runner.patiently(
+                runner.options.graceful_timeout, lambda: asyncio.wait(open_writers)
+            )
+        for task in list(open_writers):
+            task.cancel()
+        if open_writers:
+            await asyncio.wait(open_writers, timeout=CUT)
+        for writer in open_writers.values():
+            writer.transport.abort()
+
+
+class _Log(Logger):
+    """hypercorn's log as `kui.server`, without handlers and an access log of its own."""
+
+    def __init__(self, config: Config) -> None:
+        self.access_log_format = ""
+        self.access_logger = None
+        self.error_logger = logging.getLogger("kui.server")

@@ -1,0 +1,136 @@
+"""Servers in processes of their own: started on a free port, watched, and ended by the test that started them."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["ServerProcess", "listening_socket"]
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 20.0
+"""Seconds that anything may take on a busy machine."""
+
+
+def listening_socket() -> socket.socket:
+    """A socket that listens on a port of 127.0.0.1 which nobody else has."""
+    sock = socket.socket()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    return sock
+
+
+class ServerProcess:
+    """A server's process and its output, both streams in one.
+
+    `url` is where it listens: the socket that it was given, or what `find_url` has read.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, sock: socket.socket | None = None, **more: str
+    ) -> None:
+        self.command = list(command)
+        self.url = ""
+        if sock is not None:
+            self.url = "http://{}:{}".format(*sock.getsockname())
+        self._text = ""
+        self._changed = threading.Condition()
+        self.process = subprocess.Popen(
+            self.command,
+            cwd=more.pop("cwd", ROOT),
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **more},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=() if sock is None else (sock.fileno(),),
+            start_new_session=True,
+        )
+        if sock is not None:
+            sock.close()  # so that nobody waits in its queue once the process has ended
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    @property
+    def log(self) -> str:
+        """What the process has written so far."""
+        with self._changed:
+            return self._text
+
+    def find(self, pattern: str, count: int = 1) -> list[re.Match[str]]:
+        """Wait until the output has `count` matches of a pattern; fail if the process ends before."""
+        end = time.monotonic() + PATIENCE
+        with self._changed:
+            while True:
+                found = list(re.finditer(pattern, self._text))
+                if len(found) >= count:
+                    return found
+                left = end - time.monotonic()
+                if left <= 0 or (self.process.poll() is not None and not self._reader.is_alive()):
+                    raise AssertionError(f"no {pattern!r} in the output of {self.command}")
+                self._changed.wait(min(left, 1))
+
+    def find_url(self) -> str:
+        """Wait until a `kui run` process says where it listens."""
+        self.url = self.find(r"Listening on (\S+)")[0][1]
+        return self.url
+
+    def send_signal(self, signum: signal.Signals = signal.SIGTERM) -> None:
+        self.process.send_signal(signum)
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """Wait for the process to end by itself, and for the last of its output; its exit status."""
+        status = self.process.wait(seconds)
+        self._reader.join(seconds)
+        return status
+
+    def stop(self, signum: signal.Signals = signal.SIGTERM, seconds: float = PATIENCE) -> int:
+        """Send a signal and wait; the exit status."""
+        self.send_signal(signum)
+        return self.wait(seconds)
+
+    def end(self) -> None:
+        """Whatever became of it: end the process, and with it the session that it was started in."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                pass
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        while chunk := os.read(self.process.stdout.fileno(), 65536):
+            with self._changed:
+                self._text += chunk.decode("utf-8", "replace")
+                self._changed.notify_all()
+        with self._changed:
+            self._changed.notify_all()
+
+
+def foreign(kind: str, spec: str, sock: socket.socket, graceful_timeout: float) -> list[str]:
+    """The command that serves `spec` with somebody else's server on a listening socket."""
+    script = str(Path(__file__).with_name("run_server.py"))
+    return [sys.executable, script, kind, spec, str(sock.fileno()), str(graceful_timeout)]

@@ -1,0 +1,48 @@
+"""Serve an app with hypercorn or uvicorn on an inherited socket: run_server.py KIND module:app FD SECONDS."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from functools import partial
+from typing import Any
+
+
+def main(kind: str, spec: str, descriptor: int, graceful_timeout: float) -> None:
+    from kui.importing import load_app
+
+    app = load_app(spec)
+    if kind == "uvicorn":
+        import uvicorn
+
+        timeout: Any = graceful_timeout  # an int, it says; a float works
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=timeout)
+        uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+        return
+
+    import anyio
+    from hypercorn.config import Config
+
+    config = Config()
+    config.bind = [f"fd://{descriptor}"]
+    config.graceful_timeout = graceful_timeout
+    config.loglevel = "WARNING"
+    if kind == "hypercorn-trio":
+        from hypercorn.trio import serve
+    else:
+        from hypercorn.asyncio import serve
+
+    async def told_to_stop() -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                return
+
+    anyio.run(
+        partial(serve, app, config, shutdown_trigger=told_to_stop),
+        backend=kind.removeprefix("hypercorn-"),
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
