@@ -1,3 +1,32 @@
-"""Kui: a web framework whose every wait is structured."""
+"""Kui: a web framework whose every wait is structured.
+
+The names of `kui.asgi` stand here too, and `run` and `serve`; each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .asgi import *  # noqa: F403 - the very names, whatever they are
+    from .process import run as run
+    from .server import serve as serve
 
 __version__ = "0.1.0"
+
+_SERVING = {"run": "kui.process", "serve": "kui.server"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SERVING:
+        return getattr(import_module(_SERVING[name]), name)
+    if not name.startswith("_"):
+        asgi = import_module("kui.asgi")
+        if name in asgi.__all__:
+            return getattr(asgi, name)
+    raise AttributeError(f"module 'kui' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SERVING, *import_module("kui.asgi").__all__})

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 from baize.typing import Receive, Scope, Send
 
 from .concurrency.cleanup import GRACE
-from .concurrency.services import ExitFlag, Life, Services, alive, run_shielded, wait_until
+from .concurrency.services import Life, Services, alive, run_shielded, wait_until
+from .concurrency.signals import ExitSignal
 
 if TYPE_CHECKING:
     from .applications import Kui
@@ -94,7 +95,7 @@ class Lifespan:
         self.on_shutdown = Callbacks(on_shutdown)
         self.lifespan = lifespan
         self.handle_signals = handle_signals
-        self.exit = ExitFlag()
+        self.exit = ExitSignal()
         self.services = Services(self._service_crashed)
         self.crashed: Exception | None = None
         """What the first service that failed has raised; while it is set, the app answers 503."""

@@ -18,44 +18,12 @@ import anyio.lowlevel
 
 from .cleanup import GRACE, shielded
 
-__all__ = ["ExitFlag", "Life", "Services", "alive", "split_cancelled", "wait_until"]
+__all__ = ["Life", "Services", "alive", "split_cancelled", "wait_until"]
 
 T = TypeVar("T")
 
 GRID: Final = 0.01
 """Seconds between two looks of `wait_until`."""
-
-
-class ExitFlag:
-    """Whether the app is to stop, and who waits for it. It belongs to no event loop."""
-
-    __slots__ = ("_waiting", "is_set")
-
-    def __init__(self) -> None:
-        self.is_set = False
-        self._waiting: set[anyio.Event] = set()
-
-    def set(self) -> None:
-        """Raise the flag and wake everybody who waits. In the event loop's thread only."""
-        self.is_set = True
-        for event in self._waiting:
-            event.set()
-
-    def clear(self) -> None:
-        """Take the flag down, for another life of the same app."""
-        self.is_set = False
-
-    async def wait(self) -> None:
-        """Return once the flag is up. Cancelling the wait changes nothing."""
-        if self.is_set:
-            await anyio.lowlevel.checkpoint()
-            return
-        event = anyio.Event()
-        self._waiting.add(event)
-        try:
-            await event.wait()
-        finally:
-            self._waiting.discard(event)
 
 
 async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:

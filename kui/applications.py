@@ -1,0 +1,327 @@
+"""Kui, the composition root: which parts there are is decided here, what they do is theirs.
+
+An HTTP request is served by `Kui.__call__`, whose straight line is all that a plain handler pays
+for (rule 6); whatever else can happen stands in the functions below it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from baize.exceptions import HTTPException
+from baize.typing import Receive, Scope, Send
+
+from .concurrency import ClientDisconnect, body_expected
+from .concurrency.services import Services
+from .concurrency.signals import ExitSignal
+from .connections import State, request_var
+from .exceptions import ExceptionTable, describe, leaf
+from .hosts import AllowedHosts
+from .lifespan import Callbacks, Lifespan
+from .limits import Limits
+from .middlewares.cors import CORS
+from .requests import HttpRequest
+from .responses.base import HttpResponse
+from .responses.content import PlainTextResponse
+from .responses.convert import ResponseConverter
+from .routing import Router
+from .routing.methods import Middleware, decorate
+from .routing.router import Several
+from .sessions import serve_socket
+from .templates import BaseTemplates
+from .urls import route_path
+from .views import Endpoint
+from .websockets import WebSocket
+
+__all__ = ["FactoryClass", "Kui"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+logger = logging.getLogger("kui.error")
+
+
+@dataclass(frozen=True)
+class FactoryClass:
+    """The classes that an application makes of its connections: `Kui(factory_class=...)`."""
+
+    http: type[HttpRequest] = HttpRequest
+    websocket: type[WebSocket] = WebSocket
+
+
+class Kui:
+    """An application: routes, what stands around them, and what lives as long as they are served.
+
+    It is an ASGI 3 application, the same on asyncio and on trio. Parameters, all optional:
+
+    - `templates`: what `TemplateResponse` renders with, such as `Jinja2Templates("templates")`.
+    - `on_startup`, `on_shutdown`: functions of the app, `async def` or `def`, called in this order
+      before the first request, and in the reverse order after the last.
+    - `lifespan`: an async generator function of the app with one `yield`, or a function of it that
+      returns an async context manager; runs in one task, around the app's life.
+    - `routes`: `HttpRoute`s and `SocketRoute`s, or `Routes` of them.
+    - `http_middlewares`, `socket_middlewares`: endpoint decorators around every endpoint, 404 and
+      405 included; the first is the outermost.
+    - `exception_handlers`: from a status code or an exception class to a function of the exception.
+    - `cors_config`: the parameters of `allow_cors`, for every path and every answer.
+    - `factory_class`: the classes of requests and WebSockets.
+    - `response_converters`: from a type to a function that makes a response of a value of it.
+    - `json_encoder`: from a type to a function that makes something JSON can hold of a value of it.
+    - `limits`: how much of a request is buffered; see `Limits`.
+    - `allowed_hosts`: the Host headers that are answered, as in `["example.com", "*.example.com"]`;
+      others get 400. Default: all that are valid.
+    - `handle_signals`: whether the app learns of SIGTERM and SIGINT under servers that do not tell.
+
+    Raises TypeError or ValueError, in a sentence, for what cannot work.
+
+    Example::
+
+        app = Kui()
+
+        @app.router.http.get("/")
+        async def hello():
+            return "hello"
+    """
+
+    def __init__(
+        self,
+        *,
+        templates: BaseTemplates | None = None,
+        on_startup: Iterable[Callable[[Any], Any]] = (),
+        on_shutdown: Iterable[Callable[[Any], Any]] = (),
+        lifespan: Callable[[Any], Any] | None = None,
+        routes: Several = (),
+        http_middlewares: Iterable[Middleware] = (),
+        socket_middlewares: Iterable[Middleware] = (),
+        exception_handlers: Mapping[int | type[BaseException], Callable[..., Any]] | None = None,
+        cors_config: Mapping[str, Any] | None = None,
+        factory_class: FactoryClass | None = None,
+        response_converters: Mapping[type, Callable[..., HttpResponse]] | None = None,
+        json_encoder: Mapping[type, Callable[[Any], Any]] | None = None,
+        limits: Limits | None = None,
+        allowed_hosts: Iterable[str] = ("*",),
+        handle_signals: bool = True,
+    ) -> None:
+        self.state = State()
+        self.templates = templates
+        self.limits = Limits() if limits is None else limits
+        self.json_encoder = dict(json_encoder or {})
+        self.factory_class = FactoryClass() if factory_class is None else factory_class
+        self.response_converter = ResponseConverter(response_converters)
+        self.exceptions = ExceptionTable(self.response_converter, exception_handlers)
+        self.router = Router(
+            routes, http_middlewares=http_middlewares, socket_middlewares=socket_middlewares
+        )
+        self.in_flight = 0
+        self.lifespan = Lifespan(
+            self,
+            on_startup=on_startup,
+            on_shutdown=on_shutdown,
+            lifespan=lifespan,
+            handle_signals=handle_signals,
+        )
+        self._request_class = self.factory_class.http
+        self._search = self.router.http_routes.search
+        self._convert = self.response_converter.convert
+        self._missing = decorate(_not_found, self.router.http_middlewares)
+        self._no_socket = decorate(_not_found, self.router.socket_middlewares)
+        self._allows = AllowedHosts(allowed_hosts).allows
+        self._any_host = "*" in allowed_hosts
+        self._cors = None if cors_config is None else CORS(**cors_config)
+
+    # ---- what a user registers
+
+    def exception_handler(self, key: int | type[BaseException]) -> Callable[[F], F]:
+        """Decorate the function that answers for a status code or for a class of exceptions.
+
+        Raises TypeError or ValueError for a key that can have no handler: see `ExceptionTable`.
+
+        Example::
+
+            @app.exception_handler(404)
+            async def not_found(exc):
+                return "what do you want to do?", 404
+        """
+
+        def register(handler: F) -> F:
+            self.exceptions.register(key, handler)
+            return handler
+
+        return register
+
+    @property
+    def on_startup(self) -> Callbacks:
+        """The functions of the app that are called before the first request; also a decorator."""
+        return self.lifespan.on_startup
+
+    @property
+    def on_shutdown(self) -> Callbacks:
+        """The functions that are called after the last request, the last first; also a decorator."""
+        return self.lifespan.on_shutdown
+
+    # ---- what a running app tells
+
+    @property
+    def task_group(self) -> Services:
+        """Where work that outlives a request runs; it ends with the app.
+
+        Its methods raise RuntimeError where there is no lifespan: see `Services`.
+
+        Example: `request.app.task_group.start_soon(refresh, feed)`.
+        """
+        return self.lifespan.services
+
+    @property
+    def exit_signal(self) -> ExitSignal:
+        """What tells that the server is stopping, to whatever listens."""
+        return self.lifespan.exit
+
+    @property
+    def should_exit(self) -> bool:
+        """Whether the server is stopping: what goes on for long is to end itself."""
+        return self.lifespan.exit.is_set
+
+    async def wait_for_exit(self) -> None:
+        """Wait until the server is stopping. Cancelling the wait changes nothing."""
+        await self.lifespan.exit.wait()
+
+    # ---- one request
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope: an HTTP request, a WebSocket or the lifespan.
+
+        Raises what a handler raised and no exception handler has dealt with, once the client has
+        been told. Cancelled, it closes what the request has opened, for a bounded time.
+        """
+        if scope["type"] != "http":
+            await self._serve_other(scope, receive, send)
+            return
+        scope["app"] = self
+        request = self._request_class(scope, receive, send)
+        token = request_var.set(request)
+        self.in_flight += 1
+        failed: Exception | None = None  # what the handler, or the answer to it, raised
+        raised: Exception | None = None  # what of it the server is to hear of
+        plain = False
+        try:
+            try:
+                endpoint = self._endpoint(scope, request)
+                value = await endpoint()
+                response = (
+                    value if isinstance(value, HttpResponse) else self._convert(value, endpoint)
+                )
+                if response.buffered and request._exchange is None and not body_expected(scope):
+                    plain = True
+                    await response(scope, receive, send)
+                else:
+                    exchange = request.exchange
+                    await response(scope, exchange.receive, exchange.send)
+            except Exception as exc:
+                failed = exc
+                raised = exc if plain else await self._recover(request, exc)
+            if request.lasting:
+                await request.finish(failed)
+        except BaseException as exc:
+            if request.lasting:
+                await request.abandon(exc)
+            raise
+        finally:
+            self.in_flight -= 1
+            if request._exchange is not None:
+                await request._exchange.settle()
+            request_var.reset(token)
+        if raised is not None:
+            raise raised
+
+    def _endpoint(self, scope: Scope, request: HttpRequest) -> Endpoint:
+        """What answers a request: the endpoint of its route, or what there is in its place."""
+        if not self._allows_host(scope):
+            return _bad_host
+        if self._cors is not None:
+            answer = self._cors.answer(scope["method"], scope["headers"])
+            request.add_response_headers(answer.headers)
+            if answer.preflight:
+                return _preflight
+        path = route_path(scope) if scope.get("root_path") else scope["path"]
+        found = self._search(path, scope["method"])
+        if found is None:
+            return self._missing
+        endpoint, params = found
+        scope["path_params"] = params
+        return endpoint
+
+    def _allows_host(self, scope: Scope) -> bool:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        return self._allows(hosts[0]) if len(hosts) == 1 else not hosts and self._any_host
+
+    async def _recover(self, request: HttpRequest, exc: Exception) -> Exception | None:
+        """Answer an exception as far as that is still possible; return what the server must hear."""
+        exchange = request.exchange
+        if isinstance(leaf(exc), ClientDisconnect):
+            return None
+        if exchange.gone is not None:
+            logger.error("A request failed after its client had left", exc_info=exc)
+            return None
+        if exchange.started:
+            return exc
+        try:
+            response, dealt_with = await self.exceptions.answer(exc)
+        except Exception as second:
+            response, dealt_with, exc = None, False, second
+        if isinstance(exc, ClientDisconnect) or exchange.gone is not None:
+            return await self._recover(request, exc)
+        if response is None:
+            response = PlainTextResponse(describe(500), 500)
+        try:
+            await response(request._scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            pass
+        except Exception as second:
+            return second
+        return None if dealt_with else exc
+
+    # ---- everything else
+
+    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self.lifespan(scope, receive, send)
+        elif kind == "websocket":
+            await self._serve_socket(scope, receive, send)
+        else:
+            raise RuntimeError(f"Kui serves HTTP, WebSockets and the lifespan, not {kind!r}")
+
+    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        websocket = self.factory_class.websocket(scope, receive, send)
+        self.in_flight += 1
+        try:
+            endpoint = self._socket_endpoint(scope)
+            await serve_socket(
+                websocket, endpoint, self.exceptions, self._convert, self.lifespan.exit
+            )
+        finally:
+            self.in_flight -= 1
+
+    def _socket_endpoint(self, scope: Scope) -> Endpoint:
+        if not self._allows_host(scope):
+            return _bad_host
+        found = self.router.socket_routes.search(route_path(scope))
+        if found is None:
+            return self._no_socket
+        endpoint, scope["path_params"] = found
+        return endpoint
+
+
+async def _not_found() -> HttpResponse:
+    raise HTTPException(404)
+
+
+async def _preflight() -> HttpResponse:
+    return HttpResponse(204)
+
+
+async def _bad_host() -> HttpResponse:
+    raise HTTPException(400, content="The Host header names no host that is served here.")

@@ -1,0 +1,76 @@
+"""The namespace that applications import from; it only hands names on."""
+
+from __future__ import annotations
+
+from baize.typing import ServerSentEvent
+
+from .applications import FactoryClass, Kui
+from .concurrency import ClientDisconnect
+from .connections import (
+    HTTPConnection,
+    State,
+    http_connection,
+    request,
+    request_var,
+    websocket,
+    websocket_var,
+)
+from .exceptions import HTTPException, abort
+from .limits import Limits
+from .middlewares.cors import allow_cors
+from .middlewares.methods import required_method
+from .middlewares.request_limits import request_limits
+from .requests import HttpRequest
+from .responses import (
+    FileResponse,
+    HTMLResponse,
+    HttpResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    SmallResponse,
+    TemplateResponse,
+    convert_response,
+)
+from .routing import HttpRoute, Router, SocketRoute
+from .templates import BaseTemplates, Jinja2Templates
+from .views import HttpView
+from .websockets import WebSocket, WebSocketDisconnect
+
+__all__ = [
+    "BaseTemplates",
+    "ClientDisconnect",
+    "FactoryClass",
+    "FileResponse",
+    "HTMLResponse",
+    "HTTPConnection",
+    "HTTPException",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpRoute",
+    "HttpView",
+    "JSONResponse",
+    "Jinja2Templates",
+    "Kui",
+    "Limits",
+    "PlainTextResponse",
+    "RedirectResponse",
+    "Router",
+    "ServerSentEvent",
+    "SmallResponse",
+    "SocketRoute",
+    "State",
+    "TemplateResponse",
+    "WebSocket",
+    "WebSocketDisconnect",
+    "abort",
+    "allow_cors",
+    "convert_response",
+    "http_connection",
+    "request",
+    "request_limits",
+    "request_var",
+    "required_method",
+    "websocket",
+    "websocket_var",
+]

@@ -1,0 +1,313 @@
+"""The current connection: what HTTP requests and WebSockets have in common, and the proxies to it.
+
+Everything is parsed when it is first asked for, and kept. What is read from a request alone
+stands in `requests.py`; how each header is parsed stands in `media.py`, `urls.py`, `cookies.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextvars import ContextVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+from baize.datastructures import URL, Address, ContentType, Headers, MediaType, QueryParams
+from baize.typing import Message, Receive, Scope, Send
+
+from .background import Lasting
+from .cookies import parse_cookies
+from .media import MediaType as AcceptedType
+from .media import (
+    RequestHeaders,
+    accepts,
+    parse_accept,
+    parse_content_length,
+    parse_content_type,
+    parse_date,
+)
+from .urls import base_url, build_url, parse_query, parse_referrer
+
+if TYPE_CHECKING:
+    from .applications import Kui
+    from .requests import HttpRequest
+    from .websockets import WebSocket
+
+__all__ = [
+    "HTTPConnection",
+    "State",
+    "cached",
+    "http_connection",
+    "request",
+    "request_var",
+    "websocket",
+    "websocket_var",
+]
+
+T = TypeVar("T")
+
+request_var: ContextVar[HttpRequest] = ContextVar("kui.request")
+websocket_var: ContextVar[WebSocket] = ContextVar("kui.websocket")
+
+
+class cached(Generic[T]):
+    """A property that is computed once per instance and can then be set and deleted like any attribute."""
+
+    def __init__(self, compute: Callable[[Any], T]) -> None:
+        self.compute = compute
+        self.name = compute.__name__
+        self.__doc__ = compute.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> cached[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> cached[T] | T:
+        if instance is None:
+            return self
+        value = instance.__dict__[self.name] = self.compute(instance)
+        return value
+
+
+class State:
+    """A namespace for whatever a user wants to keep: `state.user = ...`, `state.user`, `del state.user`.
+
+    An attribute that was never set raises AttributeError. `State(mapping)` keeps its
+    attributes in that mapping.
+    """
+
+    _values: MutableMapping[str, Any]
+
+    def __init__(self, values: MutableMapping[str, Any] | None = None) -> None:
+        object.__setattr__(self, "_values", {} if values is None else values)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(f"the state has no {name!r}; set it before it is read") from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._values[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self._values[name]
+        except KeyError:
+            raise AttributeError(f"the state has no {name!r}; there is nothing to delete") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __repr__(self) -> str:
+        return f"<State {dict(self._values)!r}>"
+
+
+async def _no_receive() -> Message:
+    raise RuntimeError("this connection was made without a receive function")
+
+
+async def _no_send(message: Message) -> None:
+    raise RuntimeError("this connection was made without a send function")
+
+
+class HTTPConnection(Lasting, Mapping[str, Any]):
+    """What a request and a WebSocket handshake have in common; as a mapping, the ASGI scope.
+
+    Parameters: the three of an ASGI application. Nothing is received or sent here.
+
+    Example::
+
+        connection = HTTPConnection(scope)
+        connection["path"], connection.headers["host"], connection.url.query
+    """
+
+    def __init__(self, scope: Scope, receive: Receive = _no_receive, send: Send = _no_send) -> None:
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+
+    def __getitem__(self, key: str) -> Any:
+        return self._scope[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._scope)
+
+    def __len__(self) -> int:
+        return len(self._scope)
+
+    # A connection is itself and no other, whatever its scope contains.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    @property
+    def app(self) -> Kui:
+        """The Kui application that answers this connection."""
+        app: Kui = self._scope["app"]
+        return app
+
+    @cached
+    def client(self) -> Address:
+        """The peer's host and port as the server gives them; either may be None."""
+        return Address(*(self._scope.get("client") or (None, None)))
+
+    @cached
+    def url(self) -> URL:
+        """The full URL that was asked for, percent-encoded as it was sent (RFC 3986)."""
+        return build_url(self._scope)
+
+    @property
+    def path_params(self) -> dict[str, Any]:
+        """The parameters of the path, converted: `{"id": 7}` for `/item/{id:int}`."""
+        params: dict[str, Any] = self._scope.setdefault("path_params", {})
+        return params
+
+    @path_params.setter
+    def path_params(self, params: dict[str, Any]) -> None:
+        self._scope["path_params"] = params
+
+    @cached
+    def query_params(self) -> QueryParams:
+        """The query as a mapping of several values a key: `["q"]` is the last, `getlist("q")` all.
+
+        Raises HTTPException 400 for more than 10,000 fields.
+        """
+        return parse_query(self._scope.get("query_string", b""))
+
+    @cached
+    def headers(self) -> Headers:
+        """The headers; keys in lower case, looked up without case; `getlist(name)` gives each."""
+        return RequestHeaders(self._scope["headers"])
+
+    @cached
+    def accepted_types(self) -> Sequence[MediaType]:
+        """The media types that the client accepts, the preferred first (RFC 9110, 12.5.1)."""
+        return [media_type for media_type in self._accept if media_type.q]
+
+    def accepts(self, media_type: str) -> bool:
+        """Whether the client accepts `media_type`, such as `"text/html"`; `q=0` is a no."""
+        return accepts(self._accept, media_type)
+
+    @cached
+    def _accept(self) -> list[AcceptedType]:
+        return parse_accept(self.headers.get("accept"))
+
+    @cached
+    def content_type(self) -> ContentType:
+        """The Content-Type header; equal to its bare type as text, options in `.options`."""
+        return parse_content_type(self.headers.get("content-type"))
+
+    @cached
+    def content_length(self) -> int | None:
+        """The Content-Length header in bytes; None where there is none (a chunked body)."""
+        return parse_content_length(self.headers.get("content-length"))
+
+    @cached
+    def cookies(self) -> dict[str, str]:
+        """The cookies that the client sent. Changing this dictionary changes no response."""
+        return parse_cookies(self.headers.get("cookie", ""))
+
+    @cached
+    def date(self) -> datetime | None:
+        """When the request was sent, by its Date header, with a time zone; None if unreadable."""
+        return parse_date(self.headers.get("date"))
+
+    @cached
+    def referrer(self) -> URL | None:
+        """The Referer header; None where there is none or it is no URL."""
+        return parse_referrer(self.headers.get("referer"))
+
+    @cached
+    def state(self) -> State:
+        """What the application keeps for the length of this connection."""
+        return State(self._scope.setdefault("state", {}))
+
+    def url_for(self, name: str, params: Mapping[str, Any] | None = None, **more: Any) -> str:
+        """The absolute URL, without a query, of the route called `name`.
+
+        Raises LookupError for an unknown name, ValueError for parameters that do not fit.
+
+        Example: `request.url_for("item", {"id": 7})` -> `"https://example.com/item/7"`.
+        """
+        return base_url(self._scope) + self.app.router.url_for(name, params, **more)
+
+
+def _missing(kind: str) -> RuntimeError:
+    return RuntimeError(
+        f"there is no current {kind} here; use `{kind}` in a handler or in what it calls"
+    )
+
+
+class _Current:
+    """Stands for the current connection: attributes are read, set and deleted there."""
+
+    __slots__ = ("_find",)
+    _find: Callable[[], HTTPConnection]
+
+    def __init__(self, find: Callable[[], HTTPConnection]) -> None:
+        object.__setattr__(self, "_find", find)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._find(), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._find(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._find(), name)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._find()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._find())
+
+    def __len__(self) -> int:
+        return len(self._find())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._find()
+
+    def __eq__(self, other: object) -> bool:
+        return self._find() is (other._find() if isinstance(other, _Current) else other)
+
+    def __hash__(self) -> int:
+        return hash(self._find())
+
+    def __repr__(self) -> str:
+        try:
+            return repr(self._find())
+        except RuntimeError:
+            return "<no current connection>"
+
+
+def _current_request() -> HttpRequest:
+    try:
+        return request_var.get()
+    except LookupError:
+        raise _missing("request") from None
+
+
+def _current_websocket() -> WebSocket:
+    try:
+        return websocket_var.get()
+    except LookupError:
+        raise _missing("websocket") from None
+
+
+def _current_connection() -> HTTPConnection:
+    found: HTTPConnection | None = request_var.get(None)
+    if found is None:
+        found = websocket_var.get(None)
+    if found is None:
+        raise _missing("http_connection")
+    return found
+
+
+if TYPE_CHECKING:
+    request: HttpRequest
+    websocket: WebSocket
+    http_connection: HTTPConnection
+else:
+    request = _Current(_current_request)
+    websocket = _Current(_current_websocket)
+    http_connection = _Current(_current_connection)

@@ -1,0 +1,133 @@
+"""From an exception to a response: the table that an application asks (design: "The handler fails")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, TypeAlias, TypeVar
+
+from baize.exceptions import HTTPException, abort
+
+from .concurrency import ClientDisconnect, in_thread
+from .responses.base import HttpResponse
+from .responses.convert import ResponseConverter
+
+__all__ = ["ClientDisconnect", "ExceptionTable", "HTTPException", "abort", "describe"]
+
+Handler: TypeAlias = Callable[[Any], Any]
+H = TypeVar("H", bound=Handler)
+
+
+def describe(status_code: int) -> str:
+    """A sentence for a status code; for one that the standard library does not know, its class."""
+    try:
+        status = HTTPStatus(status_code)
+    except ValueError:
+        return {2: "Success", 3: "Redirection", 4: "Client error"}.get(
+            status_code // 100, "Server error"
+        )
+    return status.description or status.phrase
+
+
+def leaf(exc: Exception) -> Exception:
+    """The exception that a group of one exception, however deep, stands for; else `exc` itself."""
+    found: BaseException = exc
+    while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
+        found = found.exceptions[0]
+    if isinstance(found, Exception) and not isinstance(found, ExceptionGroup):
+        return found
+    return exc
+
+
+class ExceptionTable:
+    """Handlers by status code and by exception class; looked up for each exception anew.
+
+    The order is: the exact status of an HTTPException, the exact class, then the bases. A handler
+    for `Exception` (or 500, which means the same) comes last; it answers what would be a bare 500
+    otherwise, and the exception is raised on all the same. It is never given an HTTPException.
+    """
+
+    def __init__(
+        self,
+        converter: ResponseConverter,
+        handlers: Mapping[int | type[BaseException], Handler] | None = None,
+    ) -> None:
+        self._convert = converter.convert
+        self._by_status: dict[int, Handler] = {}
+        self._by_class: dict[type[BaseException], Handler] = {}
+        self._last: Handler | None = None
+        for key, handler in (handlers or {}).items():
+            self.register(key, handler)
+
+    def register(self, key: int | type[BaseException], handler: Handler) -> None:
+        """Let `handler(exc)` answer for a status code or for a class of exceptions.
+
+        Parameters: `key`, a status from 200 to 599 or a subclass of Exception; `handler`, an
+        `async def` or a `def` (which runs in a worker thread) that returns anything convertible.
+        Raises TypeError or ValueError for another key.
+        """
+        if not callable(handler):
+            raise TypeError(f"an exception handler is a function of the exception, not {handler!r}")
+        if isinstance(key, int) and not isinstance(key, bool):
+            if not 200 <= key <= 599:
+                raise ValueError(f"an exception handler is for a status from 200 to 599, not {key}")
+            if key == 500:
+                self._last = handler
+            else:
+                self._by_status[key] = handler
+        elif isinstance(key, type) and issubclass(key, Exception):
+            if issubclass(key, ClientDisconnect):
+                raise TypeError("ClientDisconnect has no handler: there is nobody left to answer")
+            if key is Exception:
+                self._last = handler
+            else:
+                self._by_class[key] = handler
+        else:
+            raise TypeError(
+                f"register a handler for a status code or a subclass of Exception, not {key!r}"
+            )
+
+    async def answer(self, exc: Exception) -> tuple[HttpResponse | None, bool]:
+        """The response to `exc`, and whether `exc` has been dealt with by it.
+
+        None stands for "no handler": the answer is a bare 500. What a handler raises is raised.
+        """
+        exc = leaf(exc)
+        handler = self._find(exc)
+        if handler is not None:
+            return self._convert(await _call(handler, exc), handler), True
+        if isinstance(exc, HTTPException):
+            return self._plainly(exc), True
+        if self._last is not None:
+            return self._convert(await _call(self._last, exc), self._last), False
+        return None, False
+
+    def _plainly(self, exc: HTTPException[Any]) -> HttpResponse:
+        status = exc.status_code
+        if not 200 <= status <= 599:
+            raise ValueError(
+                f"an HTTPException has a status from 200 to 599, not {status}"
+            ) from exc
+        content = describe(status) if exc.content is None else exc.content
+        return self._convert((content, status, exc.headers))
+
+    def _find(self, exc: Exception) -> Handler | None:
+        if isinstance(exc, HTTPException):
+            handler = self._by_status.get(exc.status_code)
+            if handler is not None:
+                return handler
+        for base in type(exc).__mro__:
+            handler = self._by_class.get(base)
+            if handler is not None:
+                return handler
+        return None
+
+
+async def _call(handler: Handler, exc: Exception) -> Any:
+    if iscoroutinefunction(handler):
+        return await handler(exc)
+    result = await in_thread(handler, exc)
+    if isawaitable(result):
+        result = await result
+    return result

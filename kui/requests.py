@@ -1,0 +1,251 @@
+"""One HTTP request: its method, its body in every form, and what lives as long as it does.
+
+The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `media.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any, Final, Literal, TypeAlias
+
+from baize.datastructures import FormData
+from baize.exceptions import HTTPException
+from baize.typing import Message
+
+from .concurrency import Exchange, Once
+from .connections import HTTPConnection, cached
+from .forms import FormCollector, MultipartReader, parse_multipart, parse_urlencoded
+from .headers import RawHeaders, merge_headers
+from .json import decode_json, is_json, json_charset
+from .limits import Limits
+from .media import refuse_encoding
+
+__all__ = ["BodyStream", "HttpRequest"]
+
+URLENCODED: Final = "application/x-www-form-urlencoded"
+MULTIPART: Final = "multipart/form-data"
+
+Reader: TypeAlias = Literal["stream()", "parts()", "form"]
+
+
+class BodyStream:
+    """The body as it arrives: `async for chunk in request.stream()`.
+
+    Each chunk is non-empty bytes. Raises ClientDisconnect where the client leaves before the end.
+    Under cancellation no chunk is lost.
+    """
+
+    __slots__ = ("_exchange", "_kept")
+
+    def __init__(self, exchange: Exchange, kept: list[bytes]) -> None:
+        self._exchange = exchange
+        self._kept = kept
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        chunk = self._kept.pop(0) if self._kept else await self._exchange.next_chunk()
+        if not chunk:
+            raise StopAsyncIteration
+        return chunk
+
+
+class HttpRequest(HTTPConnection):
+    """The request that a handler answers; in handlers, the proxy `kui.asgi.request`.
+
+    Example::
+
+        async def create():
+            data = await request.json
+            request.background_tasks.append(index, data["id"])
+            return {"method": request.method, "id": data["id"]}, 201
+    """
+
+    # Set on the instance by the few requests that use them (rule 6).
+    _exchange: Exchange | None = None
+    _collector: FormCollector | None = None
+    _given_to: Reader | None = None
+
+    @property
+    def method(self) -> str:
+        """The method, in upper case."""
+        method: str = self._scope["method"]
+        return method
+
+    @cached
+    def limits(self) -> Limits:
+        """What may be buffered of this request: the app's limits, or those of the route."""
+        limits: Limits = self.app.limits
+        return limits
+
+    @property
+    def exchange(self) -> Exchange:
+        """The one owner of this request's `receive` and `send`."""
+        if self._exchange is None:
+            self._exchange = Exchange(self._scope, self._receive, self._send)
+        return self._exchange
+
+    # ---- the body
+
+    def stream(self) -> BodyStream:
+        """The body as an asynchronous iterator of bytes, of any length, kept nowhere.
+
+        After `body` it gives the bytes that were kept. Raises RuntimeError where the body was
+        given away before: it can be streamed once.
+        """
+        if self._body.done:
+            return BodyStream(self.exchange, [self._body.value, b""])
+        return self._give_to("stream()")
+
+    @property
+    def body(self) -> Awaitable[bytes]:
+        """The whole body: `await request.body`, as often as one likes, by any task.
+
+        Raises HTTPException 413 beyond `limits.body` bytes, ClientDisconnect where the client
+        leaves before the end, RuntimeError after `stream()`. Nothing is lost if it is cancelled.
+        """
+        return self._body.get()
+
+    @property
+    def json(self) -> Awaitable[Any]:
+        """The body decoded as JSON (RFC 8259): `await request.json`.
+
+        Raises HTTPException 415 for another content type or a content encoding, 400 for what is
+        not JSON, and whatever `body` raises.
+        """
+        return self._json.get()
+
+    @property
+    def form(self) -> Awaitable[FormData]:
+        """The body decoded as a form, urlencoded or multipart: `await request.form`.
+
+        Files are `UploadFile`s, closed and gone when the request ends. Raises HTTPException 415
+        for another content type, 400 for a malformed form, 413 beyond the limits, and whatever
+        `body` raises. After a multipart form, `body` and `json` raise RuntimeError.
+        """
+        return self._form.get()
+
+    async def data(self) -> Any:
+        """The body by its content type: JSON decoded, a form as `FormData`, all else as bytes."""
+        kind = self.content_type.type
+        if is_json(kind):
+            return await self.json
+        if kind in (URLENCODED, MULTIPART):
+            return await self.form
+        return await self.body
+
+    def parts(self) -> MultipartReader:
+        """The parts of a multipart form as they arrive, their bodies as streams.
+
+        Nothing is stored. Raises as `form` does.
+
+        Example::
+
+            async for part in request.parts():
+                async for chunk in part:
+                    await store(part.filename, chunk)
+        """
+        return parse_multipart(self._multipart("parts()"), self.content_type, self.limits)
+
+    @cached
+    def _chunks(self) -> list[bytes]:
+        return []
+
+    @cached
+    def _body(self) -> Once[bytes]:
+        return Once(self._read_body)
+
+    @cached
+    def _json(self) -> Once[Any]:
+        return Once(self._read_json)
+
+    @cached
+    def _form(self) -> Once[FormData]:
+        return Once(self._read_form)
+
+    async def _read_body(self) -> bytes:
+        self._check_given()
+        limit = self.limits.body
+        if (self.content_length or 0) > limit:
+            raise too_large(limit)
+        chunks = self._chunks
+        size = sum(map(len, chunks))
+        next_chunk = self.exchange.next_chunk
+        while chunk := await next_chunk():
+            size += len(chunk)
+            if size > limit:
+                raise too_large(limit)
+            chunks.append(chunk)
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return body
+
+    async def _read_json(self) -> Any:
+        self._check_given()
+        headers = self.headers
+        charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
+        return decode_json(await self._body.get(), charset)
+
+    async def _read_form(self) -> FormData:
+        if self.content_type == URLENCODED:
+            refuse_encoding(self.headers.get("content-encoding"))
+            body = await self._body.get()
+            charset = self.content_type.options.get("charset")
+            fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
+            return FormData(fields)
+        if self._collector is None:
+            stream = self._multipart("form")
+            self._collector = FormCollector(stream, self.content_type, self.limits)
+            self.lasting = True
+        return await self._collector.read()
+
+    def _multipart(self, reader: Reader) -> BodyStream:
+        if self.content_type != MULTIPART:
+            wanted = MULTIPART if reader == "parts()" else f"{URLENCODED} or {MULTIPART}"
+            raise HTTPException(415, {"accept": wanted}, f"A body of type {wanted} is wanted here.")
+        refuse_encoding(self.headers.get("content-encoding"))
+        return self._give_to(reader)
+
+    def _give_to(self, reader: Reader) -> BodyStream:
+        self._check_given()
+        self._given_to = reader
+        return BodyStream(self.exchange, self._chunks)
+
+    def _check_given(self) -> None:
+        if self._given_to is not None:
+            raise RuntimeError(
+                f"the body was given away by request.{self._given_to}; it can be read once, or"
+                f" again and again where request.body is read first"
+            )
+
+    # ---- the answer and the client
+
+    def add_response_headers(self, headers: RawHeaders) -> None:
+        """Add headers to whatever answers this request, an error included.
+
+        A name replaces that of the response; the lists of `Vary` are merged. Names are bytes in
+        lower case (ASGI).
+        """
+        exchange = self.exchange
+        before = exchange.on_start
+
+        def merge(start: Message) -> Message:
+            if before is not None:
+                start = before(start)
+            return {**start, "headers": merge_headers(start.get("headers", ()), headers)}
+
+        exchange.on_start = merge
+
+    async def is_disconnected(self) -> bool:
+        """Whether the client has left. Never waits for the client, and never loses a message."""
+        return await self.exchange.is_disconnected()
+
+    async def close(self) -> None:
+        """Close the temporary files of the form. May be called at any time, any number of times."""
+        if self._collector is not None:
+            await self._collector.aclose()
+
+
+def too_large(limit: int) -> HTTPException[str]:
+    return HTTPException(413, content=f"The body may have at most {limit} bytes.")

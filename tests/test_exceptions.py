@@ -1,0 +1,254 @@
+"""What a client is told when a handler raises, and what the server is told."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+import pytest
+from baize.exceptions import HTTPException
+
+from kui.asgi import ClientDisconnect, Kui, PlainTextResponse, request
+from kui.testing import AsyncTestClient
+
+pytestmark = pytest.mark.anyio
+
+
+def app_that_raises(exc: BaseException, **options: object) -> Kui:
+    app = Kui(**options)
+
+    @app.router.http("/")
+    async def endpoint() -> None:
+        raise exc
+
+    return app
+
+
+async def get(app: Kui, path: str = "/", raise_app_exceptions: bool = False, **options: object):
+    async with AsyncTestClient(app, raise_app_exceptions=raise_app_exceptions) as client:
+        return await client.get(path, **options)
+
+
+class Teapot(HTTPException):
+    def __init__(self) -> None:
+        super().__init__(418)
+
+
+async def test_an_unhandled_exception_is_a_bare_500_and_is_raised_on() -> None:
+    app = app_that_raises(ValueError("secret"))
+    response = await get(app)
+    assert response.status_code == 500
+    assert "secret" not in response.text and "Traceback" not in response.text
+    with pytest.raises(ValueError, match="secret"):
+        await get(app, raise_app_exceptions=True)
+
+
+@pytest.mark.parametrize("status", [200, 299, 404, 499, 599])
+async def test_an_http_exception_may_have_any_status(status: int) -> None:
+    response = await get(app_that_raises(HTTPException(status)), raise_app_exceptions=True)
+    assert response.status_code == status
+    assert response.text
+
+
+async def test_a_status_outside_the_range_is_a_500() -> None:
+    assert (await get(app_that_raises(HTTPException(700)))).status_code == 500
+
+
+async def test_the_exact_status_goes_before_the_class_and_the_class_before_its_bases() -> None:
+    async def by_status(exc: Exception) -> str:
+        return "status"
+
+    async def by_class(exc: Exception) -> str:
+        return "class"
+
+    async def by_base(exc: Exception) -> str:
+        return "base"
+
+    everything = {HTTPException: by_base, Teapot: by_class, 418: by_status}
+    for handlers, expected in [
+        (everything, "status"),
+        ({HTTPException: by_base, Teapot: by_class}, "class"),
+        ({HTTPException: by_base}, "base"),
+    ]:
+        response = await get(app_that_raises(Teapot(), exception_handlers=handlers))
+        assert response.text == expected
+
+
+async def test_a_handler_may_be_a_plain_function_that_sees_the_request() -> None:
+    app = app_that_raises(ValueError("x"))
+
+    @app.exception_handler(ValueError)
+    def plain(exc: ValueError) -> tuple[dict[str, str], int]:
+        return {"path": request.url.path, "why": str(exc)}, 422
+
+    response = await get(app, raise_app_exceptions=True)
+    assert (response.status_code, response.json()) == (422, {"path": "/", "why": "x"})
+
+
+async def test_a_group_with_one_leaf_counts_as_that_leaf() -> None:
+    seen: list[Exception] = []
+    app = Kui()
+
+    @app.exception_handler(ValueError)
+    async def handle(exc: ValueError) -> str:
+        seen.append(exc)
+        return "leaf"
+
+    @app.router.http("/")
+    async def endpoint() -> None:
+        async def crash() -> None:
+            raise ValueError("child")
+
+        async with anyio.create_task_group() as task_group:
+            task_group.start_soon(crash)
+            await anyio.sleep_forever()
+
+    assert (await get(app, raise_app_exceptions=True)).text == "leaf"
+    assert [type(exc) for exc in seen] == [ValueError]
+
+
+async def test_a_group_of_several_is_an_exception_of_its_own() -> None:
+    group = ExceptionGroup("two", [ValueError(), KeyError()])
+    app = app_that_raises(group, exception_handlers={ValueError: lambda exc: "one"})
+    assert (await get(app)).status_code == 500
+
+
+@pytest.mark.parametrize("key", [500, Exception])
+async def test_the_last_handler_answers_and_the_exception_is_raised_on(key: object) -> None:
+    app = app_that_raises(ValueError("secret"))
+
+    @app.exception_handler(key)
+    async def sorry(exc: Exception) -> tuple[str, int]:
+        return "sorry", 500
+
+    assert (await get(app)).text == "sorry"
+    with pytest.raises(ValueError, match="secret"):
+        await get(app, raise_app_exceptions=True)
+
+
+@pytest.mark.parametrize("key", [500, Exception])
+async def test_the_last_handler_is_never_given_an_http_exception(key: object) -> None:
+    app = app_that_raises(HTTPException(500, content="plain"))
+    app.exception_handler(key)(lambda exc: "sorry")
+    response = await get(app, raise_app_exceptions=True)
+    assert (response.status_code, response.text) == (500, "plain")
+
+
+async def test_a_disconnect_sends_nothing_and_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    sent: list[object] = []
+    app = app_that_raises(ClientDisconnect())
+    app.exception_handler(Exception)(lambda exc: "sorry")
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": [],
+    }
+    await app(scope, receive, send)
+    assert sent == []
+    assert caplog.records == []
+
+
+async def test_a_handler_that_fails_itself_gives_a_bare_500() -> None:
+    app = app_that_raises(ValueError("first"))
+
+    @app.exception_handler(ValueError)
+    async def broken(exc: ValueError) -> str:
+        raise KeyError("second")
+
+    assert (await get(app)).status_code == 500
+    with pytest.raises(KeyError, match="second"):
+        await get(app, raise_app_exceptions=True)
+
+
+async def test_a_handler_without_a_return_is_named_in_the_error() -> None:
+    app = Kui()
+
+    @app.router.http("/")
+    async def forgetful() -> None:
+        pass
+
+    with pytest.raises(TypeError, match="forgetful"):
+        await get(app, raise_app_exceptions=True)
+
+
+async def test_handlers_may_be_registered_after_the_routes() -> None:
+    app = app_that_raises(HTTPException(404))
+    app.exception_handler(404)(lambda exc: ("late", 404))
+    assert (await get(app)).text == "late"
+    assert (await get(app, "/nowhere")).text == "late"
+
+
+@pytest.mark.parametrize(
+    "key", [99, 600, "404", BaseException, ClientDisconnect, True, KeyboardInterrupt]
+)
+def test_a_handler_for_what_cannot_be_handled_is_refused(key: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        Kui().exception_handler(key)(lambda exc: "")
+
+
+async def test_background_tasks_run_after_an_error_too(caplog: pytest.LogCaptureFixture) -> None:
+    ran: list[str] = []
+    app = Kui()
+
+    def broken() -> None:
+        raise ValueError("in the background")
+
+    async def last() -> None:
+        ran.append(request.url.path)
+
+    @app.router.http("/")
+    async def endpoint() -> None:
+        request.background_tasks.append(ran.append, "first")
+        request.background_tasks.append(broken)
+        request.background_tasks.append(last)
+        raise HTTPException(400)
+
+    with caplog.at_level(logging.ERROR, "kui.error"):
+        assert (await get(app, raise_app_exceptions=True)).status_code == 400
+    assert ran == ["first", "/"]
+    assert [record.exc_info[1].args for record in caplog.records if record.exc_info] == [
+        ("in the background",)
+    ]
+
+
+async def test_the_exit_stack_lives_until_the_body_is_sent() -> None:
+    steps: list[str] = []
+    app = Kui()
+
+    @app.router.http("/")
+    async def endpoint() -> PlainTextResponse:
+        request.exit_stack.callback(steps.append, "left")
+        request.background_tasks.append(steps.append, "background")
+        return PlainTextResponse("body")
+
+    assert (await get(app)).text == "body"
+    assert steps == ["left", "background"]
+
+
+async def test_the_exit_stack_is_told_of_the_exception() -> None:
+    seen: list[object] = []
+    app = Kui(exception_handlers={ValueError: lambda exc: "handled"})
+
+    class Transaction:
+        async def __aenter__(self) -> None: ...
+
+        async def __aexit__(self, kind: object, exc: object, traceback: object) -> None:
+            seen.append(kind)
+
+    @app.router.http("/")
+    async def endpoint() -> None:
+        await request.exit_stack.enter_async_context(Transaction())
+        raise ValueError
+
+    assert (await get(app)).text == "handled"
+    assert seen == [ValueError]

@@ -1,0 +1,303 @@
+"""The body of a request: read as often as one likes, by whom one likes, within its limits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from kui.asgi import ClientDisconnect, Kui, Limits, request, request_limits
+from kui.testing import AsyncTestClient
+
+pytestmark = pytest.mark.anyio
+
+Handler = Callable[[], Any]
+
+
+def app_with(handler: Handler, **options: Any) -> Kui:
+    app = Kui(**options)
+    app.router.http.post("/")(handler)
+    return app
+
+
+async def post(handler: Handler, app: Kui | None = None, **options: Any):
+    async with AsyncTestClient(app or app_with(handler)) as client:
+        return await client.post("/", **options)
+
+
+class Upload:
+    """An ASGI client that hands out its chunks one by one, when it is told to."""
+
+    def __init__(self, app: Kui, *chunks: bytes, headers: tuple = ()) -> None:
+        self.app = app
+        self.sent: list[dict[str, Any]] = []
+        self.received = 0
+        self._chunks = list(chunks)
+        self._send, self._receive = anyio.create_memory_object_stream[dict[str, Any]](10)
+        self.scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "POST",
+            "path": "/",
+            "query_string": b"",
+            "headers": [(b"transfer-encoding", b"chunked"), *headers],
+        }
+
+    async def next(self) -> None:
+        chunk = self._chunks.pop(0)
+        await self._send.send(
+            {"type": "http.request", "body": chunk, "more_body": bool(self._chunks)}
+        )
+
+    async def run(self) -> None:
+        async def send(message: dict[str, Any]) -> None:
+            self.sent.append(message)
+
+        async def receive() -> dict[str, Any]:
+            message = await self._receive.receive()
+            self.received += 1
+            return message
+
+        try:
+            await self.app(self.scope, receive, send)
+        finally:
+            self._send.close()
+            self._receive.close()
+
+    @property
+    def answer(self) -> bytes:
+        return b"".join(m.get("body", b"") for m in self.sent)
+
+
+async def test_body_json_and_stream_can_be_read_again_and_again() -> None:
+    async def handler() -> str:
+        assert await request.body == await request.body == b'{"a": 1}'
+        assert await request.json == {"a": 1}
+        assert await request.json is await request.json
+        assert [chunk async for chunk in request.stream()] == [b'{"a": 1}']
+        assert [chunk async for chunk in request.stream()] == [b'{"a": 1}']
+        return "ok"
+
+    response = await post(
+        handler, content=b'{"a": 1}', headers={"content-type": "application/json"}
+    )
+    assert response.text == "ok"
+
+
+async def test_nothing_is_left_after_the_body_was_streamed() -> None:
+    async def handler() -> str:
+        assert b"".join([chunk async for chunk in request.stream()]) == b"abc"
+        for read in (lambda: request.body, lambda: request.json):
+            with pytest.raises(RuntimeError, match="stream"):
+                await read()
+        with pytest.raises(RuntimeError, match="stream"):
+            request.stream()
+        return "ok"
+
+    headers = {"content-type": "application/json"}
+    assert (await post(handler, content=b"abc", headers=headers)).text == "ok"
+
+
+async def test_two_tasks_read_one_body() -> None:
+    seen: list[bytes] = []
+
+    async def handler() -> str:
+        original = request.body
+
+        async def read() -> None:
+            seen.append(await request.body)
+
+        async with anyio.create_task_group() as task_group:
+            task_group.start_soon(read)
+            task_group.start_soon(read)
+            seen.append(await original)
+        return "ok"
+
+    upload = Upload(app_with(handler), b"a", b"b", b"c")
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(upload.run)
+        for _ in range(3):
+            await anyio.wait_all_tasks_blocked()
+            await upload.next()
+    assert seen == [b"abc"] * 3
+    assert upload.answer == b"ok"
+
+
+async def test_a_cancelled_read_loses_nothing() -> None:
+    scopes: list[anyio.CancelScope] = []
+
+    async def handler() -> bytes:
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
+            await request.body
+        assert scope.cancelled_caught
+        return await request.body
+
+    upload = Upload(app_with(handler), b"a", b"b")
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(upload.run)
+        await anyio.wait_all_tasks_blocked()
+        await upload.next()
+        await anyio.wait_all_tasks_blocked()
+        scopes[0].cancel()
+        await anyio.wait_all_tasks_blocked()
+        await upload.next()
+    assert upload.answer == b"ab"
+
+
+async def test_what_a_cancelled_read_kept_can_be_streamed() -> None:
+    scopes: list[anyio.CancelScope] = []
+
+    async def handler() -> bytes:
+        with anyio.CancelScope() as scope:
+            scopes.append(scope)
+            await request.body
+        return b"-".join([chunk async for chunk in request.stream()])
+
+    upload = Upload(app_with(handler), b"a", b"b")
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(upload.run)
+        await anyio.wait_all_tasks_blocked()
+        await upload.next()
+        await anyio.wait_all_tasks_blocked()
+        scopes[0].cancel()
+        await anyio.wait_all_tasks_blocked()
+        await upload.next()
+    assert upload.answer == b"a-b"
+
+
+async def test_a_client_that_leaves_half_way_is_a_disconnect_where_the_body_is_read() -> None:
+    seen: list[type[BaseException]] = []
+
+    async def handler() -> None:
+        try:
+            await request.body
+        except ClientDisconnect as exc:
+            seen.append(type(exc))
+            raise
+
+    upload = Upload(app_with(handler), b"a", b"b")
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(upload.run)
+        await upload.next()
+        await upload._send.send({"type": "http.disconnect"})
+    assert seen == [ClientDisconnect]
+    assert upload.sent == []
+
+
+async def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
+    async def handler() -> bytes:
+        return await request.body
+
+    app = app_with(handler, limits=Limits(body=4))
+    upload = Upload(app, b"12345", headers=((b"content-length", b"5"),))
+    upload.scope["headers"] = [(b"content-length", b"5")]
+    async with anyio.create_task_group() as task_group:
+        task_group.start_soon(upload.run)
+    assert upload.sent[0]["status"] == 413
+    assert upload.received == 0
+
+
+async def test_a_body_that_turns_out_too_large_is_refused() -> None:
+    async def handler() -> bytes:
+        return await request.body
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(5):
+            yield b"x"
+
+    app = app_with(handler, limits=Limits(body=4))
+    assert (await post(handler, app, content=chunks())).status_code == 413
+
+
+async def test_a_route_has_limits_of_its_own_and_a_stream_has_none() -> None:
+    app = Kui(limits=Limits(body=4))
+
+    @app.router.http.post("/", middlewares=[request_limits(body=8)])
+    async def more() -> bytes:
+        return await request.body
+
+    @app.router.http.post("/stream")
+    async def stream() -> int:
+        return {"size": sum([len(chunk) async for chunk in request.stream()])}
+
+    async with AsyncTestClient(app) as client:
+        assert (await client.post("/", content=b"x" * 8)).status_code == 200
+        assert (await client.post("/", content=b"x" * 9)).status_code == 413
+        assert (await client.post("/stream", content=b"x" * 999)).json() == {"size": 999}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"{", {"content-type": "application/json"}, 400),
+        (b"", {"content-type": "application/json"}, 400),
+        (b"[" * 100_000, {"content-type": "application/json"}, 400),
+        (b"1" * 5_000, {"content-type": "application/json"}, 400),
+        (b"NaN", {"content-type": "application/json"}, 400),
+        (b"-Infinity", {"content-type": "application/json"}, 400),
+        (b'"\xff"', {"content-type": "application/json"}, 400),
+        (b"1", {"content-type": "application/json; charset=klingon"}, 400),
+        (b"1", {"content-type": "text/plain"}, 415),
+        (b"1", {}, 415),
+        (b"1", {"content-type": "application/json", "content-encoding": "gzip"}, 415),
+        (b"1", {"content-type": "application/problem+json"}, 200),
+        (b"1", {"content-type": "Application/JSON"}, 200),
+    ],
+)
+async def test_json_that_is_none_is_refused_with_a_sentence(
+    content: bytes, headers: dict[str, str], status: int
+) -> None:
+    async def handler() -> list[Any]:
+        return [await request.json]
+
+    response = await post(handler, content=content, headers=headers)
+    assert response.status_code == status
+    if status != 200:
+        assert len(response.text) > 10 and response.text.endswith(".")
+
+
+async def test_a_form_of_too_many_fields_is_refused() -> None:
+    async def handler() -> dict[str, Any]:
+        return {"fields": len((await request.form).multi_items())}
+
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    response = await post(handler, content=b"&".join([b"a=1"] * 1000), headers=headers)
+    assert response.json() == {"fields": 1000}
+    response = await post(handler, content=b"&".join([b"a=1"] * 1001), headers=headers)
+    assert response.status_code == 413
+
+
+async def test_a_form_of_another_type_is_refused() -> None:
+    async def handler() -> dict[str, Any]:
+        return dict(await request.form)
+
+    assert (await post(handler, content=b"a=1")).status_code == 415
+
+
+async def test_close_may_always_be_called() -> None:
+    async def handler() -> str:
+        await request.close()
+        form = await request.form
+        await request.close()
+        await request.close()
+        assert form["file"].file.closed
+        return "ok"
+
+    assert (await post(handler, files={"file": ("a", b"1")})).text == "ok"
+
+
+async def test_after_a_multipart_form_there_is_no_body() -> None:
+    async def handler() -> str:
+        form = await request.form
+        assert await request.form is form
+        with pytest.raises(RuntimeError, match="form"):
+            await request.body
+        with pytest.raises(RuntimeError, match="form"):
+            await request.json
+        return "ok"
+
+    assert (await post(handler, files={"file": ("a", b"1")})).text == "ok"
