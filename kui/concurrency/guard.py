@@ -12,16 +12,19 @@ import logging
 import math
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 
 from .cleanup import GRACE
 from .loops import on_asyncio
 
-__all__ = ["Grace", "on_first_wait"]
+__all__ = ["Grace", "is_checkpoint", "on_first_wait"]
 
 T = TypeVar("T")
+
+_CHECKPOINTS: Final = 100
+"""How many checkpoints without a wait may hold a cancellation back."""
 
 logger = logging.getLogger("kui.error")
 
@@ -47,63 +50,106 @@ class Grace:
         await grace.run(work())
     """
 
-    __slots__ = ("_cancelling", "_native", "_scope", "cancelled", "name", "seconds")
+    __slots__ = (
+        "_cancelling",
+        "_checkpoints",
+        "_native",
+        "_scope",
+        "cancelled",
+        "name",
+        "pending",
+        "seconds",
+        "waited",
+    )
 
     def __init__(self, name: str, seconds: float = GRACE) -> None:
         self.name = name
         self.seconds = seconds
         self.cancelled: BaseException | None = None
+        self.pending = False  # is a cancellation from outside held back until the next wait?
+        self.waited = False  # set at each wait, for whoever takes it back
+        self._checkpoints = 0  # that have gone by with it held back
         self._native = False
         self._cancelling = 0
         self._scope = anyio.CancelScope()
 
     async def run(
-        self, work: Coroutine[Any, Any, T], waits: Callable[[], object] | None = None
-    ) -> T:
-        """Await `work` and return its result; `waits()` is called when it first waits.
+        self, work: Coroutine[Any, Any, None], waits: Callable[[], object] | None = None
+    ) -> None:
+        """Await `work`; `waits()` is called when it first waits.
 
         A cancellation from outside is raised at the end, also when the work has swallowed it, or
         has overrun its time: then what it still waits for is cancelled, and `kui.error` says so.
         """
         self._cancelling = _cancelling()
-        with self._scope as scope:
-            result = await _stepped(work, waits, self)
-            if self.cancelled is None:
-                return result
-        if scope.cancel_called:
-            logger.error("The cleanup of %s took longer than %g s", self.name, self.seconds)
-        assert self.cancelled is not None
-        raise self.cancelled
+        try:
+            with self._scope:
+                await _stepped(work, waits, self)
+        finally:
+            if self._scope.cancel_called:
+                logger.error("The cleanup of %s took longer than %g s", self.name, self.seconds)
+        self.look_again()
+        if self.cancelled is not None:
+            raise self.cancelled
 
     def begin(self) -> None:
         """Shield what follows, for as long as a cleanup may take."""
         self._scope.shield = True
         self._scope.deadline = anyio.current_time() + self.seconds
 
+    def cancelled_from_outside(self) -> bool:
+        """Is a scope around the work cancelled, and none within it?"""
+        if self._scope.shield or anyio.current_effective_deadline() > -math.inf:
+            return False
+        self._scope.shield = True
+        within = anyio.current_effective_deadline() == -math.inf
+        self._scope.shield = False
+        return not within
+
     def delivered(self, error: BaseException) -> None:
-        """A cancellation is about to be raised in the work. Is it from outside? Then cleanup begins."""
+        """A cancellation is about to be raised in the work. If it is from outside, cleanup begins."""
         if self._scope.shield:
             return
-        cancelled = (
-            anyio.current_effective_deadline() == -math.inf
-        )  # by a scope, and not by asyncio itself
-        if not cancelled and _cancelling() <= self._cancelling:
-            return  # somebody else's, such as a cancelled task that the work awaits
-        self._scope.shield = True
-        if cancelled and anyio.current_effective_deadline() == -math.inf:
-            self._scope.shield = False  # by a scope within the work
-            return
-        self._native = not cancelled
+        if self.cancelled_from_outside():
+            self._native = False
+        elif anyio.current_effective_deadline() > -math.inf and _cancelling() > self._cancelling:
+            self._native = True  # asyncio's own, by no scope
+        else:
+            return  # from within: a scope's, or a cancelled task's that the work awaits
         self.cancelled = error
         self.begin()
 
-    def look_again(self) -> None:
-        """Take the shield away if asyncio's own cancellation was a timeout's within the work, and is over."""
-        if self._native and _cancelling() <= self._cancelling:
-            self._native = False
-            self.cancelled = None
-            self._scope.shield = False
-            self._scope.deadline = math.inf
+    def look_again(self) -> bool:
+        """Was `cancelled` a timeout of asyncio's within the work, and is over? Then there is no shield any more."""
+        if not self._native or _cancelling() > self._cancelling:
+            return False
+        self._native = False
+        self.cancelled = None
+        self._scope.shield = False
+        self._scope.deadline = math.inf
+        return True
+
+    def hold_back(self) -> None:
+        """Hold a cancellation from outside back, after a checkpoint on trio and before it notices.
+
+        A checkpoint raises it from a scope of its own, which must see that it is from outside: then
+        the shield cannot be up before the work's cleanup has begun.
+        """
+        if self.cancelled is None and not self.pending and self._checkpoints < _CHECKPOINTS:
+            self.pending = self.cancelled_from_outside()
+            self._scope.shield = self.pending
+
+    def let_through(self) -> None:
+        """No longer hold it back: somebody is there who can take it."""
+        self.pending = False
+        self._scope.shield = False
+
+    def about_to_wait(self, checkpoint: bool) -> None:
+        """The work waits; let through what was held back, unless it is a checkpoint again."""
+        if checkpoint and self._checkpoints < _CHECKPOINTS:
+            self._checkpoints += 1
+        else:
+            self.let_through()
 
 
 def _cancelling() -> int:
@@ -124,6 +170,12 @@ def _stepped(
         if waits is not None:
             waits()
         while True:
+            if grace is not None:
+                grace.waited = True
+                if grace.pending:
+                    grace.about_to_wait(is_checkpoint(trap))
+                if grace.cancelled is not None:
+                    grace.look_again()
             try:
                 value = yield trap
             except BaseException as error:  # asyncio raises what the wait ended with
@@ -131,13 +183,21 @@ def _stepped(
                     grace.delivered(error)
                 trap = work.throw(error)
             else:
-                if grace is not None:  # trio hands over an outcome, and the trap unwraps it
-                    failure = getattr(value, "error", None)
-                    if isinstance(failure, anyio.get_cancelled_exc_class()):
+                if grace is not None:
+                    failure = getattr(value, "error", None)  # trio hands over an outcome
+                    if failure and isinstance(failure, anyio.get_cancelled_exc_class()):
                         grace.delivered(failure)
+                    elif trap is not None and is_checkpoint(trap):
+                        grace.hold_back()
                 trap = work.send(value)
-            if grace is not None and grace.cancelled is not None:
-                grace.look_again()
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def is_checkpoint(trap: object) -> bool:
+    """Is this what trio's checkpoints give to its run loop, which resumes them at once?
+
+    An internal of trio, told by its name; unknown, it counts as a wait.
+    """
+    return getattr(trap, "__name__", None) == "CancelShieldedCheckpoint"

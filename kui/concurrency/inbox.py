@@ -21,6 +21,7 @@ import anyio
 import anyio.lowlevel
 from baize.typing import Message, Receive
 
+from .guard import is_checkpoint
 from .loops import on_asyncio
 
 __all__ = ["BYTES", "MESSAGES", "Inbox"]
@@ -252,7 +253,7 @@ def _until_it_waits(
     try:
         trap = work.send(None)
         while True:
-            if getattr(trap, "__name__", None) != "CancelShieldedCheckpoint":
+            if not is_checkpoint(trap):
                 scope.cancel()
             try:
                 value = yield trap

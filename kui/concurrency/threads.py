@@ -1,19 +1,23 @@
 """Work in threads, each purpose with a limiter of its own, so that none can starve another (rules 1 and 6).
 
-A thread sees a copy of its caller's context. Synchronous generators, which keep one context for life, are `drive`'s.
+A thread sees a copy of its caller's context. How a synchronous generator lives in threads, `sync` knows.
 """
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 import anyio.lowlevel
 import anyio.to_thread
 
-__all__ = ["FILES", "GENERATORS", "HANDLERS", "UPLOADS", "Limiter", "in_thread"]
+from .loops import Loop
 
-P = ParamSpec("P")
+__all__ = ["CLOSING", "FILES", "GENERATORS", "HANDLERS", "UPLOADS", "Job", "Limiter", "in_thread"]
+
 T = TypeVar("T")
 
 
@@ -28,13 +32,11 @@ class Limiter:
 
     __slots__ = ("_of_loop", "tokens")
 
-    def __init__(self, tokens: int) -> None:
+    def __init__(self, tokens: float) -> None:
         if tokens < 1:
             raise ValueError("a limiter needs at least one thread")
         self.tokens = tokens
-        self._of_loop: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
-            f"kui limiter {id(self)}"
-        )
+        self._of_loop = anyio.lowlevel.RunVar[anyio.CapacityLimiter]("kui.limiter")
 
     def get(self) -> anyio.CapacityLimiter:
         """The limiter of the running event loop."""
@@ -50,14 +52,14 @@ HANDLERS: Final = Limiter(40)
 """`def` handlers and callbacks of the user."""
 GENERATORS: Final = Limiter(100)
 """Synchronous generators: one thread for each that is working on its next chunk."""
+CLOSING: Final = Limiter(20)
+"""Synchronous generators that are closed: never behind those that work."""
 FILES: Final = Limiter(20)
 """Reads of files to be sent."""
 UPLOADS: Final = Limiter(20)
 """Writes of uploads to disk."""
 
-
-class _Stopped(Exception):
-    """Carries a StopIteration out of a thread; it cannot be raised into a coroutine."""
+_UNLIMITED: Final = Limiter(math.inf)  # for jobs, which count for themselves
 
 
 async def in_thread(
@@ -69,20 +71,75 @@ async def in_thread(
     """Call `func(*args)` in a worker thread, in a copy of the caller's context, and return what it returns.
 
     :param limiter: whose threads it uses; waits while all of them are taken.
-    :param abandon_on_cancel: when cancelled, leave the thread to itself and let go at once; otherwise a
-        cancellation is raised only after the thread has come back.
+    :param abandon_on_cancel: when cancelled, leave the thread to itself and let go at once; it counts
+        for the limiter until it comes back. Otherwise a scope's cancellation is raised only after the
+        thread has come back; asyncio's own `task.cancel()` does not wait for it.
     :raises RuntimeError: `func` raised StopIteration, which cannot cross into a coroutine (PEP 479).
     """
+    call = partial(_without_stop_iteration, func, args)
+    if abandon_on_cancel:
+        return await Job(call).run(limiter)
+    return await anyio.to_thread.run_sync(call, limiter=limiter.get())
 
-    def call() -> T:
-        try:
-            return func(*args)
-        except StopIteration as stop:
-            raise _Stopped from stop
 
+def _without_stop_iteration(func: Callable[..., T], args: tuple[object, ...]) -> T:
     try:
-        return await anyio.to_thread.run_sync(
-            call, limiter=limiter.get(), abandon_on_cancel=abandon_on_cancel
-        )
-    except _Stopped as stopped:
-        raise RuntimeError("a function in a thread raised StopIteration") from stopped.__cause__
+        return func(*args)
+    except StopIteration as stop:
+        raise RuntimeError("a function in a thread raised StopIteration") from stop
+
+
+class Job(Generic[T]):
+    """One call in a thread that may be left to itself when whoever waits for it is cancelled.
+
+    Cancelled, `run` lets go at once. Then either `func` is never called, or `left` is true: the thread
+    is still in it, counts for its limiter until it comes back, and then calls `afterwards()`.
+    """
+
+    __slots__ = ("_began", "_cancelled", "_ended", "_func", "_lock", "afterwards")
+
+    def __init__(
+        self, func: Callable[[], T], afterwards: Callable[[], object] = lambda: None
+    ) -> None:
+        self._func = func
+        self.afterwards = afterwards
+        self._lock = threading.Lock()
+        self._began = self._ended = self._cancelled = False
+
+    @property
+    def left(self) -> bool:
+        """Was the thread left to itself?"""
+        return self._began and self._cancelled
+
+    async def run(self, limiter: Limiter) -> T:
+        """Wait for a thread, then for the call in it, and return its result."""
+        tokens = limiter.get()
+        await tokens.acquire_on_behalf_of(self)
+        release = partial(tokens.release_on_behalf_of, self)
+        try:
+            return await anyio.to_thread.run_sync(
+                self._call, Loop(), release, abandon_on_cancel=True, limiter=_UNLIMITED.get()
+            )
+        finally:
+            with self._lock:
+                self._cancelled = not self._ended
+                left = self.left
+            if not left:
+                release()
+
+    def _call(self, loop: Loop, release: Callable[[], None]) -> T:
+        with self._lock:
+            if self._cancelled:
+                raise RuntimeError("this job was cancelled before it began")
+            self._began = True
+        try:
+            return self._func()
+        finally:
+            with self._lock:
+                self._ended = True
+                left = self._cancelled
+            if left:
+                try:
+                    self.afterwards()
+                finally:
+                    loop.soon(release)

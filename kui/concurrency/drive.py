@@ -1,0 +1,163 @@
+"""The one place that advances and closes a user's generator (rule 3; PEP 789).
+
+One task does it, from first to last. What is raised while the generator is suspended goes into it before it goes
+anywhere else: a scope or a task group of its own may be what raised it, and would be left open. What the items are
+for, and who stops the drive, is decided in `stream`; a synchronous generator comes as one of `sync`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
+from typing import Any, Final, Generic, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from .cleanup import GRACE
+from .guard import Grace
+
+__all__ = ["Drive", "ItemLost", "close_unstarted"]
+
+T = TypeVar("T")
+
+_FAIR_SHARE: Final = 0.005  # seconds that a generator may run before others have a turn
+
+
+class ItemLost(RuntimeError):
+    """A generator's own scope has cut what was done with an item it had yielded."""
+
+
+class Drive(Generic[T]):
+    """Advances `source` to its end and gives each item to `consume`, in the task that calls `run`.
+
+    :param source: an async generator, which is closed whatever happens, or another async iterable,
+        which belongs to somebody else.
+    :param consume: an async function. It is never cancelled by `stop`.
+    :param interrupt: cancels a scope around `run`: how `stop` ends a generator that waits.
+    :param grace: seconds that the generator's cleanup may take, once it is cancelled or closed.
+
+    ::
+
+        with anyio.CancelScope() as scope:
+            drive = Drive(numbers(), send, interrupt=scope.cancel)
+            await drive.run()
+    """
+
+    __slots__ = (
+        "_advancing",
+        "_consume",
+        "_generator",
+        "_grace",
+        "_interrupt",
+        "_source",
+        "_stopping",
+    )
+
+    def __init__(
+        self,
+        source: AsyncIterable[T],
+        consume: Callable[[T], Awaitable[None]],
+        *,
+        interrupt: Callable[[], object],
+        grace: float = GRACE,
+    ) -> None:
+        self._source = source.__aiter__()
+        self._generator: AsyncGenerator[T, Any] | None = (
+            self._source if isinstance(self._source, AsyncGenerator) else None
+        )
+        self._consume = consume
+        self._interrupt = interrupt
+        self._grace = Grace(getattr(source, "__qualname__", type(source).__qualname__), grace)
+        self._advancing = False  # is the generator at work, and not suspended at a yield?
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End the source. While it waits it is cancelled; an item that it has yielded is consumed first."""
+        self._stopping = True
+        if self._advancing:
+            self._interrupt()
+
+    async def run(self, waits: Callable[[], object] | None = None) -> None:
+        """Drive the source to its end, or until `stop`. `waits()` is called when there is a first wait.
+
+        Cancelled, by `stop` or from outside, it cancels the generator where it stands; its cleanup
+        runs shielded, from the first line of its `finally` blocks, for the time of grace.
+
+        :raises ItemLost: a scope or timeout of the generator's own has ended while an item was
+            being consumed, and the generator went on: the item may have been lost.
+
+        What the generator raises is raised as itself, and so is what `consume` raises, unless the
+        generator, into which it is thrown first, raises something else.
+        """
+        await self._grace.run(self._to_the_end(), waits)
+
+    async def _to_the_end(self) -> None:
+        advance, consume, grace = self._source.__anext__, self._consume, self._grace
+        turn_ends = time.monotonic() + _FAIR_SHARE
+        while not self._stopping:
+            self._advancing = True
+            try:
+                item = await advance()
+            except StopAsyncIteration:
+                return
+            finally:
+                self._advancing = False
+            if grace.cancelled is not None and not grace.look_again():
+                break  # it has swallowed its cancellation
+            try:
+                if grace.pending:
+                    grace.let_through()
+                    await anyio.lowlevel.checkpoint()
+                grace.waited = False
+                await consume(item)
+                if time.monotonic() > turn_ends:
+                    await anyio.lowlevel.checkpoint()
+                    turn_ends = time.monotonic() + _FAIR_SHARE
+                if (
+                    grace.waited and grace.cancelled_from_outside()
+                ):  # as by a server that shields its send
+                    await anyio.lowlevel.checkpoint()
+            except BaseException as error:
+                await self._throw(error)
+        await self._close()
+
+    async def _throw(self, error: BaseException) -> None:
+        """Raise `error` inside of the generator, where it is suspended; always raises."""
+        if self._generator is None or isinstance(error, GeneratorExit):
+            raise error
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        if cancelled:
+            self._grace.delivered(error)
+        try:
+            await self._generator.athrow(error)
+        except StopAsyncIteration:
+            pass
+        else:
+            await self._close()
+        if cancelled and self._grace.cancelled is None:
+            raise ItemLost(
+                f"a scope or timeout inside of {self._grace.name} ended while what it had yielded was"
+                " being sent, and it went on: the chunk may be lost, and the response is cut. Use a"
+                " function, feed(send), where a stream needs scopes around its yields."
+            ) from error
+        raise error
+
+    async def _close(self) -> None:
+        if self._generator is None:
+            return
+        self._grace.begin()
+        try:
+            await self._generator.aclose()
+        except BaseExceptionGroup as group:  # what its own task group makes of the GeneratorExit
+            rest = group.split(GeneratorExit)[1]
+            if rest is not None:
+                raise rest from None
+
+
+async def close_unstarted(source: object) -> None:
+    """Close a generator that nobody will advance: none of its code runs. Anything else is left alone."""
+    if isinstance(source, AsyncGenerator):
+        await source.aclose()
+    elif isinstance(source, Generator):
+        source.close()

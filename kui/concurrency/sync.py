@@ -1,0 +1,131 @@
+"""Synchronous generators, advanced in threads, as asynchronous ones (rule 3; design: "Threads").
+
+One Context for the generator's life, whichever thread it is in; a limiter of its own; StopIteration never crosses.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Final, TypeVar, cast
+
+from .threads import CLOSING, GENERATORS, Job
+
+__all__ = ["InThreads"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_END: Final = object()
+
+logger = logging.getLogger("kui.error")
+
+
+class InThreads(AsyncGenerator[T, None]):
+    """Iterates over `iterable` in worker threads, one step at a time.
+
+    Cancelled while a thread is at work, it lets go of it at once; a generator is then closed by that
+    thread when it comes back. Each generator is closed exactly once, unless it has ended before.
+
+    ::
+
+        async for chunk in InThreads(read_blocks(path)):
+            await send(chunk)
+    """
+
+    __slots__ = ("__qualname__", "_context", "_ended", "_iterable", "_iterator")
+
+    def __init__(self, iterable: Iterable[T]) -> None:
+        self.__qualname__ = getattr(iterable, "__qualname__", type(iterable).__qualname__)
+        self._iterable = iterable
+        self._iterator: Iterator[T] | None = None  # None: nothing of it has run yet
+        self._context: contextvars.Context | None = None
+        self._ended = False
+
+    async def asend(self, value: None) -> T:
+        """The next item; `value` must be None.
+
+        :raises StopAsyncIteration: there is none.
+        """
+        return await self._step(self._next)
+
+    async def athrow(
+        self,
+        typ: type[BaseException] | BaseException,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+    ) -> T:
+        """Raise an exception where the generator is suspended; return what it yields next.
+
+        What is not an Exception, such as a cancellation, is no business of synchronous code: it
+        closes the generator, and is raised on.
+        """
+        error = typ if isinstance(typ, BaseException) else typ()
+        throw = getattr(self._iterator, "throw", None)
+        if throw is None or not isinstance(error, Exception):
+            await self.aclose()
+            raise error
+        return await self._step(lambda: throw(error))
+
+    async def aclose(self) -> None:
+        """Close the generator, in a thread if any of it has run. Again and again, if one likes."""
+        if self._ended:
+            return
+        if self._iterator is None:
+            self._close()
+        else:
+            await Job(self._in_context(self._close)).run(CLOSING)
+
+    async def _step(self, step: Callable[[], T]) -> T:
+        if self._ended:
+            raise StopAsyncIteration
+        job = Job(self._in_context(lambda: self._item(step)), self._in_context(self._close_late))
+        try:
+            item = await job.run(GENERATORS)
+        except BaseException:
+            if not job.left:
+                await self.aclose()
+            raise
+        if item is _END:
+            raise StopAsyncIteration
+        return cast(T, item)
+
+    # In the thread.
+
+    def _in_context(self, func: Callable[[], R]) -> Callable[[], R]:
+        def call() -> R:
+            if self._context is None:
+                self._context = contextvars.copy_context()
+            return self._context.run(func)
+
+        return call
+
+    def _next(self) -> T:
+        if self._iterator is None:
+            self._iterator = iter(self._iterable)
+        return next(self._iterator)
+
+    def _item(self, step: Callable[[], T]) -> Any:
+        try:
+            return step()
+        except StopIteration:
+            self._ended = True
+            return _END
+        except BaseException:
+            self._ended = True
+            raise
+
+    def _close(self) -> None:
+        self._ended = True
+        owner = self._iterable if self._iterator is None else self._iterator
+        if isinstance(owner, Generator):
+            owner.close()
+
+    def _close_late(self) -> None:
+        if not self._ended:
+            try:
+                self._close()
+            except Exception:
+                logger.exception("%s failed when it was closed", self.__qualname__)
