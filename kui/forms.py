@@ -12,19 +12,20 @@ import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, ParamSpec, TypeVar
 
-from baize.datastructures import ContentType, FormData, Headers
+from baize.datastructures import ContentType, Headers
+from baize.datastructures import FormData as _FormData
 from baize.datastructures import UploadFile as _UploadFile
 from baize.exceptions import HTTPException
 
 from .charsets import codec_of
-from .concurrency.cleanup import shielded
-from .concurrency.threads import UPLOADS, in_thread
+from .concurrency import UPLOADS, in_thread, shielded
 from .limits import Limits
 from .multipart import MultipartReader, Part, parse_multipart
 from .urls import parse_pairs
 
 __all__ = [
     "FormCollector",
+    "FormData",
     "MultipartReader",
     "Part",
     "UploadFile",
@@ -158,6 +159,25 @@ async def _close_all(files: Sequence[UploadFile]) -> None:
                 await in_thread(close_each, limiter=UPLOADS, abandon_on_cancel=True)
     finally:
         close_each()
+
+
+class FormData(_FormData):
+    """The fields and files of a form, in the order they were sent: a multi-value mapping.
+
+    Example::
+
+        form["name"]  # the last of that name
+        form.getlist("photos")
+    """
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return _FormData(self.multi_items()) == other
+
+    async def aclose(self) -> None:
+        """Close all files; may be called any number of times. Not to be cancelled."""
+        await _close_all([file for _, file in self.multi_items() if isinstance(file, UploadFile)])
 
 
 class FormCollector:

@@ -322,7 +322,7 @@ class RequestHeaders(_Headers):
         if index is None:
             index = self._build()
         try:
-            return index[key.lower().encode("utf-8", "replace")].decode("latin-1")
+            return index[key.encode("latin-1", "replace").lower()].decode("latin-1")
         except KeyError:
             raise KeyError(key) from None
 
@@ -335,7 +335,7 @@ class RequestHeaders(_Headers):
         index = self._index
         if index is None:
             index = self._build()
-        value = index.get(key.lower().encode("utf-8", "replace"))
+        value = index.get(key.encode("latin-1", "replace").lower())
         return default if value is None else value.decode("latin-1")
 
     def __contains__(self, key: object) -> bool:
@@ -350,7 +350,7 @@ class RequestHeaders(_Headers):
 
     def getlist(self, key: str) -> list[str]:
         """Return every value of the header `key`, in the order they were sent; none: `[]`."""
-        wanted = key.lower().encode("utf-8", "replace")
+        wanted = key.encode("latin-1", "replace").lower()
         return [value.decode("latin-1") for name, value in self._lines() if name.lower() == wanted]
 
     def multi_items(self) -> list[tuple[str, str]]:

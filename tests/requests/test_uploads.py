@@ -8,17 +8,21 @@ import tempfile
 import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import aclosing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import baize.datastructures
 import pytest
-from baize.datastructures import FormData, Headers
+from baize.datastructures import Headers
 from baize.exceptions import HTTPException
 from form_bodies import BOUNDARY, FORM, Chunks, Field, cut, encode
 
-from kui.forms import FormCollector, UploadFile, collect_form
+from kui.concurrency import every_checkpoint
+from kui.forms import FormCollector, FormData, UploadFile, collect_form
 from kui.limits import Limits
 
 pytestmark = pytest.mark.anyio
@@ -80,7 +84,7 @@ def an_upload(name: str = "a.txt") -> UploadFile:
 
 async def collect(chunks: Chunks, limits: Limits | None = None) -> dict[str, Any]:
     form = await collect_form(chunks, FORM, limits)
-    assert isinstance(form, FormData)
+    assert isinstance(form, baize.datastructures.FormData)
     return dict(form)
 
 
@@ -359,6 +363,56 @@ async def test_collecting_goes_on_where_it_was_cancelled(disk: Disk) -> None:
             assert await value.aread() == (BIG if name == "big" else SMALL).body
     await collector.aclose()
     assert disk.all_closed
+
+
+@pytest.mark.parametrize("how", ["scope", "native"])
+async def test_a_form_that_is_cut_at_any_checkpoint_leaves_no_file(
+    disk: Disk, anyio_backend: str, how: Any
+) -> None:
+    if how == "native" and anyio_backend == "trio":
+        how = "scope"  # trio has no other cancellation
+
+    async def chunks() -> Any:
+        for piece in PIECES[::4], [encode(BIG, SMALL)]:
+            await anyio.lowlevel.checkpoint()
+            yield b"".join(piece)
+
+    async def scenario(state: SimpleNamespace) -> None:
+        async with aclosing(chunks()) as stream:
+            with suppress(HTTPException):
+                await (await collect_form(stream, FORM)).aclose()
+
+    async def check(state: SimpleNamespace) -> None:
+        while not disk.all_closed:  # a thread that was left to itself closes what it has opened
+            await anyio.to_thread.run_sync(lambda: None)
+
+    assert await every_checkpoint(scenario, check, how=how) > 5
+    assert disk.files
+    if how == "scope":
+        assert disk.touched_on_the_loop == []
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_native_cancellation_while_a_form_is_closed_closes_all_of_it(disk: Disk) -> None:
+    form = await collect_form(cut(BODY, 50_000), FORM)
+    closing = asyncio.ensure_future(form.aclose())
+    await asyncio.wait([closing], timeout=0)
+    closing.cancel()
+    await asyncio.wait([closing])
+    files = [value for _, value in form.multi_items() if isinstance(value, UploadFile)]
+    while not all(file.file.closed for file in files):
+        await anyio.to_thread.run_sync(lambda: None)
+    assert len(files) == 4
+    assert disk.all_closed
+
+
+async def test_forms_are_equal_as_those_of_baize_are(anyio_backend: str) -> None:
+    form = await collect_form(cut(encode(Field("a", b"1"), Field("b", b"2")), 50), FORM)
+    assert form == FormData([("b", "2"), ("a", "1")])
+    assert FormData([("b", "2"), ("a", "1")]) == form
+    assert form == baize.datastructures.FormData([("a", "1"), ("b", "2")])
+    assert form != FormData([("a", "1")])
+    assert form != {"a": "1", "b": "2"}
 
 
 async def test_closing_cannot_be_cancelled(disk: Disk) -> None:
