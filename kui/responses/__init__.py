@@ -12,9 +12,11 @@ from .content import (
 )
 from .convert import ResponseConverter, convert_response
 from .file import FileResponse
+from .file import FileResponse
 from .template import TemplateResponse
 
 __all__ = [
+    "FileResponse",
     "FileResponse",
     "HTMLResponse",
     "HttpResponse",

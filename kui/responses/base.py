@@ -193,12 +193,14 @@ class HttpResponse:
     def amended(self, status_code: int | None, headers: Mapping[str, str] | None) -> Self:
         """A copy with another status, and with headers that replace or join its own."""
         clone = copy(self)
-        clone._headers = self.headers.copy()
-        clone._cookies = self.cookies.copy()
+        if self._headers is not None:
+            clone._headers = self._headers.copy()
+        if self._cookies is not None:
+            clone._cookies = self._cookies.copy()
         if status_code is not None:
-            clone.status_code = status_code
+            clone.status_code = status_code if status_code in STATUSES else bad_status(status_code)
         if headers is not None:
-            clone._headers.update(headers)
+            clone.headers.update(headers)
         return clone
 
     def _own(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> ResponseHeaders:

@@ -1,0 +1,1 @@
+"""Middlewares: each is an endpoint decorator, `middleware(endpoint) -> endpoint`."""

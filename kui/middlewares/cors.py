@@ -1,0 +1,201 @@
+"""Cross-origin requests by the Fetch standard (CORS protocol): who may ask, and what they are told.
+
+`CORS` decides and waits for nothing; `allow_cors` is the middleware over it. Headers are asked of
+the request, which adds them to whatever goes out: no response is changed, no error is without them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from functools import wraps
+from typing import Any, NamedTuple
+
+from kui.connections import request_var
+from kui.headers import RawHeaders, is_token
+from kui.responses.base import HttpResponse
+
+__all__ = ["CORS", "CORSAnswer", "allow_cors"]
+
+Endpoint = Callable[[], Awaitable[Any]]
+
+_ANY_ORIGIN = (re.compile(".*"),)
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
+_VARY = (b"vary", b"Origin")
+
+
+class CORSAnswer(NamedTuple):
+    """What CORS says to one request."""
+
+    headers: RawHeaders
+    """To be added to the answer, whatever it is."""
+    preflight: bool
+    """Whether to answer at once, with 204 and these headers, and not to ask the endpoint."""
+
+
+class CORS:
+    """Who may ask across origins, decided once, and applied to each request.
+
+    Parameters and errors: those of `allow_cors`.
+    """
+
+    __slots__ = ("_any_header", "_any_method", "_origins", "_preflight", "_simple")
+
+    def __init__(
+        self,
+        allow_origins: Iterable[re.Pattern[str]] = _ANY_ORIGIN,
+        allow_methods: Iterable[str] = _METHODS,
+        allow_headers: Iterable[str] = ("Content-Type",),
+        expose_headers: Iterable[str] = (),
+        allow_credentials: bool = False,
+        max_age: int = 600,
+    ) -> None:
+        self._origins = _patterns(allow_origins)
+        if allow_credentials and any(_is_boundless(origin) for origin in self._origins):
+            raise ValueError(
+                "allow_credentials=True needs allow_origins: with the default, any site on the web"
+                " could act in the name of your users"
+            )
+        methods = [method.upper() for method in _tokens("allow_methods", allow_methods)]
+        headers = _tokens("allow_headers", allow_headers)
+        exposed = _tokens("expose_headers", expose_headers)
+        if allow_credentials and "*" in exposed:
+            raise ValueError(
+                "with allow_credentials=True browsers take * in expose_headers as a name"
+            )
+        if isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0:
+            raise ValueError(f"max_age is a number of seconds, not {max_age!r}")
+        # Browsers take * as a name where there are credentials, and never as Authorization: so what
+        # is asked for is echoed.
+        self._any_method = "*" in methods
+        self._any_header = "*" in headers
+        credentials: RawHeaders = []
+        if allow_credentials:
+            credentials.append((b"access-control-allow-credentials", b"true"))
+        self._simple: RawHeaders = [_VARY, *credentials]
+        if exposed:
+            self._simple.append((b"access-control-expose-headers", _joined(exposed)))
+        self._preflight: RawHeaders = [*credentials]
+        if not self._any_method:
+            self._preflight.append((b"access-control-allow-methods", _joined(methods)))
+        if headers and not self._any_header:
+            self._preflight.append((b"access-control-allow-headers", _joined(headers)))
+        self._preflight.append((b"access-control-max-age", b"%d" % max_age))
+
+    def answer(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> CORSAnswer:
+        """What to say to a request with this method and these raw headers (ASGI: in lower case).
+
+        `Vary: Origin` is always said: a cache must not give one origin's answer to another. An
+        origin that is not allowed is told no more than that, and its browser does the rest.
+        """
+        origin = asked_method = asked_headers = b""
+        for name, value in headers:
+            if name == b"origin":
+                origin = value
+            elif name == b"access-control-request-method":
+                asked_method = value
+            elif name == b"access-control-request-headers":
+                asked_headers = value
+        preflight = method == "OPTIONS" and bool(origin) and bool(asked_method)
+        if not (origin and self._allows(origin)):
+            return CORSAnswer([self._vary(preflight)], preflight)
+        allowed = (b"access-control-allow-origin", origin)
+        if not preflight:
+            return CORSAnswer([allowed, *self._simple], False)
+        answer = [allowed, self._vary(True), *self._preflight]
+        if self._any_method:
+            answer.append((b"access-control-allow-methods", asked_method))
+        if self._any_header and asked_headers:
+            answer.append((b"access-control-allow-headers", asked_headers))
+        return CORSAnswer(answer, True)
+
+    def _allows(self, origin: bytes) -> bool:
+        text = origin.decode("latin-1")
+        return any(pattern.fullmatch(text) for pattern in self._origins)
+
+    def _vary(self, preflight: bool) -> tuple[bytes, bytes]:
+        if not preflight:
+            return _VARY
+        fields = b"Origin"
+        if self._any_method:
+            fields += b", Access-Control-Request-Method"
+        if self._any_header:
+            fields += b", Access-Control-Request-Headers"
+        return b"vary", fields
+
+    def __call__(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint with these rules before it."""
+
+        @wraps(endpoint)
+        async def answered() -> Any:
+            request = request_var.get()
+            answer = self.answer(request["method"], request["headers"])
+            request.add_response_headers(answer.headers)
+            if answer.preflight:
+                return HttpResponse(204)
+            return await endpoint()
+
+        return answered
+
+
+def allow_cors(
+    allow_origins: Iterable[re.Pattern[str]] = _ANY_ORIGIN,
+    allow_methods: Iterable[str] = _METHODS,
+    allow_headers: Iterable[str] = ("Content-Type",),
+    expose_headers: Iterable[str] = (),
+    allow_credentials: bool = False,
+    max_age: int = 600,
+) -> CORS:
+    """A middleware that lets pages of other origins ask (Fetch standard, CORS protocol).
+
+    It answers preflights, and adds its headers to every answer, errors included. A preflight is an
+    OPTIONS with Origin and Access-Control-Request-Method; every other OPTIONS is the endpoint's.
+    Where it stands both in an application's `cors_config` and on a route, the outer one answers
+    preflights; what the inner one says to other requests replaces what the outer one said.
+
+    Parameters: `allow_origins`, patterns of which one has to match all of an origin, such as
+    `re.compile(r"https://(www\\.)?example\\.com")`, or `re.compile("null")` for sandboxed pages;
+    `allow_methods`; `allow_headers`, those that a page may send beside the few that are always
+    allowed; `expose_headers`, those that it may read beside the few; in these three, "*" stands
+    for all; `allow_credentials`, whether cookies may be sent; `max_age`, for how many seconds a
+    browser may remember a preflight.
+
+    Raises ValueError for `allow_credentials` where any origin is allowed, for what is no method or
+    header and for a negative `max_age`, TypeError for an origin that is no compiled pattern.
+
+    Example::
+
+        routes = Routes(..., http_middlewares=[allow_cors(allow_headers=["Authorization"])])
+    """
+    return CORS(
+        allow_origins, allow_methods, allow_headers, expose_headers, allow_credentials, max_age
+    )
+
+
+def _patterns(origins: Iterable[re.Pattern[str]]) -> tuple[re.Pattern[str], ...]:
+    patterns = (origins,) if isinstance(origins, (str, re.Pattern)) else tuple(origins)
+    for pattern in patterns:
+        if not isinstance(pattern, re.Pattern) or not isinstance(pattern.pattern, str):
+            raise TypeError(
+                f"allow_origins takes patterns, such as re.compile(re.escape({pattern!r}))"
+            )
+    return patterns
+
+
+def _is_boundless(pattern: re.Pattern[str]) -> bool:
+    """Whether a pattern allows whatever comes: a page without an origin and one of any other."""
+    return all(map(pattern.fullmatch, ("null", "https://any.invalid", "http://any.invalid:1")))
+
+
+def _tokens(parameter: str, values: Iterable[str]) -> list[str]:
+    if isinstance(values, str):
+        raise TypeError(f"{parameter} is a list of names, such as [{values!r}]")
+    names = list(values)
+    for name in names:
+        if not is_token(name):
+            raise ValueError(f"{name!r} in {parameter} is neither a name nor *")
+    return names
+
+
+def _joined(names: Iterable[str]) -> bytes:
+    return ", ".join(names).encode("ascii")

@@ -1,0 +1,215 @@
+"""From what a handler returns to a response: by its type, then by the bases of its type.
+
+The table is the code; what is not in it is an error that says what to return instead. Which
+converter counts for a request is the application's business: see `convert_response`.
+"""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from inspect import isawaitable, iscoroutine
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any, TypeVar
+
+from baize.datastructures import URL
+
+from .base import HttpResponse
+from .content import JSONResponse, PlainTextResponse, RedirectResponse
+from .current import current_app
+from .encode import is_model
+
+__all__ = ["Converter", "ResponseConverter", "convert_response"]
+
+Converter = Callable[..., HttpResponse]
+C = TypeVar("C", bound=Callable[..., Any])
+
+_ADVICE = "return a str, bytes, dict, list, a generator, a path, a URL or a response"
+
+
+def _to_itself(
+    response: HttpResponse, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    if status is None and headers is None:
+        return response
+    return response.amended(status, headers)
+
+
+def _to_events(
+    generator: Generator[Any] | AsyncGenerator[Any],
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> HttpResponse:
+    from .events import SendEventResponse
+
+    return SendEventResponse(generator, status, headers)
+
+
+def _to_file(
+    path: pathlib.PurePath, status: int = 200, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    from .file import FileResponse
+
+    return FileResponse(str(path), headers, status_code=status)
+
+
+_BUILT_IN: dict[type, Converter] = {
+    HttpResponse: _to_itself,
+    str: PlainTextResponse,
+    bytes: PlainTextResponse,
+    dict: JSONResponse,
+    list: JSONResponse,
+    tuple: JSONResponse,
+    GeneratorType: _to_events,
+    AsyncGeneratorType: _to_events,
+    pathlib.PurePath: _to_file,
+    URL: RedirectResponse,
+}
+
+
+class ResponseConverter:
+    """Functions that make responses of values, found by the type of the value.
+
+    Parameters: `converters`, a mapping from types to functions `(value, status=..., headers=None)`
+    that return a response; they come before the built-in ones. Raises TypeError as `register` does.
+
+    Example::
+
+        converter = ResponseConverter()
+
+        @converter.register(Error)
+        def error_json(error, status=400, headers=None):
+            return JSONResponse(asdict(error), status, headers)
+    """
+
+    __slots__ = ("_found", "_table")
+
+    def __init__(self, converters: Mapping[type, Converter] | None = None) -> None:
+        self._table: dict[type, Converter] = _BUILT_IN.copy()
+        self._found: dict[type, Converter] = {}
+        for kind, converter in (converters or {}).items():
+            self.register(kind)(converter)
+
+    def register(self, kind: type) -> Callable[[C], C]:
+        """A decorator: the function makes responses of values of this type and of its subclasses.
+
+        The function is called with the value, and with status and headers only if the handler gave
+        them. It is returned unchanged. Raises TypeError for what is no type or no function.
+        """
+        if not isinstance(kind, type):
+            raise TypeError(f"a converter is registered for a type, not for {kind!r}")
+
+        def add(converter: C) -> C:
+            if not callable(converter):
+                raise TypeError(f"a converter is a function of a value, not {converter!r}")
+            self._table[kind] = _checking(converter)
+            self._found.clear()
+            return converter
+
+        return add
+
+    def convert(self, value: Any, handler: object = None) -> HttpResponse:
+        """The response that `value` stands for; a response stands for itself.
+
+        A plain tuple of two or three whose second is an int from 100 to 599, and whose third is a
+        mapping or None, is value, status and headers; every other tuple is a value.
+
+        Parameters: `handler`, a function, or a name, to be named in errors. Raises TypeError for a
+        value of a type that no converter knows, None among them, and what the converter raises.
+        """
+        kind = type(value)
+        if kind is tuple and _is_answer(value):
+            value, *rest = value
+            kind = type(value)
+            converter = self._found.get(kind) or self._find(value, kind, handler)
+            return converter(value, *rest)
+        converter = self._found.get(kind) or self._find(value, kind, handler)
+        return converter(value)
+
+    def _find(self, value: Any, kind: type, handler: object) -> Converter:
+        converter = self._lookup(kind)
+        if converter is None:
+            raise TypeError(_explain(value, kind, handler))
+        if len(self._found) >= 1024:  # types that are made on the run must not pile up
+            self._found.clear()
+        self._found[kind] = converter
+        return converter
+
+    def _lookup(self, kind: type) -> Converter | None:
+        for base in kind.__mro__:
+            converter = self._table.get(base)
+            if converter is not None:
+                return converter
+            if "__dataclass_fields__" in base.__dict__ or is_model(base):
+                return JSONResponse
+        return None
+
+
+def _is_answer(value: tuple[Any, ...]) -> bool:
+    """Whether a tuple is value, status and perhaps headers."""
+    if not 2 <= len(value) <= 3:
+        return False
+    status = value[1]
+    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 599:
+        return False
+    return len(value) == 2 or value[2] is None or isinstance(value[2], Mapping)
+
+
+def _checking(converter: Callable[..., Any]) -> Converter:
+    def convert(value: Any, *rest: Any) -> HttpResponse:
+        response = converter(value, *rest)
+        if isinstance(response, HttpResponse):
+            return response
+        if iscoroutine(response):
+            response.close()
+        raise TypeError(
+            f"the converter {_name(converter)} has to return a response, not"
+            f" {type(response).__qualname__}"
+        )
+
+    return convert
+
+
+def _name(function: object) -> str:
+    if isinstance(function, str):
+        return function
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+
+
+def _explain(value: Any, kind: type, handler: object) -> str:
+    who = "the handler" if handler is None else f"the handler {_name(handler)}"
+    if value is None:
+        return f'{who} returned None; return "" for an empty body, or HttpResponse(204) for none'
+    if isinstance(value, type):
+        return f"{who} returned the class {value.__qualname__}; return an instance of it"
+    if isawaitable(value):
+        if iscoroutine(value):
+            value.close()
+        return f"{who} returned an awaitable ({kind.__qualname__}); put await before it"
+    if isinstance(value, BaseException):
+        return f"{who} returned an exception, {value!r}; raise it"
+    if callable(value):
+        return f"{who} returned the function {_name(value)}; call it"
+    return (
+        f"{who} returned an object of type {kind.__qualname__}, which has no converter; {_ADVICE},"
+        " or register a converter for it"
+    )
+
+
+_default = ResponseConverter()
+
+
+def convert_response(value: Any) -> HttpResponse:
+    """The response that a handler's return value stands for.
+
+    Uses the converters of the current request's application, or the built-in ones where there is
+    no request. Raises TypeError as `ResponseConverter.convert` does.
+
+    Example: a middleware that adds a header to whatever a handler returns::
+
+        response = convert_response(await endpoint())
+        response.headers["X-Powered-By"] = "Kui"
+    """
+    app = current_app()
+    converter = _default if app is None else app.response_converter
+    return converter.convert(value)

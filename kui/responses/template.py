@@ -1,0 +1,30 @@
+"""`TemplateResponse`: a page by the template engine of the current application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import HttpResponse
+from .current import current_app
+
+__all__ = ["TemplateResponse"]
+
+
+def TemplateResponse(name: str, *args: Any, **kwargs: Any) -> HttpResponse:
+    """A shortcut for `app.templates.TemplateResponse` of the application that answers.
+
+    Parameters: those of `kui.templates.BaseTemplates.TemplateResponse`: `name`, `context=None`,
+    `status_code=200`, `headers=None`, `media_type=None`, `charset=None`.
+
+    Raises RuntimeError outside of a request and for an application without templates, and what
+    the engine raises, such as jinja2.TemplateNotFound.
+
+    Example: `return TemplateResponse("item.html", {"item": item})`.
+    """
+    app = current_app()
+    if app is None:
+        raise RuntimeError("TemplateResponse is for handlers; here, use the engine itself")
+    if app.templates is None:
+        raise RuntimeError('this needs templates: Kui(templates=Jinja2Templates("templates"))')
+    response: HttpResponse = app.templates.TemplateResponse(name, *args, **kwargs)
+    return response

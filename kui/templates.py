@@ -1,0 +1,227 @@
+"""Templates: the interface of an engine, and Jinja2 behind it.
+
+Pages are rendered while they are sent, with coroutines alone, so that it works on every loop.
+Jinja2 is imported when an application makes a `Jinja2Templates`, not before (issue: imports are light).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .connections import request_var
+from .responses.base import HttpResponse
+from .responses.content import SmallResponse
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["BaseTemplates", "Jinja2Templates"]
+
+Context = Mapping[str, Any]
+Render = Callable[[dict[str, Any]], "str | Awaitable[str]"]
+
+# By the extension of a template's name: what it makes, where that is not HTML.
+_MEDIA_TYPES = {
+    ".css": "text/css",
+    ".csv": "text/csv",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".text": "text/plain",
+    ".txt": "text/plain",
+    ".xhtml": "application/xhtml+xml",
+    ".xml": "application/xml",
+}
+_NOT_MARKUP = (".css", ".csv", ".js", ".json", ".text", ".txt")
+_OF_TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl")
+
+
+def _extension(name: str) -> str:
+    """The extension that tells what a template makes: `.html` for `page.html.j2`."""
+    stem, extension = os.path.splitext(name.lower())
+    return os.path.splitext(stem)[1] if extension in _OF_TEMPLATES else extension
+
+
+class _TemplateResponse(SmallResponse[Context]):
+    """A page; rendered anew each time it is sent, with the request that it then answers."""
+
+    __slots__ = ("_render",)
+
+    def __init__(
+        self,
+        render: Render,
+        context: Context,
+        status_code: int,
+        headers: Mapping[str, str] | None,
+        media_type: str,
+        charset: str | None,
+    ) -> None:
+        self._render = render
+        super().__init__(context, status_code, headers, media_type, charset)
+
+    async def render(self, content: Context) -> bytes:
+        text = self._render({**_of_the_request(), **content})
+        if isawaitable(text):
+            text = await text
+        return text.encode(self.charset)
+
+
+def _of_the_request() -> dict[str, Any]:
+    request = request_var.get(None)
+    if request is None:
+        return {}
+
+    def url_for(name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
+        return urlsplit(request.url_for(name, {**(params or {}), **more})).path
+
+    return {"request": request, "url_for": url_for}
+
+
+class BaseTemplates:
+    """The interface of a template engine: override `render`, or all of `TemplateResponse`.
+
+    Example::
+
+        class Format(BaseTemplates):
+            def render(self, name, context):
+                return Path("pages", name).read_text().format_map(context)
+
+        app = Kui(templates=Format())
+    """
+
+    def render(self, name: str, context: dict[str, Any]) -> str | Awaitable[str]:
+        """The page as text; a `def` or an `async def`, called while the response is sent.
+
+        `context` is what the handler gave, with `request` and `url_for(name, params=None,
+        **params)`, which gives a path, where it did not give its own.
+        """
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has to define render(name, context) or TemplateResponse"
+        )
+
+    def TemplateResponse(
+        self,
+        name: str,
+        context: Context | None = None,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+        charset: str | None = None,
+    ) -> HttpResponse:
+        """A response with the page that a template makes.
+
+        Parameters: `name` of the template; `context`, its variables; `media_type`, by default that
+        of the name's extension, else HTML; all others as for SmallResponse.
+        """
+
+        def render(context: dict[str, Any]) -> str | Awaitable[str]:
+            return self.render(name, context)
+
+        return self._respond(render, name, context, status_code, headers, media_type, charset)
+
+    def _respond(
+        self,
+        render: Render,
+        name: str,
+        context: Context | None,
+        status_code: int,
+        headers: Mapping[str, str] | None,
+        media_type: str | None,
+        charset: str | None,
+    ) -> HttpResponse:
+        media_type = media_type or _MEDIA_TYPES.get(_extension(name), "text/html")
+        return _TemplateResponse(render, context or {}, status_code, headers, media_type, charset)
+
+
+class Jinja2Templates(BaseTemplates):
+    """Jinja2, with templates from directories and packages, searched in the order given.
+
+    Parameters: `directories`, each a path, or `"package:directory"` for one inside of a package;
+    `options` of jinja2.Environment. Markup is escaped unless the template's name says that it
+    makes none (`.txt`, `.json`, `.js`, `.css`, `.csv`). The environment is `.env`, for filters and
+    globals of one's own.
+
+    Raises ImportError without jinja2 and for an unknown package, ValueError for a package without
+    the directory and for no directory at all.
+
+    Example: `Kui(templates=Jinja2Templates("templates", "my_package:templates"))`.
+    """
+
+    def __init__(self, *directories: str | os.PathLike[str], **options: Any) -> None:
+        import jinja2
+
+        if not directories:
+            raise ValueError('Jinja2Templates needs a directory, such as "templates"')
+        self._directories = [os.fspath(directory) for directory in directories]
+        loaders = [_loader(directory) for directory in self._directories]
+        self._not_found = jinja2.TemplateNotFound
+        self.env: jinja2.Environment = jinja2.Environment(
+            **{
+                "loader": jinja2.ChoiceLoader(loaders),
+                "autoescape": _is_markup,
+                "enable_async": True,
+                **options,
+            }
+        )
+
+    def TemplateResponse(
+        self,
+        name: str,
+        context: Context | None = None,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+        media_type: str | None = None,
+        charset: str | None = None,
+    ) -> HttpResponse:
+        """A response with the page that a template makes; see BaseTemplates.
+
+        Raises jinja2.TemplateNotFound and jinja2.TemplateSyntaxError at once; what rendering
+        raises, it raises while the response is sent.
+        """
+        template = self.get_template(name)
+
+        def render(context: dict[str, Any]) -> Awaitable[str]:
+            return self._page(template, context)
+
+        return self._respond(render, name, context, status_code, headers, media_type, charset)
+
+    async def render(self, name: str, context: dict[str, Any]) -> str:
+        """The page as text. Raises as TemplateResponse does."""
+        return await self._page(self.get_template(name), context)
+
+    def get_template(self, name: str) -> jinja2.Template:
+        """The template called `name`. Raises jinja2.TemplateNotFound, which says where it looked."""
+        try:
+            return self.env.get_template(name)
+        except self._not_found as missing:
+            raise self._located(missing) from None
+
+    async def _page(self, template: jinja2.Template, context: dict[str, Any]) -> str:
+        try:
+            return await template.render_async(context)
+        except self._not_found as missing:  # one that it includes or extends
+            raise self._located(missing) from missing
+
+    def _located(self, missing: jinja2.TemplateNotFound) -> jinja2.TemplateNotFound:
+        if missing.message != missing.name:  # it says more already
+            return missing
+        places = ", ".join(self._directories)
+        return self._not_found(missing.name, f"there is no template {missing.name!r} in {places}")
+
+
+def _loader(directory: str) -> jinja2.BaseLoader:
+    import jinja2
+
+    package, colon, folder = directory.partition(":")
+    # A single letter is a drive of Windows; no package is called so.
+    if colon and len(package) > 1 and all(part.isidentifier() for part in package.split(".")):
+        return jinja2.PackageLoader(package, folder)
+    return jinja2.FileSystemLoader(os.path.abspath(directory))
+
+
+def _is_markup(name: str | None) -> bool:
+    return name is None or _extension(name) not in _NOT_MARKUP

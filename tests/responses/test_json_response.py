@@ -1,0 +1,204 @@
+"""JSON: its bytes, its options, and what stands for objects that it does not know."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kui.connections import HTTPConnection, request_var
+from kui.responses import JSONResponse
+
+from .sending import send
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def body(content: Any, **options: Any) -> str:
+    rendered = JSONResponse(content, **options).body
+    assert rendered is not None
+    return rendered.decode()
+
+
+@pytest.fixture
+def app() -> Iterator[SimpleNamespace]:
+    """An application that answers the current request."""
+    app = SimpleNamespace(json_encoder={})
+    token = request_var.set(HTTPConnection({"type": "http", "app": app}))  # type: ignore[arg-type]
+    yield app
+    request_var.reset(token)
+
+
+@pytest.mark.anyio
+async def test_json_is_compact_and_in_utf_8() -> None:
+    sent = await send(JSONResponse({"a": [1, "é"], "b": None}, 201, {"X-A": "b"}))
+    assert (sent.status, sent["x-a"], sent["content-type"]) == (201, "b", "application/json")
+    assert sent.body == '{"a":[1,"é"],"b":null}'.encode()
+
+
+@given(VALUES)
+def test_json_reads_what_was_written(value: Any) -> None:
+    assert json.loads(body(value)) == value
+    assert json.loads(body(value, indent=2)) == value
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_nan_is_refused(number: float) -> None:
+    for content in (number, [number], {"a": number}):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            JSONResponse(content)
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            JSONResponse(content, indent=1)
+
+
+def test_nan_may_be_asked_for() -> None:
+    assert body([math.nan], allow_nan=True) == "[NaN]"
+
+
+def test_all_options_of_json_dumps_are_taken() -> None:
+    class Encoder(json.JSONEncoder):
+        def default(self, o: Any) -> Any:
+            return sorted(o)
+
+    assert body({"b": 1, "a": 2}, sort_keys=True) == '{"a":2,"b":1}'
+    assert body({"a": [1]}, indent=1) == json.dumps({"a": [1]}, indent=1)
+    assert body("é", ensure_ascii=True) == '"\\u00e9"'
+    assert body({(1,): 2, "a": 3}, skipkeys=True) == '{"a":3}'
+    assert body([1, 2], separators=(" , ", ":")) == "[1 , 2]"
+    assert body({1, 2}, cls=Encoder) == "[1,2]"
+    assert body([1], check_circular=False, indent=None, default=None, cls=None) == "[1]"
+
+
+def test_an_unknown_option_is_an_error() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        JSONResponse([], colour="red")
+
+
+def test_a_lone_surrogate_is_escaped() -> None:
+    assert body(["\ud800", "é"]) == '["\\ud800","é"]'
+
+
+def test_what_contains_itself_is_refused() -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    for options in ({}, {"indent": 1}):
+        with pytest.raises(ValueError, match=r"contains itself|Circular"):
+            JSONResponse(circle, **options)
+
+
+def test_an_error_leaves_nothing_behind_for_the_next() -> None:
+    content = [{"a": object()}]
+    for _ in range(2):
+        with pytest.raises(TypeError, match="object is not JSON"):
+            JSONResponse(content)
+    content[0]["a"] = 1
+    assert body(content) == '[{"a":1}]'
+
+
+def test_default_is_asked_for_what_json_does_not_know() -> None:
+    assert body({"price": Decimal("1.50")}, default=str) == '{"price":"1.50"}'
+
+
+@dataclass
+class Item:
+    name: str
+    price: Decimal = Decimal("1.50")
+    parts: list[Item] = field(default_factory=list)
+
+
+class Model(pydantic.BaseModel):
+    day: date
+    price: Decimal
+
+
+MODEL = Model(day=date(2026, 11, 20), price=Decimal("1.50"))
+
+
+def test_dataclasses_are_objects_however_deep() -> None:
+    @dataclass(slots=True)
+    class Point:
+        x: int
+        y: list[Any]
+
+    assert body([Point(1, [Point(2, [])])]) == '[{"x":1,"y":[{"x":2,"y":[]}]}]'
+
+
+def test_pydantic_models_are_objects() -> None:
+    assert body([MODEL]) == '[{"day":"2026-11-20","price":"1.50"}]'
+    assert body(MODEL) == '{"day":"2026-11-20","price":"1.50"}'
+
+
+def test_the_application_says_how_a_type_is_encoded(app: SimpleNamespace) -> None:
+    app.json_encoder = {Decimal: float, UUID: str, Item: lambda item: item.name}
+    assert body([Decimal("1.5"), UUID(int=7), Item("a")]) == (
+        '[1.5,"00000000-0000-0000-0000-000000000007","a"]'
+    )
+    assert body({"a": Decimal("1.5")}, indent=None) == '{"a":1.5}'
+
+
+def test_the_application_is_asked_for_fields_too(app: SimpleNamespace) -> None:
+    app.json_encoder = {Decimal: str}
+    assert body(Item("a", parts=[Item("b")])) == (
+        '{"name":"a","price":"1.50","parts":[{"name":"b","price":"1.50","parts":[]}]}'
+    )
+
+
+def test_a_type_is_looked_up_by_its_bases_the_nearest_first(app: SimpleNamespace) -> None:
+    class Base:
+        pass
+
+    class Child(Base):
+        pass
+
+    class Grandchild(Child):
+        pass
+
+    app.json_encoder = {object: lambda _: "object", Base: lambda _: "base"}
+    assert body([Grandchild(), object()]) == '["base","object"]'
+    app.json_encoder[Child] = lambda _: "child"
+    assert body([Grandchild(), Base()]) == '["child","base"]'
+    assert json.loads(body(Item("a")))["name"] == "a"
+
+
+def test_a_default_comes_before_the_application_and_leaves_it_what_it_does_not_know(
+    app: SimpleNamespace,
+) -> None:
+    def default(value: Any) -> Any:
+        if isinstance(value, Decimal):
+            return str(value)
+        raise TypeError(f"not mine: {value!r}")
+
+    app.json_encoder = {Decimal: float, set: sorted}
+    assert body([Decimal("1.5"), {2, 1}], default=default) == '["1.5",[1,2]]'
+    with pytest.raises(TypeError, match=r"not mine: 1j"):
+        JSONResponse([1j], default=default)
+
+
+def test_an_encoder_class_leaves_the_application_what_it_does_not_know(
+    app: SimpleNamespace,
+) -> None:
+    app.json_encoder = {Decimal: float}
+    assert body([Decimal("1.5")], cls=json.JSONEncoder) == "[1.5]"
+
+
+def test_what_nobody_knows_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(TypeError, match=r"complex is not JSON: name it in Kui\(json_encoder=...\)"):
+        JSONResponse([1j])
