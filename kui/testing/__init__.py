@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ..concurrency.harness import every_checkpoint as every_checkpoint
     from .bodies import RequestBody as RequestBody
     from .client import AsyncTestClient as AsyncTestClient
     from .clocks import VirtualClockLoop as VirtualClockLoop
@@ -40,6 +41,7 @@ _HOMES = {
     "WebSocketClosed": ".errors",
     "WebSocketDenied": ".errors",
     "WebSocketSession": ".sockets",
+    "every_checkpoint": "..concurrency.harness",
     "virtual_clock": ".clocks",
     "virtual_trio_clock": ".clocks",
 }

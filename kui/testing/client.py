@@ -92,7 +92,7 @@ class AsyncTestClient(httpx2.AsyncClient):
             **options,
         )
         self._seconds = deadline
-        self._deadline = Deadline(deadline, self._story)
+        self._deadline = Deadline(deadline, self.story)
         self._wants_lifespan = lifespan
         self._lifespan: LifespanRunner | None = None
 
@@ -155,9 +155,15 @@ class AsyncTestClient(httpx2.AsyncClient):
                 failures.append(error)
         return transport.untold() + failures
 
-    def _story(self) -> str:
+    def story(self) -> str:
+        """What is in flight, and where it stands: for the message of a test that takes too long."""
         lines = [conversation.describe() for conversation in self.transport.conversations]
         return "; ".join(lines) or "no request was in flight"
+
+    def give_up(self) -> None:
+        """Wait no more, where the block ends, for what is in flight now: it has taken too long."""
+        for conversation in self.transport.conversations:
+            conversation.given_up = True
 
     # ---- leaving and stopping
 
@@ -185,7 +191,7 @@ class AsyncTestClient(httpx2.AsyncClient):
             for conversation in tuple(self.transport.conversations):
                 await conversation.signal.until(_returned(conversation))
         if scope.cancelled_caught:
-            raise DeadlineExceeded(f"not idle within {seconds} s: {self._story()}")
+            raise DeadlineExceeded(f"not idle within {seconds} s: {self.story()}")
         report(self.transport.untold(), None)
 
     def begin_shutdown(self) -> None:

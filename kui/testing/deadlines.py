@@ -25,11 +25,16 @@ class Deadline:
         self.story = ""
         self._seconds = seconds
         self._tell = story
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._timer: threading.Timer | None = None
 
+    @property
+    def caught(self) -> bool:
+        """Once the scope is left: was it cancelled, and is that why it was left?"""
+        return self._scope is not None and self._scope.cancelled_caught
+
     def __enter__(self) -> Self:
-        self._scope.__enter__()
+        self._scope = anyio.CancelScope().__enter__()
         if self._seconds is not None:
             call_soon = call_soon_from_thread()
             self._timer = threading.Timer(self._seconds, lambda: call_soon(self._expire))
@@ -38,6 +43,7 @@ class Deadline:
         return self
 
     def _expire(self) -> None:
+        assert self._scope is not None
         self.story = self._tell()
         self._scope.cancel()
 
@@ -48,7 +54,8 @@ class Deadline:
         traceback: TracebackType | None,
     ) -> bool:
         """Leave the scope; True if it was cancelled and that is what `exc_value` was about."""
+        assert self._scope is not None
         if self._timer is not None:
             self._timer.cancel()
         self._scope.__exit__(exc_type, exc_value, traceback)
-        return self._scope.cancelled_caught
+        return self.caught

@@ -1,0 +1,25 @@
+"""The entry point of the pytest plugin: it imports nothing of Kui, and offers nothing without httpx2.
+
+The fixtures are in `fixtures.py`, which is loaded when pytest is configured: after those plugins that
+want to see everything being imported, such as the ones that measure coverage.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addini(
+        "kui_deadline",
+        "seconds of real time that an async test with kui_client or kui_backend may take; 0: any",
+        default="30",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if find_spec("httpx2") is not None:
+        config.pluginmanager.register(import_module("kui.testing.fixtures"), "kui.testing.fixtures")
