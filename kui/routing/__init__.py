@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from .groups import MultimethodRoutes, Routes
+from .methods import Middleware, decorate
+from .modules import FileRoutes
 from .router import NoSuchRoute, Router
 from .routes import HttpRoute, SocketRoute
 
-__all__ = ["HttpRoute", "NoSuchRoute", "Router", "SocketRoute"]
+__all__ = [
+    "FileRoutes",
+    "HttpRoute",
+    "Middleware",
+    "MultimethodRoutes",
+    "NoSuchRoute",
+    "Router",
+    "Routes",
+    "SocketRoute",
+    "decorate",
+]

@@ -19,7 +19,7 @@ from kui.views import Endpoint, allowed, describe, other_method
 if TYPE_CHECKING:
     from .routes import HttpRoute
 
-__all__ = ["Hit", "MethodTable", "Middleware", "decorate", "methods_of"]
+__all__ = ["Hit", "MethodTable", "Middleware", "decorate", "methods_of", "refuse_clash"]
 
 Middleware: TypeAlias = Callable[[Endpoint], Endpoint]
 Hit: TypeAlias = tuple[Endpoint, tuple[str, ...]]
@@ -74,6 +74,24 @@ def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
     return both
 
 
+def refuse_clash(
+    taken: Iterable[tuple[HttpRoute, frozenset[str] | None]],
+    route: HttpRoute,
+    methods: frozenset[str] | None,
+) -> None:
+    """Raise ValueError, showing both, if one of the routes of this path has one of the methods."""
+    for other, others in taken:
+        if methods is None or others is None:
+            both = "every method" if methods is others else ""
+        else:
+            both = " and ".join(sorted(methods & others))
+        if both:
+            raise ValueError(
+                f"both {other} and {route} answer {both} there: take one away, or give one of "
+                f"them other methods"
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A route on this path; `hit` is its handler, `miss` what it has around the method check."""
@@ -102,16 +120,6 @@ class MethodTable(dict[str, Hit]):
 
     def __missing__(self, method: str) -> Hit:
         return self._other
-
-    def conflict(self, methods: frozenset[str] | None) -> tuple[HttpRoute, str] | None:
-        """The route that already answers one of `methods`, and which; None if there is none."""
-        for entry in self.entries:
-            if methods is None or entry.methods is None:
-                if methods is entry.methods:
-                    return entry.route, "every method"
-            elif both := methods & entry.methods:
-                return entry.route, " and ".join(sorted(both))
-        return None
 
     def add(
         self,

@@ -7,17 +7,15 @@ happens when a route is added. The order of routes never matters (see `patterns`
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 from kui.views import Endpoint
 
-from .methods import Hit, MethodTable, Middleware, decorate, methods_of
-from .routes import HttpRoute, Registrar, Route, SocketRoute
+from .methods import Hit, MethodTable, Middleware, decorate, methods_of, refuse_clash
+from .routes import HttpRoute, Registrar, Route, Several, SocketRoute
 from .tree import Tree
 
-__all__ = ["HttpRoutes", "NoSuchRoute", "Router", "Several", "SocketRoutes", "flat"]
-
-Several: TypeAlias = "Route | Iterable[Several]"
+__all__ = ["HttpRoutes", "NoSuchRoute", "Router", "SocketRoutes"]
 
 Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
 
@@ -66,12 +64,8 @@ class HttpRoutes:
     def check(self, route: HttpRoute, methods: frozenset[str] | None) -> None:
         """Raise ValueError if another route of the same path has one of these methods."""
         table = self._tree.get(route.pattern)
-        conflict = None if table is None else table.conflict(methods)
-        if conflict is not None:
-            raise ValueError(
-                f"both {conflict[0]} and {route} answer {conflict[1]} there: "
-                f"take one away, or give one of them other methods"
-            )
+        if table is not None:
+            refuse_clash([(one.route, one.methods) for one in table.entries], route, methods)
 
     def add(
         self,
@@ -165,16 +159,8 @@ class Router(Registrar):
     def __len__(self) -> int:
         return len(self._routes)
 
-    def __lshift__(self, routes: Several) -> Self:
-        """`router << routes`: add a route, or all routes of a group; returns the router."""
-        for route in flat(routes):
-            self.append(route)
-        return self
-
     def append(self, route: Route) -> None:
-        """Add one route. Raises as the class says."""
-        if not isinstance(route, HttpRoute | SocketRoute):
-            raise TypeError(f"{route!r} is no route: give an HttpRoute, a SocketRoute or Routes")
+        """Add one route; `router << routes` adds several. Raises as the class says."""
         if not route.path:
             raise ValueError(f'the path of {route} is empty: write "/", or put it behind a prefix')
         name = route.full_name
@@ -230,14 +216,3 @@ class Router(Registrar):
                     f"give them names of their own"
                 )
         return route.pattern.build(values)
-
-
-def flat(routes: Several) -> Iterator[Route]:
-    """The routes of a group, of groups in groups, or the one route itself."""
-    if isinstance(routes, HttpRoute | SocketRoute):
-        yield routes
-    elif isinstance(routes, Iterable) and not isinstance(routes, str):
-        for each in routes:
-            yield from flat(each)
-    else:
-        raise TypeError(f"{routes!r} is no route: give an HttpRoute, a SocketRoute or Routes")

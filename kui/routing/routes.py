@@ -6,7 +6,7 @@ is made of several. `Registrar` are the decorators that make one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias, TypeVar
 
@@ -16,7 +16,7 @@ from kui.views import Endpoint, Handler, describe, http_handler, socket_handler
 from .methods import Middleware
 from .patterns import PathPattern
 
-__all__ = ["HttpRoute", "Registrar", "Route", "SocketRoute", "prefixed"]
+__all__ = ["HttpRoute", "Registrar", "Route", "Several", "SocketRoute", "flat"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,7 +52,7 @@ class _Value:
         """
         changes: dict[str, Any] = {}
         if prefix:
-            changes["path"] = prefixed(prefix, self.path)
+            changes["path"] = _prefixed(prefix, self.path)
         if namespace:
             changes["namespace"] = f"{namespace}:{self.namespace}" if self.namespace else namespace
         if middlewares := tuple(middlewares):
@@ -70,7 +70,7 @@ class _Value:
         return f"{self.namespace}:{name}" if self.namespace else name
 
 
-def prefixed(prefix: str, path: str) -> str:
+def _prefixed(prefix: str, path: str) -> str:
     """A path behind a prefix. Raises ValueError for a prefix that would make wrong paths."""
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise ValueError(
@@ -172,6 +172,18 @@ class SocketRoute(_Value):
 
 
 Route: TypeAlias = HttpRoute | SocketRoute
+Several: TypeAlias = "Route | Iterable[Several]"
+
+
+def flat(routes: Several) -> Iterator[Route]:
+    """The one route, or the routes of a group, of groups in groups. Raises TypeError for others."""
+    if isinstance(routes, HttpRoute | SocketRoute):
+        yield routes
+    elif isinstance(routes, Iterable) and not isinstance(routes, str):
+        for each in routes:
+            yield from flat(each)
+    else:
+        raise TypeError(f"{routes!r} is no route: give an HttpRoute, a SocketRoute or Routes")
 
 
 class HttpDecorators:
@@ -245,7 +257,7 @@ class HttpDecorators:
 
 
 class Registrar:
-    """What takes routes from decorators: `.http(path)`, `.http.get(path)`, `.websocket(path)`."""
+    """What takes routes: by `<<`, and by the decorators `.http`, `.http.get`, `.websocket`."""
 
     def __init__(self) -> None:
         self.http = HttpDecorators(self.append)
@@ -253,6 +265,15 @@ class Registrar:
     def append(self, route: Route) -> object:
         """Take one route."""
         raise NotImplementedError
+
+    def __lshift__(self, routes: Several) -> Self:
+        """`self << routes`: take a route, or all routes of a group; returns `self`.
+
+        Raises TypeError for something that is no route, and what `append` raises.
+        """
+        for route in list(flat(routes)):
+            self.append(route)
+        return self
 
     def websocket(
         self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()

@@ -1,0 +1,134 @@
+"""Groups of routes, and what can be done with them: join, prefix, put inside of one another.
+
+A group hands out finished routes: its namespace and its middlewares are already in them, so that a
+router, or another group, needs to know nothing of groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import overload
+
+from .methods import Middleware, methods_of, refuse_clash
+from .routes import HttpRoute, Registrar, Route, Several
+from .tree import Tree
+
+__all__ = ["MultimethodRoutes", "Routes"]
+
+
+class Routes(Registrar, Sequence[Route]):
+    """A group of routes, with a namespace for their names and middlewares around them.
+
+    - `routes`: routes and groups of routes, in any nesting.
+    - `namespace`: stands before each name, with a colon between; that of an outer group comes first.
+    - `http_middlewares`, `socket_middlewares`: around each HTTP or WebSocket route, outside of its
+      own; the first is the outermost.
+
+    `routes << more` adds to this group, under its namespace and middlewares, and returns it; so do
+    the decorators. `routes + more` and `"/prefix" // routes` are new groups of the finished routes
+    of the old, which stay as they were; a prefix may have placeholders.
+
+    Raises what HttpRoute raises, and TypeError for something that is no route. Whether two routes
+    can live together is for the router to say.
+
+    Example::
+
+        users = Routes(namespace="users", http_middlewares=[login_required])
+
+        @users.http.get("/{id:int}", name="show")
+        async def show_user(): ...
+
+        app = Kui(routes="/users" // users)
+        app.router.url_for("users:show", {"id": 7})  # "/users/7"
+    """
+
+    def __init__(
+        self,
+        *routes: Several,
+        namespace: str = "",
+        http_middlewares: Iterable[Middleware] = (),
+        socket_middlewares: Iterable[Middleware] = (),
+    ) -> None:
+        super().__init__()
+        self.namespace = namespace
+        self.http_middlewares = tuple(http_middlewares)
+        self.socket_middlewares = tuple(socket_middlewares)
+        self._routes: list[Route] = []
+        self << routes
+
+    def append(self, route: Route) -> None:
+        """Add one route, under this group's namespace and middlewares."""
+        around = self.http_middlewares if isinstance(route, HttpRoute) else self.socket_middlewares
+        self._routes.append(route.within(namespace=self.namespace, middlewares=around))
+
+    def __add__(self, routes: Several) -> Routes:
+        return Routes(self, routes)
+
+    def __radd__(self, routes: Several) -> Routes:
+        return Routes(routes, self)
+
+    def __rfloordiv__(self, prefix: str) -> Routes:
+        if not isinstance(prefix, str):
+            return NotImplemented
+        return Routes([route.within(prefix=prefix) for route in self])
+
+    @overload
+    def __getitem__(self, index: int) -> Route: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Route]: ...
+    def __getitem__(self, index: int | slice) -> Route | list[Route]:
+        return self._routes[index]
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, Routes) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {', '.join(map(str, self))}>"
+
+
+class MultimethodRoutes(Routes):
+    """A group in which several functions share a path, each for methods of its own.
+
+    Any router merges such routes; here a method that two functions of one path claim is refused,
+    with a ValueError that shows both, where it is written and not where the group is used.
+
+    Example::
+
+        items = MultimethodRoutes()
+
+        @items.http.get("/items")
+        async def list_items(): ...
+
+        @items.http.post("/items")
+        async def add_item(): ...
+    """
+
+    def __init__(
+        self,
+        *routes: Several,
+        namespace: str = "",
+        http_middlewares: Iterable[Middleware] = (),
+        socket_middlewares: Iterable[Middleware] = (),
+    ) -> None:
+        self._taken: Tree[list[tuple[HttpRoute, frozenset[str] | None]]] = Tree()
+        super().__init__(
+            *routes,
+            namespace=namespace,
+            http_middlewares=http_middlewares,
+            socket_middlewares=socket_middlewares,
+        )
+
+    def append(self, route: Route) -> None:
+        """As in Routes; raises ValueError if another route of this path has one of the methods."""
+        if isinstance(route, HttpRoute):
+            methods = methods_of(route, (*self.http_middlewares, *route.middlewares))
+            taken = self._taken.get(route.pattern)
+            if taken is None:
+                taken = []
+                self._taken.put(route.pattern, taken)
+            refuse_clash(taken, route, methods)
+            taken.append((route, methods))
+        super().append(route)

@@ -1,0 +1,134 @@
+"""A package of modules as a tree of routes: a module's place is its path, its functions its methods.
+
+Modules are imported in the ordinary way, once. What is wrong with one is said with the name of its
+file, for there is no line of code that registers it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Final
+
+from .groups import MultimethodRoutes
+from .methods import Middleware
+from .routes import HttpRoute, SocketRoute
+
+__all__ = ["FileRoutes"]
+
+METHODS: Final = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
+
+_parameter = re.compile(r"_([^\W_]\w*?)(?:__(\w*?[^\W_]))?_")
+
+
+class FileRoutes(MultimethodRoutes):
+    """The routes of a package, one path for each of its modules.
+
+    ============================  ================================
+    ``pages/index.py``            ``/``
+    ``pages/about.py``            ``/about``
+    ``pages/users/__init__.py``   ``/users``
+    ``pages/users/index.py``      ``/users/``
+    ``pages/users/_id__int_.py``  ``/users/{id:int}``
+    ``pages/files/_path__any_.py``  ``/files/{path:any}``
+    ``pages/_helpers.py``         none
+    ============================  ================================
+
+    A name between two underscores is a parameter, with a converter behind two more; a name that
+    begins with an underscore otherwise is left alone. A module has functions `get`, `post`, `put`,
+    `patch`, `delete`, `head`, `options`, `trace`, or `handler` (a function or an HttpView) for the
+    methods that are left, or `socket` for WebSockets. `MIDDLEWARES`, a list, stand around them; the
+    name for `url_for` is `NAME`, else the module's path with dots (`users.id`, `users.index`).
+
+    - `package`: its name, or the package itself.
+    - `namespace`, `http_middlewares`, `socket_middlewares`: as in Routes.
+
+    Raises ImportError if a module cannot be imported, ValueError or TypeError if it is wrong; each
+    names the file.
+
+    Example::
+
+        app = Kui(routes="/admin" // FileRoutes("shop.admin_pages", namespace="admin"))
+    """
+
+    def __init__(
+        self,
+        package: str | ModuleType,
+        *,
+        namespace: str = "",
+        http_middlewares: Iterable[Middleware] = (),
+        socket_middlewares: Iterable[Middleware] = (),
+    ) -> None:
+        super().__init__(
+            namespace=namespace,
+            http_middlewares=http_middlewares,
+            socket_middlewares=socket_middlewares,
+        )
+        root = import_module(package) if isinstance(package, str) else package
+        if not hasattr(root, "__path__"):
+            raise ValueError(
+                f"{root.__file__} is a module, not a package: put the modules into a directory "
+                f"with an __init__.py"
+            )
+        for module, path, name, needed in _modules(root, "", ""):
+            try:
+                self._add(module, path, name, needed)
+            except (TypeError, ValueError) as exc:
+                kind = TypeError if isinstance(exc, TypeError) else ValueError
+                raise kind(f"{module.__file__}: {exc}") from exc
+
+    def _add(self, module: ModuleType, path: str, default: str, needed: bool) -> None:
+        """Add the routes of one module, which must have some if they are `needed`."""
+        names = vars(module)
+        middlewares = names.get("MIDDLEWARES", ())
+        # All routes of a module have one path, so one of them can carry the name.
+        name: str | None = names.get("NAME", default)
+        for method in (*METHODS, "handler"):
+            if method in names:
+                methods = None if method == "handler" else (method,)
+                self.append(HttpRoute(path, names[method], name, methods, middlewares))
+                name = None
+                needed = False
+        if "socket" in names:
+            self.append(SocketRoute(path, names["socket"], name, middlewares))
+            needed = False
+        if needed:
+            raise ValueError(
+                "no handler is here: define get, post, ..., handler or socket, or begin the "
+                "file's name with an underscore"
+            )
+
+
+def _modules(
+    package: ModuleType, path: str, name: str
+) -> Iterator[tuple[ModuleType, str, str, bool]]:
+    """Each module: itself, its path, its route's name, and whether it must have handlers."""
+    yield package, path, name.removesuffix("."), False
+    for info in sorted(iter_modules(package.__path__), key=lambda info: info.name):
+        parameter = _parameter.fullmatch(info.name)
+        if info.name.startswith("_") and parameter is None:
+            continue
+        full_name = f"{package.__name__}.{info.name}"
+        try:
+            module = import_module(full_name)
+        except Exception as exc:
+            spec = find_spec(full_name)
+            where = full_name if spec is None else spec.origin
+            raise ImportError(f"{where} could not be imported: {exc!r}") from exc
+        if parameter is None:
+            below = f"{path}/{info.name}"
+        elif parameter[2] is None:
+            below = f"{path}/{{{parameter[1]}}}"
+        else:
+            below = f"{path}/{{{parameter[1]}:{parameter[2]}}}"
+        own_name = name + (info.name if parameter is None else parameter[1])
+        if info.ispkg:
+            yield from _modules(module, below, f"{own_name}.")
+        elif info.name == "index":
+            yield module, f"{path}/", own_name, True
+        else:
+            yield module, below, own_name, True
