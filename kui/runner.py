@@ -199,6 +199,8 @@ class Runner:
 
     def dropped(self, error: Exception) -> None:
         """A connection has failed for a reason that is not the app's; nobody else is to suffer."""
+        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
         logger.warning("A connection was dropped: %r", error)
         logger.debug("It was dropped here", exc_info=error)
 

@@ -25,6 +25,7 @@ from hypercorn.typing import ConnectionState
 from .binding import CannotServe, address_of, bound, tls_context
 from .concurrency.loops import on_asyncio
 from .concurrency.services import split_cancelled
+from .http2 import EarlyAnswers
 from .runner import CUT, Options, Runner
 
 if TYPE_CHECKING:
@@ -166,6 +167,9 @@ async def _accept_on_trio(
     from hypercorn.trio.tcp_server import TCPServer
     from hypercorn.trio.worker_context import WorkerContext
 
+    class Connection(EarlyAnswers, TCPServer):  # type: ignore[misc]  # its protocol is a property here
+        pass
+
     context = WorkerContext(None)
     open_streams: set[trio.SocketStream] = set()
     none_open = trio.Event()
@@ -176,7 +180,7 @@ async def _accept_on_trio(
         state = ConnectionState(runner.life.state.copy())
         try:
             # the class says SSLStream, and asks at run time which one it is
-            await TCPServer(app, config, context, state, stream)  # type: ignore[arg-type]
+            await Connection(app, config, context, state, stream)  # type: ignore[arg-type]
         except Exception as error:
             runner.dropped(error)
         except BaseExceptionGroup as group:
@@ -229,13 +233,17 @@ async def _accept_on_asyncio(
     from hypercorn.asyncio.tcp_server import TCPServer
     from hypercorn.asyncio.worker_context import WorkerContext
 
+    class Connection(EarlyAnswers, TCPServer):  # type: ignore[misc]  # its protocol is a property here
+        pass
+
     loop = asyncio.get_running_loop()
     context = WorkerContext(None)
     open_writers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            await TCPServer(app, loop, config, context, runner.life.state.copy(), reader, writer)
+            state = runner.life.state.copy()
+            await Connection(app, loop, config, context, state, reader, writer)
         except Exception as error:
             runner.dropped(error)
 
