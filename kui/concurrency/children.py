@@ -1,0 +1,152 @@
+"""Tasks beside a block of somebody else's, none of which costs anything before it is started (rules 1 and 6).
+
+`with_children` is the one place in which they are entered and left. On trio that is a nursery; on asyncio,
+where a task needs nobody to be started, nothing at all until the first one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from .loops import on_asyncio
+
+if TYPE_CHECKING:
+    import trio
+
+__all__ = ["Children", "this_task", "with_children"]
+
+T = TypeVar("T")
+
+logger = logging.getLogger("kui.error")
+
+
+class Children(ABC):
+    """What a block given to `with_children` starts its tasks with; none of them outlives the block."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def start(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start `func()` in a task. An exception of it is logged by `kui.error`, and ends nothing else."""
+
+    @abstractmethod
+    def later(self, seconds: float, func: Callable[[], None]) -> None:
+        """Call `func()` in the event loop when `seconds` have passed, unless the block has ended."""
+
+
+def this_task() -> object:
+    """The task that runs, to be compared by identity."""
+    if on_asyncio():
+        return asyncio.current_task()
+    import trio.lowlevel
+
+    return trio.lowlevel.current_task()
+
+
+async def with_children(block: Callable[[Children], Awaitable[T]]) -> T:
+    """Await `block(children)` and return its result; then cancel what it has started, and wait for that.
+
+    What the block raises is raised as itself, in no group. A cancellation from outside may reach its
+    children before it has ended: they must leave things so that the block does without them.
+
+    Example::
+
+        async def session(children):
+            children.start(watch)
+            await handler()
+
+        await with_children(session)
+    """
+    if on_asyncio():
+        children = _OnAsyncio()
+        try:
+            return await block(children)
+        finally:
+            if children.timers or children.tasks:
+                await children.end()
+    return await _on_trio(block)
+
+
+async def _guarded(func: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    try:
+        await func()
+    except Exception:
+        logger.exception("A task beside a connection failed")
+
+
+class _OnAsyncio(Children):
+    __slots__ = ("tasks", "timers")
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.timers: set[asyncio.TimerHandle] = set()
+
+    def start(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.create_task(_guarded(func))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def later(self, seconds: float, func: Callable[[], None]) -> None:
+        def call() -> None:
+            self.timers.discard(timer)
+            func()
+
+        timer = asyncio.get_running_loop().call_later(seconds, call)
+        self.timers.add(timer)
+
+    async def end(self) -> None:
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
+        interrupted: asyncio.CancelledError | None = None
+        while self.tasks:
+            for task in self.tasks:
+                task.cancel()
+            with anyio.CancelScope(shield=True):
+                try:
+                    await asyncio.wait(self.tasks)
+                except asyncio.CancelledError as error:
+                    interrupted = error  # the server's own task.cancel(), which no scope holds back
+        if interrupted is not None:
+            raise interrupted
+
+
+class _OnTrio(Children):
+    __slots__ = ("nursery",)
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.nursery = nursery
+
+    def start(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.nursery.start_soon(_guarded, func)
+
+    def later(self, seconds: float, func: Callable[[], None]) -> None:
+        async def wait() -> None:
+            await anyio.sleep(seconds)
+            func()
+
+        self.nursery.start_soon(wait)
+
+
+async def _on_trio(block: Callable[[Children], Awaitable[T]]) -> T:
+    import trio
+
+    error: BaseException | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            result = await block(_OnTrio(nursery))
+        except BaseException as caught:  # kept for a moment: the nursery would make a group of it
+            error = caught
+        nursery.cancel_scope.cancel()
+    if error is None:
+        return result
+    try:
+        raise error
+    finally:
+        error = None  # it holds this frame

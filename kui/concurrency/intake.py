@@ -1,0 +1,284 @@
+"""The one reader of a WebSocket's `receive` (rule 2): the handler itself, or a task that keeps what comes in.
+
+Here is who reads, and what is kept for whom. What the state of the connection is, and when it ends, is decided in
+`sockets.py`.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import anyio
+import anyio.lowlevel
+from baize.typing import Message, Receive
+
+from .backlog import Backlog
+from .loops import GRID, clock
+from .socket_states import SocketState
+
+if TYPE_CHECKING:
+    from .sockets import Socket
+
+__all__ = ["PATIENCE", "Intake", "Kind"]
+
+Kind: TypeAlias = Literal["", "text", "bytes"]
+
+PATIENCE: Final = 10.0
+"""Seconds after its last `receive` in which a handler may let more arrive than is kept, and send all the same."""
+
+
+class _Reader(enum.Enum):
+    """Who reads the server's `receive`, where it is not free for the next one who wants to."""
+
+    NOBODY = enum.auto()
+    """Nothing may be read, or something kept comes first."""
+    NOBODY_YET = enum.auto()
+    """It is free, and the handler has never received anything."""
+    HANDLER = enum.auto()
+    PUMP = enum.auto()
+
+
+_HANDLER = _Reader.HANDLER
+
+
+class Intake:
+    """What comes in on one WebSocket.
+
+    A handler that receives awaits the server's own `receive`. Where nobody does and somebody must, a task takes
+    over, the pump. It reads until the backlog is full, or the handler takes what it has read from its hands, and is
+    never cancelled while the connection lives, for not every server survives that without losing a message.
+    """
+
+    __slots__ = (
+        "_backlog",
+        "_clock",
+        "_discard",
+        "_last_receive",
+        "_news",
+        "_prepared",
+        "_reader",
+        "_receive",
+        "_socket",
+        "_waiting",
+        "alert",
+        "discarded",
+        "failure",
+        "filter",
+    )
+    _backlog: Backlog
+    _clock: Callable[[], float]
+    _last_receive: float
+
+    def __init__(self, socket: Socket, receive: Receive) -> None:
+        self.alert = False
+        """Is there something to do when the handler has received a message from the server itself?"""
+        self.filter: Callable[[Message], bool] | None = None
+        """Is given each message that the pump reads; those for which it returns True nobody else gets."""
+        self.failure: Exception | None = None
+        """What the server's `receive` has raised where no handler could see it."""
+        self.discarded = 0
+        """How many messages nobody will get."""
+        self._socket = socket
+        self._receive = receive
+        self._reader: _Reader | None = _Reader.NOBODY
+        self._waiting: anyio.Event | None = None  # set when the handler that waits must look again
+        self._news: anyio.Event | None = (
+            None  # set when the client has gone, or a message was discarded
+        )
+        self._discard = False
+        self._prepared = False
+
+    # ---- what the socket tells
+
+    @property
+    def handler_reads(self) -> bool:
+        """Is the handler in the server's `receive` itself?"""
+        return self._reader is _HANDLER
+
+    def open(self) -> None:
+        """The handshake has been accepted: the handler may receive."""
+        if self._reader is _Reader.NOBODY:
+            self._reader = _Reader.NOBODY_YET
+
+    def end(self) -> None:
+        """The connection is over: the handler may have what is kept, and nothing else."""
+        self.alert = True
+        if self._reader is None or self._reader is _Reader.NOBODY_YET:
+            self._reader = _Reader.NOBODY
+        self._wake()
+
+    def start(self) -> None:
+        """Let the pump read, unless somebody does. Without tasks to start it in, nobody does."""
+        children = self._socket.children
+        if children is None or self._reader is _HANDLER or self._reader is _Reader.PUMP:
+            return
+        if self._reader is not _Reader.NOBODY:
+            self._prepare()
+            # It has received before, and perhaps just now; or never yet.
+            self._last_receive = self._clock() if self._reader is None else -math.inf
+        self._reader = _Reader.PUMP
+        children.start(self._pump)
+
+    async def drain(self, seconds: float) -> None:
+        """Read on, for nobody, until the client has gone or nothing has come for some seconds."""
+        self._discard = True
+        self._prepare()
+        self._backlog.clear()
+        self.start()
+        while not self._socket.peer_gone:
+            before = self.discarded
+            self._news = anyio.Event()
+            with anyio.move_on_after(seconds):
+                await self._news.wait()
+            if self.discarded == before:
+                break
+
+    # ---- the handler
+
+    async def receive(self, kind: Kind = "", ends: bool = False) -> Any:
+        """The next message: its text or its bytes, or all of it. Cancelled, it takes none.
+
+        :param kind: what it must have; otherwise the connection is closed with 1003.
+        :param ends: raise StopAsyncIteration when the connection is over.
+        :raises WebSocketDisconnect: the connection is over, and all that came before was received.
+        :raises RuntimeError: it was not accepted, was closed by this task, or another task is receiving.
+        """
+        if self._reader is not None:
+            return await self._receive_kept(kind, ends)
+        self._reader = _HANDLER
+        try:
+            message = await self._receive()
+        except BaseException:
+            self._settle()
+            raise
+        self._reader = None
+        data = message.get(kind)
+        if data is None or self.alert:
+            return await self._received(message, kind, ends)
+        return data
+
+    async def _received(self, message: Message, kind: Kind, ends: bool) -> Any:
+        """What to return of a message from the server, unless it is plain."""
+        if message["type"] == "websocket.disconnect":
+            self._socket.peer_left(message)
+        self._settle()
+        if self._socket.over is not None:
+            raise self._over(ends)
+        return await self._unpack(message, kind, ends)
+
+    async def _receive_kept(self, kind: Kind, ends: bool) -> Any:
+        """Receive where the server's own `receive` will not do, or is not known to."""
+        if self._reader is _Reader.NOBODY_YET:
+            self._reader = None
+            return await self.receive(kind, ends)
+        socket = self._socket
+        if socket.over is None and socket.state is not SocketState.OPEN:
+            raise socket.refusal("receive")
+        if socket.over is not None and socket.closed_here:
+            raise self._over(ends)
+        if self._waiting is not None or self._reader is _HANDLER:
+            raise RuntimeError(
+                "another task is receiving already: let one receive, and hand on what others need"
+            )
+        self._prepare()
+        self._last_receive = self._clock()
+        if self._backlog:
+            await self._wait(anyio.lowlevel.checkpoint)
+        while not self._backlog:
+            if socket.over is not None:
+                raise self._over(ends)
+            if self._reader is not _Reader.PUMP:
+                self._reader = None
+                return await self.receive(kind, ends)
+            await self._wait(None)
+        self._last_receive = self._clock()
+        message = self._backlog.take()
+        if self._reader is _Reader.NOBODY and not self._backlog:
+            self._settle()
+        return await self._unpack(message, kind, ends)
+
+    async def _wait(self, wait: Callable[[], Awaitable[None]] | None) -> None:
+        """Wait for what the pump reads, or otherwise, with nobody else receiving meanwhile."""
+        self._waiting = anyio.Event()
+        try:
+            await (self._waiting.wait if wait is None else wait)()
+        finally:
+            self._waiting = None
+
+    async def _unpack(self, message: Message, kind: Kind, ends: bool) -> Any:
+        if not kind:
+            return message
+        data = message.get(kind)
+        if data is None:
+            wanted = "text" if kind == "text" else "binary"
+            await self._socket.close(1003, f"a {wanted} message was expected")
+            raise self._over(ends)
+        return data
+
+    def _over(self, ends: bool) -> Exception:
+        if ends and self.failure is None:
+            return StopAsyncIteration()
+        return self._socket.refusal("receive")
+
+    def _settle(self) -> None:
+        """Nobody reads: see who is to."""
+        self._wake()
+        self._reader = None if self._socket.over is None else _Reader.NOBODY
+        if self._socket.is_watched:
+            self.start()
+
+    # ---- the pump
+
+    def _prepare(self) -> None:
+        """Make what only a connection with a pump needs."""
+        if not self._prepared:
+            self._prepared = True
+            self._backlog = Backlog()
+            self._clock = clock()
+            self._last_receive = -math.inf
+
+    def _wake(self) -> None:
+        if self._waiting is not None:
+            self._waiting.set()
+        if self._news is not None:
+            self._news.set()
+
+    async def _pump(self) -> None:
+        try:
+            while not self._socket.peer_gone:
+                message = await self._receive()
+                if message["type"] == "websocket.disconnect":
+                    self._socket.peer_left(message)
+                elif self.filter is not None and self.filter(message):
+                    pass
+                elif self._discard or not await self._find_room():
+                    self.discarded += 1
+                else:
+                    self._backlog.put(message)
+                    if self._waiting is not None and not self._socket.is_watched:
+                        break
+                self._wake()
+        except Exception as error:
+            self.failure = error
+            self._socket.peer_left({"code": 1006})
+        finally:
+            self._reader = _Reader.NOBODY
+            self._socket.unheard()
+            self._wake()
+
+    async def _find_room(self) -> bool:
+        """Wait until the message in hand can be kept; or close, if the handler does nothing but send."""
+        socket = self._socket
+        if self._backlog.full:
+            socket.unheard()
+        while self._backlog.full:
+            if socket.over is not None:
+                return False
+            if socket.has_sent and self._clock() - self._last_receive >= PATIENCE:
+                socket.leave(1008, "too many messages that nobody reads")
+                return False
+            await self._backlog.room(GRID)
+        return True

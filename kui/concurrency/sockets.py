@@ -1,0 +1,300 @@
+"""One WebSocket's states: its handshake, what it sends, how it ends. The intake has its `receive` (rule 2: one reader).
+
+What servers do differently ends here: how they tell that the client has gone, or that they do not, and that their own
+`send` waits for ever beside a full queue. What a handler sees of it is in `kui/websockets.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import anyio
+from baize.typing import Message, Receive, Send
+
+from .children import Children, this_task
+from .cleanup import GRACE
+from .intake import Intake
+from .loops import GRID
+from .socket_states import SocketState, WebSocketDisconnect, how_it_ended
+
+__all__ = ["LINGER", "Socket"]
+
+LINGER: Final = 1.0
+"""Seconds of silence for which the client's answer to a close is waited for."""
+
+
+class Socket:
+    """The states of one WebSocket.
+
+    Some time after a send, if nobody is receiving, the intake's pump begins to read, so that the next send learns of
+    the end of the connection, and one that is under way is not held back by the server's full queue.
+
+    `children` is where such tasks are started. Without it the handler alone reads, and a send learns of a client
+    that has gone only from servers that say so.
+    """
+
+    __slots__ = (
+        "_closer",
+        "_has_sent",
+        "_leaving",
+        "_receive",
+        "_send",
+        "_sending",
+        "_watched",
+        "_watchers",
+        "children",
+        "connected",
+        "intake",
+        "over",
+        "peer_gone",
+        "state",
+    )
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self.state = SocketState.CONNECTING
+        self.over: tuple[int, str] | None = None
+        """The close code and reason, as soon as the connection is over for the handler."""
+        self.connected = False
+        """Has `websocket.connect` been received?"""
+        self.peer_gone = False
+        """Has `websocket.disconnect` been received, or is there nothing more to wait for?"""
+        self.children: Children | None = None
+        self.intake = Intake(self, receive)
+        self._receive = receive
+        self._send = send
+        self._sending: Awaitable[None] | None = None  # the last send that was begun
+        self._watched = False  # is it seen to that a send learns of the end?
+        self._has_sent = False
+        self._closer: object = None  # the task that called close()
+        self._leaving: tuple[int, str] | None = None  # what to close with as soon as it is open
+        self._watchers: list[Callable[[], object]] | None = None
+
+    # ---- the handshake
+
+    async def connect(self) -> Message:
+        """Receive `websocket.connect`, the first message of every connection, unless that was done.
+
+        :raises WebSocketDisconnect: the client has gone already.
+        """
+        if not self.connected:
+            message = await self._receive()
+            if message["type"] != "websocket.connect":
+                self.peer_left(message)
+                raise self.disconnect()
+            self.connected = True
+        return {"type": "websocket.connect"}
+
+    async def accept(self, message: Message) -> None:
+        """Send `websocket.accept`.
+
+        :raises RuntimeError: it was accepted or refused before.
+        :raises WebSocketDisconnect: the client has gone.
+        """
+        if self.state is not SocketState.CONNECTING:
+            raise self.refusal("accept()")
+        if not self.connected:
+            await self.connect()
+        self.state = SocketState.OPEN
+        self.intake.open()
+        try:
+            await self._send(message)
+        except OSError as error:
+            raise await self._lost() from error
+        except Exception:
+            self.peer_gone = True  # the server has not taken it, and takes nothing else
+            self._end(SocketState.CLOSED, 1006, "")
+            raise
+        if self._leaving is not None:
+            self.leave(*self._leaving)
+
+    async def deny(self, message: Message) -> None:
+        """Send a message of the `websocket.http.response` extension, in its order.
+
+        :raises RuntimeError: it was accepted or refused before.
+        """
+        if self.state not in (SocketState.CONNECTING, SocketState.DENYING):
+            raise self.refusal("a response")
+        self.state = SocketState.DENYING
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.state = SocketState.CLOSED
+        try:
+            await self._send(message)
+        except OSError:
+            self.peer_gone = True
+
+    # ---- messages
+
+    async def send(self, kind: Literal["text", "bytes"], data: str | bytes) -> None:
+        """Send one whole message, whoever else is sending.
+
+        :raises WebSocketDisconnect: the connection is over.
+        :raises RuntimeError: it was not accepted, or was closed by this task.
+        """
+        if not self._watched:
+            self._watch_from_now()
+        sending = self._sending = self._send({"type": "websocket.send", kind: data})
+        try:
+            await sending
+        except OSError as error:
+            raise await self._lost() from error
+
+    def _watch_from_now(self) -> None:
+        if self.state is not SocketState.OPEN:
+            raise self.refusal("send")
+        self._watched = self._has_sent = True
+        if self.children is not None:
+            self.children.later(GRID, self._look)
+
+    def _look(self) -> None:
+        """Some time after a send: is anybody reading?"""
+        if self.over is not None or self.children is None:
+            return
+        if not self.intake.handler_reads:
+            self.intake.start()
+        elif self._in_send:
+            self.children.later(GRID, self._look)
+        else:
+            self.unheard()  # the next send sees to it again
+
+    @property
+    def _in_send(self) -> bool:
+        # Servers let nobody pass whom they hold back: if the last one has been let through, all have.
+        return getattr(self._sending, "cr_frame", None) is not None
+
+    @property
+    def has_sent(self) -> bool:
+        """Has the handler sent since `unheard` was called, or is it sending?"""
+        return self._has_sent or self._in_send
+
+    def unheard(self) -> None:
+        """Nobody reads from now on: the next send must see to it."""
+        self._watched = self._has_sent = False
+
+    async def _lost(self) -> WebSocketDisconnect:
+        """What to raise when the server's send has said that the client has gone."""
+        if self.over is None and self.children is not None:
+            gone = anyio.Event()
+            self.watch(gone.set)
+            with anyio.move_on_after(LINGER):
+                await gone.wait()  # which tells the code
+        if self.over is None:
+            self.peer_left({"code": 1006})
+        return self.disconnect()
+
+    # ---- the end
+
+    async def close(self, code: int, reason: str, *, by_handler: bool = False) -> None:
+        """Close the connection, or refuse the handshake (403), if neither has happened before.
+
+        `by_handler`: its task has no business with the socket any more, and is told so if it goes on; otherwise
+        whoever uses it gets WebSocketDisconnect. Cancelled, it is closed all the same, but the client may not
+        be told.
+        """
+        if self.state not in (SocketState.OPEN, SocketState.CONNECTING):
+            return
+        if by_handler:
+            self._closer = this_task()
+        if self.state is SocketState.OPEN:
+            self._end(SocketState.CLOSING, code, reason)
+        else:
+            self.peer_gone = True
+            self._end(SocketState.CLOSED, code, reason)
+        await self._send_close()
+
+    def leave(self, code: int, reason: str) -> None:
+        """Close from outside of the handler, at once and without waiting; it gets WebSocketDisconnect.
+
+        A connection that is not open yet is closed when it is accepted.
+        """
+        if self.state is SocketState.CONNECTING:
+            self._leaving = (code, reason)
+        elif self.state is SocketState.OPEN:
+            self._end(SocketState.CLOSING, code, reason)
+            if self.children is not None:
+                self.children.start(self._say_close)
+
+    async def finish(self) -> None:
+        """Let the client confirm that the connection is closed; discard what it has still sent.
+
+        Servers wait for ever for room in their queue when an application returns while it is full. So whoever
+        keeps sending is listened to until the end, and whoever is silent for a second is not.
+        """
+        self._closer = None
+        if self.children is not None and self.state is SocketState.CLOSING:
+            await self.intake.drain(LINGER)
+
+    def peer_left(self, message: Message) -> None:
+        """Take note of a `websocket.disconnect`."""
+        self.peer_gone = True
+        if self.over is None:
+            self._end(SocketState.CLOSED, *how_it_ended(message))
+        self.state = SocketState.CLOSED
+
+    def _end(self, state: SocketState, code: int, reason: str) -> None:
+        self.state = state
+        self.over = (code, reason)
+        self._watched = False
+        self.intake.end()
+        watchers, self._watchers = self._watchers, None
+        for call in watchers or ():
+            call()
+
+    async def _send_close(self) -> None:
+        code, reason = self.over or (1006, "")
+        try:
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        except OSError:
+            self.peer_gone = True  # it was faster
+
+    async def _say_close(self) -> None:
+        with anyio.move_on_after(GRACE):
+            await self._send_close()
+
+    # ---- what others ask
+
+    @property
+    def closed_here(self) -> bool:
+        """Is it the running task that has closed it?"""
+        return self._closer is not None and self._closer is this_task()
+
+    def disconnect(self) -> WebSocketDisconnect:
+        """The exception that says how the connection ended. To be raised once it is over."""
+        return WebSocketDisconnect(*(self.over or (1006, "")))
+
+    def refusal(self, what: str) -> Exception:
+        """The exception for `what`, which cannot be done in this state."""
+        if self.state is SocketState.CONNECTING:
+            return RuntimeError(f"{what} before accept: call `await websocket.accept()` first")
+        if self.over is None:
+            state = self.state.value
+            return RuntimeError(f"{what} while the WebSocket is {state}: return from the handler")
+        if self.closed_here:
+            return RuntimeError(f"{what} after close: return from the handler, or close later")
+        return self.intake.failure or self.disconnect()
+
+    @property
+    def is_watched(self) -> bool:
+        """Does anybody want to be told of the end?"""
+        return bool(self._watchers)
+
+    def watch(self, call: Callable[[], object]) -> None:
+        """Have `call()` called once the connection is over: at once if it is.
+
+        It must have been connected. What the client sends meanwhile is kept; while more than that is unread,
+        nothing is known of the client.
+        """
+        if self.over is not None:
+            call()
+            return
+        if self._watchers is None:
+            self._watchers = []
+        self._watchers.append(call)
+        self.intake.alert = True
+        self.intake.start()
+
+    def unwatch(self, call: Callable[[], object]) -> None:
+        """Take back `watch`; nothing happens if it has been called already."""
+        if self._watchers and call in self._watchers:
+            self._watchers.remove(call)
+            self.intake.alert = bool(self._watchers)

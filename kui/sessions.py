@@ -1,0 +1,156 @@
+"""How a WebSocket handler is run: from its connection to its close frame, whatever it raises (rule 5).
+
+The order of things is that of HTTP: the handler, the end of the connection, the exit stack, background tasks.
+What a refusal looks like on the wire is in `denials.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+from .concurrency import shielded
+from .concurrency.children import Children, with_children
+from .concurrency.signals import ExitSignal
+from .concurrency.socket_states import SocketState, WebSocketDisconnect
+from .connections import websocket_var
+from .denials import deny
+from .exceptions import ExceptionTable, describe
+from .responses.base import HttpResponse
+from .responses.content import PlainTextResponse
+from .websockets import InvalidMessage, WebSocket, clip
+
+__all__ = ["HowToClose", "how_to_close", "serve_socket"]
+
+GOING_AWAY = 1001
+INTERNAL_ERROR = 1011
+
+
+async def serve_socket(
+    websocket: WebSocket,
+    endpoint: Callable[[], Awaitable[Any]],
+    exceptions: ExceptionTable,
+    convert: Callable[[Any, Any], HttpResponse],
+    exit_signal: ExitSignal | None = None,
+) -> None:
+    """Run a WebSocket's endpoint, and see to the end of the connection.
+
+    It returns: the socket is closed with 1000, or refused with 403 if it was not accepted. It returns something
+    before it accepts: that is the response that refuses. It raises before it accepts: `exceptions` answers. It
+    raises after that: the socket is closed with 1011. WebSocketDisconnect, alone or as the only leaves of a
+    group, and InvalidMessage are no failures. The server stops, or cancels: the socket is closed with 1001.
+
+    :param websocket: a connection whose `websocket.connect` may or may not have been received.
+    :param endpoint: the handler with its middlewares.
+    :param convert: makes the response of a value, for the second of these cases.
+    :raises Exception: what the endpoint raised, unless a handler of `exceptions` has dealt with it; once the
+        client has been told. The server logs it.
+
+    Cancelled, it closes what the session has opened, for a bounded time.
+
+    Example::
+
+        await serve_socket(websocket, endpoint, app.exceptions, app.response_converter.convert)
+    """
+    token = websocket_var.set(websocket)
+    try:
+        await with_children(
+            partial(_session, websocket, endpoint, exceptions, convert, exit_signal)
+        )
+    finally:
+        websocket.socket.children = None
+        websocket_var.reset(token)
+
+
+async def _session(
+    websocket: WebSocket,
+    endpoint: Callable[[], Awaitable[Any]],
+    exceptions: ExceptionTable,
+    convert: Callable[[Any, Any], HttpResponse],
+    exit_signal: ExitSignal | None,
+    children: Children,
+) -> None:
+    socket = websocket.socket
+    socket.children = children
+    leave = partial(socket.leave, GOING_AWAY, "the server stops")
+    if exit_signal is not None:
+        exit_signal.listen(leave)
+    failed: Exception | None = None  # what the handler raised
+    raised: Exception | None = None  # what of it the server is to hear of
+    try:
+        try:
+            value = await endpoint()
+            if value is not None and socket.state is SocketState.CONNECTING:
+                await deny(websocket, convert(value, endpoint))
+            else:
+                await socket.close(1000, "")
+        except Exception as exc:
+            failed = exc
+            raised = await _recover(websocket, exc, exceptions)
+        await socket.finish()
+        if websocket.lasting:
+            await websocket.finish(failed)
+    except BaseException as exc:
+        with shielded():
+            if socket.state is SocketState.OPEN:
+                await socket.close(GOING_AWAY, "")
+        await websocket.abandon(exc)
+        raise
+    finally:
+        if exit_signal is not None:
+            exit_signal.unlisten(leave)
+    if raised is not None:
+        raise raised
+
+
+async def _recover(
+    websocket: WebSocket, exc: Exception, exceptions: ExceptionTable
+) -> Exception | None:
+    """Tell the client of an exception as far as that is still possible; return what the server must hear."""
+    close = how_to_close(exc)
+    if not close.failure or websocket.connection_state is not SocketState.CONNECTING:
+        await websocket.socket.close(close.code, close.reason)
+        return exc if close.failure else None
+    try:
+        response, dealt_with = await exceptions.answer(exc)
+    except Exception as second:
+        response, dealt_with, exc = None, False, second
+    if response is None:
+        response = PlainTextResponse(describe(500), 500)
+    try:
+        await deny(websocket, response)
+    except Exception as second:
+        return second
+    return None if dealt_with else exc
+
+
+class HowToClose(NamedTuple):
+    """How a socket is closed after an exception, and whether the server is to hear of that."""
+
+    code: int
+    reason: str
+    failure: bool
+
+
+def how_to_close(exc: BaseException) -> HowToClose:
+    """What is to be done about an exception that has left a handler; a group is looked into."""
+    invalid: InvalidMessage | None = None
+    for each in _leaves(exc):
+        if isinstance(each, InvalidMessage):
+            invalid = invalid or each
+        elif not isinstance(each, Exception):
+            return HowToClose(GOING_AWAY, "", True)
+        elif not isinstance(each, WebSocketDisconnect):
+            return HowToClose(INTERNAL_ERROR, "", True)
+    if invalid is not None:
+        return HowToClose(invalid.code, clip(invalid.reason), False)
+    return HowToClose(1000, "", False)
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        for each in exc.exceptions:
+            yield from _leaves(each)
+    else:
+        yield exc

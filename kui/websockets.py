@@ -1,0 +1,308 @@
+"""A WebSocket as a handler sees it: messages as text, bytes and JSON, and what each call may do when.
+
+Who reads, what is kept and how a connection ends belongs to `concurrency/sockets.py`; how a handler is
+run, and what becomes of what it raises, to `sessions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
+
+from baize.exceptions import HTTPException
+from baize.typing import Message, Receive, Scope, Send
+
+from .concurrency import shielded
+from .concurrency.intake import Intake, Kind
+from .concurrency.socket_states import SocketState, WebSocketDisconnect
+from .concurrency.sockets import Socket
+from .connections import HTTPConnection
+from .headers import RawHeaders, ResponseHeaders
+from .json import decode_json
+from .responses.encode import to_json
+
+__all__ = ["InvalidMessage", "SocketState", "WebSocket", "WebSocketDisconnect"]
+
+T = TypeVar("T")
+
+Mode: TypeAlias = Literal["text", "binary"]
+
+DENIAL = "websocket.http.response"
+REASON = 123
+"""Bytes that the reason of a close frame may have (RFC 6455, 5.5)."""
+
+
+class InvalidMessage(ValueError):
+    """The client has sent a message that cannot be used; `code` is the close code for that.
+
+    A handler may catch it and go on, or close with a code of its own. One that leaves the handler closes the
+    socket with `code`, and is nothing that this side is to blame for: it is not logged.
+    """
+
+    def __init__(self, reason: str, code: int = 1007) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class _Messages(Generic[T]):
+    """The messages until the connection ends: `async for text in websocket.iter_text()`."""
+
+    __slots__ = ("_kind", "_receive")
+
+    def __init__(self, intake: Intake, kind: Kind) -> None:
+        self._receive = intake.receive
+        self._kind = kind
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __anext__(self) -> Coroutine[Any, Any, T]:
+        return self._receive(self._kind, True)
+
+
+class _Values(_Messages[Any]):
+    """Messages decoded as JSON."""
+
+    __slots__ = ()
+
+    async def __anext__(self) -> Any:
+        return decode_message(await self._receive(self._kind, True))
+
+
+class WebSocket(HTTPConnection):
+    """A WebSocket connection (RFC 6455); in handlers, the proxy `kui.asgi.websocket`.
+
+    Once the client has gone, everything that sends and, when what came before has been received, everything
+    that receives raises WebSocketDisconnect; the iterators end. What is called out of order raises a
+    RuntimeError that says what to do. Cancelled, nothing that receives loses a message.
+
+    One task may receive while others send::
+
+        @app.router.websocket("/ticker")
+        async def ticker():
+            await websocket.accept()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(push_prices)
+                async for command in websocket.iter_json():
+                    await obey(command)
+                tasks.cancel_scope.cancel()
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.socket = Socket(receive, send)
+
+    @property
+    def connection_state(self) -> SocketState:
+        """Where the connection is: connecting, denying, open, closing or closed."""
+        return self.socket.state
+
+    @property
+    def close_code(self) -> int | None:
+        """The code that the connection was closed with, by whichever side; None while it is not."""
+        return None if self.socket.over is None else self.socket.over[0]
+
+    @property
+    def subprotocols(self) -> Sequence[str]:
+        """The subprotocols that the client offers, the preferred first (RFC 6455, 1.9)."""
+        offered: Sequence[str] = self._scope.get("subprotocols") or ()
+        return offered
+
+    # ---- the handshake
+
+    async def accept(
+        self,
+        subprotocol: str | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> None:
+        """Accept the connection; from here on messages go both ways.
+
+        :param subprotocol: one of `subprotocols`; None for none.
+        :param headers: headers of the handshake's response, such as `set-cookie`.
+        :raises ValueError: the subprotocol was not offered, or a header is malformed or the server's own.
+        :raises RuntimeError: the connection was accepted or refused before.
+        :raises WebSocketDisconnect: the client has gone already.
+        """
+        raw = [] if headers is None else ResponseHeaders(headers).encode()
+        await self._accept_with(subprotocol, raw)
+
+    async def _accept_with(self, subprotocol: str | None, headers: RawHeaders) -> None:
+        if subprotocol is not None and subprotocol not in self.subprotocols:
+            offered = ", ".join(map(repr, self.subprotocols)) or "none"
+            raise ValueError(
+                f"the client did not offer the subprotocol {subprotocol!r}, but: {offered}"
+            )
+        for name, _ in headers:
+            if name.startswith((b"sec-websocket-", b":")) or name in (b"upgrade", b"connection"):
+                raise ValueError(f"the header {name.decode()} is the server's own")
+        await self.socket.accept(
+            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
+        )
+
+    # ---- messages as ASGI has them
+
+    async def receive(self) -> Message:
+        """The next ASGI message: `websocket.connect`, then those of type `websocket.receive`.
+
+        The latter have both keys, `text` and `bytes`, one of which is None, on every server.
+
+        :raises WebSocketDisconnect: the connection is over.
+        :raises RuntimeError: the next step is `accept`; or the socket was closed by this task; or another
+            task is receiving already.
+        """
+        if not self.socket.connected:
+            return await self.socket.connect()
+        message: Message = await self.socket.intake.receive()
+        message.setdefault("text", None)
+        message.setdefault("bytes", None)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Send an ASGI message: `websocket.accept`, `.send`, `.close`, or `.http.response.*` to refuse.
+
+        Raises as `accept`, `send_text` and `close` do; RuntimeError for a response where the server has no
+        `websocket.http.response` extension; ValueError for another type.
+        """
+        kind = message["type"]
+        if kind == "websocket.send":
+            data = message.get("text")
+            if data is not None:
+                await self.send_text(data)
+            else:
+                await self.send_bytes(message.get("bytes"))  # type: ignore[arg-type]  # checked there
+        elif kind == "websocket.accept":
+            headers = [
+                (bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ())
+            ]
+            await self._accept_with(message.get("subprotocol"), headers)
+        elif kind == "websocket.close":
+            await self.close(message.get("code", 1000), message.get("reason"))
+        elif not kind.startswith(DENIAL + "."):
+            raise ValueError(f"{kind!r} is no message that an application sends to a WebSocket")
+        elif DENIAL not in (self._scope.get("extensions") or {}):
+            raise RuntimeError("this server sends no response to a WebSocket: close it instead")
+        else:
+            await self.socket.deny(message)
+
+    # ---- text and bytes
+
+    def receive_text(self) -> Coroutine[Any, Any, str]:
+        """The next message, which must be a text: `await websocket.receive_text()`.
+
+        :raises WebSocketDisconnect: the connection is over; also when the message was binary, for which it is
+            closed with 1003.
+        :raises RuntimeError: as `receive` does.
+        """
+        return self.socket.intake.receive("text")
+
+    def receive_bytes(self) -> Coroutine[Any, Any, bytes]:
+        """The next message, which must be binary. Raises as `receive_text` does."""
+        return self.socket.intake.receive("bytes")
+
+    def iter_text(self) -> AsyncIterator[str]:
+        """The texts, until the connection ends. A binary message ends it, as for `receive_text`."""
+        return _Messages(self.socket.intake, "text")
+
+    def iter_bytes(self) -> AsyncIterator[bytes]:
+        """The binary messages, until the connection ends. A text ends it, as for `receive_bytes`."""
+        return _Messages(self.socket.intake, "bytes")
+
+    def send_text(self, data: str) -> Coroutine[Any, Any, None]:
+        """Send a text message: `await websocket.send_text("hello")`.
+
+        Several tasks may send at once; each message stays whole.
+
+        :raises TypeError: `data` is no str.
+        :raises WebSocketDisconnect: the connection is over.
+        :raises RuntimeError: it was not accepted yet, or was closed by this task.
+        """
+        if not isinstance(data, str):
+            raise TypeError(f"send_text sends a str, not {type(data).__name__}")
+        return self.socket.send("text", data)
+
+    def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
+        """Send a binary message: bytes, or something like them. Raises as `send_text` does."""
+        if not isinstance(data, bytes):
+            if not isinstance(data, bytearray | memoryview):
+                raise TypeError(f"send_bytes sends bytes, not {type(data).__name__}")
+            data = bytes(data)
+        return self.socket.send("bytes", data)
+
+    # ---- JSON
+
+    async def receive_json(self, mode: Mode = "text") -> Any:
+        """The next message, decoded as JSON (RFC 8259).
+
+        :param mode: whether the JSON comes in a text or in a binary message, in UTF-8.
+        :raises InvalidMessage: it is not JSON; the handler may go on, or let the socket be closed with 1007.
+        :raises WebSocketDisconnect: the connection is over; also when the message was of the other type.
+        :raises RuntimeError: as `receive` does.
+        """
+        return decode_message(await self.socket.intake.receive(_kind(mode)))
+
+    def iter_json(self, mode: Mode = "text") -> AsyncIterator[Any]:
+        """The values, until the connection ends. Raises InvalidMessage as `receive_json` does."""
+        return _Values(self.socket.intake, _kind(mode))
+
+    async def send_json(self, data: Any, mode: Mode = "text") -> None:
+        """Send a value as JSON, with the app's `json_encoder`.
+
+        :param mode: whether it goes in a text or in a binary message, in UTF-8.
+        :raises ValueError: it has NaN or an infinity in it, or contains itself.
+        :raises TypeError: it is not JSON.
+
+        Raises, besides, as `send_text` does.
+        """
+        encoded = to_json(data)
+        if _kind(mode) == "bytes":
+            await self.send_bytes(encoded)
+        else:
+            await self.send_text(encoded.decode())
+
+    # ---- the end
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None:
+        """Close the connection; before `accept`, refuse it with 403. May be called any number of times.
+
+        Only the first call counts, and none after the client has closed. It is not cancelled from outside,
+        but ends after 5 s.
+
+        :param code: 1000 to 1003, 1007 to 1014, or one of the application's own from 3000 to 4999.
+        :param reason: at most 123 bytes in UTF-8, for the client's eyes.
+        :raises ValueError: the code may not be sent (RFC 6455, 7.4), or the reason is too long.
+        """
+        reason = reason or ""
+        if code not in _CODES:
+            raise ValueError(
+                f"{code!r} cannot be sent as a close code: take 1000 to 1003, 1007 to 1014, or 3000 to 4999"
+            )
+        if len(reason.encode()) > REASON:
+            raise ValueError(f"the reason of a close has at most {REASON} bytes, not {len(reason)}")
+        if self.socket.state in (SocketState.CONNECTING, SocketState.OPEN):
+            with shielded():
+                await self.socket.close(code, reason, by_handler=True)
+
+
+def clip(reason: str) -> str:
+    """As much of a reason as a close frame has room for, in whole characters."""
+    return reason.encode()[:REASON].decode(errors="ignore")
+
+
+_CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
+
+
+def _kind(mode: Mode) -> Literal["text", "bytes"]:
+    if mode == "text":
+        return "text"
+    if mode == "binary":
+        return "bytes"
+    raise ValueError(f"JSON goes in 'text' or in 'binary' messages, not in {mode!r} ones")
+
+
+def decode_message(data: str | bytes) -> Any:
+    """The value of a message that is JSON. Raises InvalidMessage, with 1007, for one that is not."""
+    try:
+        return decode_json(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
+    except HTTPException as error:
+        raise InvalidMessage(str(error.content)) from None
