@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -150,6 +151,22 @@ class Kui:
             return handler
 
         return register
+
+    def overrides(
+        self,
+        *,
+        state: Mapping[str, Any] | None = None,
+        handlers: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+    ) -> AbstractContextManager[None]:
+        """For a test: other entries in `state`, or other handlers, while a `with` block lasts.
+
+        What is given, raised and undone, `kui.testing.overrides` says. A request pays nothing for it.
+
+        Example: `with app.overrides(state={"db": FakeDatabase()}): ...`
+        """
+        from .testing.overrides import overrides
+
+        return overrides(self, state=state, handlers=handlers)
 
     @property
     def on_startup(self) -> Callbacks:

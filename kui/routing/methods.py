@@ -8,7 +8,7 @@ route (design: "Middlewares"), so that allow_cors on a POST route sees the prefl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -141,6 +141,17 @@ class MethodTable(dict[str, Hit]):
         hit = decorate(route.handler.endpoint, around)
         self.entries.append(Entry(route, methods, hit, decorate(miss, around)))
         self._decide()
+
+    def substitute(self, route: HttpRoute, hit: Endpoint) -> Endpoint:
+        """Have `hit`, complete with middlewares, answer in the place of a route that is here.
+
+        Returns what did before.
+        """
+        place = next(at for at, entry in enumerate(self.entries) if entry.route is route)
+        before = self.entries[place].hit
+        self.entries[place] = replace(self.entries[place], hit=hit)
+        self._decide()
+        return before
 
     def entry(self, method: str) -> Entry | None:
         """Whose handler answers a method; None if that is 405, or OPTIONS by itself."""

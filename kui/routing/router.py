@@ -6,10 +6,12 @@ happens when a route is added. The order of routes never matters (see `patterns`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
-from kui.views import Endpoint
+from kui.views import Endpoint, describe
 
 from .methods import Hit, MethodTable, Middleware, decorate, methods_of, refuse_clash
 from .routes import HttpRoute, Registrar, Route, Several, SocketRoute
@@ -51,9 +53,11 @@ class HttpRoutes:
             return None
         table, values = found
         endpoint, names = table[method]
-        if len(names) == 1:
+        if len(names) == 1:  # dict(zip(...)) would take longer than the search
             return endpoint, {names[0]: values[0]}
-        return endpoint, dict(zip(names, values))  # noqa: B905  # the check costs more than the dict
+        if len(names) == 2:
+            return endpoint, {names[0]: values[0], names[1]: values[1]}
+        return endpoint, {name: value for name, value in zip(names, values, strict=True)}
 
     def route(self, path: str, method: str) -> HttpRoute | None:
         """The route whose handler `search` would find, for messages; None if there is none."""
@@ -81,6 +85,12 @@ class HttpRoutes:
         table = MethodTable()
         table.add(route, methods, middlewares)
         self._tree.put(route.pattern, table)
+
+    def substitute(self, route: HttpRoute, endpoint: Endpoint) -> Endpoint:
+        """Have a complete endpoint answer in the place of a route's; returns what did before."""
+        table = self._tree.get(route.pattern)
+        assert table is not None, "the route was added"
+        return table.substitute(route, endpoint)
 
 
 class SocketRoutes:
@@ -114,6 +124,13 @@ class SocketRoutes:
         """Add a route that `check` let pass; `middlewares` are all there are around it."""
         endpoint = decorate(route.handler, middlewares)
         self._tree.put(route.pattern, ((endpoint, route.pattern.names), route))
+
+    def substitute(self, route: SocketRoute, endpoint: Endpoint) -> Endpoint:
+        """Have a complete endpoint answer in the place of a route's; returns what did before."""
+        found = self._tree.get(route.pattern)
+        assert found is not None, "the route was added"
+        self._tree.put(route.pattern, ((endpoint, route.pattern.names), route))
+        return found[0][0]
 
 
 class Router(Registrar):
@@ -183,6 +200,37 @@ class Router(Registrar):
                 self._given[name] = route
             else:
                 self._default.setdefault(name, []).append(route)
+
+    def substitute(self, handler: Any, replacement: Any) -> Callable[[], None]:
+        """Put another handler in the place of one, on each of its routes; return what undoes it.
+
+        The routes keep their paths, names, methods and middlewares. For tests: requests that are
+        being answered go on with the handler that they have.
+
+        Raises LookupError if no route has the handler, and what HttpRoute or SocketRoute raises
+        for the replacement.
+        """
+        undo: list[Callable[[], object]] = []
+        for route in self._routes:
+            if route.endpoint is not handler and route.endpoint != handler:
+                continue
+            if isinstance(route, HttpRoute):
+                around = (*self.http_middlewares, *route.middlewares)
+                put = partial(self.http_routes.substitute, route)
+                endpoint = replace(route, endpoint=replacement).handler.endpoint
+            else:
+                around = (*self.socket_middlewares, *route.middlewares)
+                put = partial(self.socket_routes.substitute, route)
+                endpoint = replace(route, endpoint=replacement).handler
+            undo.append(partial(put, put(decorate(endpoint, around))))
+        if not undo:
+            raise LookupError(f"no route has the handler {describe(handler)}")
+
+        def restore() -> None:
+            for step in reversed(undo):
+                step()
+
+        return restore
 
     def methods(self, route: HttpRoute) -> frozenset[str] | None:
         """The methods that a route of this router answers; None for all that are left."""

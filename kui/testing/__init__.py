@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..concurrency.harness import every_checkpoint as every_checkpoint
+    from kui.concurrency.harness import every_checkpoint as every_checkpoint
+
     from .bodies import RequestBody as RequestBody
     from .client import AsyncTestClient as AsyncTestClient
     from .clocks import VirtualClockLoop as VirtualClockLoop

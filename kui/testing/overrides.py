@@ -1,0 +1,86 @@
+"""`app.overrides`: another state or another handler for the length of a test.
+
+A handler is replaced where its endpoint was put when it was registered, so that a request pays
+nothing for the possibility. Nothing of httpx2 is imported here: an app has this without the extra.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from kui.connections import State
+
+if TYPE_CHECKING:
+    from kui.applications import Kui
+
+__all__ = ["overrides"]
+
+
+@contextmanager
+def overrides(
+    app: Kui,
+    *,
+    state: Mapping[str, Any] | None = None,
+    handlers: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+) -> Generator[None, None, None]:
+    """While the block lasts, `app` has other entries in its state, and other handlers.
+
+    :param state: from names to what `app.state` gives for them, whatever is written there: a
+        start-up may set its own. What is written is there when the block has ended.
+    :param handlers: from a handler to the one in its place, on all of its routes. They keep their
+        paths, names, methods and middlewares.
+    :raises LookupError: no route has a handler that is to be replaced.
+    :raises TypeError: a replacement cannot be a handler.
+
+    Blocks may be nested; the inner one counts. Requests that are being answered when a block begins
+    or ends go on with the handler that they have.
+
+    Example::
+
+        with app.overrides(state={"db": FakeDatabase()}, handlers={send_mail: note_mail}):
+            async with AsyncTestClient(app) as client:
+                await client.post("/orders", json=order)
+    """
+    with ExitStack() as stack:
+        for handler, replacement in (handlers or {}).items():
+            stack.callback(app.router.substitute(handler, replacement))
+        if state:
+            below = app.state
+            stack.callback(setattr, app, "state", below)
+            app.state = State(_Pinned(state, below))
+        yield
+
+
+class _Pinned(MutableMapping[str, Any]):
+    """A state of which some entries are fixed: what is written to them goes to the one below."""
+
+    def __init__(self, entries: Mapping[str, Any], below: State) -> None:
+        self._entries = dict(entries)
+        self._below = below
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._entries:
+            return self._entries[name]
+        if name in self._below:
+            return getattr(self._below, name)
+        raise KeyError(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self._below, name, value)
+
+    def __delitem__(self, name: str) -> None:
+        if name in self._below:
+            delattr(self._below, name)
+        elif name not in self._entries:
+            raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in self._below
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
