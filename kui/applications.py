@@ -291,6 +291,9 @@ class Kui:
             return await self._recover(request, exc)
         if response is None:
             response = PlainTextResponse(describe(500), 500)
+        if not dealt_with and request.get("http_version", "1.1") < "2":
+            # A server closes the connection when it hears of the exception; the client is told.
+            request.add_response_headers([(b"connection", b"close")])
         try:
             await response(request._scope, exchange.receive, exchange.send)
         except ClientDisconnect:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import sys
@@ -13,11 +14,14 @@ def main(kind: str, spec: str, descriptor: int, graceful_timeout: float) -> None
     from kui.importing import load_app
 
     app = load_app(spec)
+    root_path = os.environ.get("ROOT_PATH", "")
     if kind == "uvicorn":
         import uvicorn
 
         timeout: Any = graceful_timeout  # an int, it says; a float works
-        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=timeout)
+        config = uvicorn.Config(
+            app, log_level="warning", root_path=root_path, timeout_graceful_shutdown=timeout
+        )
         uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
         return
 
@@ -28,6 +32,7 @@ def main(kind: str, spec: str, descriptor: int, graceful_timeout: float) -> None
     config.bind = [f"fd://{descriptor}"]
     config.graceful_timeout = graceful_timeout
     config.loglevel = "WARNING"
+    config.root_path = root_path
     if kind == "hypercorn-trio":
         from hypercorn.trio import serve
     else:
