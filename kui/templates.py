@@ -1,17 +1,20 @@
 """Templates: the interface of an engine, and Jinja2 behind it.
 
-Pages are rendered while they are sent, with coroutines alone, so that it works on every loop.
-Jinja2 is imported when an application makes a `Jinja2Templates`, not before (issue: imports are light).
+Pages are rendered while they are sent, with coroutines alone, so that it works on every loop. Jinja2
+is imported when an application makes a `Jinja2Templates`, not before: `import kui.asgi` is light.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from contextvars import ContextVar
+from inspect import isasyncgen, isawaitable
+from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import urlsplit
 
+from .concurrency import shielded
 from .connections import request_var
 from .responses.base import HttpResponse
 from .responses.content import SmallResponse
@@ -23,6 +26,9 @@ __all__ = ["BaseTemplates", "Jinja2Templates"]
 
 Context = Mapping[str, Any]
 Render = Callable[[dict[str, Any]], "str | Awaitable[str]"]
+
+# The async generators that the template which is being rendered has started.
+_opened: ContextVar[list[AsyncGenerator[object, Never]]] = ContextVar("kui.templates.opened")
 
 # By the extension of a template's name: what it makes, where that is not HTML.
 _MEDIA_TYPES = {
@@ -167,6 +173,7 @@ class Jinja2Templates(BaseTemplates):
                 **options,
             }
         )
+        self.env.context_class = _context_class()
 
     def TemplateResponse(
         self,
@@ -201,16 +208,48 @@ class Jinja2Templates(BaseTemplates):
             raise self._located(missing) from None
 
     async def _page(self, template: jinja2.Template, context: dict[str, Any]) -> str:
+        opened: list[AsyncGenerator[object, Never]] = [
+            value for value in context.values() if isasyncgen(value)
+        ]
+        token = _opened.set(opened)
         try:
             return await template.render_async(context)
         except self._not_found as missing:  # one that it includes or extends
             raise self._located(missing) from missing
+        finally:
+            _opened.reset(token)
+            if opened:
+                await _close(opened)
 
     def _located(self, missing: jinja2.TemplateNotFound) -> jinja2.TemplateNotFound:
         if missing.message != missing.name:  # it says more already
             return missing
         places = ", ".join(self._directories)
         return self._not_found(missing.name, f"there is no template {missing.name!r} in {places}")
+
+
+def _context_class() -> type[jinja2.runtime.Context]:
+    """Jinja's own, and it keeps the async generators that a template starts, to be closed (rule 3).
+
+    Jinja leaves one that it does not exhaust to the garbage collector, which closes it elsewhere.
+    """
+    import jinja2
+
+    class Context(jinja2.runtime.Context):
+        def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+            value = super().call(function, *args, **kwargs)
+            if isasyncgen(value):
+                _opened.get().append(value)
+            return value
+
+    return Context
+
+
+async def _close(generators: list[AsyncGenerator[object, Never]]) -> None:
+    with shielded():
+        async with AsyncExitStack() as stack:
+            for generator in generators:
+                stack.push_async_callback(generator.aclose)
 
 
 def _loader(directory: str) -> jinja2.BaseLoader:
