@@ -8,7 +8,7 @@ and does not grow with the number of routes. Nothing here knows what a route is.
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from operator import attrgetter
 from typing import Any, Final, Generic, TypeVar
 
@@ -103,12 +103,13 @@ class Tree(Generic[T]):
         assert tree.find("/users/7") == ("user", [7])
     """
 
-    __slots__ = ("_depth", "_root", "fixed")
+    __slots__ = ("_depth", "_root", "_shortcuts", "fixed")
 
     def __init__(self) -> None:
         self.fixed: dict[str, T] = {}
         self._root: _Node[T] = _Node()
         self._depth = 0
+        self._shortcuts: dict[str, _Node[T]] | None = {}
 
     def get(self, pattern: PathPattern) -> T | None:
         """What stands at a pattern that matches the very same paths, or None."""
@@ -135,6 +136,7 @@ class Tree(Generic[T]):
             node = node.child(segment)
         node.leaf = value
         self._depth = max(self._depth, len(pattern.segments))
+        self._shortcuts = None  # another branch may have made one wrong
 
     def find(self, path: str) -> tuple[T, list[Any]] | None:
         """The value of the first pattern, in their order, that matches, and the parameters' values.
@@ -147,14 +149,34 @@ class Tree(Generic[T]):
 
     def find_open(self, path: str) -> tuple[T, list[Any]] | None:
         """As `find`, among the patterns with placeholders."""
+        shortcuts = self._shortcuts
+        if shortcuts is None:
+            shortcuts = self._shortcuts = dict(_fixed_ways(self._root, ""))
+        values: list[Any] = []
+        head, _, tail = path.rpartition("/")
+        node = shortcuts.get(head)
+        if node is not None:
+            leaf = _walk(node, tail, [tail], 0, 0, values)
+            return None if leaf is None else (leaf, values)
         # One more than the deepest pattern has: a longer path is not taken to pieces.
         segments = path.split("/", self._depth + 1)
         last = len(segments) - 1
         if not last or segments[0]:
             return None
-        values: list[Any] = []
         leaf = _walk(self._root, path, segments, 1, last, values)
         return None if leaf is None else (leaf, values)
+
+
+def _fixed_ways(node: _Node[T], path: str) -> Iterator[tuple[str, _Node[T]]]:
+    """The nodes that fixed text alone leads to, where nothing but fixed text could lead away.
+
+    Whatever begins with such a path and a slash can only be found from its node on.
+    """
+    if node.branches:
+        yield path, node
+        return
+    for text, child in node.fixed.items():
+        yield from _fixed_ways(child, f"{path}/{text}")
 
 
 def _walk(

@@ -191,6 +191,16 @@ def test_no_slash_is_added_or_taken_away() -> None:
     assert tree.find("*") is None
 
 
+def test_a_path_is_found_that_was_added_after_a_lookup() -> None:
+    tree = tree_of(["/a/{x:int}"])
+    assert tree.find("/a/b") is None
+    for path in ("/{x}/b", "/a/{x:own}", "/a/b"):
+        tree.put(PathPattern(path), path)
+        found = tree.find("/a/b")
+        assert found is not None
+        assert found[0] == path
+
+
 def test_paths_that_differ_in_names_only_are_one() -> None:
     tree = tree_of(["/{a:int}/{b}"])
     assert tree.get(PathPattern("/{x:int}/{y}")) == "/{a:int}/{b}"
