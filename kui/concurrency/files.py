@@ -229,13 +229,15 @@ if sys.platform == "linux":
         )
 
     _how: Final = _OpenHow(_FLAGS, 0, _RESOLVE_CACHED)
+    _how_at: Final = ctypes.addressof(_how)
+    _how_size: Final = ctypes.sizeof(_how)
     _syscall: Final = ctypes.CDLL(None).syscall
     _syscall.restype = ctypes.c_long
     _syscall.argtypes = (
         ctypes.c_long,
         ctypes.c_int,
         ctypes.c_char_p,
-        ctypes.POINTER(_OpenHow),
+        ctypes.c_void_p,
         ctypes.c_size_t,
     )
 
@@ -243,7 +245,7 @@ if sys.platform == "linux":
         raw = os.fsencode(path)
         if b"\0" in raw:
             return None
-        descriptor: int = _syscall(_SYS_OPENAT2, _AT_FDCWD, raw, _how, ctypes.sizeof(_how))
+        descriptor: int = _syscall(_SYS_OPENAT2, _AT_FDCWD, raw, _how_at, _how_size)
         return descriptor if descriptor >= 0 else None
 
 else:

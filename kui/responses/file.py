@@ -14,7 +14,7 @@ import time
 import unicodedata
 from collections.abc import Iterable, Mapping
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import blake2b
 from secrets import token_hex
 from typing import Final, NamedTuple
@@ -23,8 +23,9 @@ from urllib.parse import quote
 from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
 
-from ..concurrency.exchange import ClientDisconnect, Exchange
+from ..concurrency.exchange import ClientDisconnect, Exchange, Gone
 from ..concurrency.files import NotRegularFile, OpenFile, open_file, refuse_irregular
+from ..concurrency.transfer import transfer
 from ..headers import RawHeaders
 from ..headers import content_type as with_charset
 from ..media import parse_date
@@ -152,7 +153,7 @@ class FileResponse(HttpResponse):
         except ClientDisconnect:
             pass  # the server said so; others only fall silent, and there the exchange tells
         finally:
-            if not exchange.owns(send):
+            if exchange.stray:
                 await exchange.settle()
 
     async def _send(self, exchange: Exchange) -> None:
@@ -227,15 +228,20 @@ def _validators(own: Mapping[bytes, bytes], status: os.stat_result) -> Validator
     if b"etag" in own:
         etag = own[b"etag"].decode("latin-1")
     else:
-        # The inode tells apart files that were built with one fixed time; hashed, as it is
-        # nobody's business.
-        state = b"%d-%d-%d" % (status.st_size, status.st_mtime_ns, status.st_ino)
-        etag = f'"{blake2b(state, digest_size=12).hexdigest()}"'
+        etag = _entity_tag(status.st_size, status.st_mtime_ns, status.st_ino)
     if b"last-modified" in own:
         date = parse_date(own[b"last-modified"].decode("latin-1"))
         return Validators(etag, None if date is None else int(date.timestamp()))
     # No date ahead of the clock is to be sent (RFC 9110, 8.8.2.1).
     return Validators(etag, max(0, min(status.st_mtime_ns // 10**9, int(time.time()))))
+
+
+@lru_cache(maxsize=1024)
+def _entity_tag(size: int, modified: int, inode: int) -> str:
+    # The inode tells files apart that were built with one fixed time. It is hashed, since it is
+    # nobody's business.
+    state = b"%d-%d-%d" % (size, modified, inode)
+    return f'"{blake2b(state, digest_size=12).hexdigest()}"'
 
 
 def _refusal(status: int, raw: RawHeaders, size: int) -> Message:
@@ -271,24 +277,53 @@ def _partial(raw: RawHeaders, ranges: tuple[ByteRange, ...], size: int) -> tuple
 async def _send_chunks(
     start: Message, body: _Body, file: OpenFile, exchange: Exchange, chunk_size: int
 ) -> None:
-    last = body.parts[-1]
-    for part in body.parts:
-        head, offset, stop = part
-        while offset < stop:
-            data = await file.read(offset, min(chunk_size, stop - offset))
-            offset += len(data)
-            more = offset < stop or part is not last
-            if not exchange.started:  # not before the first bytes are here: they may be an error
-                await exchange.send(start)
-            if not more:
-                file.close()
-                data += body.tail
-            await exchange.send(
-                {"type": "http.response.body", "body": head + data, "more_body": more}
-            )
-            head = b""
-            if exchange.gone is not None:
-                return
+    chunks = _Chunks(body, file, chunk_size)
+    first = await chunks.next()  # before the start: it may fail
+    await exchange.send(start)
+    last: bytes | None = first
+    if chunks.left:
+        most = partial(chunks.send_all_but_the_last, first, exchange)
+        last = await transfer(exchange, most, lambda: chunks.left)
+    if last is not None:
+        file.close()
+        await exchange.send({"type": "http.response.body", "body": last})
+
+
+class _Chunks:
+    """The bytes of a body one after the other, and how many are `left`."""
+
+    __slots__ = ("_chunk_size", "_file", "_head", "_parts", "_start", "_stop", "_tail", "left")
+
+    def __init__(self, body: _Body, file: OpenFile, chunk_size: int) -> None:
+        self._parts = iter(body.parts)
+        self._head, self._start, self._stop = next(self._parts)
+        self._tail = body.tail
+        self._file = file
+        self._chunk_size = chunk_size
+        self.left = body.length
+
+    async def next(self) -> bytes:
+        """The next chunk; the last one ends with the tail. Raises as `OpenFile.read` does."""
+        if self._start == self._stop:
+            self._head, self._start, self._stop = next(self._parts)
+        wanted = min(self._chunk_size, self._stop - self._start)
+        data = await self._file.read(self._start, wanted)
+        self._start += len(data)
+        chunk = self._head + data
+        self._head = b""
+        if len(chunk) + len(self._tail) == self.left:
+            chunk += self._tail
+        self.left -= len(chunk)
+        return chunk
+
+    async def send_all_but_the_last(self, chunk: bytes, exchange: Exchange) -> bytes | None:
+        """Send this chunk and the next ones, and return the last; None if the client has left."""
+        while self.left:
+            await exchange.send_chunk(chunk)
+            if exchange.gone is not None and exchange.gone is not Gone.DRAIN:
+                return None
+            chunk = await self.next()
+        return chunk
 
 
 def _pathsend(path: str) -> Message:
