@@ -17,7 +17,7 @@ from .concurrency.intake import Intake, Kind
 from .concurrency.socket_states import SocketState, WebSocketDisconnect
 from .concurrency.sockets import Socket
 from .connections import HTTPConnection
-from .headers import RawHeaders, ResponseHeaders
+from .headers import ResponseHeaders
 from .json import decode_json
 from .responses.encode import to_json
 
@@ -124,20 +124,17 @@ class WebSocket(HTTPConnection):
         :raises RuntimeError: the connection was accepted or refused before.
         :raises WebSocketDisconnect: the client has gone already.
         """
-        raw = [] if headers is None else ResponseHeaders(headers).encode()
-        await self._accept_with(subprotocol, raw)
-
-    async def _accept_with(self, subprotocol: str | None, headers: RawHeaders) -> None:
         if subprotocol is not None and subprotocol not in self.subprotocols:
             offered = ", ".join(map(repr, self.subprotocols)) or "none"
             raise ValueError(
                 f"the client did not offer the subprotocol {subprotocol!r}, but: {offered}"
             )
-        for name, _ in headers:
-            if name.startswith((b"sec-websocket-", b":")) or name in (b"upgrade", b"connection"):
+        raw = [] if headers is None else ResponseHeaders(headers).encode()
+        for name, _ in raw:
+            if name.startswith(b"sec-websocket-") or name in (b"upgrade", b"connection"):
                 raise ValueError(f"the header {name.decode()} is the server's own")
         await self.socket.accept(
-            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers}
+            {"type": "websocket.accept", "subprotocol": subprotocol, "headers": raw}
         )
 
     # ---- messages as ASGI has them
@@ -172,10 +169,9 @@ class WebSocket(HTTPConnection):
             else:
                 await self.send_bytes(message.get("bytes"))  # type: ignore[arg-type]  # checked there
         elif kind == "websocket.accept":
-            headers = [
-                (bytes(name).lower(), bytes(value)) for name, value in message.get("headers", ())
-            ]
-            await self._accept_with(message.get("subprotocol"), headers)
+            headers = message.get("headers") or ()
+            pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+            await self.accept(message.get("subprotocol"), pairs)
         elif kind == "websocket.close":
             await self.close(message.get("code", 1000), message.get("reason"))
         elif not kind.startswith(DENIAL + "."):
@@ -277,8 +273,8 @@ class WebSocket(HTTPConnection):
             raise ValueError(
                 f"{code!r} cannot be sent as a close code: take 1000 to 1003, 1007 to 1014, or 3000 to 4999"
             )
-        if len(reason.encode()) > REASON:
-            raise ValueError(f"the reason of a close has at most {REASON} bytes, not {len(reason)}")
+        if (size := len(reason.encode())) > REASON:
+            raise ValueError(f"the reason of a close has at most {REASON} bytes, not {size}")
         if self.socket.state in (SocketState.CONNECTING, SocketState.OPEN):
             with shielded():
                 await self.socket.close(code, reason, by_handler=True)

@@ -195,6 +195,7 @@ class Session:
         self.websocket: WebSocket = WebSocket(server.scope, server.receive, server.send)
         self.exit_signal = ExitSignal()
         self.exceptions = ExceptionTable(ResponseConverter())
+        self.convert: Callable[[Any, Any], Any] = ResponseConverter().convert
         self.error: Exception | None = None
         self.ended = anyio.Event()
         self.scope = anyio.CancelScope()
@@ -206,7 +207,7 @@ class Session:
                     self.websocket,
                     handler,
                     self.exceptions,
-                    ResponseConverter().convert,
+                    self.convert,
                     self.exit_signal,
                 )
             except Exception as error:
