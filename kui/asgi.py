@@ -32,7 +32,7 @@ from .responses import (
     TemplateResponse,
     convert_response,
 )
-from .routing import HttpRoute, Router, SocketRoute
+from .routing import FileRoutes, HttpRoute, MultimethodRoutes, Router, Routes, SocketRoute
 from .templates import BaseTemplates, Jinja2Templates
 from .views import HttpView
 from .websockets import WebSocket, WebSocketDisconnect
@@ -42,6 +42,7 @@ __all__ = [
     "ClientDisconnect",
     "FactoryClass",
     "FileResponse",
+    "FileRoutes",
     "HTMLResponse",
     "HTTPConnection",
     "HTTPException",
@@ -53,9 +54,11 @@ __all__ = [
     "Jinja2Templates",
     "Kui",
     "Limits",
+    "MultimethodRoutes",
     "PlainTextResponse",
     "RedirectResponse",
     "Router",
+    "Routes",
     "ServerSentEvent",
     "SmallResponse",
     "SocketRoute",
