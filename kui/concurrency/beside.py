@@ -1,50 +1,95 @@
-"""Tasks of ours beside a block of somebody else's (rule 1), which is not to notice them (rule 5)."""
+"""Tasks of ours beside a block of somebody else's (rule 1), which is not to notice them (rule 5).
+
+On trio that is a nursery. On asyncio a task needs nobody to be started, so until there is one there is only a scope.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import anyio
 
-__all__ = ["Beside"]
+from .loops import on_asyncio
+
+if TYPE_CHECKING:
+    import trio
+
+__all__ = ["Beside", "beside"]
 
 Args = TypeVarTuple("Args")
 
 
-class Beside:
-    """A task group for tasks that live no longer than the block, and whose presence changes nothing it raises.
-
-    What the block raises leaves as itself, never in a group that this one made. `scope.cancel()`
-    ends the block; its Cancelled is taken out of what is raised, also out of a group of the user's,
-    and one from outside is let through, whole.
+def beside() -> Beside:
+    """A group for tasks that live no longer than a block, and whose presence changes nothing that it raises.
 
     ::
 
-        async with Beside() as beside:
-            beside.start_soon(listen)
+        async with beside() as group:
+            group.start_soon(listen, group.cancel)
             await work()
     """
+    return _OnAsyncio() if on_asyncio() else _OnTrio()
 
-    __slots__ = ("_tasks", "_used", "scope")
-    scope: anyio.CancelScope
+
+class Beside(ABC):
+    """What `beside` gives. What the block raises leaves it as itself, in no group that this one made.
+
+    The tasks are cancelled when the block ends; one that raises cancels the block, and is raised. A
+    Cancelled of `cancel` is taken out of what the block raises, also out of a group of the user's;
+    one from outside is let through.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
+        """Start `func(*args)` in a task."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """End the block where it stands. Once or more, from any task."""
+
+    @abstractmethod
+    async def __aenter__(self) -> Beside: ...
+
+    @abstractmethod
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None: ...
+
+
+class _OnAsyncio(Beside):
+    __slots__ = ("_failure", "_scope", "_tasks")
 
     def __init__(self) -> None:
-        self._tasks = anyio.create_task_group()
-        self._used = False
+        self._scope = anyio.CancelScope()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure: BaseException | None = None
+
+    def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
+        task = asyncio.get_running_loop().create_task(func(*args))
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def cancel(self) -> None:
+        self._scope.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None and self._failure is None:
+            self._failure = failure
+            self._scope.cancel()
 
     async def __aenter__(self) -> Beside:
-        await self._tasks.__aenter__()
-        self.scope = self._tasks.cancel_scope
+        self._scope.__enter__()
         return self
-
-    def start_soon(
-        self, func: Callable[[*Args], Coroutine[Any, Any, object]], *args: *Args
-    ) -> None:
-        """Start `func(*args)` in a task that is cancelled when the block ends."""
-        self._used = True
-        self._tasks.start_soon(func, *args)
 
     async def __aexit__(
         self,
@@ -52,16 +97,75 @@ class Beside:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        if self._used:
-            self.scope.cancel()
+        raised = (await self._end() if self._tasks else None) or error
+        if self._failure is not None and not isinstance(error, Exception):
+            raised = self._failure
+        if raised is not error:
+            kind = type(raised)
+            trace = None
+        if self._scope.__exit__(kind, raised, trace):
+            return True
+        if raised is not None and raised is not error:
+            raise raised
+        return False
+
+    async def _end(self) -> asyncio.CancelledError | None:
+        """Cancel the tasks and wait for them. Return asyncio's own cancellation, if one came meanwhile."""
+        interrupted = None
+        for task in self._tasks:
+            task.cancel()
+        with anyio.CancelScope(shield=True):
+            while not all(task.done() for task in self._tasks):
+                try:
+                    await asyncio.wait(self._tasks)
+                except asyncio.CancelledError as error:
+                    interrupted = error
+        return interrupted
+
+
+class _OnTrio(Beside):
+    __slots__ = ("_manager", "_nursery")
+    _nursery: trio.Nursery
+
+    def __init__(self) -> None:
+        import trio
+
+        self._manager = trio.open_nursery()
+
+    def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
+        self._nursery.start_soon(func, *args)
+
+    def cancel(self) -> None:
+        self._nursery.cancel_scope.cancel()
+
+    async def __aenter__(self) -> Beside:
+        self._nursery = await self._manager.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        if self._nursery.child_tasks:
+            self._nursery.cancel_scope.cancel()
         try:
-            return await self._tasks.__aexit__(kind, error, trace)
+            return await self._manager.__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
-            cancelled = anyio.get_cancelled_exc_class()
-            left = [each for each in group.exceptions if not isinstance(each, cancelled)]
-            if len(left) != 1:
-                raise
-            (raised,) = left
+            raised = self._unpacked(group, error)
         if raised is error:
             return False
         raise raised
+
+    def _unpacked(
+        self, group: BaseExceptionGroup[BaseException], error: BaseException | None
+    ) -> BaseException:
+        """What the block or a task of ours has raised, without the nursery's group around it."""
+        cancelled = anyio.get_cancelled_exc_class()
+        left = [each for each in group.exceptions if not isinstance(each, cancelled)]
+        if len(left) > 1:
+            return group
+        if left:
+            return left[0]
+        return error or group.exceptions[0]

@@ -17,7 +17,7 @@ import anyio.lowlevel
 from .cleanup import GRACE
 from .guard import Grace
 
-__all__ = ["Drive", "ItemLost", "close_unstarted"]
+__all__ = ["Drive", "Feed", "ItemLost", "close_unstarted"]
 
 T = TypeVar("T")
 
@@ -106,18 +106,15 @@ class Drive(Generic[T]):
             if grace.cancelled is not None and not grace.look_again():
                 break  # it has swallowed its cancellation
             try:
-                if grace.pending:
-                    grace.let_through()
-                    await anyio.lowlevel.checkpoint()
-                grace.waited = False
+                if grace.waited:
+                    grace.waited = False
+                    await grace.let_through()
                 await consume(item)
-                if time.monotonic() > turn_ends:
+                if grace.waited and grace.cancelled_from_outside():
+                    await anyio.lowlevel.checkpoint()  # the server has shielded its send
+                elif time.monotonic() > turn_ends:
                     await anyio.lowlevel.checkpoint()
                     turn_ends = time.monotonic() + _FAIR_SHARE
-                if (
-                    grace.waited and grace.cancelled_from_outside()
-                ):  # as by a server that shields its send
-                    await anyio.lowlevel.checkpoint()
             except BaseException as error:
                 await self._throw(error)
         await self._close()
@@ -129,6 +126,8 @@ class Drive(Generic[T]):
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
         if cancelled:
             self._grace.delivered(error)
+        elif self._grace.cancelled_from_outside():
+            self._grace.begin()
         try:
             await self._generator.athrow(error)
         except StopAsyncIteration:
@@ -161,3 +160,77 @@ async def close_unstarted(source: object) -> None:
         await source.aclose()
     elif isinstance(source, Generator):
         source.close()
+
+
+class Feed(Generic[T]):
+    """A user's function that sends by itself, `await func(send)`, in place of a generator.
+
+    Its scopes and task groups never see more of ours than the `send` it awaits. The parameters are
+    those of `Drive`.
+    """
+
+    __slots__ = (
+        "_consume",
+        "_func",
+        "_grace",
+        "_in_flight",
+        "_interrupt",
+        "_over",
+        "_stopping",
+        "_turn",
+    )
+
+    def __init__(
+        self,
+        func: Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]],
+        consume: Callable[[T], Awaitable[None]],
+        *,
+        interrupt: Callable[[], object],
+        grace: float = GRACE,
+    ) -> None:
+        self._func = func
+        self._consume = consume
+        self._interrupt = interrupt
+        self._grace = Grace(getattr(func, "__qualname__", type(func).__qualname__), grace)
+        self._turn = time.monotonic() + _FAIR_SHARE
+        self._in_flight = 0  # how many tasks are sending
+        self._stopping = False
+        self._over = False
+
+    def stop(self) -> None:
+        """Cancel the function, once what it is sending has been sent."""
+        self._stopping = True
+        if not self._in_flight:
+            self._interrupt()
+
+    async def run(self, waits: Callable[[], object] | None = None) -> None:
+        """Await the function to its end; what it raises is raised. See `Drive.run`."""
+        if not self._stopping:
+            try:
+                await self._grace.run(self._call(), waits)
+            finally:
+                self._over = True
+
+    async def _call(self) -> None:
+        await self._func(self.send)
+
+    async def send(self, item: T) -> None:
+        """Send one item: what the function is given. From several tasks, one after the other.
+
+        :raises RuntimeError: the response is over.
+        """
+        if self._over:
+            raise RuntimeError("send() was called when the response was over")
+        if self._stopping:
+            await anyio.sleep_forever()  # until it is cancelled, when nothing is in flight any more
+        self._in_flight += 1
+        try:
+            await self._consume(item)
+        finally:
+            self._in_flight -= 1
+            if self._stopping and not self._in_flight:
+                self._interrupt()
+        await self._grace.let_through()
+        if time.monotonic() > self._turn:
+            await anyio.lowlevel.checkpoint()
+            self._turn = time.monotonic() + _FAIR_SHARE

@@ -10,12 +10,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from types import MethodType
-from typing import Final
+from typing import Final, NoReturn
 
 import anyio
 from baize.typing import Message, Receive, Scope, Send
 
-from .beside import Beside
+from .beside import beside
 from .cleanup import GRACE
 from .guard import on_first_wait
 from .inbox import Inbox
@@ -63,6 +63,7 @@ class Exchange(Inbox):
 
     - `started`, `finished`: the response has begun; its last message has been sent.
     - `gone`: why the exchange is over, or None.
+    - `stray`: nobody further out knows of it, so that whoever uses it must settle it.
     - `on_start`: a function that may replace `http.response.start`, for headers that every answer must have.
 
     ::
@@ -77,42 +78,39 @@ class Exchange(Inbox):
     __slots__ = (
         "_body_unread",
         "_discarding",
-        "_send",
         "_trailers",
         "finished",
         "gone",
         "on_start",
         "scope",
+        "server_send",
         "started",
+        "stray",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(receive)
         self.scope = scope
         self.on_start: Callable[[Message], Message] | None = None
+        self.stray = False
         self.started = False
         self.finished = False
         self.gone: Gone | None = None
-        self._send = send
+        self.server_send = send
         self._body_unread: bool | None = None  # None: nobody has asked yet
         self._trailers = False  # does something follow the last piece of the body?
         self._discarding = False  # the answer is complete: nobody will read what still comes in
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive, send: Send) -> Exchange:
-        """The exchange whose `receive` and `send` these are, else a new one over them.
-
-        A new one must be settled by the caller: `exchange.owns(send)` tells.
-        """
+        """The exchange whose `receive` and `send` these are, else a new one over them, which is `stray`."""
         if isinstance(send, MethodType) and isinstance(receive, MethodType):
             owner = send.__self__
             if isinstance(owner, cls) and receive.__self__ is owner:
                 return owner
-        return cls(scope, receive, send)
-
-    def owns(self, send: Send) -> bool:
-        """Is `send` this exchange's own, that is: did somebody further out make it, and will settle it?"""
-        return isinstance(send, MethodType) and send.__self__ is self
+        exchange = cls(scope, receive, send)
+        exchange.stray = True
+        return exchange
 
     @property
     def body_expected(self) -> bool:
@@ -128,10 +126,14 @@ class Exchange(Inbox):
         return signal if isinstance(signal, ExitSignal) else None
 
     def leave(self, why: Gone) -> None:
-        """The exchange is over; the first reason stays. Whoever listens is told."""
-        if self.gone is None:
+        """The exchange is over. The first reason stays, but for a drain, which the client may not wait for.
+
+        Whoever listens is told, unless it is a drain, which lets a `send` come to its end.
+        """
+        if self.gone is None or self.gone is Gone.DRAIN:
             self.gone = why
-            self._tell()
+            if why is not Gone.DRAIN:
+                self._tell()
 
     def _arrived(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
@@ -170,7 +172,7 @@ class Exchange(Inbox):
 
         While more of the body has come in unread than the buffer holds, nobody can know.
         """
-        if self.gone is None and not self.finished:
+        if (self.gone is None or self.gone is Gone.DRAIN) and not self.finished:
             await self.poll()
         return self.gone is Gone.CLIENT_LEFT or self.gone is Gone.STALLED
 
@@ -196,20 +198,36 @@ class Exchange(Inbox):
         else:
             last = kind == "http.response.trailers" and not message.get("more_trailers", False)
         try:
-            await (self._send_last(message) if last else self._send(message))
+            await (self._send_last(message) if last else self.server_send(message))
         except OSError as error:
             if kind == "http.response.pathsend":
                 raise  # about the file, more likely
-            self.leave(Gone.CLIENT_LEFT)
-            raise ClientDisconnect("the client left before the end of the response") from error
+            self.refused(error)
+
+    async def send_chunk(self, body: bytes) -> None:
+        """Send a piece of the response's body, which another one follows: `send`, with less to decide."""
+        try:
+            await self.server_send({"type": "http.response.body", "body": body, "more_body": True})
+        except OSError as error:
+            self.refused(error)
+
+    def refused(self, error: OSError) -> NoReturn:
+        """The server's `send` says that the client has gone.
+
+        :raises ClientDisconnect: always.
+        """
+        self.leave(Gone.CLIENT_LEFT)
+        raise ClientDisconnect("the client left before the end of the response") from error
 
     async def _send_last(self, message: Message) -> None:
         self._discarding = True
         if self.ended is None and self.body_expected and not await self._body_has_ended():
-            async with Beside() as beside:
-                await on_first_wait(self._send(message), lambda: beside.start_soon(self._discard))
+            async with beside() as group:
+                await on_first_wait(
+                    self.server_send(message), lambda: group.start_soon(self._discard)
+                )
         else:
-            await self._send(message)
+            await self.server_send(message)
         self.finished = True
         if self._pull is not None:
             await self.close()

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Final, TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from .cleanup import GRACE
 from .loops import on_asyncio
@@ -139,8 +140,13 @@ class Grace:
             self.pending = self.cancelled_from_outside()
             self._scope.shield = self.pending
 
-    def let_through(self) -> None:
-        """No longer hold it back: somebody is there who can take it."""
+    async def let_through(self) -> None:
+        """Raise what was held back: somebody is here who can take it. A checkpoint only if there is something."""
+        if self.pending:
+            self._let_through()
+            await anyio.lowlevel.checkpoint()
+
+    def _let_through(self) -> None:
         self.pending = False
         self._scope.shield = False
 
@@ -149,7 +155,7 @@ class Grace:
         if checkpoint and self._checkpoints < _CHECKPOINTS:
             self._checkpoints += 1
         else:
-            self.let_through()
+            self._let_through()
 
 
 def _cancelling() -> int:

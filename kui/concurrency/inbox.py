@@ -54,6 +54,7 @@ class Inbox:
         "_receiving",
         "_size",
         "_told",
+        "_watchers",
         "ended",
     )
 
@@ -68,6 +69,7 @@ class Inbox:
         self._failure: Exception | None = None  # what receive() raised where nobody could see it
         self._listeners: list[Callable[[], object]] | None = None
         self._told = False  # have they been called?
+        self._watchers = 0
         self._pulls = False  # is it watched on asyncio, where one task keeps receiving?
         self._pull: asyncio.Task[None] | None = None
 
@@ -83,25 +85,30 @@ class Inbox:
         return self.ended is None and self._failure is None and not self.full
 
     def listen(self, listener: Callable[[], object]) -> None:
-        """Have `listener()` called, once, when the client has gone: at once if it has.
-
-        On asyncio this begins to watch; on trio somebody must wait in `change`.
-        """
+        """Have `listener()` called, once, when the client has gone: at once if it has."""
         if self._told:
             listener()
-            return
-        if self._listeners is None:
-            self._listeners = []
-        self._listeners.append(listener)
-        if on_asyncio():
-            self._pulls = True
-            self._start_pull()
+        elif self._listeners is None:
+            self._listeners = [listener]
+        else:
+            self._listeners.append(listener)
 
     def unlisten(self, listener: Callable[[], object]) -> None:
         """Take back `listen`; nothing happens if it has been called already."""
         if self._listeners and listener in self._listeners:
             self._listeners.remove(listener)
-            self._pulls = bool(self._listeners) and self._pulls
+
+    def watch(self) -> None:
+        """From now on a watcher waits in `change`: keep receiving between its calls, where that is done."""
+        self._watchers += 1
+        if on_asyncio():
+            self._pulls = True
+            self._start_pull()
+
+    def unwatch(self) -> None:
+        """Take back one `watch`."""
+        self._watchers -= 1
+        self._pulls = self._pulls and self._watchers > 0
 
     def _arrived(self, message: Message) -> None:
         """Take note of a message that came in, before anybody reads it."""

@@ -1,0 +1,274 @@
+"""A response that takes its time: chunks from a generator or a function, pings, a client that may leave.
+
+What a chunk is, which headers there are and what a ping says, the responses know. Here is decided who is advanced,
+sent, watched, cancelled and closed, and in which order (rules 1 to 6; design: "The core: one exchange").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Generic, TypeAlias, TypeVar
+
+import anyio
+import anyio.lowlevel
+from baize.typing import Message
+
+from .beside import Beside, beside
+from .cleanup import GRACE
+from .drive import Drive, Feed, close_unstarted
+from .exchange import STALL, ClientDisconnect, Exchange, Gone
+from .loops import clock, on_the_grid
+from .sync import InThreads
+from .watch import Watch
+
+__all__ = ["Source", "stream"]
+
+T = TypeVar("T")
+
+Source: TypeAlias = (
+    AsyncIterable[T] | Iterable[T] | Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]]
+)
+"""Where chunks come from: an async or sync iterable, or a function `async def feed(send)`."""
+
+
+async def stream(
+    exchange: Exchange,
+    source: Source[T],
+    *,
+    start: Message,
+    encode: Callable[[T], bytes],
+    ping: bytes | None = None,
+    ping_interval: float = 3.0,
+    open_after: float = math.inf,
+    grace: float = GRACE,
+) -> None:
+    """Send a response whose body comes from `source`, chunk by chunk.
+
+    An async generator is advanced and closed by this task alone; a sync one in threads; a function
+    is awaited, and may call its `send` from any task of its own task groups. A slow client holds
+    them back. When the client leaves, or stops reading while it still sends (30 s), the source is cancelled
+    and this returns, with `exchange.gone` set. When the app is to stop, the source is cancelled
+    while it works, but never while a chunk is being sent, and the response ends properly.
+
+    :param start: `http.response.start`, sent with the first chunk: until then another answer is
+        possible, if `exchange.started` is false when this raises.
+    :param encode: makes bytes of a chunk; empty ones are not sent.
+    :param ping: sent whenever nothing else has been for `ping_interval` seconds; never inside of a
+        chunk, and no business of the source's.
+    :param open_after: seconds after which `start` is sent without a chunk.
+    :param grace: seconds for the source's cleanup when it is cancelled; what overruns them is logged.
+    :raises ItemLost: see `Drive.run`.
+
+    What the source raises is raised as itself, and so is what `encode` and the server's `send`
+    raise, unless the generator, which they go into first, raises something else. The response
+    is then unfinished, and the server cuts the connection. A cancellation from outside is raised
+    when the source has cleaned up.
+
+    ::
+
+        await stream(exchange, numbers(), start=start, encode=lambda number: b"%d" % number)
+    """
+    if exchange.scope["method"] == "HEAD":
+        await close_unstarted(source)
+        await exchange.send(start)
+        await exchange.send(_last())
+        return
+    try:
+        async with beside() as group:
+            sending = _Sending(exchange, start, encode, ping, ping_interval, open_after)
+            await _run(sending, source, group, grace)
+    except anyio.get_cancelled_exc_class():
+        exchange.leave(Gone.SERVER_CANCELLED)
+        raise
+    except ClientDisconnect:
+        if exchange.gone is None:
+            raise
+    finally:
+        if exchange.stray:
+            await exchange.settle()
+    if exchange.gone is None or exchange.gone is Gone.DRAIN:
+        if not exchange.started:
+            await exchange.send(start)
+        await exchange.send(_last())
+
+
+def _last() -> Message:
+    return {"type": "http.response.body", "body": b"", "more_body": False}
+
+
+async def _run(sending: _Sending[T], source: Source[T], group: Beside, grace: float) -> None:
+    """Drive the source beside a watch, both of them within `group`."""
+    exchange, leave = sending.exchange, group.cancel
+
+    def interrupt() -> None:
+        sending.when_free(leave)
+
+    work: Drive[T] | Feed[T]
+    if isinstance(source, AsyncIterable):
+        work = Drive(source, sending.send, interrupt=interrupt, grace=grace)
+    elif isinstance(source, Iterable):
+        work = Drive(InThreads(source), sending.send, interrupt=interrupt, grace=grace)
+    else:
+        work = Feed(source, sending.send, interrupt=interrupt, grace=grace)
+
+    def drain() -> None:
+        exchange.leave(Gone.DRAIN)
+        work.stop()
+
+    watch = Watch(exchange, group, sending.due, sending.tick)
+    signal = exchange.exit_signal
+    exchange.listen(leave)
+    if signal is not None:
+        signal.listen(drain)
+    try:
+        await work.run(watch.begin)
+        await sending.until_free()
+    finally:
+        watch.end()
+        exchange.unlisten(leave)
+        if signal is not None:
+            signal.unlisten(drain)
+
+
+class _Sending(Generic[T]):
+    """What is sent, one message at a time, by the source and by the watch."""
+
+    __slots__ = (
+        "_active",
+        "_awaited",
+        "_clock",
+        "_encode",
+        "_freed",
+        "_open_at",
+        "_ping",
+        "_ping_interval",
+        "_pings",
+        "_send",
+        "_sent",
+        "_stalled",
+        "_start",
+        "_taken",
+        "_then",
+        "exchange",
+    )
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        start: Message,
+        encode: Callable[[T], bytes],
+        ping: bytes | None,
+        ping_interval: float,
+        open_after: float,
+    ) -> None:
+        self.exchange = exchange
+        self._start = start
+        self._encode = encode
+        self._ping = ping
+        self._ping_interval = ping_interval if ping is not None else math.inf
+        self._clock = clock()
+        self._active = (
+            self._clock()
+        )  # when something was sent last; kept only where there are pings
+        self._open_at = self._active + open_after
+        self._pings = ping is not None
+        self._send = exchange.server_send
+        self._taken = False  # is somebody sending?
+        self._awaited = False  # does somebody want to know when nobody is?
+        self._freed: anyio.Event | None = None
+        self._then: Callable[[], object] | None = None
+        self._sent = 0  # how many messages have been sent
+        self._stalled = (-1, math.inf)  # how many there were when, with the buffer full
+
+    async def send(self, item: T) -> None:
+        """Send one chunk, behind `start` if it is the first; wait until whoever is sending has done so."""
+        body = self._encode(item)
+        if self._taken:
+            await self.until_free()
+        self._taken = True
+        try:
+            if not self.exchange.started:
+                await self.exchange.send(self._start)
+            if body:
+                await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        except OSError as error:
+            self.exchange.refused(error)
+        finally:
+            self._taken = False
+            if self._awaited:
+                self._free()
+        self._sent += 1
+        if self._pings:
+            self._active = self._clock()
+        if self.exchange.gone is not None:
+            await (
+                anyio.lowlevel.checkpoint()
+            )  # where the cancellation is raised, unless it is a drain
+
+    def when_free(self, call: Callable[[], object]) -> None:
+        """Call `call()` as soon as nobody is sending: now, or when the ping under way has been sent."""
+        if self._taken:
+            self._then = call
+            self._awaited = True
+        else:
+            call()
+
+    async def until_free(self) -> None:
+        """Wait until nobody is sending: what is under way is not to be cut in its middle."""
+        while self._taken:
+            if self._freed is None:
+                self._freed = anyio.Event()
+                self._awaited = True
+            await self._freed.wait()
+
+    def _free(self) -> None:
+        self._awaited = False
+        freed, self._freed = self._freed, None
+        then, self._then = self._then, None
+        if freed is not None:
+            freed.set()
+        if then is not None:
+            then()
+
+    # For the watch.
+
+    def due(self) -> float:
+        """When there is something to do, if nothing happens before."""
+        if not self.exchange.started:
+            time = self._open_at
+        else:
+            time = self._active + self._ping_interval
+        if self.exchange.full:
+            time = min(time, self._clock() + STALL / 10)
+        return on_the_grid(time)
+
+    async def tick(self) -> None:
+        """Do what is due now: open the response, say that it lives, or give the client up."""
+        now = self._clock()
+        if self._taken:
+            self._look_for_a_stall(now)
+        elif not self.exchange.started:
+            if now >= self._open_at:
+                await self._say(self.exchange.send(self._start))
+        elif self._ping is not None and now >= self._active + self._ping_interval:
+            await self._say(self.exchange.send_chunk(self._ping))
+
+    def _look_for_a_stall(self, now: float) -> None:
+        count, since = self._stalled
+        if not self.exchange.full or count != self._sent:
+            self._stalled = self._sent, now
+        elif now - since >= STALL:
+            self.exchange.leave(Gone.STALLED)
+
+    async def _say(self, message: Awaitable[None]) -> None:
+        self._taken = True
+        try:
+            with suppress(ClientDisconnect):
+                await message
+        finally:
+            self._taken = False
+            self._active = self._clock()
+            if self._awaited:
+                self._free()

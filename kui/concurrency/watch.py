@@ -1,0 +1,83 @@
+"""The one task that watches a client while somebody works for it (rules 1 and 6; design: "Watching").
+
+It begins when the work first waits, receives while nobody else does, and wakes up on the common grid when there is
+something to do. What that is, its owner says; what is cancelled when the client leaves, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import anyio
+
+from .beside import Beside
+from .inbox import Inbox
+from .loops import on_asyncio
+
+__all__ = ["PATIENCE", "Watch"]
+
+PATIENCE: Final = 0.005
+"""Seconds that the work has waited before a watch begins, where a timer costs less than a task."""
+
+
+class Watch:
+    """Watches `inbox` from a task in `group`, from `begin` until `end`.
+
+    :param due: tells when to call `tick` next, in the loop's time; asked again after each message.
+    :param tick: what to do then.
+
+    ::
+
+        async with beside() as group:
+            inbox.listen(group.cancel)
+            watch = Watch(inbox, group)
+            await on_first_wait(work(), watch.begin)
+            watch.end()
+    """
+
+    __slots__ = ("_begun", "_due", "_group", "_inbox", "_tick", "_timer")
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        group: Beside,
+        due: Callable[[], float] = lambda: math.inf,
+        tick: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._inbox = inbox
+        self._group = group
+        self._due = due
+        self._tick = tick
+        self._begun = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Begin to watch: on trio now, on asyncio when the work has waited for a moment."""
+        if on_asyncio():
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._begin)
+        else:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._begun = True
+        self._inbox.watch()
+        self._group.start_soon(self._run)
+
+    def end(self) -> None:
+        """Watch no longer. The task itself ends with the block that it is beside."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._begun:
+            self._begun = False
+            self._inbox.unwatch()
+
+    async def _run(self) -> None:
+        inbox, due, tick = self._inbox, self._due, self._tick
+        while True:
+            with anyio.CancelScope(deadline=due()) as scope:
+                await inbox.change()
+            if tick is not None and scope.cancel_called:
+                await tick()
