@@ -142,6 +142,7 @@ class MultipartReader:
         "_parse_disposition",
         "_parser",
         "_part",
+        "_passed",
         "_waiting",
         "limits",
     )
@@ -172,7 +173,8 @@ class MultipartReader:
         self._events: Iterator[Any] = iter(())
         self._chunk = b""
         self._offset = 0
-        self._part: Part | None = None
+        self._part: Part | None = None  # the one whose body comes next
+        self._passed = False  # and has the next one been asked for?
         self._field_bytes = 0
         self._outside = 0
         self._ended = False
@@ -183,23 +185,24 @@ class MultipartReader:
         return self
 
     async def __anext__(self) -> Part:
-        passed, self._part = self._part, None
+        if self._part is not None:
+            self._passed = True  # even if this is cancelled before the rest of it was skipped
         while True:
-            event = await self._next_event(inside=passed is not None)
+            event = await self._next_event()
             if isinstance(event, _End):
                 raise StopAsyncIteration
             if event is None:
-                passed = None
-            elif passed is not None:
-                self._count(passed, event)
+                self._part = None
+            elif self._part is not None:
+                self._count(self._part, event)
             else:
-                self._part = self._open(event)
+                self._part, self._passed = self._open(event), False
                 return self._part
 
     async def _next_chunk(self, part: Part) -> bytes:
-        if self._part is not part:
+        if self._part is not part or self._passed:
             raise RuntimeError("read a part before you ask for the next one; now it is gone")
-        event = await self._next_event(inside=True)
+        event = await self._next_event()
         if event is None:
             self._part = None
             return b""
@@ -207,7 +210,7 @@ class MultipartReader:
         chunk: bytes = event
         return chunk
 
-    async def _next_event(self, *, inside: bool) -> Any:
+    async def _next_event(self) -> Any:
         """Return what the parser finds next: a part's head, bytes of a body, its end, or _END."""
         while True:
             if self._failure is not None:
@@ -229,7 +232,7 @@ class MultipartReader:
                     self._chunk, self._offset = chunk, 0
                 part = self._chunk[self._offset : self._offset + _SLICE]
                 self._offset += _SLICE
-                if not inside:
+                if self._part is None:
                     self._outside += len(part)
                     if self._outside > self.limits.part_headers + 2 * _SLICE:
                         raise self._fail(413, f"{_MALFORMED}: too much stands outside its parts.")

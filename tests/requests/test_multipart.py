@@ -488,6 +488,22 @@ async def test_a_cancelled_wait_loses_nothing(anyio_backend: str) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_part_that_was_being_skipped_cannot_be_read(anyio_backend: str) -> None:
+    body = encode(Field("a", b"x" * 50), Field("b", b"y"))
+    source = Waiting([body[:100], body[100:]])
+    parts = parse_multipart(source, FORM)
+    with anyio.CancelScope() as source.scope:
+        await anext(parts)
+    part = await anext(parts)
+    with anyio.CancelScope() as source.scope:
+        await anext(parts)
+    assert source.scope.cancelled_caught
+    with pytest.raises(RuntimeError, match="before you ask for the next"):
+        await part.next_chunk()
+    assert (await anext(parts)).name == "b"
+
+
+@pytest.mark.anyio
 async def test_two_tasks_cannot_read_the_parts_of_one_form(anyio_backend: str) -> None:
     parts = parse_multipart(Waiting([]), FORM)
     async with anyio.create_task_group() as group:
