@@ -15,7 +15,7 @@ import anyio
 import trio
 from baize.typing import Message, Scope
 
-from .errors import ContractError, DeadlineExceeded
+from .errors import ClientLeft, ContractError, DeadlineExceeded
 from .signals import Signal, within
 
 __all__ = ["Conversation"]
@@ -75,6 +75,8 @@ class Conversation(ABC):
             if inspect.iscoroutine(call):
                 self._coroutine = call
             await call
+        except ClientLeft:
+            self._end(None)
         except Exception as raised:
             self._end(raised)
         except BaseException:

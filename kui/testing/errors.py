@@ -8,6 +8,7 @@ from __future__ import annotations
 import httpx2
 
 __all__ = [
+    "ClientLeft",
     "ContractError",
     "DeadlineExceeded",
     "Disconnected",
@@ -28,6 +29,13 @@ class ContractError(AssertionError):
 
 class DeadlineExceeded(httpx2.ReadTimeout, TimeoutError):
     """A test, or one wait of it, took longer than it may; the message says what was waited for."""
+
+
+class ClientLeft(OSError):
+    """What `send` raises in the app when the client has left, if the transport is told to raise then."""
+
+    def __init__(self) -> None:
+        super().__init__("the client has left")
 
 
 class Disconnected(httpx2.NetworkError):

@@ -18,7 +18,7 @@ from baize.typing import Message, Scope
 
 from .contract import HttpContract
 from .conversations import Conversation
-from .errors import ContractError, Disconnected
+from .errors import ClientLeft, ContractError, Disconnected
 
 __all__ = ["HttpExchange"]
 
@@ -105,7 +105,7 @@ class HttpExchange(Conversation):
             raise
         if self.left:
             if self._raise_after_leaving:
-                raise OSError("the client has left")
+                raise ClientLeft
             return
         kind = message["type"]
         if kind == "http.response.start":

@@ -17,7 +17,7 @@ from baize.typing import Message, Scope
 
 from .contract import WebSocketContract, sendable_code
 from .conversations import Conversation
-from .errors import ContractError, DeadlineExceeded, WebSocketClosed, WebSocketDenied
+from .errors import ClientLeft, ContractError, DeadlineExceeded, WebSocketClosed, WebSocketDenied
 from .signals import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class SocketConversation(Conversation):
             raise
         if self.left:
             if self._raise_after_leaving:
-                raise OSError("the client has left")
+                raise ClientLeft
             return
         kind = message["type"]
         if kind == "websocket.accept":

@@ -117,7 +117,8 @@ class ASGITransport(httpx2.AsyncBaseTransport):
     :param buffer_size: bytes that wait in each direction before the writer does; with 0 every
         `send` waits until the client has read it.
     :param raise_after_leaving: when the client has left, `send` raises OSError instead of doing
-        nothing: servers do the one or the other.
+        nothing: servers do the one or the other, and `spec_version` says which (2.5, else 2.3). Where
+        the app lets this very exception out, it is no exception of the app.
     :param both_keys: `websocket.receive` has both `text` and `bytes`, one of them None, instead of
         one of them only: servers do the one or the other.
     :param wait_for_app: False: do not wait for the app to return. What it raises later is raised
@@ -211,7 +212,10 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         secure = url.scheme in ("https", "wss")
         return {
             "type": kind,
-            "asgi": {"version": "3.0", "spec_version": "2.5"},
+            "asgi": {
+                "version": "3.0",
+                "spec_version": "2.5" if self.raise_after_leaving else "2.3",
+            },
             "http_version": self.http_version,
             "scheme": url.scheme,
             "path": url.path,

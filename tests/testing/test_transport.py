@@ -62,7 +62,7 @@ async def test_the_scope_is_that_of_the_request() -> None:
         await client.put("https://example.org/root/a%20b%2Fc?x=%C3%A4&y", headers={"X-Y": "z"})
     (scope,) = seen
     assert scope["type"] == "http"
-    assert scope["asgi"] == {"version": "3.0", "spec_version": "2.5"}
+    assert scope["asgi"] == {"version": "3.0", "spec_version": "2.3"}
     assert scope["http_version"] == "1.1"
     assert scope["method"] == "PUT"
     assert scope["scheme"] == "https"
@@ -439,6 +439,19 @@ async def test_send_after_the_client_has_left_does_nothing_or_raises(raises: boo
         async with client.stream("GET", "/"):
             await checkpoint()
     assert outcome == ["raised" if raises else "nothing"]
+
+
+async def test_an_app_that_lets_the_exception_of_send_out_has_not_failed() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        assert scope["asgi"]["spec_version"] == "2.5"
+        await send(START)
+        while True:
+            await send(chunk(b"a"))
+            await checkpoint()
+
+    async with client_of(app, raise_after_leaving=True, buffer_size=0) as client:
+        async with client.stream("GET", "/") as response:
+            assert await client.read(response, 1) == b"a"
 
 
 async def test_an_app_that_does_not_notice_fails_the_test() -> None:
