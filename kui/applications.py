@@ -30,7 +30,7 @@ from .responses.content import PlainTextResponse
 from .responses.convert import ResponseConverter
 from .routing import Router
 from .routing.methods import Middleware, decorate
-from .routing.router import Several
+from .routing.routes import Several
 from .sessions import serve_socket
 from .templates import BaseTemplates
 from .urls import route_path
