@@ -55,7 +55,6 @@ class Intake:
     __slots__ = (
         "_backlog",
         "_clock",
-        "_discard",
         "_last_receive",
         "_news",
         "_prepared",
@@ -88,7 +87,6 @@ class Intake:
         self._news: anyio.Event | None = (
             None  # set when the client has gone, or a message was discarded
         )
-        self._discard = False
         self._prepared = False
 
     # ---- what the socket tells
@@ -123,8 +121,7 @@ class Intake:
         children.start(self._pump)
 
     async def drain(self, seconds: float) -> None:
-        """Read on, for nobody, until the client has gone or nothing has come for some seconds."""
-        self._discard = True
+        """The connection is over: read on, for nobody, until the client has gone or nothing has come for some seconds."""
         self._prepare()
         self._backlog.clear()
         self.start()
@@ -254,7 +251,7 @@ class Intake:
                     self._socket.peer_left(message)
                 elif self.filter is not None and self.filter(message):
                     pass
-                elif self._discard or not await self._find_room():
+                elif self._socket.over is not None or not await self._find_room():
                     self.discarded += 1
                 else:
                     self._backlog.put(message)

@@ -200,16 +200,15 @@ class Session:
         self.ended = anyio.Event()
         self.scope = anyio.CancelScope()
 
+    async def serve(self, handler: Callable[[], Awaitable[Any]]) -> None:
+        """Serve the connection; raise what it raises."""
+        await serve_socket(self.websocket, handler, self.exceptions, self.convert, self.exit_signal)
+
     async def run(self, handler: Callable[[], Awaitable[Any]]) -> None:
+        """Serve the connection as a server does; keep what it raises."""
         with self.scope:
             try:
-                await serve_socket(
-                    self.websocket,
-                    handler,
-                    self.exceptions,
-                    self.convert,
-                    self.exit_signal,
-                )
+                await self.serve(handler)
             except Exception as error:
                 self.error = error
             await self.server.returned()
