@@ -19,7 +19,7 @@ from baize.exceptions import HTTPException
 
 from .charsets import codec_of
 from .concurrency import UPLOADS, in_thread, shielded
-from .limits import Limits
+from .limits import DEFAULT_LIMITS, Limits
 from .multipart import MultipartReader, Part, parse_multipart
 from .urls import parse_pairs
 
@@ -215,9 +215,9 @@ class FormCollector:
         self,
         chunks: AsyncIterator[bytes],
         content_type: ContentType,
-        limits: Limits | None = None,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self._limits = limits or Limits()
+        self._limits = limits
         self._parts = parse_multipart(chunks, content_type, self._limits)
         self._items: list[tuple[str, str | _UploadFile]] = []
         self._part: Part | None = None
@@ -316,7 +316,7 @@ class FormCollector:
 
 
 async def collect_form(
-    chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits | None = None
+    chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits = DEFAULT_LIMITS
 ) -> FormData:
     """Return a multipart form as a whole, in one go.
 

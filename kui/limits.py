@@ -7,8 +7,9 @@ numbers; whoever reads (kui.requests, kui.forms, kui.multipart) keeps to them an
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Final
 
-__all__ = ["Limits"]
+__all__ = ["DEFAULT_LIMITS", "Limits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,3 +47,6 @@ class Limits:
                 raise TypeError(f"Limits({field.name}=) is a number of bytes or of things, an int.")
             if value < 0:
                 raise ValueError(f"Limits({field.name}=) cannot be negative.")
+
+
+DEFAULT_LIMITS: Final = Limits()

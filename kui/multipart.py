@@ -15,7 +15,7 @@ from baize.datastructures import ContentType, Headers
 from baize.exceptions import HTTPException
 
 from .charsets import codec_of
-from .limits import Limits
+from .limits import DEFAULT_LIMITS, Limits
 from .media import parse_content_type
 
 __all__ = ["MultipartReader", "Part", "parse_multipart"]
@@ -288,15 +288,15 @@ class MultipartReader:
 
 
 def parse_multipart(
-    chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits | None = None
+    chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits = DEFAULT_LIMITS
 ) -> MultipartReader:
     """Return the parts of a multipart form, each as soon as it arrives.
 
     :param chunks: the body, in chunks of any size; read no further than needed, and to its end
         before the iteration ends.
     :param content_type: the request's Content-Type, which has the boundary.
-    :param limits: None: the default ones. They hold however the parts are read; a part without a
-        filename is a field and counts towards `field_bytes`.
+    :param limits: they hold however the parts are read; a part without a filename is a field, and
+        counts towards `field_bytes`.
     :raises HTTPException: at once: 415 if it is no form, 400 if there is no (valid) boundary. While
         iterating: 413 beyond a limit, 400 if the body is malformed, a part has no name, or the body
         ends before the last boundary.
@@ -310,7 +310,7 @@ def parse_multipart(
             async for chunk in part:
                 await store(part.filename, chunk)
     """
-    return MultipartReader(chunks, content_type, limits or Limits())
+    return MultipartReader(chunks, content_type, limits)
 
 
 def _boundary(content_type: ContentType) -> bytes:

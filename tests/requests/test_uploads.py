@@ -23,7 +23,7 @@ from form_bodies import BOUNDARY, FORM, Chunks, Field, cut, encode
 
 from kui.concurrency import every_checkpoint
 from kui.forms import FormCollector, FormData, UploadFile, collect_form
-from kui.limits import Limits
+from kui.limits import DEFAULT_LIMITS, Limits
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +82,7 @@ def an_upload(name: str = "a.txt") -> UploadFile:
     return UploadFile(name, Headers({"content-type": "text/plain"}))
 
 
-async def collect(chunks: Chunks, limits: Limits | None = None) -> dict[str, Any]:
+async def collect(chunks: Chunks, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
     form = await collect_form(chunks, FORM, limits)
     assert isinstance(form, baize.datastructures.FormData)
     return dict(form)
