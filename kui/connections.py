@@ -180,7 +180,7 @@ class HTTPConnection(Lasting, Mapping[str, Any]):
 
     @cached
     def accepted_types(self) -> Sequence[MediaType]:
-        """The media types that the client accepts, the preferred first (RFC 9110, 12.5.1)."""
+        """What the client accepts, in the order of its Accept header (RFC 9110, 12.5.1)."""
         return [media_type for media_type in self._accept if media_type.q]
 
     def accepts(self, media_type: str) -> bool:
