@@ -20,7 +20,10 @@ GRID: Final = 0.25
 
 def on_asyncio() -> bool:
     """Is the running event loop asyncio's? Else it is trio's."""
-    return sniffio.current_async_library() == "asyncio"
+    try:
+        return sniffio.current_async_library() == "asyncio"
+    except sniffio.AsyncLibraryNotFoundError:
+        return asyncio.get_running_loop() is not None  # a timer's callback, which is no task
 
 
 def clock() -> Callable[[], float]:
