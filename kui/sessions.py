@@ -6,25 +6,22 @@ What a refusal looks like on the wire is in `denials.py`.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from .concurrency import shielded
 from .concurrency.children import Children, with_children
 from .concurrency.signals import ExitSignal
-from .concurrency.socket_states import SocketState, WebSocketDisconnect
+from .concurrency.socket_states import SocketState
 from .connections import websocket_var
 from .denials import deny
 from .exceptions import ExceptionTable, describe
 from .responses.base import HttpResponse
 from .responses.content import PlainTextResponse
-from .websockets import InvalidMessage, WebSocket, clip
+from .websockets import GOING_AWAY, WebSocket, how_to_close
 
-__all__ = ["HowToClose", "how_to_close", "serve_socket"]
-
-GOING_AWAY = 1001
-INTERNAL_ERROR = 1011
+__all__ = ["serve_socket"]
 
 
 async def serve_socket(
@@ -123,34 +120,3 @@ async def _recover(
     except Exception as second:
         return second
     return None if dealt_with else exc
-
-
-class HowToClose(NamedTuple):
-    """How a socket is closed after an exception, and whether the server is to hear of that."""
-
-    code: int
-    reason: str
-    failure: bool
-
-
-def how_to_close(exc: BaseException) -> HowToClose:
-    """What is to be done about an exception that has left a handler; a group is looked into."""
-    invalid: InvalidMessage | None = None
-    for each in _leaves(exc):
-        if isinstance(each, InvalidMessage):
-            invalid = invalid or each
-        elif not isinstance(each, Exception):
-            return HowToClose(GOING_AWAY, "", True)
-        elif not isinstance(each, WebSocketDisconnect):
-            return HowToClose(INTERNAL_ERROR, "", True)
-    if invalid is not None:
-        return HowToClose(invalid.code, clip(invalid.reason), False)
-    return HowToClose(1000, "", False)
-
-
-def _leaves(exc: BaseException) -> Iterator[BaseException]:
-    if isinstance(exc, BaseExceptionGroup):
-        for each in exc.exceptions:
-            yield from _leaves(each)
-    else:
-        yield exc

@@ -17,6 +17,7 @@ from baize.exceptions import HTTPException
 from .concurrency import in_thread
 from .connections import request_var
 from .responses.base import HttpResponse
+from .socket_views import SocketView, view_endpoint
 
 __all__ = [
     "Endpoint",
@@ -105,10 +106,14 @@ def http_handler(handler: Any) -> Handler:
 def socket_handler(handler: Any) -> Endpoint:
     """A handler of WebSockets, made ready. Raises TypeError as `http_handler` does."""
     if isinstance(handler, type):
+        if issubclass(handler, SocketView):
+            return view_endpoint(handler)
         raise TypeError(
             f"{describe(handler)} is a class but no SocketView: inherit from "
             f"kui.asgi.SocketView, or register an instance of it"
         )
+    if _makes_generator(handler):
+        raise TypeError(f"{describe(handler)} handles WebSockets: it must not yield, but send")
     return adapt(handler)
 
 

@@ -6,8 +6,8 @@ run, and what becomes of what it raises, to `sessions.py`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
@@ -21,13 +21,26 @@ from .headers import ResponseHeaders
 from .json import decode_json
 from .responses.encode import to_json
 
-__all__ = ["InvalidMessage", "SocketState", "WebSocket", "WebSocketDisconnect"]
+__all__ = [
+    "GOING_AWAY",
+    "Encoding",
+    "HowToClose",
+    "InvalidMessage",
+    "SocketState",
+    "WebSocket",
+    "WebSocketDisconnect",
+    "how_to_close",
+    "iter_encoded",
+]
 
 T = TypeVar("T")
 
+Encoding: TypeAlias = Literal["anystr", "text", "bytes", "json"]
 Mode: TypeAlias = Literal["text", "binary"]
 
 DENIAL = "websocket.http.response"
+GOING_AWAY = 1001
+INTERNAL_ERROR = 1011
 REASON = 123
 """Bytes that the reason of a close frame may have (RFC 6455, 5.5)."""
 
@@ -62,12 +75,22 @@ class _Messages(Generic[T]):
 
 
 class _Values(_Messages[Any]):
-    """Messages decoded as JSON."""
+    """Messages decoded as JSON, of either kind if none is given."""
 
     __slots__ = ()
 
     async def __anext__(self) -> Any:
-        return decode_message(await self._receive(self._kind, True))
+        message = await self._receive(self._kind, True)
+        return decode_message(message if self._kind else text_or_bytes(message))
+
+
+class _Data(_Messages[str | bytes]):
+    """Messages of either kind, as they come."""
+
+    __slots__ = ()
+
+    async def __anext__(self) -> str | bytes:
+        return text_or_bytes(await self._receive("", True))
 
 
 class WebSocket(HTTPConnection):
@@ -280,11 +303,6 @@ class WebSocket(HTTPConnection):
                 await self.socket.close(code, reason, by_handler=True)
 
 
-def clip(reason: str) -> str:
-    """As much of a reason as a close frame has room for, in whole characters."""
-    return reason.encode()[:REASON].decode(errors="ignore")
-
-
 _CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
 
 
@@ -296,9 +314,60 @@ def _kind(mode: Mode) -> Literal["text", "bytes"]:
     raise ValueError(f"JSON goes in 'text' or in 'binary' messages, not in {mode!r} ones")
 
 
+def iter_encoded(websocket: WebSocket, encoding: Encoding) -> AsyncIterator[Any]:
+    """The messages until the connection ends, in one of the encodings of a SocketView."""
+    intake = websocket.socket.intake
+    if encoding == "anystr":
+        return _Data(intake, "")
+    if encoding == "json":
+        return _Values(intake, "")
+    return _Messages(intake, encoding)
+
+
+def text_or_bytes(message: Message) -> str | bytes:
+    text: str | None = message.get("text")
+    if text is not None:
+        return text
+    data: bytes = message["bytes"]
+    return data
+
+
 def decode_message(data: str | bytes) -> Any:
     """The value of a message that is JSON. Raises InvalidMessage, with 1007, for one that is not."""
     try:
         return decode_json(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
     except HTTPException as error:
         raise InvalidMessage(str(error.content)) from None
+
+
+class HowToClose(NamedTuple):
+    """How a socket is closed after an exception, and whether the server is to hear of that."""
+
+    code: int
+    reason: str
+    failure: bool
+
+
+def how_to_close(exc: BaseException) -> HowToClose:
+    """What is to be done about an exception that has left a handler; a group is looked into."""
+    invalid: InvalidMessage | None = None
+    for each in _leaves(exc):
+        if isinstance(each, InvalidMessage):
+            invalid = invalid or each
+        elif not isinstance(each, Exception):
+            return HowToClose(GOING_AWAY, "", True)
+        elif not isinstance(each, WebSocketDisconnect):
+            return HowToClose(INTERNAL_ERROR, "", True)
+    if invalid is not None:
+        return HowToClose(
+            invalid.code, invalid.reason.encode()[:REASON].decode(errors="ignore"), False
+        )
+    return HowToClose(1000, "", False)
+
+
+def _leaves(exc: BaseException) -> Iterator[BaseException]:
+    if isinstance(exc, BaseExceptionGroup):
+        for each in exc.exceptions:
+            yield from _leaves(each)
+    else:
+        yield exc

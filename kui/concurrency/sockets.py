@@ -43,6 +43,7 @@ class Socket:
         "_sending",
         "_watched",
         "_watchers",
+        "accepted",
         "children",
         "connected",
         "intake",
@@ -57,6 +58,8 @@ class Socket:
         """The close code and reason, as soon as the connection is over for the handler."""
         self.connected = False
         """Has `websocket.connect` been received?"""
+        self.accepted = False
+        """Has the handshake been accepted, whatever has happened since?"""
         self.peer_gone = False
         """Has `websocket.disconnect` been received, or is there nothing more to wait for?"""
         self.children: Children | None = None
@@ -96,6 +99,7 @@ class Socket:
         if not self.connected:
             await self.connect()
         self.state = SocketState.OPEN
+        self.accepted = True
         self.intake.open()
         try:
             await self._send(message)
