@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,17 @@ async def test_a_cancelled_request_is_gone(path: Path, descriptors: Descriptors)
         tasks.start_soon(cancel, tasks)
     assert client.exchange.gone is Gone.SERVER_CANCELLED
     assert descriptors(path) == 0
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_response_that_is_sent_by_no_app_leaves_no_task_behind(path: Path) -> None:
+    client = Client()
+    before = asyncio.all_tasks()
+    response = FileResponse(path, chunk_size=100)
+    with anyio.move_on_after(1):
+        await response(client.scope, client.receive, client.send)
+    assert client.stalled.is_set()
+    assert asyncio.all_tasks() == before
 
 
 async def test_nobody_watches_while_the_last_message_is_sent(path: Path) -> None:
