@@ -19,6 +19,7 @@ from .exceptions import HTTPException, abort
 from .limits import Limits
 from .middlewares.cors import allow_cors
 from .middlewares.methods import required_method
+from .middlewares.origins import allow_origins
 from .middlewares.request_limits import request_limits
 from .requests import HttpRequest
 from .responses import (
@@ -33,9 +34,10 @@ from .responses import (
     convert_response,
 )
 from .routing import FileRoutes, HttpRoute, MultimethodRoutes, Router, Routes, SocketRoute
+from .socket_views import SocketView
 from .templates import BaseTemplates, Jinja2Templates
 from .views import HttpView
-from .websockets import WebSocket, WebSocketDisconnect
+from .websockets import InvalidMessage, WebSocket, WebSocketDisconnect
 
 __all__ = [
     "BaseTemplates",
@@ -50,6 +52,7 @@ __all__ = [
     "HttpResponse",
     "HttpRoute",
     "HttpView",
+    "InvalidMessage",
     "JSONResponse",
     "Jinja2Templates",
     "Kui",
@@ -62,12 +65,14 @@ __all__ = [
     "ServerSentEvent",
     "SmallResponse",
     "SocketRoute",
+    "SocketView",
     "State",
     "TemplateResponse",
     "WebSocket",
     "WebSocketDisconnect",
     "abort",
     "allow_cors",
+    "allow_origins",
     "convert_response",
     "http_connection",
     "request",
