@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable
 
 import anyio.lowlevel
 
+from .clocks import is_virtual
 from .errors import DeadlineExceeded, Disconnected
-from .signals import Signal, within
+from .signals import UNSET, Signal, Unset, within
 
 __all__ = ["RequestBody"]
 
@@ -35,10 +36,11 @@ class RequestBody:
         self._aborted = False
         self._closed = False
 
-    async def send(self, data: bytes, *, timeout: float | None = 5) -> None:
+    async def send(self, data: bytes, *, timeout: float | Unset | None = UNSET) -> None:
         """Send a piece of the body.
 
-        :param timeout: seconds of the loop's clock.
+        :param timeout: seconds of the loop's clock; if it is not given 5, or none where the clock is
+            virtual.
         :raises DeadlineExceeded: there was no room for it within `timeout`.
         :raises Disconnected: the request is over.
         :raises RuntimeError: the body was ended before.
@@ -50,6 +52,8 @@ class RequestBody:
         if not data:
             await anyio.lowlevel.checkpoint()
             return
+        if isinstance(timeout, Unset):
+            timeout = None if is_virtual() else 5
         await self._until(lambda: self._piece is None and self._taken, timeout)
         self._piece = data
         self._taken = False

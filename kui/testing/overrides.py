@@ -29,9 +29,9 @@ def overrides(
 
     :param state: from names to what `app.state` gives for them, whatever is written there: a
         start-up may set its own. What is written is there when the block has ended.
-    :param handlers: from a handler to the one in its place, on all of its routes. They keep their
-        paths, names, methods and middlewares.
-    :raises LookupError: no route has a handler that is to be replaced.
+    :param handlers: from a handler to the one in its place, on all of its routes, which keep their
+        paths, names, methods and middlewares; or from a function of `on_startup` or `on_shutdown`.
+    :raises LookupError: a handler that is to be replaced is none of the app's.
     :raises TypeError: a replacement cannot be a handler.
 
     Blocks may be nested; the inner one counts. Requests that are being answered when a block begins
@@ -45,12 +45,21 @@ def overrides(
     """
     with ExitStack() as stack:
         for handler, replacement in (handlers or {}).items():
-            stack.callback(app.router.substitute(handler, replacement))
+            callbacks = [one for one in (app.on_startup, app.on_shutdown) if handler in one]
+            for functions in callbacks:
+                stack.callback(_set, functions, functions.copy())
+                _set(functions, [replacement if one == handler else one for one in functions])
+            if not callbacks:
+                stack.callback(app.router.substitute(handler, replacement))
         if state:
             below = app.state
             stack.callback(setattr, app, "state", below)
             app.state = State(_Pinned(state, below))
         yield
+
+
+def _set(functions: list[Callable[..., Any]], to: list[Callable[..., Any]]) -> None:
+    functions[:] = to
 
 
 class _Pinned(MutableMapping[str, Any]):

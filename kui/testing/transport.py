@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import httpx2
 from baize.typing import ASGIApp, Scope
 
@@ -233,6 +234,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
 
         :raises DeadlineExceeded: it did not within the read timeout.
         :raises Exception: what the app raised before, or why the request body broke off.
+        :raises httpx2.RemoteProtocolError: the app was cancelled, and not by us.
         """
         timeout = request.extensions.get("timeout", {}).get("read")
         scope = self.scope("http", request)
@@ -257,6 +259,10 @@ class ASGITransport(httpx2.AsyncBaseTransport):
             raise
         if start is None:
             await self.finish(exchange)
+            if exchange.error is None:
+                # It was cancelled: together with us, or by itself.
+                await anyio.lowlevel.checkpoint_if_cancelled()
+                raise httpx2.RemoteProtocolError(f"{exchange.name}: closed without a response")
         return Response(
             500 if start is None else start["status"],
             headers=exchange.contract.headers,

@@ -14,7 +14,14 @@ import httpx2
 import pytest
 from baize.typing import Message, Receive, Scope, Send
 
-from kui.testing import AsyncTestClient, DeadlineExceeded, virtual_clock
+from kui.testing import (
+    ASGITransport,
+    AsyncTestClient,
+    DeadlineExceeded,
+    RequestBody,
+    VirtualClockLoop,
+    virtual_clock,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +151,37 @@ async def test_there_is_no_default_timeout_in_virtual_time() -> None:
     async with AsyncTestClient(slow, lifespan=False, timeout=60) as client:
         with pytest.raises(httpx2.ReadTimeout):
             await client.get("/")
+
+
+async def test_nor_for_a_piece_of_a_body() -> None:
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await anyio.sleep(3600)
+        while (await receive())["more_body"]:
+            pass
+        await send({"type": "http.response.body"})
+
+    body = RequestBody()
+    transport = ASGITransport(slow, buffer_size=0)
+    async with AsyncTestClient(slow, transport=transport, lifespan=False) as client:
+        async with client.stream("POST", "/", content=body):
+            await body.send(b"a")
+            await body.end()
+            assert anyio.current_time() >= 3600
+
+
+def test_a_clock_is_for_one_of_two_loops() -> None:
+    with pytest.raises(ValueError, match="curio"):
+        virtual_clock("curio")
+
+
+async def test_time_does_not_go_backwards() -> None:
+    loop = VirtualClockLoop()
+    try:
+        with pytest.raises(ValueError, match="backwards"):
+            loop.jump(-1)
+    finally:
+        loop.close()
 
 
 async def test_a_test_that_hangs_ends_in_real_time() -> None:

@@ -134,6 +134,19 @@ async def test_a_websocket_handler_is_replaced(app: Kui, client: AsyncTestClient
     assert await first() == "real"
 
 
+async def test_a_function_of_the_start_up_is_replaced(app: Kui) -> None:
+    async def fake(app: Kui) -> None:
+        app.state.db = "fake"
+
+    async with AsyncTestClient(app) as client:
+        assert await text(client, "/users/7") == "real user 7"
+    with app.overrides(handlers={connect: fake}):
+        async with AsyncTestClient(app) as client:
+            assert await text(client, "/users/7") == "fake user 7"
+    async with AsyncTestClient(app) as client:
+        assert await text(client, "/users/7") == "real user 7"
+
+
 async def test_blocks_may_be_nested(app: Kui, client: AsyncTestClient) -> None:
     async def one() -> str:
         return "one"
@@ -155,7 +168,7 @@ async def test_what_cannot_be_replaced_is_an_error_and_leaves_no_trace(
         return "fake"
 
     with pytest.raises(LookupError, match="no route has the handler"):
-        with app.overrides(handlers={get_user: fake, connect: fake}):
+        with app.overrides(handlers={get_user: fake, text: fake}):
             pytest.fail("the block is not entered")
     with pytest.raises(TypeError, match="not callable"):
         with app.overrides(handlers={get_user: 7}):  # type: ignore[dict-item]  # the mistake

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from kui.testing import (
     DeadlineExceeded,
     Disconnected,
     RequestBody,
-    virtual_clock,
 )
 
 pytestmark = pytest.mark.anyio
@@ -296,6 +296,19 @@ async def test_a_response_that_fails_half_way_is_cut() -> None:
             assert await client.read(response, 4) == b"half"
             with pytest.raises(KeyError):
                 await response.aread()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_an_app_that_cancels_itself_has_closed_the_connection() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await checkpoint()
+
+    async with client_of(app) as client:
+        with pytest.raises(httpx2.RemoteProtocolError, match="closed without a response"):
+            await client.get("/")
 
 
 async def test_what_the_app_raises_after_its_response_is_raised_in_the_test() -> None:
@@ -634,8 +647,3 @@ async def test_the_tasks_of_the_app_end_with_the_block() -> None:
     async with client_of(app, wait_for_app=False) as client:
         await client.get("/")
     assert ended
-
-
-def test_virtual_clocks_exist_for_both_loops() -> None:
-    with pytest.raises(ValueError, match="curio"):
-        virtual_clock("curio")
