@@ -13,6 +13,7 @@ from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
 
 from .concurrency import shielded
+from .concurrency.heartbeat import Heartbeat, keep_alive
 from .concurrency.intake import Intake, Kind
 from .concurrency.socket_states import SocketState, WebSocketDisconnect
 from .concurrency.sockets import Socket
@@ -24,6 +25,7 @@ from .responses.encode import to_json
 __all__ = [
     "GOING_AWAY",
     "Encoding",
+    "Heartbeat",
     "HowToClose",
     "InvalidMessage",
     "SocketState",
@@ -138,15 +140,22 @@ class WebSocket(HTTPConnection):
         self,
         subprotocol: str | None = None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        heartbeat: float | Heartbeat | None = None,
     ) -> None:
         """Accept the connection; from here on messages go both ways.
 
         :param subprotocol: one of `subprotocols`; None for none.
         :param headers: headers of the handshake's response, such as `set-cookie`.
-        :raises ValueError: the subprotocol was not offered, or a header is malformed or the server's own.
+        :param heartbeat: drop a client that does not answer: seconds of silence after which it is sent the text
+            "ping", and in which it must then send "pong", which the handler never sees, or anything else; or a
+            `Heartbeat` with other texts. The connection ends with 1011.
+        :raises ValueError: the subprotocol was not offered, a header is malformed or the server's own, or the
+            heartbeat is no positive number.
         :raises RuntimeError: the connection was accepted or refused before.
         :raises WebSocketDisconnect: the client has gone already.
         """
+        if heartbeat is not None and not isinstance(heartbeat, Heartbeat):
+            heartbeat = Heartbeat(heartbeat)
         if subprotocol is not None and subprotocol not in self.subprotocols:
             offered = ", ".join(map(repr, self.subprotocols)) or "none"
             raise ValueError(
@@ -159,6 +168,8 @@ class WebSocket(HTTPConnection):
         await self.socket.accept(
             {"type": "websocket.accept", "subprotocol": subprotocol, "headers": raw}
         )
+        if heartbeat is not None:
+            keep_alive(self.socket, heartbeat)
 
     # ---- messages as ASGI has them
 

@@ -96,6 +96,11 @@ class Intake:
         """Is the handler in the server's `receive` itself?"""
         return self._reader is _HANDLER
 
+    @property
+    def held_back(self) -> bool:
+        """Is the pump waiting for the handler to receive, so that nothing is known of the client?"""
+        return self._prepared and self._backlog.full
+
     def open(self) -> None:
         """The handshake has been accepted: the handler may receive."""
         if self._reader is _Reader.NOBODY:

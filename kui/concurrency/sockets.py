@@ -175,6 +175,10 @@ class Socket:
         """Nobody reads from now on: the next send must see to it."""
         self._watched = self._has_sent = False
 
+    def wrap_send(self, wrapper: Callable[[Send], Send]) -> None:
+        """Put something around the server's send; an OSError that it raises means that the client has gone."""
+        self._send = wrapper(self._send)
+
     async def _lost(self) -> WebSocketDisconnect:
         """What to raise when the server's send has said that the client has gone."""
         if self.over is None and self.children is not None:

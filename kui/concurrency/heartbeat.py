@@ -1,0 +1,99 @@
+"""A heartbeat of an application's own: a client that no longer answers is dropped (design: "The core", Watching).
+
+ASGI has no ping frames; servers send theirs where they are told to. This is for those that do not, and for clients
+whose connection lives while their script does not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import anyio
+from baize.typing import Message, Send
+
+from .socket_states import WebSocketDisconnect
+from .sockets import Socket
+
+__all__ = ["Heartbeat", "keep_alive"]
+
+SILENT = 1011
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """How to find out that a client is still there: `websocket.accept(heartbeat=Heartbeat(20))`.
+
+    :param interval: seconds of silence after which the client is asked; and seconds that it has to say something.
+    :param ping: the text that asks.
+    :param pong: the text that answers; handlers never see it. Any other message is an answer, too.
+    :raises ValueError: the interval is no positive number.
+
+    While more is unread than is kept, the client is not asked.
+    """
+
+    interval: float
+    ping: str = "ping"
+    pong: str = "pong"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.interval < math.inf:
+            raise ValueError(f"a heartbeat has a positive number of seconds, not {self.interval!r}")
+
+
+class _Dropped(OSError):
+    """Raised by a send that the client was too slow for."""
+
+
+def keep_alive(socket: Socket, heartbeat: Heartbeat) -> None:
+    """Drop the client of an open socket, with 1011, when it does not answer; where the server can, out of a send."""
+    heard = 0
+    sends: set[anyio.CancelScope] = set()
+
+    def hear(message: Message) -> bool:
+        nonlocal heard
+        heard += 1
+        return message.get("text") == heartbeat.pong
+
+    def interruptible(send: Send) -> Send:
+        async def wrapped(message: Message) -> None:
+            with anyio.CancelScope() as scope:
+                sends.add(scope)
+                try:
+                    await send(message)
+                finally:
+                    sends.discard(scope)
+            if scope.cancelled_caught:
+                raise _Dropped("the client does not read")
+
+        return wrapped
+
+    scope = anyio.CancelScope()
+
+    async def beat() -> None:
+        with scope:
+            while await client_is_there():
+                pass
+        if not scope.cancel_called:
+            socket.leave(SILENT, "no answer to a heartbeat")
+            for send in list(sends):
+                send.cancel()
+
+    async def client_is_there() -> bool:
+        before = heard
+        await anyio.sleep(heartbeat.interval)
+        if heard != before or socket.intake.held_back:
+            return True
+        with anyio.move_on_after(heartbeat.interval):
+            try:
+                await socket.send("text", heartbeat.ping)
+            except WebSocketDisconnect:
+                pass  # `scope` is cancelled now
+            await anyio.sleep_forever()
+        return heard != before or socket.intake.held_back
+
+    if socket.children is not None:
+        socket.intake.filter = hear
+        socket.wrap_send(interruptible)
+        socket.watch(scope.cancel)
+        socket.children.start(beat)
