@@ -18,7 +18,7 @@ from baize.typing import Receive, Scope, Send
 
 from .concurrency.cleanup import GRACE
 from .concurrency.services import Life, Services, alive, run_shielded, wait_until
-from .concurrency.signals import ExitSignal
+from .concurrency.signals import ExitSignal, chained_signals
 
 if TYPE_CHECKING:
     from .applications import Kui
@@ -78,7 +78,8 @@ class Lifespan:
     Parameters: `app`, which counts its requests in `app.in_flight`; callbacks, `async def` or `def`
     (which runs in the event loop), that take the app; `lifespan`, an async generator function of
     the app that yields once, or a function of the app that returns an async context manager. All of
-    it runs in one task, so that a task group may be open across the yield.
+    it runs in one task, so that a task group may be open across the yield. `handle_signals`: where
+    the server does not know Kui, learn of its end from its own signal handlers (`chained_signals`).
     """
 
     def __init__(
@@ -120,11 +121,13 @@ class Lifespan:
         self._server = (scope.get("extensions") or {}).get(SERVER)
         if self._server is not None:
             self._server.on_exit(self.exit.set)
+        chained = self.handle_signals and self._server is None
         try:
-            async with alive(self._main, self.services, WIND_DOWN) as life:
-                if life.started:
-                    await send({"type": "lifespan.startup.complete"})
-                    await receive()
+            with chained_signals(self.exit.set) if chained else nullcontext():
+                async with alive(self._main, self.services, WIND_DOWN) as life:
+                    if life.started:
+                        await send({"type": "lifespan.startup.complete"})
+                        await receive()
         finally:
             if self._life is not None and self._life.overran:
                 logger.error("The shutdown took longer than %g s and was cut off", WIND_DOWN)

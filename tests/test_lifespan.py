@@ -622,3 +622,22 @@ async def test_an_app_that_has_crashed_denies_websockets() -> None:
     extensions = {"websocket.http.response": {}}
     start, _ = await sent_by(unavailable, {"type": "websocket", "extensions": extensions})
     assert (start["type"], start["status"]) == ("websocket.http.response.start", 503)
+
+
+@pytest.mark.parametrize(
+    ("knows_kui", "handle_signals"), [(False, True), (False, False), (True, True)]
+)
+async def test_a_servers_own_signal_handler_tells_where_the_server_does_not(
+    knows_kui: bool, handle_signals: bool
+) -> None:
+    caught: list[int] = []
+    previous = signal.signal(signal.SIGTERM, lambda number, frame: caught.append(number))
+    try:
+        app = App(handle_signals=handle_signals)
+        async with Server(app, knows_kui=knows_kui):
+            signal.raise_signal(signal.SIGTERM)
+            await anyio.wait_all_tasks_blocked()
+            assert app.life.exit.is_set is (handle_signals and not knows_kui)
+        assert caught == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, previous)
