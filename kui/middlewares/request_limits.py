@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from ..connections import request_var
-from ..limits import Limits
+from kui.connections import request_var
+from kui.limits import Limits
 
 __all__ = ["request_limits"]
 

@@ -11,12 +11,12 @@ from .content import (
     SmallResponse,
 )
 from .convert import ResponseConverter, convert_response
+from .events import SendEventResponse
 from .file import FileResponse
-from .file import FileResponse
+from .stream import StreamResponse
 from .template import TemplateResponse
 
 __all__ = [
-    "FileResponse",
     "FileResponse",
     "HTMLResponse",
     "HttpResponse",
@@ -24,7 +24,9 @@ __all__ = [
     "PlainTextResponse",
     "RedirectResponse",
     "ResponseConverter",
+    "SendEventResponse",
     "SmallResponse",
+    "StreamResponse",
     "TemplateResponse",
     "convert_response",
 ]

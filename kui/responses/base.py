@@ -16,11 +16,11 @@ from baize.typing import Message, Receive, Scope, Send
 from kui.cookies import Cookie, SameSite, expiry
 from kui.headers import RawHeaders, ResponseHeaders
 
-__all__ = ["HttpResponse"]
+__all__ = ["WITHOUT_CONTENT", "HttpResponse"]
 
 STATUSES = frozenset(range(100, 600))
 # RFC 9110, 6.4.1 and 15.3.6: these have no content, and all but 205 end with their headers.
-_WITHOUT_CONTENT = frozenset((*range(100, 200), 204, 205, 304))
+WITHOUT_CONTENT = frozenset((*range(100, 200), 204, 205, 304))
 _RESET_CONTENT = 205
 
 
@@ -153,7 +153,7 @@ class HttpResponse:
             self._headers is None
             and self._cookies is None
             and method != "HEAD"
-            and status not in _WITHOUT_CONTENT
+            and status not in WITHOUT_CONTENT
         ):
             raw = [*self._default_headers, _length(len(body))]
         else:
@@ -166,7 +166,7 @@ class HttpResponse:
     def _frame(self, method: str, body: bytes) -> tuple[RawHeaders, bytes]:
         """The headers, with the right Content-Length if any, and the bytes to send after them."""
         raw = self.raw_headers()
-        bare = self.status_code in _WITHOUT_CONTENT
+        bare = self.status_code in WITHOUT_CONTENT
         if bare:
             body = b""
         if self._headers is not None and "content-length" in self._headers:

@@ -23,13 +23,14 @@ from urllib.parse import quote
 from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
 
-from ..concurrency.exchange import ClientDisconnect, Exchange, Gone
-from ..concurrency.files import NotRegularFile, OpenFile, open_file, refuse_irregular
-from ..concurrency.transfer import transfer
-from ..headers import RawHeaders
-from ..headers import content_type as with_charset
-from ..media import parse_date
-from ..ranges import ByteRange, Choice, Validators, choose, conditions
+from kui.concurrency.exchange import ClientDisconnect, Exchange, Gone
+from kui.concurrency.files import NotRegularFile, OpenFile, open_file, refuse_irregular
+from kui.concurrency.transfer import transfer
+from kui.headers import RawHeaders
+from kui.headers import content_type as with_charset
+from kui.media import parse_date
+from kui.ranges import ByteRange, Choice, Validators, choose, conditions
+
 from .base import HttpResponse
 
 __all__ = ["FileResponse", "content_disposition", "guess_content_type"]

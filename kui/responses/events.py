@@ -1,0 +1,147 @@
+"""Server-sent events by the WHATWG HTML standard, 9.2: how an event is written, and what keeps a stream open."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from baize.typing import Message
+
+from kui.concurrency import Exchange
+from kui.concurrency.stream import Source, stream
+
+from .encode import to_json
+from .stream import StreamResponse
+
+__all__ = ["SendEventResponse", "encode_event"]
+
+OPEN_AFTER: Final = 0.25
+"""Seconds after which the headers go out, although there is no event yet."""
+PING: Final = b": ping\n\n"
+
+# The standard's ends of line; others, such as U+2028, are text.
+_lines = re.compile("\r\n|\r|\n").split
+_breaks = re.compile("[\r\n]").search
+
+
+class SendEventResponse(StreamResponse):
+    """A stream of events for a browser's `EventSource`.
+
+    Parameters: `iterable`, where the events come from: all that StreamResponse takes; `status_code`
+    and `headers`, as for HttpResponse; `ping_interval`, seconds of silence after which a comment is
+    sent, so that nobody in between takes the connection for dead (None: never); `charset`, which
+    the standard says is UTF-8.
+
+    An event is a dictionary with any of `data` (text, of several lines if one likes; what is
+    neither text nor bytes is sent as JSON), `event`, `id`, `retry` (milliseconds) and `comment`; or
+    just a `str`, its data.
+
+    What StreamResponse says of clients that are slow or leave, and of an app that stops, holds here
+    too. The headers go out with the first event, or after 0.25 s. A ping never comes inside of an
+    event, and never delays or cancels the source. A client that comes back says what it saw last in
+    `request.headers["last-event-id"]`.
+
+    Raises ValueError for another charset and an interval that is not positive, TypeError for what
+    gives no events. While it is sent, an event that cannot be written raises ValueError or
+    TypeError in the source.
+
+    Example::
+
+        async def news():
+            async for item in feed.since(request.headers.get("last-event-id")):
+                yield {"id": item.id, "event": "news", "data": item.text}
+
+        return SendEventResponse(news())
+    """
+
+    __slots__ = ("_ping_interval",)
+
+    def __init__(
+        self,
+        iterable: Source[Any],
+        status_code: int = 200,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        *,
+        ping_interval: float | None = 3,
+        charset: str = "utf-8",
+    ) -> None:
+        if charset.lower().replace("_", "-") not in ("utf-8", "utf8"):
+            raise ValueError(f"event streams are UTF-8 by the standard, not {charset}")
+        if ping_interval is not None and not ping_interval > 0:
+            raise ValueError("ping_interval is a positive number of seconds, or None for no pings")
+        super().__init__(iterable, status_code, headers, "text/event-stream")
+        self.headers.setdefault("cache-control", "no-store")
+        self.headers.setdefault("x-accel-buffering", "no")
+        self._ping_interval = ping_interval
+
+    def encode(self, chunk: Any) -> bytes:
+        """The bytes of an event. Raises as `encode_event` does."""
+        return encode_event(chunk)
+
+    async def _stream(self, exchange: Exchange, start: Message) -> None:
+        interval = self._ping_interval
+        await stream(
+            exchange,
+            self._source,
+            start=start,
+            encode=encode_event,
+            ping=None if interval is None else PING,
+            ping_interval=interval or 0,
+            open_after=OPEN_AFTER,
+        )
+
+
+def encode_event(event: Mapping[str, Any] | str) -> bytes:
+    """An event as it is sent: a line for each field, and an empty one.
+
+    Raises ValueError for a field that there is not, an id or a name with a line break, an id with
+    NUL and a `retry` that is no number of milliseconds; TypeError for what is no event.
+
+    Example: `encode_event({"id": 7, "data": "a\\nb"})` -> `b"id: 7\\ndata: a\\ndata: b\\n\\n"`.
+    """
+    if isinstance(event, str):
+        return _block("data", event).encode("utf-8", "replace") + b"\n"
+    if not isinstance(event, Mapping):
+        raise TypeError(f"an event is a dictionary or a str, not {type(event).__qualname__}")
+    if not event:
+        raise ValueError("an event has at least one of data, event, id, retry and comment")
+    text = ""
+    for name, value in event.items():
+        if name == "data":
+            text += _block(name, _text(value))
+        elif name == "id":
+            text += _line(name, str(value), "\0")
+        elif name == "event":
+            text += _line(name, str(value))
+        elif name == "retry":
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ValueError(f"retry is a number of milliseconds, not {value!r}")
+            text += f"retry: {value}\n"
+        elif name == "comment":
+            text += _block("", _text(value))
+        else:
+            raise ValueError(
+                f"an event has no {name!r}, but data, event, id, retry and comment; put it into data"
+            )
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def _line(name: str, value: str, refused: str = "\n") -> str:
+    if refused in value or _breaks(value):
+        raise ValueError(f"the {name} of an event is one line without NUL, not {value!r}")
+    return f"{name}: {value}\n"
+
+
+def _block(name: str, text: str) -> str:
+    if _breaks(text) is None:
+        return f"{name}: {text}\n"
+    return "".join([f"{name}: {line}\n" for line in _lines(text)])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (bytes, bytearray)):
+        return value.decode("utf-8", "replace")
+    return to_json(value).decode("utf-8", "replace")

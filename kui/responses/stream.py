@@ -1,0 +1,117 @@
+"""A response whose body is made while it is sent; who waits for whom is `concurrency.stream`'s business."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import AsyncIterable, Iterable, Mapping
+from inspect import iscoroutine
+from typing import Any
+
+from baize.typing import Message, Receive, Scope, Send
+
+from kui.concurrency import Exchange
+from kui.concurrency.drive import close_unstarted
+from kui.concurrency.stream import Source, stream
+from kui.headers import charset_of
+from kui.headers import content_type as described
+
+from .base import WITHOUT_CONTENT, HttpResponse
+
+__all__ = ["StreamResponse"]
+
+
+class StreamResponse(HttpResponse):
+    """A body in chunks of `bytes` or `str`, sent as they are made.
+
+    Parameters: `iterable`, where the chunks come from; `status_code` and `headers`, as for
+    HttpResponse; `content_type`, whose charset is that of `str` chunks (UTF-8 unless it says
+    otherwise). A Content-Type among the headers comes before it.
+
+    The chunks come from an async generator or another async iterable, from a generator or another
+    iterable, whose every step runs in a worker thread, or from a function `async def feed(send)`,
+    which awaits `send(chunk)` as often as it likes. Where a stream needs task groups or timeouts
+    of its own, write a function: it may use them without limits, whereas a generator must not
+    yield inside of them (PEP 789).
+
+    A slow client holds the source back. When the client leaves, the source is cancelled at its
+    next checkpoint and its `finally` blocks run, for 5 s at most; when the app is to stop, it is
+    cancelled while it waits, and the body ends properly. What it raises before its first chunk is
+    answered like what a handler raises; after that the connection is cut, so that the client can
+    see it. HEAD gets the headers; nothing of a generator runs. It can be sent once.
+
+    Raises TypeError for what gives no chunks, LookupError for an unknown charset.
+
+    Example::
+
+        async def feed(send):
+            async with open_cursor() as rows, anyio.create_task_group() as tasks:
+                tasks.start_soon(keep_the_lock_alive)
+                async for row in rows:
+                    await send(f"{row.id}\\n")
+                tasks.cancel_scope.cancel()
+
+        return StreamResponse(feed, content_type="text/csv")
+    """
+
+    __slots__ = ("_charset", "_source")
+
+    def __init__(
+        self,
+        iterable: Source[Any],
+        status_code: int = 200,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content_type: str = "application/octet-stream",
+    ) -> None:
+        super().__init__(status_code, headers)
+        self.body = None
+        self._charset = codecs.lookup(charset_of(content_type) or "utf-8").name
+        self._source = checked_source(iterable, type(self).__name__)
+        self.headers.setdefault("content-type", described(content_type, self._charset))
+
+    def encode(self, chunk: Any) -> bytes:
+        """The bytes of a chunk. Raises TypeError for what is neither bytes nor text."""
+        if isinstance(chunk, bytes):
+            return chunk
+        if isinstance(chunk, str):
+            return chunk.encode(self._charset)
+        if isinstance(chunk, (bytearray, memoryview)):
+            return bytes(chunk)
+        raise TypeError(f"a chunk is bytes or str, not {type(chunk).__qualname__}")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response; an ASGI application."""
+        exchange = Exchange.of(scope, receive, send)
+        start: Message = {
+            "type": "http.response.start",
+            "status": self.status_code,
+            "headers": self.raw_headers(),
+        }
+        if self.status_code in WITHOUT_CONTENT:
+            await close_unstarted(self._source)
+            await exchange.send(start)
+            await exchange.send({"type": "http.response.body"})
+            if exchange.stray:
+                await exchange.settle()
+        else:
+            await self._stream(exchange, start)
+
+    async def _stream(self, exchange: Exchange, start: Message) -> None:
+        await stream(exchange, self._source, start=start, encode=self.encode)
+
+
+def checked_source(source: Any, name: str) -> Source[Any]:
+    """The source of a stream. Raises TypeError, which says what to give instead, if it is none."""
+    if isinstance(source, (str, bytes, bytearray, memoryview, Mapping)):
+        raise TypeError(f"{name} takes something that gives chunks, not a {type(source).__name__}")
+    if isinstance(source, (AsyncIterable, Iterable)):
+        return source
+    if iscoroutine(source):
+        source.close()
+        raise TypeError(f"{name} takes the function feed itself: write feed, not feed()")
+    if callable(source):
+        feed: Source[Any] = source
+        return feed
+    raise TypeError(
+        f"{name} takes an async or a sync iterable, or a function async def feed(send), not"
+        f" {source!r}"
+    )
