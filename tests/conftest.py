@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure: no test here depends on how long an example takes.
+settings.register_profile("kui", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("kui")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
