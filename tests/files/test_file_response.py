@@ -558,6 +558,7 @@ async def test_zerocopysend_is_given_the_descriptor_and_the_place(
     answer = await ask(response, extensions=extensions, on_send=read, range="bytes=10-19,30-39")
     assert seen == [content[10:20], content[30:40]]
     assert answer.complete
+    assert all(message["more_body"] for message in answer.messages[1:-1])
     length = sum(message.get("count") or len(message["body"]) for message in answer.messages[1:])
     assert answer.headers["content-length"] == str(length)
     assert descriptors(path) == 0
