@@ -96,7 +96,9 @@ class HttpRequest(HTTPConnection):
         """
         if self._body.done:
             return BodyStream(self.exchange, [self._body.value, b""])
-        return self._give_to("stream()")
+        stream = self._unread()
+        self._given_to = "stream()"
+        return stream
 
     @property
     def body(self) -> Awaitable[bytes]:
@@ -146,7 +148,10 @@ class HttpRequest(HTTPConnection):
                 async for chunk in part:
                     await store(part.filename, chunk)
         """
-        return parse_multipart(self._multipart("parts()"), self.content_type, self.limits)
+        self._expect_multipart(MULTIPART)
+        parts = parse_multipart(self._unread(), self.content_type, self.limits)
+        self._given_to = "parts()"
+        return parts
 
     @cached
     def _chunks(self) -> list[bytes]:
@@ -195,21 +200,19 @@ class HttpRequest(HTTPConnection):
             fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
             return FormData(fields)
         if self._collector is None:
-            stream = self._multipart("form")
-            self._collector = FormCollector(stream, self.content_type, self.limits)
+            self._expect_multipart(f"{URLENCODED} or {MULTIPART}")
+            self._collector = FormCollector(self._unread(), self.content_type, self.limits)
+            self._given_to = "form"
             self.lasting = True
         return await self._collector.read()
 
-    def _multipart(self, reader: Reader) -> BodyStream:
+    def _expect_multipart(self, wanted: str) -> None:
         if self.content_type != MULTIPART:
-            wanted = MULTIPART if reader == "parts()" else f"{URLENCODED} or {MULTIPART}"
             raise HTTPException(415, {"accept": wanted}, f"A body of type {wanted} is wanted here.")
         refuse_encoding(self.headers.get("content-encoding"))
-        return self._give_to(reader)
 
-    def _give_to(self, reader: Reader) -> BodyStream:
+    def _unread(self) -> BodyStream:
         self._check_given()
-        self._given_to = reader
         return BodyStream(self.exchange, self._chunks)
 
     def _check_given(self) -> None:

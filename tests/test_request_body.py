@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.asgi import ClientDisconnect, Kui, Limits, request, request_limits
+from kui.asgi import ClientDisconnect, HTTPException, Kui, Limits, request, request_limits
 from kui.testing import AsyncTestClient
 
 pytestmark = pytest.mark.anyio
@@ -301,3 +301,33 @@ async def test_after_a_multipart_form_there_is_no_body() -> None:
         return "ok"
 
     assert (await post(handler, files={"file": ("a", b"1")})).text == "ok"
+
+
+async def test_a_form_without_a_boundary_is_refused_as_often_as_it_is_asked_for() -> None:
+    async def handler() -> str:
+        for _ in range(2):
+            with pytest.raises(HTTPException) as caught:
+                await request.form
+            assert caught.value.status_code == 400
+        return "ok"
+
+    headers = {"content-type": "multipart/form-data"}
+    assert (await post(handler, content=b"x", headers=headers)).text == "ok"
+
+
+async def test_parts_arrive_as_streams() -> None:
+    async def handler() -> list[Any]:
+        seen = []
+        async for part in request.parts():
+            seen.append([part.name, part.filename, len(await part.read())])
+        with pytest.raises(RuntimeError, match="parts"):
+            request.parts()
+        return seen
+
+    files = {"a": ("a.txt", b"1" * 100_000), "b": ("b.txt", b"2")}
+    response = await post(handler, files=files, data={"field": "text"})
+    assert sorted(response.json()) == [
+        ["a", "a.txt", 100_000],
+        ["b", "b.txt", 1],
+        ["field", None, 4],
+    ]
