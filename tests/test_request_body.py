@@ -317,9 +317,9 @@ async def test_a_form_without_a_boundary_is_refused_as_often_as_it_is_asked_for(
 
 async def test_parts_arrive_as_streams() -> None:
     async def handler() -> list[Any]:
-        seen = []
-        async for part in request.parts():
-            seen.append([part.name, part.filename, len(await part.read())])
+        seen = [
+            [part.name, part.filename, len(await part.read())] async for part in request.parts()
+        ]
         with pytest.raises(RuntimeError, match="parts"):
             request.parts()
         return seen
