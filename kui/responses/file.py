@@ -259,15 +259,16 @@ def _refusal(status: int, raw: RawHeaders, size: int) -> Message:
 def _partial(raw: RawHeaders, ranges: tuple[ByteRange, ...], size: int) -> tuple[RawHeaders, _Body]:
     """The headers and the body of these parts of the file (RFC 9110, 14.6 and 15.3.7)."""
     if len(ranges) == 1:
-        described = (b"content-range", ranges[0].content_range(size).encode())
-        return [*raw, described], _Body((_Part(b"", *ranges[0]),))
+        where = (b"content-range", ranges[0].content_range(size).encode())
+        return [*raw, where], _Body((_Part(b"", *ranges[0]),))
     boundary = token_hex(16).encode()
-    kind = dict(raw)[b"content-type"]
+    kind = dict(raw).get(b"content-type")  # which the user may have taken out
+    described = b"" if kind is None else b"Content-Type: %s\r\n" % kind
     parts = []
     before = b""
     for part in ranges:
-        head = b"%s--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n"
-        values = (before, boundary, kind, part.content_range(size).encode())
+        head = b"%s--%s\r\n%sContent-Range: %s\r\n\r\n"
+        values = (before, boundary, described, part.content_range(size).encode())
         parts.append(_Part(head % values, *part))
         before = b"\r\n"
     raw = [header for header in raw if header[0] != b"content-type"]

@@ -233,6 +233,14 @@ async def test_several_ranges_are_parts_between_crlf(tmp_path: Path) -> None:
     ]
 
 
+async def test_parts_of_what_has_no_type_have_none(path: Path) -> None:
+    response = FileResponse(path)
+    del response.headers["content-type"]
+    answer = await ask(response, range="bytes=0-1,5-6")
+    assert b"Content-Type" not in answer.body
+    assert answer.headers["content-length"] == str(len(answer.body))
+
+
 async def test_parts_come_in_chunks_too(path: Path, content: bytes) -> None:
     answer = await ask(FileResponse(path, chunk_size=70), range="bytes=0-99,200-399")
     boundary = answer.headers["content-type"].partition("boundary=")[2].encode()
