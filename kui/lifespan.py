@@ -108,7 +108,8 @@ class Lifespan:
         """Serve one lifespan scope.
 
         A start-up that fails is answered with `lifespan.startup.failed` and the traceback, and then
-        raised. So is the first failure of a shutdown, and what a service raised. When the server
+        raised. What fails at shutdown, or a service, is logged by `kui.error`, because not all
+        servers would show it; then comes `lifespan.shutdown.failed`, and it is raised. When the server
         cancels instead of sending `lifespan.shutdown`, the app is wound down all the same, but for
         11 seconds at most.
         """
@@ -137,15 +138,14 @@ class Lifespan:
             await send({"type": "lifespan.startup.failed", "message": _describe(failure)})
             raise failure
         if life.error is not None and life.error is not self.crashed:
-            self._failures.append(life.error)
-        if self.crashed is None and not self._failures:
+            self._failed_to_stop(life.error)
+        failures = [self.crashed] if self.crashed is not None else self._failures
+        if not failures:
             await send({"type": "lifespan.shutdown.complete"})
             return
-        message = "\n".join(map(_describe, self._failures))
-        if self.crashed is not None:
-            message = f"a service crashed: {self.crashed!r}\n{message}".rstrip()
+        message = "; ".join(map(repr, failures))
         await send({"type": "lifespan.shutdown.failed", "message": message})
-        raise self.crashed or self._failures[0]
+        raise failures[0]
 
     async def _main(self, life: Life) -> None:
         self._life = life
@@ -175,7 +175,7 @@ class Lifespan:
             try:
                 await _call(callback, self.app)
             except Exception as error:
-                self._failures.append(error)
+                self._failed_to_stop(error)
         await self.services.stop()
 
     def _open_lifespan(self) -> AbstractAsyncContextManager[Any]:
@@ -190,6 +190,10 @@ class Lifespan:
             f"lifespan= is an async generator function of the app, or a function of it that"
             f" returns an async context manager; it returned {opened!r}"
         )
+
+    def _failed_to_stop(self, error: Exception) -> None:
+        logger.error("The shutdown failed in part", exc_info=error)
+        self._failures.append(error)
 
     def _service_crashed(self, error: Exception) -> None:
         life = self._life

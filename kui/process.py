@@ -232,7 +232,7 @@ def _report(runner: Runner) -> int:
     error = runner.error
     if error is None:
         return 0
-    if isinstance(error, StartupFailed | ShutdownFailed) and error.detail:
+    if isinstance(error, StartupFailed) and error.detail:
         print(error.detail, file=sys.stderr)
     if isinstance(error, CannotServe | ShutdownFailed):
         print(f"kui: {error}", file=sys.stderr)

@@ -49,7 +49,7 @@ class ShutdownFailed(Exception):
     """The app did not shut down cleanly. `detail` is what it said, `__cause__` what it raised, if it did."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("the app did not shut down cleanly")
+        super().__init__(f"the app did not shut down cleanly: {detail}")
         self.detail = detail
 
 

@@ -248,7 +248,9 @@ async def test_a_failed_start_up_does_not_hang_in_the_servers_exception() -> Non
     assert server.error.__context__ is None
 
 
-async def test_every_on_shutdown_is_called_and_what_fails_is_told() -> None:
+async def test_every_on_shutdown_is_called_and_what_fails_is_told(
+    errors: list[logging.LogRecord],
+) -> None:
     def fail(app: App) -> None:
         raise LookupError("cannot close")
 
@@ -257,8 +259,9 @@ async def test_every_on_shutdown_is_called_and_what_fails_is_told() -> None:
         pass
     assert app.log == ["first", "last"]
     assert server.types == ["startup.complete", "shutdown.failed"]
-    assert "cannot close" in server.sent[1]["message"]
+    assert server.sent[1]["message"] == "LookupError('cannot close')"
     assert isinstance(server.error, LookupError)
+    assert [record.exc_info and record.exc_info[1] for record in errors] == [server.error]
 
 
 async def test_what_a_lifespan_raises_at_its_end_is_told() -> None:
@@ -484,7 +487,7 @@ async def test_a_service_that_crashes_takes_the_app_down_audibly(
     assert [record.exc_info and record.exc_info[1] for record in errors] == server.crashes
     assert app.log == ["down"]
     assert server.types == ["startup.complete", "shutdown.failed"]
-    assert server.sent[1]["message"] == "a service crashed: LookupError('the feed is gone')"
+    assert server.sent[1]["message"] == "LookupError('the feed is gone')"
     assert server.error is app.life.crashed
 
 

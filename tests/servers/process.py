@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["ServerProcess", "listening_socket"]
+__all__ = ["ServerProcess", "connect", "foreign", "listening_socket", "read_until"]
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
@@ -134,3 +134,18 @@ def foreign(kind: str, spec: str, sock: socket.socket, graceful_timeout: float) 
     """The command that serves `spec` with somebody else's server on a listening socket."""
     script = str(Path(__file__).with_name("run_server.py"))
     return [sys.executable, script, kind, spec, str(sock.fileno()), str(graceful_timeout)]
+
+
+def connect(server: ServerProcess, request: str) -> socket.socket:
+    """Send a request by hand, and leave the rest to the test."""
+    client = socket.create_connection(("127.0.0.1", server.port), 10)
+    client.sendall(f"GET {request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return client
+
+
+def read_until(client: socket.socket, end: bytes) -> bytes:
+    """What comes up to `end`, or up to the end of the connection."""
+    data = b""
+    while end not in data and (chunk := client.recv(65536)):
+        data += chunk
+    return data

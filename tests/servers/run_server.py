@@ -33,20 +33,22 @@ def main(kind: str, spec: str, descriptor: int, graceful_timeout: float) -> None
     config.graceful_timeout = graceful_timeout
     config.loglevel = "WARNING"
     config.root_path = root_path
-    if kind == "hypercorn-trio":
-        from hypercorn.trio import serve
-    else:
-        from hypercorn.asyncio import serve
+    if kind == "hypercorn-asyncio":
+        import hypercorn.asyncio
+
+        # installs its own signal handlers, before it starts the app up
+        anyio.run(partial(hypercorn.asyncio.serve, app, config), backend="asyncio")
+        return
+
+    import hypercorn.trio
 
     async def told_to_stop() -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for _ in signals:
                 return
 
-    anyio.run(
-        partial(serve, app, config, shutdown_trigger=told_to_stop),
-        backend=kind.removeprefix("hypercorn-"),
-    )
+    serve = partial(hypercorn.trio.serve, app, config, shutdown_trigger=told_to_stop)
+    anyio.run(serve, backend="trio")
 
 
 if __name__ == "__main__":

@@ -11,24 +11,9 @@ import httpx2
 import pytest
 
 from .conftest import KuiRun, Launch
-from .process import ServerProcess
+from .process import ServerProcess, connect, read_until
 
 APP = "tests.servers.apps:app"
-
-
-def connect(server: ServerProcess, request: str) -> socket.socket:
-    """Send a request by hand, and leave the rest to the test."""
-    client = socket.create_connection(("127.0.0.1", server.port), 10)
-    client.sendall(f"GET {request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-    return client
-
-
-def read_until(client: socket.socket, end: bytes) -> bytes:
-    """What comes up to `end`, or up to the end of the connection."""
-    data = b""
-    while end not in data and (chunk := client.recv(65536)):
-        data += chunk
-    return data
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
