@@ -105,30 +105,34 @@ class Conversation(ABC):
             self.told = False
         self.signal.notify()
 
-    def raise_violation(self) -> None:
-        """Raise the rule that was broken, unless the test knows of it."""
-        if isinstance(self.error, ContractError) and not self.told:
-            self.told = True
-            raise self.error
-
     async def wait(self, holds: Callable[[], object], what: str, timeout: float | None) -> None:
         """Wait until `holds()`.
 
         :raises DeadlineExceeded: `what` did not happen within `timeout` seconds of the loop's time.
+        :raises ContractError: the app has broken a rule, and the test does not know of it yet.
         """
-        if not await within(timeout, self.signal, holds):
+        held = await within(timeout, self.signal, lambda: holds() or self._violation())
+        violation = self._violation()
+        if violation is not None:
+            self.told = True
+            raise violation
+        if not held:
             raise DeadlineExceeded(f"{what} within {timeout} s: {self.describe()}")
+
+    def _violation(self) -> ContractError | None:
+        error = self.error
+        return error if isinstance(error, ContractError) and not self.told else None
 
     async def ended(self) -> None:
         """Wait until the app has returned.
 
         :raises DeadlineExceeded: it did not within `timeout` seconds of the loop's time.
         """
-        try:
-            await self.wait(lambda: self.returned, "the app did not return", self.timeout)
-        except DeadlineExceeded:
+        if not await within(self.timeout, self.signal, lambda: self.returned):
             self.given_up = True
-            raise
+            raise DeadlineExceeded(
+                f"the app did not return within {self.timeout} s: {self.describe()}"
+            )
 
     def describe(self) -> str:
         """Where it stands, in a line, for a message."""

@@ -132,7 +132,6 @@ class SocketConversation(Conversation):
             "no answer to the handshake",
             self.timeout,
         )
-        self.raise_violation()
 
     async def put(self, message: Message, timeout: float | None) -> None:
         """Hand a message to the app.
@@ -146,7 +145,6 @@ class SocketConversation(Conversation):
             "the app did not receive what was sent",
             timeout,
         )
-        self.raise_violation()
         if self.closed is not None or self.returned:
             raise WebSocketClosed(*(self.closed or (1006, "")))
         self._to_app.append(message)
@@ -162,7 +160,6 @@ class SocketConversation(Conversation):
         await self.wait(
             lambda: self._to_client or self.closed or self.returned, "no message came", timeout
         )
-        self.raise_violation()
         if self._to_client:
             data = self._to_client.popleft()
             self._to_client_size -= len(data)

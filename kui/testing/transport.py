@@ -92,7 +92,9 @@ class _ResponseStream(httpx2.AsyncByteStream):
     async def aclose(self) -> None:
         if not self._closed:
             self._closed = True
-            if not self._exchange.complete:
+            if self._exchange.complete:
+                self._exchange.end_body()
+            else:
                 self._exchange.leave()
             await self._transport.finish(self._exchange)
 

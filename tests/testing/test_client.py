@@ -91,6 +91,7 @@ async def test_a_start_up_that_says_so_and_raises_does_too() -> None:
     async def life(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         await send({"type": "lifespan.startup.failed", "message": "no"})
+        await anyio.wait_all_tasks_blocked()
         raise ConnectionRefusedError("no database")
 
     with pytest.raises(ConnectionRefusedError, match="no database"):

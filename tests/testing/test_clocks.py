@@ -164,9 +164,10 @@ async def test_nor_for_a_piece_of_a_body() -> None:
     body = RequestBody()
     transport = ASGITransport(slow, buffer_size=0)
     async with AsyncTestClient(slow, transport=transport, lifespan=False) as client:
-        async with client.stream("POST", "/", content=body):
+        async with client.stream("POST", "/", content=body) as response:
             await body.send(b"a")
             await body.end()
+            await response.aread()
             assert anyio.current_time() >= 3600
 
 

@@ -161,6 +161,38 @@ async def test_an_app_cannot_swallow_the_rule_that_it_broke() -> None:
             await client.get("/")
 
 
+@pytest.mark.parametrize("before", [0, 1, 2])
+async def test_a_broken_rule_is_told_at_once_though_the_app_goes_on(before: int) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in (START, MORE)[:before]:
+            await send(message)
+        try:
+            await send({"type": "http.response.sausage"})
+        except Exception:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+    async with AsyncTestClient(app, lifespan=False) as client:
+        with pytest.raises(ContractError, match="sausage"):
+            await client.get("/")
+
+
+async def test_so_it_is_in_a_websocket() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(ACCEPT)
+        try:
+            await send({"type": "websocket.sausage"})
+        except Exception:
+            while (await receive())["type"] != "websocket.disconnect":
+                pass
+
+    async with AsyncTestClient(app, lifespan=False) as client:
+        with pytest.raises(ContractError, match="sausage"):
+            async with client.websocket("/") as ws:
+                await ws.receive()
+
+
 async def test_what_is_sent_after_the_app_has_returned_breaks_the_contract() -> None:
     kept: list[Send] = []
 

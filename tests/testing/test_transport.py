@@ -397,6 +397,15 @@ async def test_a_request_that_is_cancelled_leaves() -> None:
             await ended.wait()
 
 
+async def test_an_iterator_is_closed_with_its_response() -> None:
+    async with client_of(echo) as client:
+        async with client.stream("POST", "/", content=b"a") as response:
+            chunks = response.aiter_text()
+            assert await anext(chunks) == "a"
+        with pytest.raises(StopAsyncIteration):
+            await anext(chunks)
+
+
 async def test_the_client_leaves_at_any_moment() -> None:
     started = anyio.Event()
     caught: list[Exception] = []
@@ -520,6 +529,41 @@ async def test_a_body_waits_while_the_app_does_not_read() -> None:
             await body.send(b"two")
 
 
+async def test_a_body_that_waits_is_closed_when_the_client_leaves() -> None:
+    closed = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        try:
+            yield b"a"
+            await anyio.sleep_forever()
+        finally:
+            closed.append(True)
+
+    async with client_of(echo) as client:
+        async with client.stream("POST", "/", content=pieces()) as response:
+            assert await client.read(response, 1) == b"a"
+        await anyio.wait_all_tasks_blocked()
+        assert closed
+
+
+async def test_a_piece_that_is_sent_before_the_request_waits_for_it() -> None:
+    body = RequestBody()
+    sent = []
+
+    async def send_it() -> None:
+        await body.send(b"one")
+        sent.append(True)
+
+    async with client_of(echo, buffer_size=0) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(send_it)
+        await anyio.wait_all_tasks_blocked()
+        assert not sent
+        async with client.stream("POST", "/", content=body) as response:
+            assert await client.read(response, 3) == b"one"
+            await anyio.wait_all_tasks_blocked()
+            assert sent
+
+
 @pytest.mark.parametrize("promised", [False, True])
 async def test_a_body_that_breaks_off_is_a_client_that_left(promised: bool) -> None:
     seen: list[Message] = []
@@ -577,15 +621,17 @@ async def test_a_body_longer_than_it_promised_is_the_tests_own_mistake() -> None
             await response.aread()
 
 
-async def test_a_body_that_nobody_reads_is_closed_with_the_request() -> None:
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_body_that_nobody_reads_is_closed_with_the_request(waits: bool) -> None:
     closed = []
 
     async def pieces() -> AsyncIterator[bytes]:
         try:
             while True:
+                if waits:
+                    await anyio.sleep_forever()
                 yield b"x" * 1000
         finally:
-            await checkpoint()
             closed.append(True)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

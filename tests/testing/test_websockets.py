@@ -184,6 +184,15 @@ async def test_the_client_closes_with_a_code_and_a_reason() -> None:
     assert seen == [{"type": "websocket.disconnect", "code": 4001, "reason": "bye"}]
 
 
+async def test_what_was_not_received_before_the_close_is_lost() -> None:
+    app = accepts_and_sends({"type": "send", "text": "a"}, {"type": "send", "text": "b"})
+    async with client_of(app) as client, client.websocket("/") as ws:
+        assert await ws.receive() == "a"
+        await ws.close()
+        with pytest.raises(WebSocketClosed, match="1000"):
+            await ws.receive()
+
+
 async def test_leaving_the_block_closes_with_1000_and_waits_for_the_app() -> None:
     seen: list[Message] = []
     async with client_of(noting(seen)) as client:
