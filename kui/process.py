@@ -193,7 +193,10 @@ class _Process:
         """Serve as a worker, with a watch on the program's files if they are to be reloaded."""
         deadline = Deadline()
         if not self.reload:
-            self.app = load_app(self.app) if isinstance(self.app, str) else self.app
+            try:
+                self.app = load_app(self.app) if isinstance(self.app, str) else self.app
+            except CannotServe as error:
+                return complain(error)
             return self.serve(deadline, ready)
         assert isinstance(self.app, str)
         watcher = Watcher(self.app.partition(":")[0])

@@ -1,0 +1,172 @@
+"""`kui run --workers` and `--reload`: processes that share the sockets, and one that is started anew."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from .conftest import KuiRun, Launch
+from .process import ServerProcess, connect, read_until
+
+APP = "tests.servers.apps:app"
+
+
+def pids(server: ServerProcess, word: str, count: int) -> set[int]:
+    """The workers that have said `word`, once there are so many."""
+    return {int(match[1]) for match in server.find(rf"app: {word} (\d+)", count)}
+
+
+def test_workers_share_the_address_and_a_signal_ends_all(kui_run: KuiRun) -> None:
+    server = kui_run(APP, "--workers", "3")
+    url = server.find_url()
+    workers = pids(server, "started", 3)
+    assert len(workers) == 3 and server.pid not in workers
+    server.find(r"Listening on", 3)
+    assert int(httpx2.get(url + "/pid").text) in workers
+    assert server.stop() == 0
+    assert pids(server, "shut down", 3) == workers
+
+
+def test_ctrl_c_in_a_terminal_reaches_the_workers_once(kui_run: KuiRun) -> None:
+    server = kui_run(APP, "--workers", "2", "--graceful-timeout", "60")
+    server.find_url()
+    pids(server, "started", 2)
+    with connect(server, "/until_exit") as client:
+        server.find("app: waiting")
+        os.killpg(server.pid, signal.SIGINT)
+        assert b"it stops" in read_until(client, b"it stops")
+        assert server.wait() == 0
+    assert server.log.count("app: shut down") == 2
+
+
+def test_a_worker_that_dies_is_replaced(kui_run: KuiRun) -> None:
+    server = kui_run(APP, "--workers", "2")
+    url = server.find_url()
+    victim, survivor = pids(server, "started", 2)
+    server.find(r"Listening on", 2)
+    os.kill(victim, signal.SIGKILL)
+    workers = pids(server, "started", 3)
+    server.find(r"Listening on", 3)
+    assert int(httpx2.get(url + "/pid").text) in workers - {victim}
+    assert f"Worker {victim} was killed by signal 9; another takes its place" in server.log
+    assert server.stop() == 0
+    assert pids(server, "shut down", 2) == workers - {victim}
+    assert survivor in workers
+
+
+def test_a_worker_whose_service_crashes_is_replaced(kui_run: KuiRun) -> None:
+    server = kui_run(APP, "--workers", "2")
+    url = server.find_url()
+    pids(server, "started", 2)
+    assert httpx2.get(url + "/crash").text == "started"
+    pids(server, "started", 3)
+    assert "ended with status 1; another takes its place" in server.log
+    assert server.stop() == 0
+
+
+def test_workers_end_when_their_parent_is_killed(kui_run: KuiRun) -> None:
+    server = kui_run(APP, "--workers", "2")
+    server.find_url()
+    workers = pids(server, "started", 2)
+    server.find(r"Listening on", 2)
+    server.process.kill()
+    assert pids(server, "shut down", 2) == workers
+
+
+@pytest.mark.parametrize(
+    ("spec", "line"),
+    [
+        ("tests.servers.apps:nothing", "kui: the module 'tests.servers.apps' has no 'nothing'"),
+        ("tests.servers.apps:fails_to_start()", "LookupError: no database"),
+        ("tests.servers.apps:broken_factory()", "LookupError: nothing to build it from"),
+    ],
+)
+def test_what_is_wrong_with_the_app_is_said_once(kui_run: KuiRun, spec: str, line: str) -> None:
+    server = kui_run(spec, "--workers", "3")
+    assert server.wait() == 1
+    assert server.log.count(line) == 1
+
+
+def test_a_worker_that_does_not_end_is_killed(backend: str, launch: Launch) -> None:
+    code = (
+        "import kui.process; kui.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
+    )
+    flags = ["--backend", backend, "--bind", "127.0.0.1:0", "--workers", "2"]
+    server = launch([sys.executable, "-c", code, "run", APP, *flags, "--graceful-timeout", "0"])
+    server.find_url()
+    pids(server, "started", 2)
+    with connect(server, "/block"):
+        server.find("app: waiting")
+        assert server.stop() == 1
+    assert server.log.count("not everything has ended in time") == 1
+
+
+SOURCE = """
+from tests.servers.apps import answer, say
+
+say("imported")
+
+async def app(scope, receive, send):
+    if scope["type"] == "http":
+        await answer(send, {text!r})
+    else:
+        raise RuntimeError("no lifespan")
+"""
+
+
+@pytest.fixture
+def module(tmp_path: Path) -> Path:
+    """A module that answers "one"."""
+    path = tmp_path / "changing.py"
+    path.write_text(SOURCE.format(text="one"))
+    return path
+
+
+def change(module: Path, source: str) -> None:
+    """Write the module anew, with a time that no clock's coarseness hides."""
+    before = module.stat().st_mtime
+    module.write_text(source)
+    os.utime(module, (before + 10, before + 10))
+
+
+def test_a_changed_file_starts_the_app_anew(kui_run: KuiRun, module: Path) -> None:
+    server = kui_run("changing:app", "--reload", cwd=str(module.parent))
+    url = server.find_url()
+    assert httpx2.get(url).text == "one"
+    change(module, SOURCE.format(text="two"))
+    server.find("Listening on", 2)
+    assert httpx2.get(url).text == "two"
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("broken", ["app = (", "1 / 0", "import nowhere_to_be_found", "other = 1"])
+def test_a_broken_file_is_told_and_waited_for(kui_run: KuiRun, module: Path, broken: str) -> None:
+    server = kui_run("changing:app", "--reload", cwd=str(module.parent))
+    url = server.find_url()
+    change(module, broken)
+    server.find("kui: waiting for a change")
+    change(module, SOURCE.format(text="mended"))
+    server.find("Listening on", 2)
+    assert httpx2.get(url).text == "mended"
+    assert server.stop() == 0
+
+
+def test_it_may_be_broken_from_the_start(kui_run: KuiRun, module: Path) -> None:
+    change(module, "app = (")
+    server = kui_run("changing:app", "--reload", cwd=str(module.parent))
+    server.find("kui: waiting for a change")
+    change(module, SOURCE.format(text="mended"))
+    assert httpx2.get(server.find_url()).text == "mended"
+    assert server.stop() == 0
+
+
+def test_while_it_waits_for_a_change_a_signal_ends_it(kui_run: KuiRun, module: Path) -> None:
+    change(module, "app = (")
+    server = kui_run("changing:app", "--reload", cwd=str(module.parent))
+    server.find("kui: waiting for a change")
+    assert server.stop(signal.SIGINT) == 0
