@@ -7,6 +7,7 @@ is shown with its traceback.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,8 +29,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = chosen.pop("command")
     try:
         status: int = command(**chosen)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         status = 130
+    except BrokenPipeError:  # whoever reads has enough; what is left to write goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 1
     except Exception:
         traceback.print_exc()
         status = 1

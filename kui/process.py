@@ -92,13 +92,13 @@ def run_process(
     try:
         chosen = Options(**options)
         _check(app, backend, workers, reload)
-        _log_to_stderr()
         tls = tls_context(chosen.certfile, chosen.keyfile)
         limit = chosen.drain_delay + chosen.graceful_timeout + LAST
         single = workers == 1 and not reload
         if single:
             app = load_app(app) if isinstance(app, str) else app
         with bound(chosen.binds, chosen.stall_timeout) as sockets:
+            _log_to_stderr()
             process = _Process(app, chosen, sockets, tls, backend, reload, limit)
             if single:
                 return process.serve(deadline, lambda: None)
