@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from baize.exceptions import HTTPException
-from baize.typing import Receive, Scope, Send
+from baize.typing import ASGIApp, Receive, Scope, Send
 
 from .concurrency import ClientDisconnect, body_expected
+from .concurrency.lifespans import lifespans
 from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
 from .connections import State, request_var
 from .exceptions import ExceptionTable, describe, leaf
 from .hosts import AllowedHosts
-from .lifespan import Callbacks, Lifespan
+from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
 from .middlewares.cors import CORS
+from .mounts import INSIDE, mounted_apps, wrapped
 from .requests import HttpRequest
 from .responses.base import HttpResponse
 from .responses.content import PlainTextResponse
@@ -74,6 +76,8 @@ class Kui:
     - `allowed_hosts`: the Host headers that are answered, as in `["example.com", "*.example.com"]`;
       others get 400. Default: all that are valid.
     - `handle_signals`: whether the app learns of SIGTERM and SIGINT under servers that do not tell.
+    - `asgi_middlewares`: functions of an ASGI app that return one, of any framework, around the
+      whole app; the first is the outermost.
 
     Raises TypeError or ValueError, in a sentence, for what cannot work.
 
@@ -104,6 +108,7 @@ class Kui:
         limits: Limits | None = None,
         allowed_hosts: Iterable[str] = ("*",),
         handle_signals: bool = True,
+        asgi_middlewares: Iterable[Callable[[ASGIApp], ASGIApp]] = (),
     ) -> None:
         self.state = State()
         self.templates = templates
@@ -122,6 +127,7 @@ class Kui:
             on_shutdown=on_shutdown,
             lifespan=lifespan,
             handle_signals=handle_signals,
+            mounted=self._mounted,
         )
         self._request_class = self.factory_class.http
         self._search = self.router.http_routes.search
@@ -131,6 +137,7 @@ class Kui:
         self._allows = AllowedHosts(allowed_hosts).allows
         self._any_host = "*" in allowed_hosts
         self._cors = None if cors_config is None else CORS(**cors_config)
+        self._around = wrapped(self, asgi_middlewares)
 
     # ---- what a user registers
 
@@ -204,6 +211,10 @@ class Kui:
         """Wait until the server is stopping. Cancelling the wait changes nothing."""
         await self.lifespan.exit.wait()
 
+    def _mounted(self) -> AbstractAsyncContextManager[None]:
+        apps = mounted_apps(self.router)
+        return lifespans(apps, {SERVER: self.lifespan}) if apps else nullcontext()
+
     # ---- one request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -212,6 +223,9 @@ class Kui:
         Raises what a handler raised and no exception handler has dealt with, once the client has
         been told. Cancelled, it closes what the request has opened, for a bounded time.
         """
+        if self._around is not None and scope.get(INSIDE) is not self:
+            await self._around(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self._serve_other(scope, receive, send)
             return

@@ -80,6 +80,8 @@ class Lifespan:
     the app that yields once, or a function of the app that returns an async context manager. All of
     it runs in one task, so that a task group may be open across the yield. `handle_signals`: where
     the server does not know Kui, learn of its end from its own signal handlers (`chained_signals`).
+    `mounted`: makes the context in which the apps that are mounted in this one are up, which begins
+    after `lifespan`; to them this is the `Server`.
     """
 
     def __init__(
@@ -90,8 +92,10 @@ class Lifespan:
         on_shutdown: Iterable[Callable[[Kui], Any]] = (),
         lifespan: LifespanFunction | None = None,
         handle_signals: bool = True,
+        mounted: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
         self.app = app
+        self.mounted = mounted
         self.on_startup = Callbacks(on_startup)
         self.on_shutdown = Callbacks(on_shutdown)
         self.lifespan = lifespan
@@ -150,7 +154,7 @@ class Lifespan:
     async def _main(self, life: Life) -> None:
         self._life = life
         try:
-            async with self._open_lifespan():
+            async with self._open_lifespan(), self.mounted():
                 for callback in self.on_startup:
                     await _call(callback, self.app)
                 self.services.adopt_context()
@@ -204,8 +208,17 @@ class Lifespan:
             return
         logger.error("A service crashed, and the app goes down with it", exc_info=error)
         self.exit.set()
-        if not first or life is None or life.stopping:
-            return
+        if first and life is not None and not life.stopping:
+            self.service_crashed(error)
+
+    # ---- what a server offers, to the apps that are mounted in this one
+
+    def on_exit(self, callback: Callable[[], None]) -> None:
+        """Call `callback()` when this app is to stop."""
+        self.exit.listen(callback)
+
+    def service_crashed(self, error: Exception) -> None:
+        """Ask the server, or else the process, to stop; what has failed was logged."""
         if self._server is not None:
             self._server.service_crashed(error)
         else:

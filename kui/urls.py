@@ -19,6 +19,7 @@ from .hosts import valid_host
 __all__ = [
     "base_url",
     "build_url",
+    "full_paths",
     "parse_pairs",
     "parse_query",
     "parse_referrer",
@@ -95,6 +96,28 @@ def route_path(scope: Scope) -> str:
         return path
     root = _root(scope)
     return (path[len(root) :] or "/") if _below(root, path) else path
+
+
+def full_paths(scope: Scope) -> tuple[str, str, bytes | None]:
+    """Return root_path, path and raw_path as ASGI has them: the first stands in front of the others.
+
+    raw_path is None where the server gives none; a request target in absolute form loses its host.
+
+    Example::
+
+        full_paths({"root_path": "/api", "path": "/users"})  # ("/api", "/api/users", None)
+    """
+    root = _root(scope)
+    path = _strip_authority(scope["path"])
+    if not _below(root, path):
+        path = root + path
+    raw: bytes | None = scope.get("raw_path")
+    if raw is not None:
+        sent = _strip_authority(raw.decode("latin-1"))
+        if not _below(root, percent_decode(sent.encode("latin-1")).decode("utf-8", "replace")):
+            sent = quote(root, safe=_PATH_SAFE) + sent
+        raw = sent.encode("latin-1")
+    return root, path, raw
 
 
 def _escape(text: str, illegal: re.Pattern[str]) -> str:

@@ -1,0 +1,281 @@
+"""Any ASGI app as a route: `Mount("/admin", admin)`, and what such an app sees of a connection.
+
+A mounted app receives and sends through the connection's one owner (rule 2): the request's exchange, or the
+WebSocket of the app around it. Its lifespan runs within that of the app around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self, overload
+
+from baize.typing import ASGIApp, Message, Receive, Scope, Send
+
+from .concurrency import Exchange
+from .concurrency.socket_states import WebSocketDisconnect
+from .connections import request_var, websocket_var
+from .headers import merge_headers
+from .responses.base import HttpResponse
+from .routing import HttpRoute, Middleware, Routes, SocketRoute
+from .routing.routes import Route
+from .urls import full_paths, route_path
+from .views import describe
+
+__all__ = ["INSIDE", "Forward", "Mount", "Mounted", "below", "mounted_apps", "wrapped"]
+
+INSIDE = "kui.inside"
+"""The key under which a scope that has passed an app's ASGI middlewares holds that app."""
+
+REST = "path"
+"""The parameter that holds what follows the prefix of a mount."""
+
+
+def below(scope: Scope, prefix: str) -> Scope:
+    """The scope as an app sees it that is mounted at `prefix`, the decoded beginning of the path.
+
+    `root_path` grows by the prefix, and stands in front of `path` and `raw_path` (ASGI: the path is
+    the whole one), whichever server it comes from. The scope itself is not changed.
+
+    Example: for `/api/users` on any server, `below(scope, "/api")` has the root_path `/api`, the path
+    `/api/users`, and `route_path` gives `/users`.
+    """
+    root, path, raw = full_paths(scope)
+    child = {**scope, "root_path": root + prefix, "path": path}
+    if raw is not None:
+        child["raw_path"] = raw
+    return child
+
+
+class Forward(HttpResponse):
+    """An answer that an ASGI app gives; headers and cookies that are set on it replace the app's.
+
+    Calling it raises whatever the app raises.
+    """
+
+    __slots__ = ("app", "scope")
+
+    def __init__(self, app: ASGIApp, scope: Scope | None = None) -> None:
+        super().__init__()
+        self.app = app
+        self.scope = scope
+        self.body = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the app answer; an ASGI application."""
+        added = self.raw_headers()
+        if added:
+            exchange = Exchange.of(scope, receive, send)
+            before = exchange.on_start
+
+            def merge(start: Message) -> Message:
+                if before is not None:
+                    start = before(start)
+                return {**start, "headers": merge_headers(start.get("headers", ()), added)}
+
+            exchange.on_start = merge
+            receive, send = exchange.receive, exchange.send
+        await self.app(scope if self.scope is None else self.scope, receive, send)
+
+
+class _Gone(WebSocketDisconnect, OSError):
+    """What a mounted app's `send` raises when the connection is over: an OSError (ASGI 2.4), no failure to us."""
+
+
+class Mounted:
+    """The endpoint that hands connections to an ASGI app.
+
+    `state` is what the app's lifespan has put into its state. With `grows`, what the route's last
+    parameter does not cover becomes part of the app's `root_path`.
+    """
+
+    __slots__ = ("app", "grows", "state")
+
+    def __init__(self, app: ASGIApp, *, grows: bool = True) -> None:
+        if not callable(app):
+            raise TypeError(
+                f"{app!r} is no ASGI app: give an async callable of scope, receive, send"
+            )
+        self.app = app
+        self.grows = grows
+        self.state: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"the app {describe(self.app)}"
+
+    async def __call__(self) -> Forward:
+        """Answer the current request."""
+        return Forward(self.app, self._scope(request_var.get()))
+
+    async def socket(self) -> None:
+        """Serve the current WebSocket."""
+        websocket = websocket_var.get()
+        socket = websocket.socket
+
+        async def receive() -> Message:
+            try:
+                if not socket.connected:
+                    return await socket.connect()
+                message: Message = await socket.intake.receive()
+            except WebSocketDisconnect as end:
+                return {"type": "websocket.disconnect", "code": end.code, "reason": end.reason}
+            return message
+
+        async def send(message: Message) -> None:
+            kind = message["type"]
+            try:
+                if kind == "websocket.send":
+                    text = message.get("text")
+                    if text is not None:
+                        await socket.send("text", text)
+                    else:
+                        await socket.send("bytes", message["bytes"])
+                elif kind == "websocket.accept":
+                    await socket.accept(message)
+                elif kind == "websocket.close":
+                    await socket.close(message.get("code", 1000), message.get("reason") or "")
+                else:
+                    await socket.deny(message)
+            except WebSocketDisconnect as end:
+                raise _Gone(end.code, end.reason) from None
+
+        await self.app(self._scope(websocket), receive, send)
+
+    def _scope(self, connection: Mapping[str, Any]) -> Scope:
+        scope: Scope = dict(connection)
+        params = dict(scope.get("path_params") or {})
+        if self.grows:
+            path = route_path(scope)
+            if REST in params:
+                path = path[: len(path) - len(params.pop(REST)) - 1]
+            scope = below(scope, path)
+        scope["path_params"] = params
+        if self.state:
+            scope["state"] = {**(scope.get("state") or {}), **self.state}
+        return scope
+
+
+class Mount(Sequence[Route]):
+    """An ASGI app behind a prefix, with everything below it: HTTP, WebSockets and its lifespan.
+
+    - `path`: the prefix, which begins with a slash and does not end with one, and may have
+      placeholders; "/" for every path, "" for a mount that will get a prefix.
+    - `app`: any ASGI 3 app: a Kui, an app of another framework, `Files`, `Hosts`, `WSGI(app)`.
+    - `name`: for `url_for(name, path="what/follows")`; None for no name.
+    - `http_middlewares`, `socket_middlewares`: around the app; the first is the outermost.
+    - `namespace`: stands before the name, with a colon between.
+
+    It is a group of routes, for the prefix itself and for all below it, and can be used wherever
+    `Routes` can. Routes that say more come first, whatever the order: a fixed path or a parameter
+    below the prefix, and a mount with a longer prefix. All methods go to the app.
+
+    The app finds the prefix in its `root_path`, and its state in the scope's, beside that of the
+    app around it. It is started after that app's `lifespan` and before its `on_startup`; one app that
+    is mounted twice is started once.
+
+    `"/prefix" // mount` and `mount @ middleware` (around HTTP) are new values. Raises ValueError for a
+    wrong path, TypeError for what is no app.
+
+    Example::
+
+        app = Kui(routes=[Mount("/static", Files("static"), name="static"), Mount("/admin", admin)])
+        app.router.url_for("static", path="css/site.css")  # "/static/css/site.css"
+    """
+
+    __slots__ = ("_routes", "app", "path")
+
+    def __init__(
+        self,
+        path: str,
+        app: ASGIApp,
+        name: str | None = None,
+        http_middlewares: Iterable[Middleware] = (),
+        socket_middlewares: Iterable[Middleware] = (),
+        namespace: str = "",
+    ) -> None:
+        if path.endswith("/") and path != "/":
+            raise ValueError(
+                f"the path of a mount does not end with a slash: write {path.rstrip('/')!r}"
+            )
+        self.path = path
+        self.app = app
+        endpoint = Mounted(app)
+        around, beside = tuple(http_middlewares), tuple(socket_middlewares)
+        routes: list[Route] = []
+        for each, given in ((path, None), (f"{path.rstrip('/')}/{{{REST}:any}}", name)):
+            if each != "/":
+                routes.append(HttpRoute(each, endpoint, given, None, around, namespace))
+                routes.append(SocketRoute(each, endpoint.socket, None, beside, namespace))
+        self._routes = tuple(routes)
+
+    def _of(self, path: str, routes: Iterable[Route]) -> Self:
+        mount = type(self).__new__(type(self))
+        mount.path = path
+        mount.app = self.app
+        mount._routes = tuple(routes)
+        return mount
+
+    def __rfloordiv__(self, prefix: str) -> Self:
+        if not isinstance(prefix, str):
+            return NotImplemented
+        return self._of(prefix + self.path, [route.within(prefix=prefix) for route in self])
+
+    def __matmul__(self, middleware: Middleware) -> Self:
+        routes = [
+            route.within(middlewares=(middleware,)) if isinstance(route, HttpRoute) else route
+            for route in self
+        ]
+        return self._of(self.path, routes)
+
+    def __add__(self, routes: Any) -> Routes:
+        return Routes(self, routes)
+
+    def __radd__(self, routes: Any) -> Routes:
+        return Routes(routes, self)
+
+    @overload
+    def __getitem__(self, index: int) -> Route: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Route]: ...
+    def __getitem__(self, index: int | slice) -> Route | Sequence[Route]:
+        return self._routes[index]
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def __repr__(self) -> str:
+        return f"<Mount {self.path} {describe(self.app)}>"
+
+
+def mounted_apps(routes: Iterable[Route]) -> list[tuple[ASGIApp, dict[str, Any]]]:
+    """The apps among routes, each once, with a new state that all its mounts share: for `lifespans`."""
+    states: dict[int, tuple[ASGIApp, dict[str, Any]]] = {}
+    for route in routes:
+        if isinstance(route.endpoint, Mounted):
+            mounted = route.endpoint
+            mounted.state = states.setdefault(id(mounted.app), (mounted.app, {}))[1]
+    return list(states.values())
+
+
+def wrapped(app: ASGIApp, middlewares: Iterable[Callable[[ASGIApp], ASGIApp]]) -> ASGIApp | None:
+    """`app` with ASGI middlewares around it, the first outermost; None where there are none.
+
+    What comes through them to `app` has it under `INSIDE` in its scope. Raises TypeError for what
+    cannot be called, or returns something that cannot be.
+    """
+
+    async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, INSIDE: app}, receive, send)
+
+    around: ASGIApp | None = None
+    for middleware in reversed(list(middlewares)):
+        if not callable(middleware):
+            raise TypeError(
+                f"{middleware!r} is no ASGI middleware: give a function that takes an ASGI app and "
+                f"returns one"
+            )
+        around = middleware(inside if around is None else around)
+        if not callable(around):
+            raise TypeError(
+                f"the ASGI middleware {describe(middleware)} returned {around!r}: return an ASGI app"
+            )
+    return around
