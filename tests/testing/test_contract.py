@@ -172,7 +172,7 @@ async def test_a_broken_rule_is_told_at_once_though_the_app_goes_on(before: int)
             while (await receive())["type"] != "http.disconnect":
                 pass
 
-    async with AsyncTestClient(app, lifespan=False) as client:
+    async with AsyncTestClient(app, lifespan=False, timeout=None) as client:
         with pytest.raises(ContractError, match="sausage"):
             await client.get("/")
 
@@ -187,7 +187,7 @@ async def test_so_it_is_in_a_websocket() -> None:
             while (await receive())["type"] != "websocket.disconnect":
                 pass
 
-    async with AsyncTestClient(app, lifespan=False) as client:
+    async with AsyncTestClient(app, lifespan=False, timeout=None) as client:
         with pytest.raises(ContractError, match="sausage"):
             async with client.websocket("/") as ws:
                 await ws.receive()

@@ -547,19 +547,23 @@ async def test_a_body_that_waits_is_closed_when_the_client_leaves() -> None:
 
 
 async def test_a_piece_that_is_sent_before_the_request_waits_for_it() -> None:
-    body = RequestBody()
-    sent = []
+    body, read, sent = RequestBody(), anyio.Event(), []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(START)
+        await read.wait()
+        await watch(receive)
 
     async def send_it() -> None:
         await body.send(b"one")
         sent.append(True)
 
-    async with client_of(echo, buffer_size=0) as client, anyio.create_task_group() as tasks:
+    async with client_of(app, buffer_size=0) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(send_it)
-        await anyio.wait_all_tasks_blocked()
-        assert not sent
-        async with client.stream("POST", "/", content=body) as response:
-            assert await client.read(response, 3) == b"one"
+        async with client.stream("POST", "/", content=body):
+            await anyio.wait_all_tasks_blocked()
+            assert not sent
+            read.set()
             await anyio.wait_all_tasks_blocked()
             assert sent
 
