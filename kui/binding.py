@@ -42,7 +42,8 @@ def bound(binds: Sequence[str], stall_timeout: float = 0) -> Iterator[list[socke
                 why = getattr(error, "strerror", None) or error
                 raise CannotServe(f"cannot listen on {bind}: {why}") from error
             if bind.startswith("unix:"):
-                stack.callback(_unlink, bind.removeprefix("unix:"), os.stat(bind[5:]).st_ino)
+                path = bind.removeprefix("unix:")
+                stack.callback(_unlink, path, _identity(path))
             sock.setblocking(False)
             if stall_timeout and sock.family != getattr(socket, "AF_UNIX", None):
                 _set_stall_timeout(sock, stall_timeout)
@@ -137,10 +138,15 @@ def _open_unix(path: str) -> socket.socket:
     return sock
 
 
-def _unlink(path: str, inode: int) -> None:
+def _identity(path: str) -> tuple[int, int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino, found.st_mtime_ns  # inodes are used again
+
+
+def _unlink(path: str, identity: tuple[int, int, int]) -> None:
     """Remove a Unix socket of ours, unless somebody has put another one in its place."""
     try:
-        if os.stat(path).st_ino == inode:
+        if _identity(path) == identity:
             os.unlink(path)
     except FileNotFoundError:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Any
 from urllib.parse import parse_qs
@@ -73,6 +74,11 @@ class App:
         """Blocks the event loop."""
         say("waiting")
         time.sleep(3600)  # noqa: ASYNC251 - just what a handler must not do
+
+    async def do_thread(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Starts a thread that the interpreter waits for at its end."""
+        threading.Thread(target=time.sleep, args=(3600,)).start()
+        await answer(send, "started")
 
     async def do_crash(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Starts a service that crashes at once."""

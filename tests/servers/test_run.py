@@ -138,6 +138,28 @@ def test_a_blocked_event_loop_is_ended_when_the_last_time_is_over(
     assert "not everything has ended in time" in server.log
 
 
+def test_a_thread_that_never_ends_does_not_hold_the_exit_back(backend: str, launch: Launch) -> None:
+    code = (
+        "import kui.process; kui.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
+    )
+    flags = ["--backend", backend, "--bind", "127.0.0.1:0", "--graceful-timeout", "0"]
+    server = launch([sys.executable, "-c", code, "run", APP, *flags])
+    assert httpx2.get(server.find_url() + "/thread").text == "started"
+    assert server.stop() == 1
+    assert "app: shut down" in server.log
+
+
+def test_websockets_are_pinged(kui_run: KuiRun) -> None:
+    server = kui_run(APP, "--websocket-ping-interval", "0.01")
+    server.find_url()
+    key = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    key += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+        client.sendall(f"GET /echo HTTP/1.1\r\nHost: x\r\n{key}\r\n".encode())
+        empty_ping = b"\x89\x00"
+        assert empty_ping in read_until(client, empty_ping)
+
+
 def test_a_factory_makes_the_app(kui_run: KuiRun) -> None:
     server = kui_run("tests.servers.apps:create_app()")
     assert httpx2.get(server.find_url()).status_code == 200
