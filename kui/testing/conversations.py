@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import trio
 from baize.typing import Message, Scope
 
@@ -30,7 +31,7 @@ _LIBRARIES = (
 class Conversation(ABC):
     """One scope that an app was called with, until it has returned.
 
-    `error` is what went wrong in the app: what it raised, or the rule that it broke, which comes
+    `returned` says that it has, `cancelled` that it was cancelled first. `error` is what went wrong in the app: what it raised, or the rule that it broke, which comes
     first. `told` says whether the test knows it already. `left` says that the client is gone,
     `given_up` that the test has been told that the app was too slow: nobody waits for it any more.
     """
@@ -41,6 +42,7 @@ class Conversation(ABC):
         self.name = f"{scope.get('method', 'WEBSOCKET')} {scope['path']}"
         self.left = False
         self.returned = False
+        self.cancelled = False
         self.error: Exception | None = None
         self.told = False
         self.given_up = False
@@ -80,6 +82,7 @@ class Conversation(ABC):
         except Exception as raised:
             self._end(raised)
         except BaseException:
+            self.cancelled = True
             self._end(None)
             raise
         else:
@@ -112,6 +115,8 @@ class Conversation(ABC):
         :raises ContractError: the app has broken a rule, and the test does not know of it yet.
         """
         held = await within(timeout, self.signal, lambda: holds() or self._violation())
+        if self.cancelled:  # perhaps together with us: then that is what happens here, too
+            await anyio.lowlevel.checkpoint_if_cancelled()
         violation = self._violation()
         if violation is not None:
             self.told = True
@@ -128,7 +133,10 @@ class Conversation(ABC):
 
         :raises DeadlineExceeded: it did not within `timeout` seconds of the loop's time.
         """
-        if not await within(self.timeout, self.signal, lambda: self.returned):
+        returned = await within(self.timeout, self.signal, lambda: self.returned)
+        if self.cancelled:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+        if not returned:
             self.given_up = True
             raise DeadlineExceeded(
                 f"the app did not return within {self.timeout} s: {self.describe()}"

@@ -12,7 +12,6 @@ from typing import Any, Self, TypeVar
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 import httpx2
 from baize.typing import ASGIApp, Scope
 
@@ -261,9 +260,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
             raise
         if start is None:
             await self.finish(exchange)
-            if exchange.error is None:
-                # It was cancelled: together with us, or by itself.
-                await anyio.lowlevel.checkpoint_if_cancelled()
+            if exchange.error is None:  # it has cancelled itself
                 raise httpx2.RemoteProtocolError(f"{exchange.name}: closed without a response")
         return Response(
             500 if start is None else start["status"],
