@@ -150,7 +150,7 @@ def _is_answer(value: tuple[Any, ...]) -> bool:
     if not 2 <= len(value) <= 3:
         return False
     status = value[1]
-    if not isinstance(status, int) or isinstance(status, bool) or not 100 <= status <= 599:
+    if not isinstance(status, int) or not 100 <= status <= 599:
         return False
     return len(value) == 2 or value[2] is None or isinstance(value[2], Mapping)
 

@@ -103,6 +103,11 @@ async def test_head_gets_the_headers_of_get_and_no_body() -> None:
     assert (get.body, head.body) == (b'{"a":"\xc3\xa9"}', b"")
 
 
+async def test_head_of_a_plain_answer_has_no_body_either() -> None:
+    sent = await send(PlainTextResponse("plain"), "HEAD")
+    assert (sent.body, sent["content-length"]) == (b"", "5")
+
+
 async def test_the_length_is_that_of_the_body_whatever_was_said() -> None:
     response = PlainTextResponse("four", headers={"Content-Length": "400"})
     assert (await send(response))["content-length"] == "4"
