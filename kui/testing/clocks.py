@@ -116,9 +116,12 @@ def _all_tasks() -> Iterator[trio.lowlevel.Task]:
 
 def _waits_for_thread(task: trio.lowlevel.Task) -> bool:
     # A task that waits has a function that would abort its wait. The one of a thread is known by its
-    # name; and where it is gone, the task was cancelled and cannot be aborted: that is a thread too.
+    # name; and where it is gone, the task was cancelled and cannot be aborted: that is a thread too,
+    # unless the task waits at the end of a nursery.
     abort = task._abort_func
-    return abort is None or abort.__qualname__.startswith("to_thread_run_sync.")
+    if abort is None:
+        return not any(nursery._parent_waiting_in_aexit for nursery in task.child_nurseries)
+    return abort.__qualname__.startswith("to_thread_run_sync.")
 
 
 # ---- asyncio
