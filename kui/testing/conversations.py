@@ -31,9 +31,10 @@ _LIBRARIES = (
 class Conversation(ABC):
     """One scope that an app was called with, until it has returned.
 
-    `returned` says that it has, `cancelled` that it was cancelled first. `error` is what went wrong in the app: what it raised, or the rule that it broke, which comes
-    first. `told` says whether the test knows it already. `left` says that the client is gone,
-    `given_up` that the test has been told that the app was too slow: nobody waits for it any more.
+    `returned` says that it has, `cancelled` that it was cancelled. `error` is what went wrong in the
+    app: what it raised, or the rule that it broke, which comes first. `told` says whether the test
+    knows it already. `left` says that the client is gone, `given_up` that the test has been told that
+    the app is too slow: nobody waits for it any more.
     """
 
     def __init__(self, scope: Scope, timeout: float | None) -> None:

@@ -162,7 +162,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         self.both_keys = both_keys
         self.wait_for_app = wait_for_app
         self.state: dict[str, Any] = {}
-        self.conversations: set[Conversation] = set()
+        self.conversations: dict[Conversation, None] = {}  # in the order in which they began
         self._tasks: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -277,12 +277,12 @@ class ASGITransport(httpx2.AsyncBaseTransport):
     def start(self, conversation: Conversation) -> None:
         """Start the app for `conversation`, in a task of its own."""
         self.tasks.start_soon(self._run, conversation, name=conversation.name)
-        self.conversations.add(conversation)
+        self.conversations[conversation] = None
 
     async def _run(self, conversation: Conversation) -> None:
         await conversation.run(self.app)
         if conversation.error is None:
-            self.conversations.discard(conversation)
+            self.conversations.pop(conversation, None)
 
     async def finish(self, conversation: Conversation) -> None:
         """Wait for the app to return, and raise what is still to be told of it.
@@ -300,7 +300,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         errors = []
         for conversation in of or tuple(self.conversations):
             if conversation.returned:
-                self.conversations.discard(conversation)
+                self.conversations.pop(conversation, None)
                 error = conversation.error
                 if error is not None and not conversation.told:
                     conversation.told = True
