@@ -101,8 +101,7 @@ class _OnAsyncio(Beside):
         if self._failure is not None and not isinstance(error, Exception):
             raised = self._failure
         if raised is not error:
-            kind = type(raised)
-            trace = None
+            kind, trace = None if raised is None else type(raised), None
         if self._scope.__exit__(kind, raised, trace):
             return True
         if raised is not None and raised is not error:

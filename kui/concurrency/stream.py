@@ -70,15 +70,17 @@ async def stream(
 
         await stream(exchange, numbers(), start=start, encode=lambda number: b"%d" % number)
     """
-    if exchange.scope["method"] == "HEAD":
-        await close_unstarted(source)
-        await exchange.send(start)
-        await exchange.send(_last())
-        return
     try:
-        async with beside() as group:
-            sending = _Sending(exchange, start, encode, ping, ping_interval, open_after)
-            await _run(sending, source, group, grace)
+        if exchange.scope["method"] == "HEAD":
+            await close_unstarted(source)
+        else:
+            async with beside() as group:
+                sending = _Sending(exchange, start, encode, ping, ping_interval, open_after)
+                await _run(sending, source, group, grace)
+        if exchange.gone is None or exchange.gone is Gone.DRAIN:
+            if not exchange.started:
+                await exchange.send(start)
+            await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
     except anyio.get_cancelled_exc_class():
         exchange.leave(Gone.SERVER_CANCELLED)
         raise
@@ -88,14 +90,6 @@ async def stream(
     finally:
         if exchange.stray:
             await exchange.settle()
-    if exchange.gone is None or exchange.gone is Gone.DRAIN:
-        if not exchange.started:
-            await exchange.send(start)
-        await exchange.send(_last())
-
-
-def _last() -> Message:
-    return {"type": "http.response.body", "body": b"", "more_body": False}
 
 
 async def _run(sending: _Sending[T], source: Source[T], group: Beside, grace: float) -> None:
@@ -236,12 +230,15 @@ class _Sending(Generic[T]):
 
     def due(self) -> float:
         """When there is something to do, if nothing happens before."""
-        if not self.exchange.started:
+        now = self._clock()
+        if self._taken:
+            time = now + self._ping_interval
+        elif not self.exchange.started:
             time = self._open_at
         else:
             time = self._active + self._ping_interval
         if self.exchange.full:
-            time = min(time, self._clock() + STALL / 10)
+            time = min(time, now + STALL / 10)
         return on_the_grid(time)
 
     async def tick(self) -> None:

@@ -9,6 +9,9 @@ import anyio
 import anyio.lowlevel
 from baize.typing import Message
 
+WAYS = [("asyncio", "scope"), ("asyncio", "native"), ("trio", "scope")]
+"""Each loop with the ways in which what runs on it can be cancelled."""
+
 DISCONNECT: Message = {"type": "http.disconnect"}
 START: Message = {"type": "http.response.start", "status": 200, "headers": []}
 
@@ -50,9 +53,11 @@ class Server:
     def put(self, message: Message) -> None:
         self._in.send_nowait(message)
 
-    async def upload(self, count: int, size: int = 1024) -> None:
+    async def upload(self, count: int, size: int = 1024, *, whole: bool = False) -> None:
         for _ in range(count):
             await self._in.send(body(b"x" * size, more=True))
+        if whole:
+            await self._in.send(body())
 
     async def receive(self) -> Message:
         self.receiving += 1

@@ -15,6 +15,8 @@ import pytest
 from kui.concurrency import every_checkpoint
 from kui.concurrency.drive import Drive, ItemLost, close_unstarted
 
+from .fakes import WAYS
+
 pytestmark = pytest.mark.anyio
 
 SHORT = 0.02  # seconds of grace, where a test overruns them
@@ -484,12 +486,12 @@ async def no_timeout_of_asyncio_costs_grace() -> None:
     assert await run(source(), grace=SHORT) == [3]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_timeouts_of_asyncio_inside_of_it_cost_it_no_grace() -> None:
     await no_timeout_of_asyncio_costs_grace()
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_a_cancelled_task_that_it_awaits_costs_it_no_grace() -> None:
     async def source() -> AsyncIterator[int]:
         task = asyncio.create_task(asyncio.sleep(60))
@@ -503,7 +505,7 @@ async def test_a_cancelled_task_that_it_awaits_costs_it_no_grace() -> None:
     assert await run(source(), grace=SHORT) == [1]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("where", ["waits", "suspended"])
 async def test_a_native_cancellation_leaves_time_for_the_cleanup(where) -> None:
     log = Log()
@@ -520,7 +522,7 @@ async def test_a_native_cancellation_leaves_time_for_the_cleanup(where) -> None:
     assert log == ["closing", "closed"]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_a_native_cancellation_that_the_generator_swallows_is_raised() -> None:
     async def source() -> AsyncIterator[int]:
         while True:
@@ -582,10 +584,8 @@ def stop(state: SimpleNamespace) -> None:
     state.drive.stop()
 
 
-@pytest.mark.parametrize("how", ["scope", "native"])
-async def test_its_finally_is_reached_once_wherever_it_is_cut(how, anyio_backend) -> None:
-    if how == "native" and anyio_backend == "trio":
-        pytest.skip("trio knows one way of cancellation")
+@pytest.mark.parametrize(("anyio_backend", "how"), WAYS, indirect=["anyio_backend"])
+async def test_its_finally_is_reached_once_wherever_it_is_cut(how) -> None:
     assert await every_checkpoint(driven, reached_its_finally, how=how) == 7
 
 

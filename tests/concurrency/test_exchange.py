@@ -12,7 +12,7 @@ import pytest
 from kui.concurrency import ClientDisconnect, Exchange, Gone, body_expected, every_checkpoint
 from kui.concurrency.inbox import BYTES, MESSAGES
 
-from .fakes import DISCONNECT, START, Server, body, chunk
+from .fakes import DISCONNECT, START, WAYS, Server, body, chunk
 
 pytestmark = pytest.mark.anyio
 
@@ -427,11 +427,8 @@ async def answer_an_upload(state: SimpleNamespace) -> None:
         await exchange.settle()
 
 
-@pytest.mark.parametrize("how", ["scope", "native"])
-async def test_nothing_is_left_behind_wherever_an_exchange_is_cut(how, anyio_backend) -> None:
-    if how == "native" and anyio_backend == "trio":
-        pytest.skip("trio knows one way of cancellation")
-
+@pytest.mark.parametrize(("anyio_backend", "how"), WAYS, indirect=["anyio_backend"])
+async def test_nothing_is_left_behind_wherever_an_exchange_is_cut(how) -> None:
     def check(state: SimpleNamespace) -> None:
         state.server.close()
         assert state.server.receiving == 0

@@ -150,7 +150,7 @@ async def test_a_scenario_that_does_not_end_is_given_up() -> None:
         await every_checkpoint(scenario, accept, limit=20)
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_native_cancellation_hits_what_a_scope_would_shield() -> None:
     async def scenario(state: SimpleNamespace) -> None:
         state.cut = False
@@ -166,7 +166,7 @@ async def test_native_cancellation_hits_what_a_scope_would_shield() -> None:
     assert cut == [True, False]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_a_swallowed_native_cancellation_is_caught() -> None:
     async def scenario(state: SimpleNamespace) -> None:
         with suppress(asyncio.CancelledError):
@@ -176,7 +176,7 @@ async def test_a_swallowed_native_cancellation_is_caught() -> None:
         await every_checkpoint(scenario, accept, how="native")
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_a_task_left_behind_is_caught() -> None:
     tasks = []
 

@@ -1,0 +1,716 @@
+"""A response that takes its time: what is sent when, and what becomes of it when somebody leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from types import SimpleNamespace
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from kui.concurrency import ClientDisconnect, Exchange, ExitSignal, Gone, every_checkpoint
+from kui.concurrency.drive import ItemLost
+from kui.concurrency.stream import stream
+
+from .fakes import DISCONNECT, START, WAYS, Server, body
+
+pytestmark = pytest.mark.anyio
+
+PING = b": ping\n\n"
+LENGTH = [(b"content-length", b"5000000")]
+
+
+class Client:
+    """A server, the exchange on it, and the log of what a source did."""
+
+    def __init__(self, server: Server | None = None) -> None:
+        self.server = server or Server()
+        self.exit = ExitSignal()
+        self.server.scope["app"] = SimpleNamespace(exit_signal=self.exit)
+        self.exchange = Exchange(self.server.scope, self.server.receive, self.server.send)
+        self.log: list[str] = []
+
+    async def stream(self, source, **options) -> None:
+        try:
+            await stream(self.exchange, source, start=START, encode=str.encode, **options)
+        finally:
+            await self.exchange.settle()
+
+    def leave(self) -> None:
+        self.server.put(DISCONNECT)
+
+    async def numbers(self, count: int = 3, pause: float = 0) -> AsyncIterator[str]:
+        self.log.append("open")
+        try:
+            for i in range(count):
+                await anyio.sleep(pause)
+                yield str(i)
+        finally:
+            self.log.append("closing")
+            await anyio.sleep(0.1)
+            self.log.append("closed")
+
+    def endless(self) -> AsyncIterator[str]:
+        return self.numbers(1_000_000, 1)
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    client = Client()
+    yield client
+    client.server.close()
+
+
+@pytest.fixture
+def uploader() -> Iterator[Client]:
+    client = Client(Server(headers=LENGTH, room=10))
+    yield client
+    client.server.close()
+
+
+# To the end.
+
+
+async def test_chunks_are_sent_as_they_come_and_the_end_is_proper(client) -> None:
+    await client.stream(client.numbers())
+    assert client.server.types == ["start", "body", "body", "body", "body"]
+    assert client.server.body == b"012"
+    assert client.exchange.finished
+    assert client.log == ["open", "closing", "closed"]
+
+
+async def test_a_stream_of_nothing_is_an_empty_response(client) -> None:
+    await client.stream(client.numbers(0))
+    assert client.server.types == ["start", "body"]
+
+
+async def test_empty_chunks_are_not_sent(client) -> None:
+    async def source() -> AsyncIterator[str]:
+        yield ""
+        yield "a"
+        yield ""
+
+    await client.stream(source())
+    assert client.server.types == ["start", "body", "body"]
+
+
+async def test_a_synchronous_iterable_is_iterated_in_threads(client) -> None:
+    threads = set()
+
+    def source() -> Iterator[str]:
+        for i in range(3):
+            threads.add(threading.current_thread())
+            yield str(i)
+
+    await client.stream(source())
+    assert client.server.body == b"012"
+    assert threading.main_thread() not in threads
+
+
+async def test_a_list_will_do(client) -> None:
+    await client.stream(["a", "b"])
+    assert client.server.body == b"ab"
+
+
+async def test_a_function_feeds_the_stream(client) -> None:
+    async def feed(send) -> None:
+        for i in range(3):
+            await send(str(i))
+
+    await client.stream(feed)
+    assert client.server.body == b"012"
+    assert client.exchange.finished
+
+
+async def test_a_function_may_send_from_tasks_of_its_own(client) -> None:
+    async def feed(send) -> None:
+        async with anyio.create_task_group() as tasks:
+            for name in "abc":
+                tasks.start_soon(send, name)
+
+    await client.stream(feed)
+    assert sorted(client.server.body) == sorted(b"abc")
+    assert client.server.types == ["start", "body", "body", "body", "body"]
+
+
+async def test_messages_of_several_tasks_are_sent_one_after_the_other(client) -> None:
+    at_once = most = 0
+
+    async def send_slowly(message) -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        await anyio.sleep(1)
+        at_once -= 1
+
+    client.exchange.server_send = send_slowly
+
+    async def feed(send) -> None:
+        async with anyio.create_task_group() as tasks:
+            for name in "abc":
+                tasks.start_soon(send, name)
+
+    await client.stream(feed, ping=PING, ping_interval=0.5)
+    assert most == 1
+
+
+async def test_send_is_refused_when_the_response_is_over(client) -> None:
+    kept = []
+
+    async def feed(send) -> None:
+        kept.append(send)
+
+    await client.stream(feed)
+    with pytest.raises(RuntimeError, match="over"):
+        await kept[0]("late")
+
+
+async def test_head_sends_the_headers_and_runs_nothing_of_the_source(client) -> None:
+    client.server.scope["method"] = "HEAD"
+    await client.stream(client.numbers())
+    assert client.server.types == ["start", "body"]
+    assert client.log == []
+
+
+async def test_a_client_that_reads_slowly_holds_the_source_back(client) -> None:
+    client.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, client.numbers(100))
+        await anyio.sleep(10)
+        assert client.server.types == ["start"]
+        client.server.reading.set()
+    assert len(client.server.body) == 190
+
+
+# An exception.
+
+
+async def test_before_the_first_chunk_it_leaves_the_response_unstarted(client) -> None:
+    async def source() -> AsyncIterator[str]:
+        await anyio.sleep(1)
+        raise LookupError("mine")
+        yield ""
+
+    with pytest.raises(LookupError, match="mine"):
+        await client.stream(source())
+    assert not client.exchange.started
+
+
+async def test_after_the_first_chunk_it_leaves_the_response_unfinished(client) -> None:
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        await anyio.sleep(1)
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await client.stream(source())
+    assert client.exchange.started
+    assert not client.exchange.finished
+
+
+async def test_a_chunk_that_cannot_be_encoded_raises_where_it_was_yielded(client) -> None:
+    seen = []
+
+    async def source() -> AsyncIterator[object]:
+        try:
+            yield 1
+        except TypeError as error:
+            seen.append(error)
+            raise
+
+    with pytest.raises(TypeError):
+        await client.stream(source())
+    assert len(seen) == 1
+    assert not client.exchange.started
+
+
+async def test_a_group_of_the_users_own_leaves_as_it_is(client) -> None:
+    async def fail() -> None:
+        await anyio.sleep(1)
+        raise LookupError
+
+    async def feed(send) -> None:
+        await send("a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(fail)
+            await anyio.sleep_forever()
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await client.stream(feed)
+    assert caught.group_contains(LookupError, depth=1)
+
+
+async def test_a_scope_of_the_generator_that_ends_while_its_chunk_is_sent_cuts_the_response(
+    client,
+) -> None:
+    async def source() -> AsyncIterator[str]:
+        with anyio.move_on_after(1):
+            yield "a"
+        yield "b"
+
+    client.server.stall()
+    with pytest.raises(ItemLost):
+        await client.stream(source())
+    assert not client.exchange.finished
+
+
+# The client leaves.
+
+
+async def test_a_client_that_leaves_while_the_source_waits_ends_it_at_once(client) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, client.endless())
+        await anyio.sleep(2.5)
+        client.leave()
+        await anyio.sleep(0.2)
+        assert client.log == ["open", "closing", "closed"]
+    assert client.exchange.gone is Gone.CLIENT_LEFT
+    assert not client.exchange.finished
+
+
+async def test_a_client_that_leaves_while_a_chunk_is_sent_ends_it(client) -> None:
+    client.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, client.endless())
+        await anyio.sleep(2.5)
+        client.leave()
+        await anyio.sleep(0.2)
+    assert client.log == ["open", "closing", "closed"]
+
+
+async def test_a_feed_is_cancelled_with_its_tasks(client) -> None:
+    async def feed(send) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.sleep_forever)
+                await send("a")
+                await anyio.sleep_forever()
+        finally:
+            await anyio.sleep(0.1)
+            client.log.append("closed")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, feed)
+        await anyio.sleep(1)
+        client.leave()
+    assert client.log == ["closed"]
+
+
+async def test_a_client_that_leaves_while_the_source_reads_the_body_ends_it(uploader) -> None:
+    seen = []
+
+    async def echo() -> AsyncIterator[str]:
+        try:
+            while data := await uploader.exchange.next_chunk():
+                yield data.decode()
+        except ClientDisconnect as error:
+            seen.append(error)
+            raise
+
+    uploader.server.put(body(b"a", True))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uploader.stream, echo())
+        await anyio.sleep(1)
+        assert uploader.server.body == b"a"
+        uploader.leave()
+    assert uploader.exchange.gone is Gone.CLIENT_LEFT
+
+
+async def test_a_server_that_refuses_to_send_ends_the_source(client) -> None:
+    async def send(message) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("gone")
+
+    client.exchange.server_send = send
+    await client.stream(client.endless())
+    assert client.log == ["open", "closing", "closed"]
+    assert client.exchange.gone is Gone.CLIENT_LEFT
+
+
+async def test_what_the_cleanup_raises_is_raised_although_the_client_has_left(client) -> None:
+    async def source() -> AsyncIterator[str]:
+        try:
+            await anyio.sleep_forever()
+            yield ""
+        finally:
+            raise LookupError("in the cleanup")
+
+    client.leave()
+    with pytest.raises(LookupError):
+        await client.stream(source())
+    assert client.exchange.gone is Gone.CLIENT_LEFT
+
+
+async def test_a_body_of_any_size_is_echoed_whole_while_the_client_is_watched(uploader) -> None:
+    async def echo() -> AsyncIterator[str]:
+        while data := await uploader.exchange.next_chunk():
+            await anyio.sleep(0.02)
+            yield data.decode()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: uploader.server.upload(800, whole=True))
+        await uploader.stream(echo())
+    assert len(uploader.server.body) == 800 * 1024
+    assert uploader.exchange.finished
+
+
+async def test_no_more_than_the_buffer_is_taken_from_a_body_that_nobody_reads(uploader) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uploader.stream, uploader.endless())
+        tasks.start_soon(uploader.server.upload, 1000)
+        await anyio.sleep(2.5)
+        assert uploader.exchange.full
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_client_that_uploads_and_stops_reading_counts_as_gone_in_the_end(uploader) -> None:
+    uploader.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uploader.server.upload, 1000)
+        await uploader.stream(uploader.endless())
+        took = anyio.current_time()
+        tasks.cancel_scope.cancel()
+    assert uploader.exchange.gone is Gone.STALLED
+    assert uploader.log == ["open", "closing", "closed"]
+    assert took
+
+
+async def test_a_client_that_reads_now_and_then_is_not_given_up(uploader) -> None:
+    uploader.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uploader.server.upload, 1000)
+        tasks.start_soon(uploader.stream, uploader.endless())
+        for _ in range(10):
+            await anyio.sleep(20)
+            uploader.server.reading.set()
+            await anyio.sleep(1)
+            uploader.server.stall()
+        assert uploader.exchange.gone is None
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_client_that_reads_nothing_is_not_given_up_while_one_can_see_it(client) -> None:
+    client.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, client.endless())
+        await anyio.sleep(3600)
+        assert client.exchange.gone is None
+        tasks.cancel_scope.cancel()
+
+
+# Pings, and the opening.
+
+
+async def quiet(seconds: float = 3600) -> AsyncIterator[str]:
+    yield "a"
+    await anyio.sleep(seconds)
+
+
+async def test_pings_are_sent_while_the_source_is_silent(client) -> None:
+    await client.stream(quiet(), ping=PING, ping_interval=3)
+    count = client.server.body.count(PING)
+    assert 1100 <= count <= 1200
+    assert client.server.body == b"a" + PING * count
+
+
+async def test_no_ping_is_sent_while_the_source_speaks(client) -> None:
+    await client.stream(client.numbers(100, 2.5), ping=PING, ping_interval=3)
+    assert PING not in client.server.body
+
+
+async def test_a_ping_neither_cancels_nor_delays_the_source(client) -> None:
+    times = []
+
+    async def source() -> AsyncIterator[str]:
+        for _ in range(3):
+            await anyio.sleep(100)
+            times.append(anyio.current_time())
+            yield "a"
+
+    began = anyio.current_time()
+    await client.stream(source(), ping=PING, ping_interval=3)
+    assert [round(time - began) for time in times] == [100, 200, 300]
+
+
+async def test_no_ping_is_begun_while_a_chunk_is_being_sent(client) -> None:
+    client.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: client.stream(quiet(), ping=PING, ping_interval=3))
+        await anyio.sleep(100)
+        assert client.server.types == ["start"]
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_ping_under_way_is_sent_before_the_next_chunk_and_before_the_end(client) -> None:
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        await anyio.sleep(9.9)
+        yield "b"
+
+    async def slow(message) -> None:
+        await send(message)
+        await anyio.sleep(5 if message.get("body") == PING else 0)
+        if message.get("body") == PING:
+            client.log.append("pinged")
+        elif "body" in message:
+            client.log.append(message["body"].decode())
+
+    send = client.server.send
+    client.exchange.server_send = slow
+    await client.stream(source(), ping=PING, ping_interval=3)
+    assert client.log == ["a", "pinged", "b", ""]
+
+
+async def test_the_headers_go_out_soon_although_there_is_no_chunk(client) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: client.stream(client.numbers(1, 60), ping=PING, open_after=0.25))
+        await anyio.sleep(0.1)
+        assert client.server.types == []
+        await anyio.sleep(0.5)
+        assert client.server.types == ["start"]
+        tasks.cancel_scope.cancel()
+
+
+async def test_without_that_they_wait_for_the_first_chunk(client) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: client.stream(client.numbers(1, 60), ping=PING))
+        await anyio.sleep(59)
+        assert client.server.types == []
+        tasks.cancel_scope.cancel()
+
+
+async def test_many_quiet_streams_wake_up_together(client) -> None:
+    times = set()
+
+    async def one(delay: float) -> None:
+        await anyio.sleep(delay)
+        client = Client()
+        send = client.server.send
+
+        async def note(message) -> None:
+            if message.get("body") == PING:
+                times.add(round(anyio.current_time(), 6))
+            await send(message)
+
+        client.exchange.server_send = note
+        await client.stream(quiet(10), ping=PING, ping_interval=3)
+        client.server.close()
+
+    async with anyio.create_task_group() as tasks:
+        for i in range(50):
+            tasks.start_soon(one, i / 50)
+    assert all((time * 4) % 1 < 0.001 or (time * 4) % 1 > 0.999 for time in times)
+    assert len(times) <= 20
+
+
+# The server stops.
+
+
+async def test_a_source_that_waits_is_cancelled_and_the_response_ends_properly(client) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, client.endless())
+        await anyio.sleep(2.5)
+        client.exit.set()
+        await anyio.sleep(0.2)
+        assert client.exchange.finished
+    assert client.log == ["open", "closing", "closed"]
+    assert client.server.body == b"01"
+    assert client.exchange.gone is Gone.DRAIN
+
+
+async def test_a_chunk_that_is_being_sent_is_sent_first(client) -> None:
+    client.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, client.endless())
+        await anyio.sleep(2.5)
+        client.exit.set()
+        await anyio.sleep(2.5)
+        assert client.log == ["open"]
+        client.server.reading.set()
+    assert client.server.body == b"0"
+    assert client.exchange.finished
+    assert client.log == ["open", "closing", "closed"]
+
+
+async def test_a_client_that_leaves_during_the_drain_ends_it(client) -> None:
+    client.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, client.endless())
+        await anyio.sleep(2.5)
+        client.exit.set()
+        client.leave()
+    assert client.exchange.gone is Gone.CLIENT_LEFT
+    assert client.log == ["open", "closing", "closed"]
+
+
+async def test_a_ping_under_way_is_not_cut_by_the_drain(client) -> None:
+    async def slow(message) -> None:
+        await send(message)
+        if message.get("body") == PING:
+            await anyio.sleep(2)
+            client.log.append("pinged")
+
+    send = client.server.send
+    client.exchange.server_send = slow
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: client.stream(quiet(), ping=PING, ping_interval=3))
+        await anyio.sleep(4)
+        client.exit.set()
+    assert client.log == ["pinged"]
+    assert client.exchange.finished
+
+
+async def test_a_stream_that_begins_when_the_server_stops_already_is_empty(client) -> None:
+    client.exit.set()
+    await client.stream(client.endless())
+    assert client.server.types == ["start", "body"]
+    assert client.log == []
+
+
+async def test_a_feed_is_cancelled_when_what_it_sends_has_been_sent(client) -> None:
+    async def feed(send) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(forever, send)
+            tasks.start_soon(forever, send)
+            await anyio.sleep_forever()
+
+    async def forever(send) -> None:
+        while True:
+            await send("a")
+            await anyio.sleep(1)
+
+    client.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, feed)
+        await anyio.sleep(5)
+        client.exit.set()
+        await anyio.sleep(5)
+        assert not client.exchange.finished
+        client.server.reading.set()
+    assert client.exchange.finished
+    assert client.server.body == b"aa"
+
+
+async def test_an_exit_after_the_stream_concerns_nobody(client) -> None:
+    await client.stream(client.numbers())
+    client.exit.set()
+    assert client.exchange.gone is None
+
+
+# Cancelled from outside.
+
+
+async def test_a_cancelled_stream_cleans_up_and_says_who_has_cancelled(client) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, client.endless())
+        await anyio.sleep(2.5)
+        tasks.cancel_scope.cancel()
+    assert client.log == ["open", "closing", "closed"]
+    assert client.exchange.gone is Gone.SERVER_CANCELLED
+    assert not client.exchange.finished
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("order", ["client, server", "server, client"])
+async def test_a_server_that_cancels_while_the_client_leaves_is_obeyed(order, client) -> None:
+    task = asyncio.ensure_future(client.stream(client.endless()))
+    await asyncio.sleep(0.05)
+    if order == "server, client":
+        task.cancel()
+    client.leave()
+    if order == "client, server":
+        for _ in range(3):
+            await asyncio.sleep(0)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert client.log[:2] == ["open", "closing"]
+
+
+# Cancellation at every checkpoint.
+
+
+async def streamed(state: SimpleNamespace) -> None:
+    state.client = client = Client()
+    await client.stream(client.numbers(2, 1), ping=PING, ping_interval=0.3, open_after=0.25)
+
+
+async def fed(state: SimpleNamespace) -> None:
+    state.client = client = Client()
+
+    async def feed(send) -> None:
+        client.log.append("open")
+        try:
+            async with anyio.create_task_group() as tasks:
+                for name in "ab":
+                    tasks.start_soon(send, name)
+            await anyio.sleep(0.6)
+            await send("c")
+        finally:
+            client.log.append("closing")
+
+    await client.stream(feed, ping=PING, ping_interval=0.3)
+
+
+async def echoed(state: SimpleNamespace) -> None:
+    state.client = client = Client(Server(headers=LENGTH, room=10))
+    client.log += ["open", "closing"]
+
+    async def echo() -> AsyncIterator[str]:
+        while data := await client.exchange.next_chunk():
+            yield data.decode()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.server.upload, 3)
+        await client.stream(echo())
+        tasks.cancel_scope.cancel()
+
+
+def closed_once(state: SimpleNamespace) -> None:
+    client = state.client
+    client.server.close()
+    assert client.log[:2] in ([], ["open", "closing"])
+    assert client.log.count("closing") <= 1
+    assert client.server.receiving == 0
+    assert not client.exit._listeners
+    assert client.exchange.finished or client.exchange.gone is not None
+
+
+def sent_whole_or_cut(state: SimpleNamespace) -> None:
+    closed_once(state)
+    ended = [message.get("more_body") for message in state.client.server.sent].count(False)
+    assert ended == state.client.exchange.finished
+
+
+@pytest.fixture
+def scenario(request: pytest.FixtureRequest):
+    return {"streamed": streamed, "fed": fed}[request.param]
+
+
+@pytest.mark.parametrize("scenario", ["streamed", "fed"], indirect=True)
+@pytest.mark.parametrize(("anyio_backend", "how"), WAYS, indirect=["anyio_backend"])
+async def test_a_stream_may_be_cancelled_anywhere(scenario, how) -> None:
+    assert await every_checkpoint(scenario, closed_once, how=how) > 3
+
+
+@pytest.mark.parametrize("scenario", ["streamed", "fed"], indirect=True)
+async def test_a_client_may_leave_anywhere(scenario) -> None:
+    def leave(state: SimpleNamespace) -> None:
+        state.client.leave()
+
+    assert await every_checkpoint(scenario, sent_whole_or_cut, how=leave) > 3
+
+
+@pytest.mark.parametrize("scenario", ["streamed", "fed"], indirect=True)
+async def test_a_server_may_stop_anywhere_and_the_response_is_whole(scenario) -> None:
+    def stop(state: SimpleNamespace) -> None:
+        state.client.exit.set()
+
+    def check(state: SimpleNamespace) -> None:
+        sent_whole_or_cut(state)
+        assert state.client.exchange.finished
+
+    assert await every_checkpoint(scenario, check, how=stop) > 3
