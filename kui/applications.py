@@ -7,7 +7,7 @@ for (rule 6); whatever else can happen stands in the functions below it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -238,12 +238,17 @@ class Kui:
         plain = False
         try:
             try:
-                endpoint = self._endpoint(scope, request)
+                fields = dict(scope["headers"])
+                endpoint = self._endpoint(scope, request, fields)
                 value = await endpoint()
                 response = (
                     value if isinstance(value, HttpResponse) else self._convert(value, endpoint)
                 )
-                if response.buffered and request._exchange is None and not body_expected(scope):
+                if (
+                    response.buffered
+                    and request._exchange is None
+                    and not body_expected(scope, fields)
+                ):
                     plain = True
                     await response(scope, receive, send)
                 else:
@@ -266,9 +271,11 @@ class Kui:
         if raised is not None:
             raise raised
 
-    def _endpoint(self, scope: Scope, request: HttpRequest) -> Endpoint:
+    def _endpoint(
+        self, scope: Scope, request: HttpRequest, fields: Mapping[bytes, bytes]
+    ) -> Endpoint:
         """What answers a request: the endpoint of its route, or what there is in its place."""
-        if not self._allows_host(scope):
+        if not self._allows_host(scope["headers"], fields):
             return _bad_host
         if self._cors is not None:
             answer = self._cors.answer(scope["method"], scope["headers"])
@@ -280,12 +287,17 @@ class Kui:
         if found is None:
             return self._missing
         endpoint, params = found
-        scope["path_params"] = params
+        if params:
+            scope["path_params"] = params
         return endpoint
 
-    def _allows_host(self, scope: Scope) -> bool:
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        return self._allows(hosts[0]) if len(hosts) == 1 else not hosts and self._any_host
+    def _allows_host(
+        self, headers: Sequence[tuple[bytes, bytes]], fields: Mapping[bytes, bytes]
+    ) -> bool:
+        host = fields.get(b"host")
+        if len(fields) < len(headers) and [name for name, _ in headers].count(b"host") > 1:
+            return False  # RFC 9112, 3.2
+        return self._any_host if host is None else self._allows(host)
 
     async def _recover(self, request: HttpRequest, exc: Exception) -> Exception | None:
         """Answer an exception as far as that is still possible; return what the server must hear."""
@@ -340,7 +352,7 @@ class Kui:
             self.in_flight -= 1
 
     def _socket_endpoint(self, scope: Scope) -> Endpoint:
-        if not self._allows_host(scope):
+        if not self._allows_host(scope["headers"], dict(scope["headers"])):
             return _bad_host
         found = self.router.socket_routes.search(route_path(scope))
         if found is None:

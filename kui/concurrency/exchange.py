@@ -8,7 +8,7 @@ the client leaves, is decided in `stream` and `cancel`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Final, NoReturn
 
@@ -42,17 +42,19 @@ class Gone(enum.Enum):
     STALLED = "the client stopped reading"
 
 
-def body_expected(scope: Scope) -> bool:
+def body_expected(scope: Scope, fields: Mapping[bytes, bytes] | None = None) -> bool:
     """May this request have a body?
 
     HTTP/1 says so in its headers (RFC 9112, section 6.3); HTTP/2 and 3 only when it has none.
+
+    :param fields: the headers as a dictionary, if the caller has one.
     """
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return bool(value.strip(b" 0"))
-        if name == b"transfer-encoding":
-            return True
-    return scope.get("http_version", "1.1") not in _HTTP_1
+    if fields is None:
+        fields = dict(scope["headers"])
+    length = fields.get(b"content-length")
+    if length is not None:
+        return bool(length.strip(b" 0"))
+    return b"transfer-encoding" in fields or scope.get("http_version", "1.1") not in _HTTP_1
 
 
 class Exchange(Inbox):
