@@ -117,6 +117,8 @@ class WebSocket(HTTPConnection):
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
         self.socket = Socket(receive, send)
+        if scope.get("http_version", "1.1") not in ("1.1", "1.0"):
+            self.socket.make_interruptible()
 
     @property
     def connection_state(self) -> SocketState:

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 import anyio
-from baize.typing import Message, Send
+from baize.typing import Message
 
 from .socket_states import WebSocketDisconnect
 from .sockets import Socket
@@ -41,32 +41,14 @@ class Heartbeat:
             raise ValueError(f"a heartbeat has a positive number of seconds, not {self.interval!r}")
 
 
-class _Dropped(OSError):
-    """Raised by a send that the client was too slow for."""
-
-
 def keep_alive(socket: Socket, heartbeat: Heartbeat) -> None:
     """Drop the client of an open socket, with 1011, when it does not answer; where the server can, out of a send."""
     heard = 0
-    sends: set[anyio.CancelScope] = set()
 
     def hear(message: Message) -> bool:
         nonlocal heard
         heard += 1
         return message.get("text") == heartbeat.pong
-
-    def interruptible(send: Send) -> Send:
-        async def wrapped(message: Message) -> None:
-            with anyio.CancelScope() as scope:
-                sends.add(scope)
-                try:
-                    await send(message)
-                finally:
-                    sends.discard(scope)
-            if scope.cancelled_caught:
-                raise _Dropped("the client does not read")
-
-        return wrapped
 
     scope = anyio.CancelScope()
 
@@ -76,8 +58,7 @@ def keep_alive(socket: Socket, heartbeat: Heartbeat) -> None:
                 pass
         if not scope.cancel_called:
             socket.leave(SILENT, "no answer to a heartbeat")
-            for send in list(sends):
-                send.cancel()
+            socket.interrupt()
 
     async def client_is_there() -> bool:
         before = heard
@@ -94,6 +75,6 @@ def keep_alive(socket: Socket, heartbeat: Heartbeat) -> None:
 
     if socket.children is not None:
         socket.intake.filter = hear
-        socket.wrap_send(interruptible)
+        socket.make_interruptible()
         socket.watch(scope.cancel)
         socket.children.start(beat)

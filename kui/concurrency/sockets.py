@@ -15,6 +15,7 @@ from baize.typing import Message, Receive, Send
 from .children import Children, this_task
 from .cleanup import GRACE
 from .intake import Intake
+from .interrupt import InterruptibleSend
 from .loops import GRID
 from .socket_states import SocketState, WebSocketDisconnect, how_it_ended
 
@@ -37,6 +38,7 @@ class Socket:
     __slots__ = (
         "_closer",
         "_has_sent",
+        "_interruptible",
         "_leaving",
         "_receive",
         "_send",
@@ -66,6 +68,7 @@ class Socket:
         self.intake = Intake(self, receive)
         self._receive = receive
         self._send = send
+        self._interruptible: InterruptibleSend | None = None
         self._sending: Awaitable[None] | None = None  # the last send that was begun
         self._watched = False  # is it seen to that a send learns of the end?
         self._has_sent = False
@@ -175,9 +178,15 @@ class Socket:
         """Nobody reads from now on: the next send must see to it."""
         self._watched = self._has_sent = False
 
-    def wrap_send(self, wrapper: Callable[[Send], Send]) -> None:
-        """Put something around the server's send; an OSError that it raises means that the client has gone."""
-        self._send = wrapper(self._send)
+    def make_interruptible(self) -> None:
+        """From now on, let no send of this socket outlast its client."""
+        if self._interruptible is None:
+            self._send = self._interruptible = InterruptibleSend(self._send)
+
+    def interrupt(self) -> None:
+        """Give up the sends that are under way, where that is possible."""
+        if self._interruptible is not None:
+            self._interruptible.interrupt()
 
     async def _lost(self) -> WebSocketDisconnect:
         """What to raise when the server's send has said that the client has gone."""
@@ -205,6 +214,7 @@ class Socket:
             self._closer = this_task()
         if self.state is SocketState.OPEN:
             self._end(SocketState.CLOSING, code, reason)
+            self.intake.start()  # so that the close frame does not wait for a client that has gone
         else:
             self.peer_gone = True
             self._end(SocketState.CLOSED, code, reason)
@@ -238,6 +248,7 @@ class Socket:
         if self.over is None:
             self._end(SocketState.CLOSED, *how_it_ended(message))
         self.state = SocketState.CLOSED
+        self.interrupt()
 
     def _end(self, state: SocketState, code: int, reason: str) -> None:
         self.state = state

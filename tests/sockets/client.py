@@ -252,6 +252,7 @@ class Http2Client(Messages):
         if self.status != 200:
             while not self.ended:
                 self._read()
+            self.sock.close()
             raw = {name.encode(): value.encode() for name, value in self.headers.items()}
             raise Denied(self.status, raw, self.body)
 

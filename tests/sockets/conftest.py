@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -60,9 +61,16 @@ def server_kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def shared_server(server_kind: str) -> Iterator[ServerProcess]:
-    """A server of each kind for all tests of a module; ended with them, and then it has logged no failure."""
-    sock = listening_socket()
-    process = ServerProcess(foreign(server_kind, "tests.sockets.site:app", sock, 1.0), sock=sock)
+    """A server of each kind for all tests of a module, and ended with them."""
+    spec = "tests.sockets.site:app"
+    if server_kind.startswith("kui-run-"):
+        backend = server_kind.removeprefix("kui-run-")
+        command = [sys.executable, "-m", "kui", "run", spec, "--backend", backend]
+        process = ServerProcess([*command, "--bind", "127.0.0.1:0"])
+        process.find_url()
+    else:
+        sock = listening_socket()
+        process = ServerProcess(foreign(server_kind, spec, sock, 1.0), sock=sock)
     yield process
     process.end()
 
