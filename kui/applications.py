@@ -275,13 +275,13 @@ class Kui:
         self, scope: Scope, request: HttpRequest, fields: Mapping[bytes, bytes]
     ) -> Endpoint:
         """What answers a request: the endpoint of its route, or what there is in its place."""
-        if not self._allows_host(scope["headers"], fields):
-            return _bad_host
         if self._cors is not None:
             answer = self._cors.answer(scope["method"], scope["headers"])
             request.add_response_headers(answer.headers)
             if answer.preflight:
                 return _preflight
+        if not self._allows_host(scope["headers"], fields):
+            return _bad_host
         path = route_path(scope) if scope.get("root_path") else scope["path"]
         found = self._search(path, scope["method"])
         if found is None:

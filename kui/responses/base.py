@@ -18,14 +18,14 @@ from kui.headers import RawHeaders, ResponseHeaders
 
 __all__ = ["WITHOUT_CONTENT", "HttpResponse"]
 
-STATUSES = frozenset(range(100, 600))
+STATUSES = frozenset(range(200, 600))
 # RFC 9110, 6.4.1 and 15.3.6: these have no content, and all but 205 end with their headers.
-WITHOUT_CONTENT = frozenset((*range(100, 200), 204, 205, 304))
+WITHOUT_CONTENT = frozenset((204, 205, 304))
 _RESET_CONTENT = 205
 
 
 def bad_status(status_code: object) -> NoReturn:
-    raise ValueError(f"a status code is an int from 100 to 599, not {status_code!r}")
+    raise ValueError(f"a status code is an int from 200 to 599, not {status_code!r}")
 
 
 @lru_cache(maxsize=1024)
@@ -36,11 +36,11 @@ def _length(size: int) -> tuple[bytes, bytes]:
 class HttpResponse:
     """A response without content, and the base of all others.
 
-    Parameters: `status_code`, from 100 to 599; `headers`, a mapping (or pairs) of text. Raises
+    Parameters: `status_code`, from 200 to 599; `headers`, a mapping (or pairs) of text. Raises
     ValueError for another status, for a header's name that is no token and for a value with
     controls (RFC 9110), TypeError for headers that are no text.
 
-    It may be sent any number of times, to several requests at once: sending never changes it. 1xx,
+    It may be sent any number of times, to several requests at once: sending never changes it.
     204 and 304 are sent without a body and without Content-Length; all others have the
     Content-Length of their body. HEAD gets the headers that GET would, and no body.
 

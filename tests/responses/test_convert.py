@@ -132,7 +132,7 @@ def test_a_response_with_a_status_is_amended_and_left_as_it_was() -> None:
     [
         (("a", 404), 404, {}),
         (("a", HTTPStatus.NOT_FOUND), 404, {}),
-        (("a", 100), 100, {}),
+        (("a", 200), 200, {}),
         (("a", 599), 599, {}),
         (("a", 201, None), 201, {}),
         (("a", 201, {}), 201, {}),

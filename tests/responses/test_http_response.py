@@ -28,11 +28,11 @@ async def test_a_status_may_be_an_http_status() -> None:
     assert (await send(PlainTextResponse("no", HTTPStatus.NOT_FOUND))).status == 404
 
 
-@pytest.mark.parametrize("status", [99, 600, 0, -1, "200", None, 2000])
+@pytest.mark.parametrize("status", [99, 100, 199, 600, 0, -1, "200", None, 2000])
 def test_another_status_is_refused(status: int) -> None:
-    with pytest.raises(ValueError, match="from 100 to 599"):
+    with pytest.raises(ValueError, match="from 200 to 599"):
         HttpResponse(status)
-    with pytest.raises(ValueError, match="from 100 to 599"):
+    with pytest.raises(ValueError, match="from 200 to 599"):
         PlainTextResponse("", status)
 
 
@@ -79,7 +79,7 @@ async def test_what_a_server_does_to_the_list_of_headers_stays_there() -> None:
 
 
 @pytest.mark.parametrize("headers", [None, {"Content-Length": "2"}])
-@pytest.mark.parametrize("status", [100, 101, 103, 204, 304])
+@pytest.mark.parametrize("status", [204, 304])
 async def test_these_carry_neither_body_nor_length(
     status: int, headers: dict[str, str] | None
 ) -> None:
@@ -149,7 +149,7 @@ async def test_an_amended_response_leaves_the_first_as_it_was() -> None:
 
 
 def test_an_amended_status_is_checked_too() -> None:
-    with pytest.raises(ValueError, match="from 100 to 599"):
+    with pytest.raises(ValueError, match="from 200 to 599"):
         HttpResponse().amended(600, None)
 
 
