@@ -287,8 +287,9 @@ class Kui:
         if found is None:
             return self._missing
         endpoint, params = found
-        if params:
-            scope["path_params"] = params
+        if params:  # beside those of the prefix, where this app is mounted
+            before = scope.get("path_params")
+            scope["path_params"] = {**before, **params} if before else params
         return endpoint
 
     def _allows_host(
@@ -357,7 +358,8 @@ class Kui:
         found = self.router.socket_routes.search(route_path(scope))
         if found is None:
             return self._no_socket
-        endpoint, scope["path_params"] = found
+        endpoint, params = found
+        scope["path_params"] = {**(scope.get("path_params") or {}), **params}
         return endpoint
 
 

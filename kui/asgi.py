@@ -5,6 +5,7 @@ from __future__ import annotations
 from baize.typing import ServerSentEvent
 
 from .applications import FactoryClass, Kui
+from .asgi_middleware import NextRequest, NextResponse, middleware
 from .concurrency import ClientDisconnect
 from .connections import (
     HTTPConnection,
@@ -15,12 +16,14 @@ from .connections import (
     websocket,
     websocket_var,
 )
+from .dispatch import Hosts, Router, Subpaths
 from .exceptions import HTTPException, abort
 from .limits import Limits
 from .middlewares.cors import allow_cors
 from .middlewares.methods import required_method
 from .middlewares.origins import allow_origins
 from .middlewares.request_limits import request_limits
+from .mounts import Mount
 from .requests import HttpRequest
 from .responses import (
     FileResponse,
@@ -35,9 +38,10 @@ from .responses import (
     TemplateResponse,
     convert_response,
 )
-from .routing import FileRoutes, HttpRoute, MultimethodRoutes, Router, Routes, SocketRoute
+from .routing import FileRoutes, HttpRoute, MultimethodRoutes, Routes, SocketRoute
 from .socket_views import SocketView
 from .templates import BaseTemplates, Jinja2Templates
+from .toolkit import decorator, request_response, websocket_session
 from .views import HttpView
 from .websockets import InvalidMessage, WebSocket, WebSocketDisconnect
 
@@ -50,6 +54,7 @@ __all__ = [
     "HTMLResponse",
     "HTTPConnection",
     "HTTPException",
+    "Hosts",
     "HttpRequest",
     "HttpResponse",
     "HttpRoute",
@@ -59,7 +64,10 @@ __all__ = [
     "Jinja2Templates",
     "Kui",
     "Limits",
+    "Mount",
     "MultimethodRoutes",
+    "NextRequest",
+    "NextResponse",
     "PlainTextResponse",
     "RedirectResponse",
     "Router",
@@ -71,6 +79,7 @@ __all__ = [
     "SocketView",
     "State",
     "StreamResponse",
+    "Subpaths",
     "TemplateResponse",
     "WebSocket",
     "WebSocketDisconnect",
@@ -78,11 +87,15 @@ __all__ = [
     "allow_cors",
     "allow_origins",
     "convert_response",
+    "decorator",
     "http_connection",
+    "middleware",
     "request",
     "request_limits",
+    "request_response",
     "request_var",
     "required_method",
     "websocket",
+    "websocket_session",
     "websocket_var",
 ]

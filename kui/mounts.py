@@ -149,9 +149,15 @@ class Mounted:
                 path = path[: len(path) - len(params.pop(REST)) - 1]
             scope = below(scope, path)
         scope["path_params"] = params
-        if self.state:
-            scope["state"] = {**(scope.get("state") or {}), **self.state}
-        return scope
+        return self.with_state(scope)
+
+    def with_state(self, scope: Scope) -> Scope:
+        """The scope with what the app's lifespan has put into its state."""
+        return (
+            {**scope, "state": {**(scope.get("state") or {}), **self.state}}
+            if self.state
+            else scope
+        )
 
 
 class Mount(Sequence[Route]):

@@ -1,0 +1,247 @@
+"""Middlewares between ASGI apps, as functions of a request and of the next app.
+
+The next app runs beside the function, which gets its response when that begins; body and all are passed on as they
+come (rule 2: nothing is buffered). What a request is answered with in the end, `toolkit` sees to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from functools import update_wrapper
+from typing import Any, Final, TypeAlias
+
+from baize.typing import ASGIApp, Message, Receive, Scope, Send
+
+from .concurrency import Exchange, Gone
+from .concurrency.relay import Relay, relaying
+from .concurrency.stream import stream
+from .concurrency.transfer import transfer
+from .connections import request_var
+from .requests import HttpRequest
+from .responses.base import WITHOUT_CONTENT, HttpResponse
+from .responses.convert import convert_response
+from .toolkit import EndpointApp
+
+__all__ = ["NextRequest", "NextResponse", "middleware"]
+
+NextCall: TypeAlias = Callable[["NextRequest"], Awaitable["NextResponse"]]
+
+_FILES: Final = ("http.response.pathsend", "http.response.zerocopysend")
+
+
+class NextRequest(HttpRequest, MutableMapping[str, Any]):
+    """The request as a middleware sees it: as a mapping, the scope that the next app gets.
+
+    `request["state"] = ...` and `del request["state"]` change that scope. The body is the app's; whatever
+    would read it here raises RuntimeError.
+    """
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._scope[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._scope[key]
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def _check_given(self) -> None:
+        raise RuntimeError("the body is the next app's: a middleware passes it on unread")
+
+
+class NextResponse(HttpResponse):
+    """The response of the next app, as it begins: `status_code`, `headers` and cookies may be changed.
+
+    `iterable` are the chunks of the body as the app sends them. They may be replaced, by anything that a
+    StreamResponse takes; a Content-Length goes then. While they are not, all that the app sends is passed on,
+    trailers included. It can be sent once; if it is not, the app is cancelled.
+
+    Example::
+
+        @middleware
+        async def shout(request, next_call):
+            response = await next_call(request)
+            chunks = response.iterable
+            response.iterable = (chunk.upper() async for chunk in chunks)
+            return response
+    """
+
+    __slots__ = ("_chunks", "_iterable", "_relay", "_start")
+
+    def __init__(self, start: Message, relay: Relay) -> None:
+        headers = [
+            (name.decode("latin-1"), value.decode("latin-1"))
+            for name, value in start.get("headers", ())
+        ]
+        super().__init__(start["status"], headers)
+        self.body = None
+        self._start = start
+        self._relay = relay
+        self._chunks: _Chunks | None = None
+        self._iterable: Any = None
+
+    @property
+    def iterable(self) -> Any:
+        """Where the body comes from; from the app, an asynchronous iterator of bytes."""
+        if self._iterable is None:
+            self._chunks = self._chunks or _Chunks(self._relay)
+            return self._chunks
+        return self._iterable
+
+    @iterable.setter
+    def iterable(self, iterable: Any) -> None:
+        self._iterable = iterable
+        if "content-length" in self.headers:
+            del self.headers["content-length"]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; an ASGI application. Raises what the app raises, at the place where it does."""
+        exchange = Exchange.of(scope, receive, send)
+        start = {**self._start, "status": self.status_code, "headers": self.raw_headers()}
+        if self._iterable is not None:
+            start.pop("trailers", None)
+            source = () if self.status_code in WITHOUT_CONTENT else self._iterable
+            await stream(exchange, source, start=start, encode=_encode)
+            await self._relay.leave()
+            return
+        sent = 0
+
+        async def send_all_but_the_last() -> Message | None:
+            nonlocal sent
+            trailers = start.get("trailers", False)
+            await exchange.send(start)
+            while (message := await self._relay.next()) is not None:
+                if exchange.gone is not None and exchange.gone is not Gone.DRAIN:
+                    return None
+                kind = message["type"]
+                if kind == "http.response.body" and not (message.get("more_body") or trailers):
+                    return message
+                if kind == "http.response.trailers" and not message.get("more_trailers"):
+                    return message
+                await exchange.send(message)
+                sent += 1
+            raise RuntimeError("the app has returned before the end of its response")
+
+        last = await transfer(exchange, send_all_but_the_last, lambda: sent)
+        if last is None:
+            await self._relay.leave()
+            return
+        await exchange.send(last)
+        if await self._relay.next() is not None:
+            raise RuntimeError("the app has sent something after the end of its response")
+
+
+class _Chunks:
+    """The body that an app sends."""
+
+    __slots__ = ("_ended", "_relay")
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ended:
+            message = await self._relay.next()
+            if message is None:
+                raise RuntimeError("the app has returned before the end of its response")
+            if message["type"] == "http.response.body":
+                self._ended = not message.get("more_body", False)
+                body: bytes = message.get("body", b"")
+                if body:
+                    return body
+        raise StopAsyncIteration
+
+
+def _encode(chunk: Any) -> bytes:
+    if isinstance(chunk, (bytes, bytearray, memoryview)):
+        return bytes(chunk)
+    raise TypeError(f"a chunk of a NextResponse is bytes, not {type(chunk).__qualname__}")
+
+
+class _Between(HttpResponse):
+    """What a middleware and the app behind it answer."""
+
+    __slots__ = ("_app", "_handler")
+
+    def __init__(self, handler: Callable[[NextRequest, NextCall], Awaitable[Any]], app: ASGIApp):
+        super().__init__()
+        self.body = None
+        self._handler = handler
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange.of(scope, receive, send)
+        offered = scope.get("extensions") or {}
+        extensions = {name: value for name, value in offered.items() if name not in _FILES}
+        request = NextRequest({**scope, "extensions": extensions}, exchange.receive, exchange.send)
+        request._exchange = exchange
+        token = request_var.set(request)
+        failed: Exception | None = None
+        try:
+            try:
+                await self._answer(request, scope, exchange)
+            except Exception as error:
+                failed = error
+            await request.finish(failed)
+        except BaseException as error:
+            await request.abandon(error)
+            raise
+        finally:
+            request_var.reset(token)
+        if failed is not None:
+            raise failed
+
+    async def _answer(self, request: NextRequest, scope: Scope, exchange: Exchange) -> None:
+        async with relaying() as call:
+
+            async def next_call(request: NextRequest) -> NextResponse:
+                relay = call(self._app, {**request}, exchange.receive)
+                while (message := await relay.next()) is not None:
+                    if message["type"] == "http.response.start":
+                        return NextResponse(message, relay)
+                    await exchange.send(message)
+                raise RuntimeError("the app has returned without a response")
+
+            response = convert_response(await self._handler(request, next_call))
+            await response(scope, exchange.receive, exchange.send)
+
+
+def middleware(
+    handler: Callable[[NextRequest, NextCall], Awaitable[Any]],
+) -> Callable[[ASGIApp], ASGIApp]:
+    """Make a middleware for ASGI apps of an async function of the request and of the next app.
+
+    `await next_call(request)` starts the app, and returns when its response begins, or raises what the app
+    raised before that. The function returns this response, or any other that a handler may return: the
+    app is cancelled then. Request and response stream through it, as slowly as the client and the app
+    like. WebSockets and the lifespan go to the app directly.
+
+    Example::
+
+        @middleware
+        async def timing(request, next_call):
+            begin = anyio.current_time()
+            response = await next_call(request)
+            response.headers["Server-Timing"] = f"app;dur={(anyio.current_time() - begin) * 1000}"
+            return response
+
+        app = Kui(asgi_middlewares=[timing])
+        other = timing(any_asgi_app)
+    """
+
+    def decorate(app: ASGIApp) -> ASGIApp:
+        async def endpoint() -> HttpResponse:
+            return _Between(handler, app)
+
+        answering = EndpointApp(endpoint)
+
+        async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+            await (answering if scope["type"] == "http" else app)(scope, receive, send)
+
+        return update_wrapper(asgi, app, updated=()) if hasattr(app, "__name__") else asgi
+
+    return update_wrapper(decorate, handler)

@@ -1,0 +1,114 @@
+"""An ASGI app in a task beside whoever takes its messages, one by one (rule 1; nothing is buffered).
+
+The app's `send` returns when its message has been passed on, so that a slow client holds it back. What is done with
+a message is decided by whoever takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+from baize.typing import ASGIApp, Message, Receive, Scope
+
+from .beside import Beside, beside
+
+__all__ = ["Call", "Relay", "relaying"]
+
+Call = Callable[[ASGIApp, Scope, Receive], "Relay"]
+
+
+@asynccontextmanager
+async def relaying() -> AsyncIterator[Call]:
+    """Give a function that starts an app, and a `Relay` of what it sends. Those left at the end are cancelled.
+
+    ::
+
+        async with relaying() as call:
+            relay = call(app, scope, receive)
+            while (message := await relay.next()) is not None:
+                await send(message)
+    """
+    async with beside() as group:
+        yield lambda app, scope, receive: Relay(group, app, scope, receive)
+
+
+class Relay:
+    """What an app sends. One task may take it."""
+
+    __slots__ = ("_app", "_changed", "_ended", "_error", "_left", "_message", "_taken")
+
+    def __init__(self, group: Beside, app: ASGIApp, scope: Scope, receive: Receive) -> None:
+        self._message: Message | None = None
+        self._taken = False  # is the message with whoever takes them?
+        self._ended = False
+        self._left = False
+        self._error: Exception | None = None
+        self._changed = anyio.Event()
+
+        async def run() -> None:
+            try:
+                await app(scope, receive, self._send)
+            except Exception as error:
+                if not isinstance(error, _ClientLeft):
+                    self._error = error
+            finally:
+                self._ended = True
+                self._change()
+
+        group.start_soon(run)
+
+    async def next(self) -> Message | None:
+        """The next message, once the one before has been dealt with; None when the app has returned.
+
+        What the app raises is raised here, behind all that it has sent. Cancelled, it takes nothing.
+        """
+        if self._taken:
+            self._message = None
+            self._taken = False
+            self._change()
+        while self._message is None:
+            if self._ended:
+                if self._error is not None:
+                    raise self._error
+                return None
+            await self._changed.wait()
+        self._taken = True
+        return self._message
+
+    async def leave(self) -> None:
+        """Take nothing more: the app's next `send` raises an OSError (ASGI 2.4). Wait for its end.
+
+        What it raises is raised here.
+        """
+        self._left = True
+        if self._taken:
+            self._message = None
+            self._taken = False
+        self._change()
+        while not self._ended:
+            await self._changed.wait()
+        if self._error is not None:
+            raise self._error
+
+    def _change(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+
+    async def _send(self, message: Message) -> None:
+        while self._message is not None:
+            await self._change_here()
+        self._message = message
+        self._change()
+        while self._message is message:
+            await self._change_here()
+
+    async def _change_here(self) -> None:
+        if self._left:
+            raise _ClientLeft("the client has left")
+        await self._changed.wait()
+
+
+class _ClientLeft(OSError):
+    """What ends an app that sends to nobody."""

@@ -1,0 +1,195 @@
+"""Single functions as ASGI apps: for those who compose their app of parts, below `Kui` or without one.
+
+What happens to a request is what happens in a Kui app, in the one that is around it or in one of its own; here is
+only decided which. Composing apps is done in `dispatch`, and between them stands `asgi_middleware`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import update_wrapper, wraps
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, TypeAlias, TypeVar
+
+from baize.exceptions import HTTPException
+from baize.typing import Receive, Scope, Send
+
+from .applications import Kui
+from .concurrency import Exchange, in_thread
+from .connections import request_var, websocket_var
+from .requests import HttpRequest
+from .responses.base import HttpResponse
+from .responses.convert import convert_response
+from .views import Endpoint
+from .websockets import WebSocket
+
+__all__ = ["EndpointApp", "View", "decorator", "request_response", "websocket_session"]
+
+View: TypeAlias = Callable[[HttpRequest], Any]
+NextCall: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
+Session: TypeAlias = Callable[[WebSocket], Awaitable[Any]]
+
+A = TypeVar("A")
+
+
+class _Alone(Kui):
+    """The app around an endpoint that is served without one."""
+
+    def __init__(self, endpoint: Endpoint | None, socket: Endpoint | None) -> None:
+        super().__init__()
+        self._http = endpoint
+        self._websocket = socket
+
+    def _endpoint(self, *_: Any) -> Endpoint:
+        return self._missing if self._http is None else self._http
+
+    def _socket_endpoint(self, *_: Any) -> Endpoint:
+        return self._no_socket if self._websocket is None else self._websocket
+
+
+class EndpointApp:
+    """An endpoint for every path, as an ASGI app.
+
+    Where a Kui app is around it, it answers within that app's request: `request.app` is that app,
+    and what it raises goes to that app's exception handlers. Elsewhere a Kui app of its own
+    is around it, which answers HTTPExceptions, and runs its lifespan.
+
+    :param endpoint: for HTTP requests; None: 404.
+    :param socket: for WebSockets; None: they are refused with 404.
+    """
+
+    def __init__(self, endpoint: Endpoint | None, socket: Endpoint | None = None) -> None:
+        self._served = endpoint
+        self._socket = socket
+        self._own: _Alone | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI scope. Raises, as `Kui` does, what nobody has answered for."""
+        app = scope.get("app")
+        if scope["type"] == "http" and self._served is not None and isinstance(app, Kui):
+            exchange = Exchange.of(scope, receive, send)
+            if not exchange.stray:
+                await _answer(app, exchange, scope, self._served)
+                return
+        if self._own is None:
+            self._own = _Alone(self._served, self._socket)
+        await self._own({**scope}, receive, send)
+
+
+async def _answer(app: Kui, exchange: Exchange, scope: Scope, endpoint: Endpoint) -> None:
+    """Answer within a request of `app`, which deals with what this raises."""
+    request = app.factory_class.http(scope, exchange.receive, exchange.send)
+    request._exchange = exchange
+    token = request_var.set(request)
+    failed: Exception | None = None
+    try:
+        try:
+            response = app.response_converter.convert(await endpoint(), endpoint)
+            await response(scope, exchange.receive, exchange.send)
+        except Exception as error:
+            failed = error
+        await request.finish(failed)
+    except BaseException as error:
+        await request.abandon(error)
+        raise
+    finally:
+        request_var.reset(token)
+    if failed is not None:
+        raise failed
+
+
+async def _call(function: Callable[[A], Any], argument: A) -> Any:
+    """Call a function that is `async def`, or `def`, which runs in a worker thread."""
+    if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004  # an object: how its method works
+        return await function(argument)
+    # In a tuple, because trio does not let a coroutine out of a thread.
+    (value,) = await in_thread(lambda: (function(argument),))
+    return await value if isawaitable(value) else value
+
+
+def _named(app: EndpointApp, function: object) -> EndpointApp:
+    """The app, with the name and the documentation of the function that it was made of."""
+    update_wrapper(app, function, updated=())  # type: ignore[arg-type]  # any object will do
+    return app
+
+
+def request_response(view: View) -> EndpointApp:
+    """Make an ASGI app of a function of the request, `async def` or `def`.
+
+    It returns a response, or anything that a handler may return. WebSockets are refused with 404.
+    What holds for handlers of a Kui app holds here: HTTPException is an answer, background tasks
+    run, forms are closed, streams end when the client leaves.
+
+    Example::
+
+        @request_response
+        async def hello(request: HttpRequest) -> HttpResponse:
+            return PlainTextResponse(f"hello {request.client.host}")
+    """
+
+    async def endpoint() -> Any:
+        return await _call(view, request_var.get())
+
+    return _named(EndpointApp(update_wrapper(endpoint, view)), view)
+
+
+def websocket_session(session: Session) -> EndpointApp:
+    """Make an ASGI app of an async function of the WebSocket. HTTP requests get 404.
+
+    What holds for WebSocket handlers of a Kui app holds here: when it returns the socket is closed
+    with 1000, and an exception refuses it, or closes it with 1011.
+
+    Example::
+
+        @websocket_session
+        async def echo(websocket: WebSocket) -> None:
+            await websocket.accept()
+            async for text in websocket.iter_text():
+                await websocket.send_text(text)
+    """
+
+    async def endpoint() -> Any:
+        return await session(websocket_var.get())
+
+    return _named(EndpointApp(None, update_wrapper(endpoint, session)), session)
+
+
+def decorator(
+    handler: Callable[[HttpRequest, NextCall], Awaitable[Any]],
+) -> Callable[[View], View]:
+    """Make a decorator for the functions that `request_response` takes.
+
+    The handler gets the request and the decorated function, as an `async def` that returns a response
+    whatever the function itself returns; it need not call it. The first decorator from the top is the
+    outermost.
+
+    Example::
+
+        @decorator
+        async def no_store(request, next_call):
+            response = await next_call(request)
+            response.headers["Cache-Control"] = "no-store"
+            return response
+
+        @request_response
+        @no_store
+        async def balance(request): ...
+    """
+
+    @wraps(handler)
+    def decorate(view: View) -> View:
+        async def next_call(request: HttpRequest) -> HttpResponse:
+            return convert_response(await _call(view, request))
+
+        @wraps(view)
+        async def decorated(request: HttpRequest) -> Any:
+            return await handler(request, next_call)
+
+        return decorated
+
+    return decorate
+
+
+async def not_found() -> HttpResponse:
+    """The endpoint of what is not there."""
+    raise HTTPException(404)
