@@ -14,6 +14,7 @@ from baize.typing import Message, Receive, Send
 
 from .children import Children, this_task
 from .cleanup import GRACE
+from .close_codes import CloseNote, note_close
 from .intake import Intake
 from .interrupt import InterruptibleSend
 from .loops import GRID
@@ -36,6 +37,7 @@ class Socket:
     """
 
     __slots__ = (
+        "_close_note",
         "_closer",
         "_has_sent",
         "_interruptible",
@@ -43,6 +45,7 @@ class Socket:
         "_receive",
         "_send",
         "_sending",
+        "_server_send",
         "_watched",
         "_watchers",
         "accepted",
@@ -67,7 +70,8 @@ class Socket:
         self.children: Children | None = None
         self.intake = Intake(self, receive)
         self._receive = receive
-        self._send = send
+        self._send = self._server_send = send
+        self._close_note: CloseNote | None = None
         self._interruptible: InterruptibleSend | None = None
         self._sending: Awaitable[None] | None = None  # the last send that was begun
         self._watched = False  # is it seen to that a send learns of the end?
@@ -112,6 +116,7 @@ class Socket:
             self.peer_gone = True  # the server has not taken it, and takes nothing else
             self._end(SocketState.CLOSED, 1006, "")
             raise
+        self._close_note = note_close(self._server_send)
         if self._leaving is not None:
             self.leave(*self._leaving)
 
@@ -246,7 +251,11 @@ class Socket:
         """Take note of a `websocket.disconnect`."""
         self.peer_gone = True
         if self.over is None:
-            self._end(SocketState.CLOSED, *how_it_ended(message))
+            code, reason = how_it_ended(message)
+            note = self._close_note
+            if note is not None and note.code is not None:
+                code, reason = note.code, note.reason
+            self._end(SocketState.CLOSED, code, reason)
         self.state = SocketState.CLOSED
         self.interrupt()
 

@@ -40,3 +40,12 @@ def test_kui_run_sends_pings_where_it_is_told_to(kui_run: KuiRun) -> None:
     with Client(process.port, "/deaf/60") as client:
         while client.pings < 3:
             client.read()
+
+
+def test_kui_run_tells_the_close_code_behind_its_access_log_too(kui_run: KuiRun) -> None:
+    process = kui_run("tests.sockets.site:app", "--access-log")
+    process.find_url()
+    with Client(process.port, "/echo") as client:
+        client.close(4000, "bye")
+        client.until_closed()
+    assert Site(process).ending("/echo") == "disconnect 4000 bye"

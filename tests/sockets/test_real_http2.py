@@ -23,9 +23,9 @@ def test_messages_of_every_kind_are_echoed(site: Site) -> None:
             assert client.receive() == message
         client.send_fragments("one ", "mess", "age")
         assert client.receive() == "one message"
-        client.close(4000)
+        client.close(4000, "bye")
         client.until_closed()
-    assert site.ending("/echo") == "disconnect 1006"
+    assert site.ending("/echo") == "disconnect 4000 bye"
     assert TRACEBACK not in site.log
 
 

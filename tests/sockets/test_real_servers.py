@@ -16,10 +16,6 @@ from .conftest import Site
 TRACEBACK = "Traceback (most recent call last)"
 
 
-def code_of(server_kind: str, code: int, reason: str = "") -> str:
-    return f"disconnect {code} {reason}".rstrip() if server_kind == "uvicorn" else "disconnect 1006"
-
-
 def test_messages_of_every_kind_are_echoed(site: Site) -> None:
     with Client(site.port, "/echo") as client:
         for message in (
@@ -127,23 +123,29 @@ def test_how_a_handler_ends_is_how_its_socket_is_closed(
     assert site.log.count("ZeroDivisionError: ") == (1 if code == 1011 else 0)
 
 
-def test_the_close_of_a_client_reaches_the_handler(site: Site, server_kind: str) -> None:
+def test_the_close_of_a_client_reaches_the_handler(site: Site) -> None:
     with Client(site.port, "/echo") as client:
         client.close(4000, "bye")
         assert client.until_closed().code == 4000
-    assert site.ending("/echo") == code_of(server_kind, 4000, "bye")
+    assert site.ending("/echo") == "disconnect 4000 bye"
     assert TRACEBACK not in site.log
 
 
-def test_a_view_is_told_the_close_code_once(site: Site, server_kind: str) -> None:
+def test_a_close_frame_without_a_code_is_a_1005(site: Site) -> None:
+    with Client(site.port, "/echo") as client:
+        client.write(b"\x88\x80\0\0\0\0")
+        client.until_closed()
+    assert site.ending("/echo") == "disconnect 1005"
+
+
+def test_a_view_is_told_the_close_code_once(site: Site) -> None:
     with Client(site.port, "/view") as client:
         client.send("a")
         assert client.receive() == "got 'a'"
         client.close(4001)
         client.until_closed()
     site.ending("/view")
-    code = 4001 if server_kind == "uvicorn" else 1006
-    assert re.findall(r"<view disconnected (\d+)>", site.log) == [str(code)]
+    assert re.findall(r"<view disconnected (\d+)>", site.log) == ["4001"]
 
 
 @pytest.mark.parametrize(
