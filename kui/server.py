@@ -189,7 +189,6 @@ async def _accept_on_trio(
                 runner.dropped(failed)
             raise rest from None
         finally:
-            raw.socket.close()
             open_streams.discard(raw)
             if not open_streams:
                 none_open.set()

@@ -57,6 +57,13 @@ class App:
         await self.life.exit.wait()
         await answer(send, "it stops")
 
+    async def do_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers when the body is complete."""
+        say("waiting")
+        while (await receive()).get("more_body"):
+            pass
+        await answer(send, "thank you")
+
     async def do_never(self, scope: Scope, receive: Receive, send: Send) -> None:
         say("waiting")
         await anyio.sleep_forever()

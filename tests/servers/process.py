@@ -136,10 +136,11 @@ def foreign(kind: str, spec: str, sock: socket.socket, graceful_timeout: float) 
     return [sys.executable, script, kind, spec, str(sock.fileno()), str(graceful_timeout)]
 
 
-def connect(server: ServerProcess, request: str) -> socket.socket:
-    """Send a request by hand, and leave the rest to the test."""
+def connect(server: ServerProcess, target: str, *headers: str) -> socket.socket:
+    """Send the head of a request by hand, and leave the rest to the test."""
     client = socket.create_connection(("127.0.0.1", server.port), 10)
-    client.sendall(f"GET {request} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    lines = [f"GET {target} HTTP/1.1", "Host: x", *headers, "", ""]
+    client.sendall("\r\n".join(lines).encode())
     return client
 
 

@@ -36,10 +36,15 @@ def test_ctrl_c_in_a_terminal_reaches_the_workers_once(kui_run: KuiRun) -> None:
     server = kui_run(APP, "--workers", "2", "--graceful-timeout", "60")
     server.find_url()
     pids(server, "started", 2)
-    with connect(server, "/until_exit") as client:
-        server.find("app: waiting")
+    with (
+        connect(server, "/until_exit") as told,
+        connect(server, "/body", "Content-Length: 1") as body,
+    ):
+        server.find("app: waiting", 2)
         os.killpg(server.pid, signal.SIGINT)
-        assert b"it stops" in read_until(client, b"it stops")
+        assert b"it stops" in read_until(told, b"it stops")
+        body.sendall(b"x")
+        assert b"thank you" in read_until(body, b"thank you"), "a second signal would have ended it"
         assert server.wait() == 0
     assert server.log.count("app: shut down") == 2
 
