@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -16,9 +15,10 @@ from kui.asgi import (
     HttpView,
     Jinja2Templates,
     Kui,
-    PlainTextResponse,
+    SendEventResponse,
     TemplateResponse,
     request,
+    websocket,
 )
 
 __all__ = ["app"]
@@ -39,11 +39,14 @@ async def clock(app: Kui) -> AsyncGenerator[None, None]:
     """A service that lives as long as the app: it counts the seconds in `app.state`."""
     app.state.notes = {}
     app.state.seconds = 0
+    app.state.tick = anyio.Event()
 
     async def tick() -> None:
         while True:
             await anyio.sleep(1)
             app.state.seconds += 1
+            app.state.tick.set()
+            app.state.tick = anyio.Event()
 
     async with anyio.create_task_group() as task_group:
         task_group.start_soon(tick)
@@ -118,9 +121,29 @@ async def teapot() -> None:
     raise HTTPException(418, content="I am a teapot.")
 
 
-@app.router.http.get("/uptime")
-async def uptime() -> HttpResponse:
-    started = time.perf_counter()
-    text = f"{app.state.seconds} seconds"
-    took = time.perf_counter() - started
-    return PlainTextResponse(text, headers={"server-timing": f"app;dur={took * 1000:.3f}"})
+@app.router.http.get("/seconds")
+async def seconds() -> HttpResponse:
+    """An event stream: it ends when its client leaves, and when the server stops."""
+
+    async def events() -> AsyncGenerator[dict[str, object], None]:
+        while True:
+            yield {"id": app.state.seconds, "data": f"{app.state.seconds} seconds"}
+            await app.state.tick.wait()
+
+    return SendEventResponse(events())
+
+
+@app.router.http.post("/upload")
+async def upload() -> list[dict[str, object]]:
+    """The parts of a form as they arrive; nothing of them is stored."""
+    return [
+        {"name": part.name, "filename": part.filename, "size": len(await part.read())}
+        async for part in request.parts()
+    ]
+
+
+@app.router.websocket("/shout")
+async def shout() -> None:
+    await websocket.accept()
+    async for text in websocket.iter_text():
+        await websocket.send_text(text.upper() + "!")
