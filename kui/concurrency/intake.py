@@ -101,6 +101,19 @@ class Intake:
         """Is the pump waiting for the handler to receive, so that nothing is known of the client?"""
         return self._prepared and self._backlog.full
 
+    async def connect(self) -> None:
+        """Receive `websocket.connect`, or wait until the pump has; or until the client has gone."""
+        socket = self._socket
+        while not socket.connected and socket.over is None:
+            if self._reader is _Reader.PUMP:
+                await self._wait(None)
+                continue
+            self._reader = _HANDLER
+            try:
+                self._note(await self._receive())
+            finally:
+                self._settle()
+
     def open(self) -> None:
         """The handshake has been accepted: the handler may receive."""
         if self._reader is _Reader.NOBODY:
@@ -164,8 +177,7 @@ class Intake:
 
     async def _received(self, message: Message, kind: Kind, ends: bool) -> Any:
         """What to return of a message from the server, unless it is plain."""
-        if message["type"] == "websocket.disconnect":
-            self._socket.peer_left(message)
+        self._note(message)
         self._settle()
         if self._socket.over is not None:
             raise self._over(ends)
@@ -225,10 +237,22 @@ class Intake:
             return StopAsyncIteration()
         return self._socket.refusal("receive")
 
+    def _note(self, message: Message) -> bool:
+        """Take note of what is no message of the client's; was it that?"""
+        kind = message["type"]
+        if kind == "websocket.receive":
+            return False
+        if kind == "websocket.connect":
+            self._socket.connected = True
+        else:
+            self._socket.peer_left(message)
+        return True
+
     def _settle(self) -> None:
         """Nobody reads: see who is to."""
         self._wake()
-        self._reader = None if self._socket.over is None else _Reader.NOBODY
+        free = self._socket.state is SocketState.OPEN and self._socket.over is None
+        self._reader = None if free else _Reader.NOBODY
         if self._socket.is_watched:
             self.start()
 
@@ -252,8 +276,8 @@ class Intake:
         try:
             while not self._socket.peer_gone:
                 message = await self._receive()
-                if message["type"] == "websocket.disconnect":
-                    self._socket.peer_left(message)
+                if self._note(message):
+                    pass
                 elif self.filter is not None and self.filter(message):
                     pass
                 elif self._socket.over is not None or not await self._find_room():

@@ -42,7 +42,6 @@ class Socket:
         "_has_sent",
         "_interruptible",
         "_leaving",
-        "_receive",
         "_send",
         "_sending",
         "_server_send",
@@ -69,7 +68,6 @@ class Socket:
         """Has `websocket.disconnect` been received, or is there nothing more to wait for?"""
         self.children: Children | None = None
         self.intake = Intake(self, receive)
-        self._receive = receive
         self._send = self._server_send = send
         self._close_note: CloseNote | None = None
         self._interruptible: InterruptibleSend | None = None
@@ -88,11 +86,9 @@ class Socket:
         :raises WebSocketDisconnect: the client has gone already.
         """
         if not self.connected:
-            message = await self._receive()
-            if message["type"] != "websocket.connect":
-                self.peer_left(message)
+            await self.intake.connect()
+            if not self.connected:
                 raise self.disconnect()
-            self.connected = True
         return {"type": "websocket.connect"}
 
     async def accept(self, message: Message) -> None:
@@ -309,7 +305,7 @@ class Socket:
     def watch(self, call: Callable[[], object]) -> None:
         """Have `call()` called once the connection is over: at once if it is.
 
-        It must have been connected. What the client sends meanwhile is kept; while more than that is unread,
+        What the client sends meanwhile is kept; while more than that is unread,
         nothing is known of the client.
         """
         if self.over is not None:
