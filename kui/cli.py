@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from . import __version__
@@ -24,8 +25,13 @@ SPEC = "module:app, or module:create_app() for a function that makes it"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, or those of the process; return the exit status."""
-    chosen = vars(_parser().parse_args(arguments))
+    """Run the command with these arguments, or those of the process; return the exit status.
+
+    Where they are those of the process, it ends ten seconds after the command, at the latest: no
+    thread of the app holds it back.
+    """
+    deadline = Deadline()
+    chosen = vars(_parser(deadline).parse_args(arguments))
     command = chosen.pop("command")
     try:
         status: int = command(**chosen)
@@ -38,17 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         status = 1
+    if arguments is None:
+        deadline.arm()
+        deadline.start(LAST)
+    else:
+        deadline.stop()
     return status
 
 
-def _run(app: str, **options: Any) -> int:
-    deadline = Deadline()
+def _run(deadline: Deadline, app: str, **options: Any) -> int:
     if options["bind"] is None:
         del options["bind"]
-    status = run_process(app, deadline, **options)
-    deadline.arm()
-    deadline.start(LAST)  # for what holds the end of the interpreter back
-    return status
+    return run_process(app, deadline, **options)
 
 
 def _routes(app: str) -> int:
@@ -80,7 +87,7 @@ def _table(app: object, spec: str) -> list[tuple[str, str, str, str]]:
     return rows
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(deadline: Deadline) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kui", description="Serve a Kui app, or look at its routes."
     )
@@ -94,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run", help="serve an app", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    run.set_defaults(command=_run)
+    run.set_defaults(command=partial(_run, deadline))
     run.add_argument("app", help=SPEC)
     add = run.add_argument
     add("--backend", choices=tuple(BACKENDS), default="trio", help="the event loop")

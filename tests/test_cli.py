@@ -218,3 +218,21 @@ def test_python_m_kui_is_the_same_command(here: Path) -> None:
     )
     assert running.returncode == 0
     assert "/items/{id:int}" in running.stdout
+
+
+def test_a_program_that_calls_the_command_goes_on(here: Path) -> None:
+    code = (
+        "import sys, threading, kui.cli\n"
+        "kui.cli.LAST = 0\n"
+        "assert kui.cli.main(sys.argv[1:]) == 1\n"
+        "for thread in threading.enumerate()[1:]: thread.join()\n"
+        "print('goes on')\n"
+    )
+    running = subprocess.run(
+        [sys.executable, "-c", code, "run", "nowhere:app"],
+        capture_output=True,
+        text=True,
+        cwd=here,
+        timeout=30,
+    )
+    assert running.stdout == "goes on\n"
