@@ -47,12 +47,14 @@ async def lifespans(
     lives: list[_Life] = []
     async with beside() as group:
         try:
-            for app, state in apps:
-                life = _Life(app, state, extensions or {})
-                group.start_soon(life.run)
-                await life.start()
-                lives.append(life)
-            yield
+            # A crash cancels the block, and not the others, which are to be stopped in their order.
+            with anyio.CancelScope() as block:
+                for app, state in apps:
+                    life = _Life(app, state, extensions or {}, block)
+                    lives.append(life)
+                    group.start_soon(life.run)
+                    await life.start()
+                yield
         except BaseException:
             with shielded():
                 await _stop(lives)
@@ -79,11 +81,13 @@ class _Life:
         app: ASGIApp,
         state: MutableMapping[str, Any],
         extensions: Mapping[str, Any],
+        block: anyio.CancelScope,
     ) -> None:
         self.error: Exception | None = None
         self._app = app
         self._state = state
         self._extensions = extensions
+        self._block = block
         self._up = False
         self._received = 0
         self._foreign = False
@@ -135,7 +139,7 @@ class _Life:
             await self._app(scope, self._receive, self._send)
         except Exception as error:
             if self._up:
-                raise  # it has crashed, and who has it around is to hear of it
+                self._block.cancel()  # it has crashed, and who has it around is to hear of it
             if self._received and not self._foreign:
                 self.error = error
         finally:

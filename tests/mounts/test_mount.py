@@ -205,7 +205,7 @@ async def test_a_mount_of_no_prefix_takes_the_prefix_that_it_gets() -> None:
     app = Kui(routes="/p" // Mount("", tell))
     assert (await told(app, "/p"))["root_path"] == "/p"
     assert (await told(app, "/p/x"))["root_path"] == "/p"
-    with pytest.raises(ValueError, match="path .* is empty"):
+    with pytest.raises(ValueError, match=r"path .* is empty"):
         Kui(routes=[Mount("", tell)])
 
 
