@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .asgi import *  # noqa: F403 - the very names, whatever they are
-    from .process import run as run
     from .server import serve as serve
+    from .serving.process import run as run
 
 __version__ = "0.1.0"
 
-_SERVING = {"run": "kui.process", "serve": "kui.server"}
+_SERVING = {"run": "kui.serving.process", "serve": "kui.server"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,9 +15,9 @@ from functools import partial
 from typing import Any
 
 from . import __version__
-from .binding import CannotServe
-from .process import BACKENDS, Deadline, complain, run_process
-from .runner import LAST
+from .serving.binding import CannotServe
+from .serving.process import BACKENDS, Deadline, complain, run_process
+from .serving.runner import LAST
 
 __all__ = ["main"]
 
@@ -59,7 +59,7 @@ def _run(deadline: Deadline, app: str, **options: Any) -> int:
 
 
 def _routes(app: str) -> int:
-    from .importing import load_app
+    from .serving.importing import load_app
 
     try:
         rows = _table(load_app(app), app)

@@ -1,7 +1,7 @@
 """`kui.serve`: hypercorn's protocols, on listeners and tasks of our own, on either loop.
 
 hypercorn's servers let what one connection raises end all of them (trio); here each stands for
-itself. What happens when, is the runner's; processes and signals are `process.py`'s.
+itself. What happens when, is the runner's; processes and signals are `serving`'s.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from hypercorn.config import Config
 from hypercorn.logging import Logger
 from hypercorn.typing import ConnectionState
 
-from .binding import CannotServe, address_of, bound, tls_context
 from .concurrency.loops import on_asyncio
 from .concurrency.services import split_cancelled
-from .http2 import EarlyAnswers
-from .runner import CUT, Options, Runner
+from .serving.binding import CannotServe, address_of, bound, tls_context
+from .serving.http2 import EarlyAnswers
+from .serving.runner import CUT, Options, Runner
 
 if TYPE_CHECKING:
     import trio

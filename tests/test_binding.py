@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kui.binding import CannotServe, address_of, bound
+from kui.serving.binding import CannotServe, address_of, bound
 
 
 def test_a_socket_is_bound_but_does_not_listen_yet() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def main(kind: str, spec: str, descriptor: int, graceful_timeout: float) -> None:
-    from kui.importing import load_app
+    from kui.serving.importing import load_app
 
     app = load_app(spec)
     root_path = os.environ.get("ROOT_PATH", "")
@@ -31,6 +31,7 @@ def main(kind: str, spec: str, descriptor: int, graceful_timeout: float) -> None
     config = Config()
     config.bind = [f"fd://{descriptor}"]
     config.graceful_timeout = graceful_timeout
+    config.keep_alive_timeout = float(os.environ.get("KEEP_ALIVE", "5"))
     config.loglevel = "WARNING"
     config.root_path = root_path
     if kind == "hypercorn-asyncio":

@@ -15,10 +15,10 @@ import pytest
 import trio
 from baize.typing import Receive, Scope, Send
 
-from kui.binding import CannotServe
 from kui.lifespan import Lifespan
-from kui.runner import ShutdownFailed, StartupFailed
 from kui.server import serve
+from kui.serving.binding import CannotServe
+from kui.serving.runner import ShutdownFailed, StartupFailed
 
 pytestmark = pytest.mark.anyio
 

@@ -127,7 +127,7 @@ def test_a_body_that_nobody_wants_is_thrown_away_and_the_connection_goes_on(
 
 
 def test_a_body_that_has_no_end_is_refused_in_the_end(backend: str, launch: Launch) -> None:
-    code = "import kui.http2; kui.http2.ENOUGH = 10; import sys, kui.cli; sys.exit(kui.cli.main())"
+    code = "import kui.serving.http2; kui.serving.http2.ENOUGH = 10; import sys, kui.cli; sys.exit(kui.cli.main())"
     flags = ["--backend", backend, "--bind", "127.0.0.1:0"]
     server = launch([sys.executable, "-c", code, "run", APP, *flags])
     server.find_url()

@@ -126,9 +126,7 @@ def test_a_signal_during_start_up_ends_it(kui_run: KuiRun) -> None:
 def test_a_blocked_event_loop_is_ended_when_the_last_time_is_over(
     backend: str, launch: Launch
 ) -> None:
-    code = (
-        "import kui.process; kui.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
-    )
+    code = "import kui.serving.process; kui.serving.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
     flags = ["--backend", backend, "--bind", "127.0.0.1:0", "--graceful-timeout", "0"]
     server = launch([sys.executable, "-c", code, "run", APP, *flags])
     server.find_url()
@@ -139,9 +137,7 @@ def test_a_blocked_event_loop_is_ended_when_the_last_time_is_over(
 
 
 def test_a_thread_that_never_ends_does_not_hold_the_exit_back(backend: str, launch: Launch) -> None:
-    code = (
-        "import kui.process; kui.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
-    )
+    code = "import kui.serving.process; kui.serving.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
     flags = ["--backend", backend, "--bind", "127.0.0.1:0", "--graceful-timeout", "0"]
     server = launch([sys.executable, "-c", code, "run", APP, *flags])
     assert httpx2.get(server.find_url() + "/thread").text == "started"

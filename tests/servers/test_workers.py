@@ -98,9 +98,7 @@ def test_what_is_wrong_with_the_app_is_said_once(kui_run: KuiRun, spec: str, lin
 
 
 def test_a_worker_that_does_not_end_is_killed(backend: str, launch: Launch) -> None:
-    code = (
-        "import kui.process; kui.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
-    )
+    code = "import kui.serving.process; kui.serving.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
     flags = ["--backend", backend, "--bind", "127.0.0.1:0", "--workers", "2"]
     server = launch([sys.executable, "-c", code, "run", APP, *flags, "--graceful-timeout", "0"])
     server.find_url()

@@ -13,10 +13,11 @@ from typing import Any, Final, TypedDict
 import anyio
 from baize.typing import ASGIApp, Message
 
+from kui.lifespan import SERVER, WIND_DOWN
+from kui.proxies import ForwardedHeaders
+
 from .access import AccessLog
 from .binding import CannotServe
-from .lifespan import SERVER, WIND_DOWN
-from .proxies import ForwardedHeaders
 
 __all__ = [
     "CUT",

@@ -21,12 +21,13 @@ from typing import Any, Final, Unpack
 import anyio
 from baize.typing import ASGIApp
 
+from kui.concurrency.loops import Loop
+from kui.server import serve_on
+
 from .binding import CannotServe, bound, tls_context
-from .concurrency.loops import Loop
 from .importing import load_app
 from .reload import Watcher
 from .runner import LAST, Options, Runner, ServeOptions, ShutdownFailed, StartupFailed
-from .server import serve_on
 from .workers import RELOAD, supervise
 
 __all__ = ["BACKENDS", "Deadline", "complain", "run", "run_process"]
