@@ -132,8 +132,9 @@ class Subpaths:
     It changes `scope["root_path"]`, which grows by the prefix, and `scope["path"]`, which loses it
     and whatever root_path the server has put in front, so that an app that knows of no root_path is
     served too. Where the path without it would begin with the new root_path again, or be empty,
-    it stays whole, as ASGI has it (and `Mount` always does): an app that knows of root_path would be
-    misled. A path without a prefix gets 404.
+    it stays whole, as ASGI has it: an app that knows of root_path would be misled. For apps of frameworks
+    that build URLs from root_path and path take `Router(Mount("/api", app))`, where it always does. A
+    path without a prefix gets 404.
 
     Raises ValueError for a wrong prefix and for one that is there twice, TypeError for what is no app.
 
