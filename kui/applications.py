@@ -280,6 +280,8 @@ class Kui:
             request.add_response_headers(answer.headers)
             if answer.preflight:
                 return _preflight
+        if self.lifespan.crashed is not None:
+            return _going_down
         if not self._allows_host(scope["headers"], fields):
             return _bad_host
         path = route_path(scope) if scope.get("root_path") else scope["path"]
@@ -353,6 +355,8 @@ class Kui:
             self.in_flight -= 1
 
     def _socket_endpoint(self, scope: Scope) -> Endpoint:
+        if self.lifespan.crashed is not None:
+            return _going_down
         if not self._allows_host(scope["headers"], dict(scope["headers"])):
             return _bad_host
         found = self.router.socket_routes.search(route_path(scope))
@@ -365,6 +369,10 @@ class Kui:
 
 async def _not_found() -> HttpResponse:
     raise HTTPException(404)
+
+
+async def _going_down() -> HttpResponse:
+    raise HTTPException(503)
 
 
 async def _preflight() -> HttpResponse:

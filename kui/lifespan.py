@@ -23,7 +23,7 @@ from .concurrency.signals import ExitSignal, chained_signals
 if TYPE_CHECKING:
     from .applications import Kui
 
-__all__ = ["SERVER", "Callbacks", "Lifespan", "LifespanFunction", "Server", "unavailable"]
+__all__ = ["SERVER", "Callbacks", "Lifespan", "LifespanFunction", "Server"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 LifespanFunction: TypeAlias = Callable[
@@ -223,26 +223,6 @@ class Lifespan:
             self._server.service_crashed(error)
         else:
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-async def unavailable(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI app that answers in the place of one that has crashed: 503, or a denied WebSocket."""
-    kind = "http.response"
-    if scope["type"] == "websocket":
-        await receive()
-        if "websocket.http.response" not in (scope.get("extensions") or {}):
-            await send({"type": "websocket.close", "code": 1013})
-            return
-        kind = "websocket.http.response"
-    body = b"The service is going down."
-    headers = [
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", b"%d" % len(body)),
-    ]
-    await send({"type": f"{kind}.start", "status": 503, "headers": headers})
-    if scope.get("method") == "HEAD":
-        body = b""
-    await send({"type": f"{kind}.body", "body": body})
 
 
 async def _call(callback: Callable[[Kui], Any], app: Kui) -> None:

@@ -17,7 +17,7 @@ import anyio.lowlevel
 import pytest
 from baize.typing import Message
 
-from kui.lifespan import SERVER, Lifespan, unavailable
+from kui.lifespan import SERVER, Lifespan
 
 pytestmark = pytest.mark.anyio
 
@@ -596,35 +596,6 @@ async def test_a_service_that_fails_while_it_is_cancelled_is_logged(
     assert len(errors) == 1
     assert server.crashes == []
     assert server.types[-1] == "shutdown.failed"
-
-
-async def sent_by(app: Any, scope: dict[str, Any]) -> list[Message]:
-    sent: list[Message] = []
-
-    async def receive() -> Message:
-        return {"type": f"{scope['type']}.connect"}
-
-    async def send(message: Message) -> None:
-        sent.append(message)
-
-    await app(scope, receive, send)
-    return sent
-
-
-async def test_an_app_that_has_crashed_answers_503() -> None:
-    start, body = await sent_by(unavailable, {"type": "http", "method": "GET"})
-    assert start["status"] == 503
-    assert dict(start["headers"])[b"content-length"] == b"%d" % len(body["body"])
-    start, body = await sent_by(unavailable, {"type": "http", "method": "HEAD"})
-    assert start["status"] == 503 and body["body"] == b""
-
-
-async def test_an_app_that_has_crashed_denies_websockets() -> None:
-    (close,) = await sent_by(unavailable, {"type": "websocket"})
-    assert close["type"] == "websocket.close"
-    extensions = {"websocket.http.response": {}}
-    start, _ = await sent_by(unavailable, {"type": "websocket", "extensions": extensions})
-    assert (start["type"], start["status"]) == ("websocket.http.response.start", 503)
 
 
 @pytest.mark.parametrize(
