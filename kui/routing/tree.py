@@ -209,15 +209,16 @@ def _walk(
             return child.leaf
         node = child
         at += 1
+    size = len(values)
     if child is not None:
         leaf = child.leaf if at == last else _walk(child, path, segments, at + 1, last, values)
         if leaf is not None:
             return leaf
+        del values[size:]
     for branch in branches:
         value = branch.parse(_rest(path, segments, at) if branch.spans else text)
         if value is NO_MATCH:
             continue
-        size = len(values)
         if branch.many:
             values += value
         else:
