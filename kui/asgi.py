@@ -20,9 +20,12 @@ from .dispatch import Hosts, Router, Subpaths
 from .exceptions import HTTPException, abort
 from .limits import Limits
 from .middlewares.cors import allow_cors
+from .middlewares.disconnect import cancel_on_disconnect
+from .middlewares.limits import limit_concurrency
 from .middlewares.methods import required_method
 from .middlewares.origins import allow_origins
 from .middlewares.request_limits import request_limits
+from .middlewares.timeout import timeout
 from .mounts import Mount
 from .requests import HttpRequest
 from .responses import (
@@ -40,6 +43,7 @@ from .responses import (
 )
 from .routing import FileRoutes, HttpRoute, MultimethodRoutes, Routes, SocketRoute
 from .socket_views import SocketView
+from .staticfiles import Files, Pages
 from .templates import BaseTemplates, Jinja2Templates
 from .toolkit import decorator, request_response, websocket_session
 from .views import HttpView
@@ -51,6 +55,7 @@ __all__ = [
     "FactoryClass",
     "FileResponse",
     "FileRoutes",
+    "Files",
     "HTMLResponse",
     "HTTPConnection",
     "HTTPException",
@@ -68,6 +73,7 @@ __all__ = [
     "MultimethodRoutes",
     "NextRequest",
     "NextResponse",
+    "Pages",
     "PlainTextResponse",
     "RedirectResponse",
     "Router",
@@ -86,15 +92,18 @@ __all__ = [
     "abort",
     "allow_cors",
     "allow_origins",
+    "cancel_on_disconnect",
     "convert_response",
     "decorator",
     "http_connection",
+    "limit_concurrency",
     "middleware",
     "request",
     "request_limits",
     "request_response",
     "request_var",
     "required_method",
+    "timeout",
     "websocket",
     "websocket_session",
     "websocket_var",

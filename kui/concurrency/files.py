@@ -11,14 +11,21 @@ import io
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, ParamSpec, TypeVar
 
 import anyio.lowlevel
 
 from .threads import FILES, in_thread
 
-__all__ = ["FileShrank", "NotRegularFile", "OpenFile", "open_file"]
+__all__ = [
+    "FileBelow",
+    "FileShrank",
+    "NotRegularFile",
+    "OpenFile",
+    "open_file",
+    "open_first",
+]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -34,6 +41,9 @@ _FLAGS: Final = (
     | getattr(os, "O_NOCTTY", 0)
     | getattr(os, "O_BINARY", 0)
 )
+
+
+_NO_SUCH_NAME: Final = (errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class NotRegularFile(OSError):
@@ -146,7 +156,7 @@ class OpenFile:
 
     def _open_cached(self) -> bool:
         """Open it if that needs no waiting; whatever stands against it, a thread will say."""
-        descriptor = _open_cached(self.path)
+        descriptor = self._descriptor_cached()
         if descriptor is None:
             return False
         self._held.append(descriptor)
@@ -156,7 +166,7 @@ class OpenFile:
     def _open(self) -> None:
         """In a thread: open it, and close it again if nobody waits any more."""
         try:
-            descriptor = os.open(self.path, _FLAGS)
+            descriptor = self._descriptor()
         except OSError as error:
             if error.errno in (errno.ENXIO, errno.ENODEV):  # a socket, a device without a driver
                 raise NotRegularFile(error.errno, "not a regular file", self.path) from error
@@ -166,9 +176,55 @@ class OpenFile:
         finally:
             self._give(descriptor)
 
+    def _try_cached(self) -> bool:
+        """As `_open_cached`, and false for what is no regular file."""
+        try:
+            return self._open_cached()
+        except (IsADirectoryError, NotRegularFile):
+            os.close(self._held.pop())
+        except ValueError:  # a surrogate that no name can have
+            pass
+        return False
+
+    def _descriptor_cached(self) -> int | None:
+        return _open_cached(self.path)
+
+    def _descriptor(self) -> int:
+        return os.open(self.path, _FLAGS)
+
     def _look(self, descriptor: int) -> None:
         self.stat = os.fstat(descriptor)
         refuse_irregular(self.stat, self.path)
+
+
+class FileBelow(OpenFile):
+    """A file of a tree, reached without following a symbolic link on the way down from its root."""
+
+    __slots__ = ("_names", "_root")
+
+    def __init__(self, root: str, names: Sequence[str]) -> None:
+        super().__init__(os.path.join(root, *names))
+        self._root = root
+        self._names = names
+
+    def _descriptor_cached(self) -> int | None:
+        return _open_cached(self.path, follow=False)
+
+    def _descriptor(self) -> int:
+        if os.open not in os.supports_dir_fd:  # Windows
+            if os.path.normcase(os.path.realpath(self.path)) != os.path.normcase(self.path):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self.path)
+            return os.open(self.path, _FLAGS)
+        *above, name = self._names
+        place = os.open(self._root, _FLAGS | os.O_DIRECTORY)
+        try:
+            for each in above:
+                below = os.open(each, _FLAGS | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+                os.close(place)
+                place = below
+            return os.open(name, _FLAGS | os.O_NOFOLLOW, dir_fd=place)
+        finally:
+            os.close(place)
 
 
 def refuse_irregular(status: os.stat_result, path: str | bytes) -> None:
@@ -178,6 +234,41 @@ def refuse_irregular(status: os.stat_result, path: str | bytes) -> None:
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     raise NotRegularFile(errno.EINVAL, "not a regular file", path)
+
+
+async def open_first(files: Sequence[OpenFile]) -> int | None:
+    """Open the first of some files that can be opened, and return which; None if none is there.
+
+    What is no regular file, or has a name that no file can have, is not there. Raises PermissionError
+    and other OSErrors as `open` does. When it is cancelled, or raises, nothing is left open.
+    """
+    chosen: int | None = None
+    try:
+        if files and files[0]._try_cached():
+            chosen = 0
+        else:
+            chosen = await in_thread(_open_first, files, limiter=FILES)
+    finally:
+        for number, file in enumerate(files):
+            if number != chosen:
+                file.close()
+    return chosen
+
+
+def _open_first(files: Sequence[OpenFile]) -> int | None:
+    for number, file in enumerate(files):
+        try:
+            file._open()
+        except ValueError:  # a NUL, or a surrogate that no name can have
+            pass
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, NotRegularFile):
+            pass
+        except OSError as error:
+            if error.errno not in _NO_SUCH_NAME:
+                raise
+        else:
+            return number
+    return None
 
 
 async def open_file(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> OpenFile:
@@ -217,6 +308,7 @@ def _read(descriptor: int, offset: int, count: int) -> bytes:
 if sys.platform == "linux":
     import ctypes
 
+    _RESOLVE_NO_SYMLINKS: Final = 0x04
     _RESOLVE_CACHED: Final = 0x20  # only if the path is in memory (Linux 5.12, openat2(2))
     _SYS_OPENAT2: Final = 437
     _AT_FDCWD: Final = -100
@@ -230,6 +322,8 @@ if sys.platform == "linux":
 
     _how: Final = _OpenHow(_FLAGS, 0, _RESOLVE_CACHED)
     _how_at: Final = ctypes.addressof(_how)
+    _how_without_links: Final = _OpenHow(_FLAGS, 0, _RESOLVE_CACHED | _RESOLVE_NO_SYMLINKS)
+    _how_without_links_at: Final = ctypes.addressof(_how_without_links)
     _how_size: Final = ctypes.sizeof(_how)
     _syscall: Final = ctypes.CDLL(None).syscall
     _syscall.restype = ctypes.c_long
@@ -241,14 +335,15 @@ if sys.platform == "linux":
         ctypes.c_size_t,
     )
 
-    def _open_cached(path: str | bytes) -> int | None:
+    def _open_cached(path: str | bytes, *, follow: bool = True) -> int | None:
         raw = os.fsencode(path)
         if b"\0" in raw:
             return None
-        descriptor: int = _syscall(_SYS_OPENAT2, _AT_FDCWD, raw, _how_at, _how_size)
+        how = _how_at if follow else _how_without_links_at
+        descriptor: int = _syscall(_SYS_OPENAT2, _AT_FDCWD, raw, how, _how_size)
         return descriptor if descriptor >= 0 else None
 
 else:
 
-    def _open_cached(path: str | bytes) -> int | None:
+    def _open_cached(path: str | bytes, *, follow: bool = True) -> int | None:
         return None

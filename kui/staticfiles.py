@@ -1,0 +1,244 @@
+"""Trees of files as ASGI apps: `Files` as they lie there, `Pages` with index.html (design: "Files").
+
+Here a path becomes names of files that may be asked for, or none. How they are opened without leaving the tree
+is in `concurrency/files.py`, how one is sent in `responses/file.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, Final, NamedTuple
+
+from baize.datastructures import URL
+from baize.exceptions import HTTPException
+from baize.typing import ASGIApp, Receive, Scope, Send
+
+from .concurrency.files import FileBelow, OpenFile, open_first
+from .connections import request_var
+from .headers import ResponseHeaders
+from .mounts import Forward
+from .responses.base import HttpResponse
+from .responses.content import RedirectResponse
+from .responses.file import FileResponse
+from .toolkit import EndpointApp
+from .urls import build_url, full_paths
+from .views import other_method
+
+__all__ = ["Files", "Pages"]
+
+LONGEST: Final = 255
+"""Bytes that the name of a file may have."""
+DEEPEST: Final = 256
+"""How many names a path may have."""
+
+# No name of a file on every system: what Windows reads as a separator, a drive, a stream or a device.
+_FORBIDDEN: Final = re.compile(
+    r"[\0-\x1f\x7f\\]|[ .]\Z" + (r'|[:"*<>?|]' if os.name == "nt" else "")
+)
+_DEVICE: Final = re.compile(
+    r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:[.:].*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class _Candidate(NamedTuple):
+    """A file that may answer, or whose being there redirects to its directory."""
+
+    names: tuple[str, ...]
+    redirects: bool = False
+
+
+class Files(EndpointApp):
+    """The files of a directory, and of those below it, as an ASGI app.
+
+    - `directory`: a path, or `"package:directory"` for one inside of a package.
+    - `package`: the package, where `directory` is relative to one.
+    - `handle_404`: the ASGI app that answers for what is not there, such as a response; else 404,
+      which in a Kui app goes to its exception handlers.
+    - `cacheability` and `max_age`: the Cache-Control of each file, as in `public, max-age=600`; `max_age`
+      is in seconds, None for none.
+    - `cache_control`: a function of the path of a file in the tree, such as `css/site.css`, that returns
+      its Cache-Control in their place, "" for none.
+    - `follow_symlinks`: whether symbolic links are followed, wherever they lead; else they are not there.
+    - `dotfiles`: whether names that begin with a dot are served.
+
+    GET and HEAD are answered, conditional requests and ranges among them: see FileResponse. Names
+    that could mean something else are not there, on no system: `..`, backslashes, controls, devices of
+    Windows, names that end with a dot or a space. What the directory is, a link or not, is found out once.
+
+    Raises ValueError where there is no such package or directory, and for a Cache-Control that
+    cannot be a header.
+
+    Example::
+
+        static = Files("static", cacheability="public, immutable", max_age=31_536_000)
+        app = Kui(routes=[Mount("/static", static, name="static")])
+        app.router.url_for("static", path="site.css")
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        package: str | None = None,
+        *,
+        handle_404: ASGIApp | None = None,
+        cacheability: str = "public",
+        max_age: int | None = 600,
+        cache_control: Callable[[str], str] | None = None,
+        follow_symlinks: bool = False,
+        dotfiles: bool = False,
+    ) -> None:
+        super().__init__(self._answer)
+        self.directory = _find(os.fspath(directory), package)
+        self.handle_404 = handle_404
+        self.follow_symlinks = follow_symlinks
+        self.dotfiles = dotfiles
+        self._cache_control = cache_control
+        age = "" if max_age is None else f"max-age={max_age:d}"
+        self._fixed = ", ".join(filter(None, (cacheability, age)))
+        ResponseHeaders({"cache-control": self._fixed})  # tells a mistake where it is made
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.directory}>"
+
+    def names(self, path: str) -> tuple[str, ...] | None:
+        """The names, from the directory down, that a decoded path stands for; None if it stands for none.
+
+        The last is "" where the path ends with a slash; there is none where the path is empty.
+        """
+        first, *names = path.split("/", DEEPEST + 1)
+        if first or len(names) > DEEPEST:
+            return None
+        if not all(map(self._may_be, names[:-1] if names[-1:] == [""] else names)):
+            return None
+        return tuple(names)
+
+    def _may_be(self, name: str) -> bool:
+        if not name or len(name) > LONGEST or _FORBIDDEN.search(name) or _DEVICE.fullmatch(name):
+            return False
+        return self.dotfiles or not name.startswith(".")
+
+    def _candidates(self, names: tuple[str, ...]) -> list[_Candidate]:
+        """The files that may answer, the best first."""
+        return [_Candidate(names)] if names and names[-1] else []
+
+    def _file(self, file: OpenFile, names: tuple[str, ...]) -> HttpResponse:
+        if self._cache_control is None:
+            value = self._fixed
+        else:
+            value = self._cache_control("/".join(names))
+        return _Found(file, {"cache-control": value} if value else None)
+
+    async def _answer(self) -> Any:
+        request = request_var.get()
+        if request.method not in ("GET", "HEAD"):
+            return await other_method("GET, HEAD, OPTIONS")
+        root, path, _ = full_paths(request._scope)
+        names = self.names(path[len(root) :])
+        candidates = [] if names is None else self._candidates(names)
+        if candidates:
+            files = [self._at(each.names) for each in candidates]
+            number = await open_first(files)
+            if number is not None:
+                return self._response(files[number], candidates[number])
+        if self.handle_404 is None:
+            raise HTTPException(404)
+        return Forward(self.handle_404)
+
+    def _response(self, file: OpenFile, candidate: _Candidate) -> HttpResponse:
+        try:
+            if not candidate.redirects:
+                return self._file(file, candidate.names)
+        except BaseException:
+            file.close()
+            raise
+        file.close()
+        return _with_a_slash(build_url(request_var.get()._scope))
+
+    def _at(self, names: tuple[str, ...]) -> OpenFile:
+        if self.follow_symlinks:
+            return OpenFile(os.path.join(self.directory, *names))
+        return FileBelow(self.directory, names)
+
+
+class Pages(Files):
+    """A tree of HTML pages as an ASGI app: `Files`, and more.
+
+    - A path that ends with a slash is answered by the `index.html` of that directory.
+    - A directory that has one, asked for without the slash, redirects to the path with it (307), the
+      query kept.
+    - A path to no file is answered by the file with `.html` behind it: `/about` by `about.html`.
+
+    Parameters and errors are those of Files.
+
+    Example::
+
+        app = Kui(routes=[Mount("/", Pages("my_package:site", handle_404=HTMLResponse("Lost?", 404)))])
+    """
+
+    def _candidates(self, names: tuple[str, ...]) -> list[_Candidate]:
+        if not names:
+            return [_Candidate(("index.html",), redirects=True)]
+        *above, name = names
+        if not name:
+            return [_Candidate((*above, "index.html"))]
+        candidates = [_Candidate(names), _Candidate((*names, "index.html"), redirects=True)]
+        if not name.endswith(".html"):
+            candidates.append(_Candidate((*above, f"{name}.html")))
+        return candidates
+
+
+def _with_a_slash(url: URL) -> HttpResponse:
+    # The path alone: a Host header is not to be trusted with where a client goes.
+    query = f"?{url.query}" if url.query else ""
+    return RedirectResponse(f"{url.path}/{query}")
+
+
+class _Found(FileResponse):
+    """A file that is open already."""
+
+    __slots__ = ("_file",)
+
+    def __init__(self, file: OpenFile, headers: dict[str, str] | None) -> None:
+        super().__init__(os.fsdecode(file.path), headers)
+        self._file = file
+
+    async def _open(self) -> OpenFile:
+        return self._file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
+
+
+def _find(directory: str, package: str | None) -> str:
+    """The real path of a directory, which may be one of a package."""
+    if package is None:
+        before, colon, behind = directory.partition(":")
+        # A single letter is a drive of Windows; no package is called so.
+        if colon and len(before) > 1 and all(map(str.isidentifier, before.split("."))):
+            package, directory = before, behind
+    if package is None:
+        places = [directory]
+    else:
+        if os.path.isabs(directory):
+            raise ValueError(
+                f"{directory!r} is absolute: give a directory of the package {package!r}"
+            )
+        try:
+            spec = find_spec(package)
+        except ModuleNotFoundError:
+            spec = None
+        if spec is None:
+            raise ValueError(f"there is no package {package!r}")
+        places = [os.path.join(place, directory) for place in spec.submodule_search_locations or ()]
+    for place in places:
+        if os.path.isdir(place):
+            return os.path.realpath(place)
+    where = "" if package is None else f" in the package {package!r}"
+    raise ValueError(f"there is no directory {directory!r}{where}")
