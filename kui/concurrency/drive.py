@@ -103,7 +103,7 @@ class Drive(Generic[T]):
                 return
             finally:
                 self._advancing = False
-            if grace.cancelled is not None and not grace.look_again():
+            if grace.waited and grace.from_outside():
                 break  # it has swallowed its cancellation
             try:
                 if grace.waited:
@@ -134,7 +134,7 @@ class Drive(Generic[T]):
             pass
         else:
             await self._close()
-        if cancelled and self._grace.cancelled is None:
+        if cancelled and not self._grace.from_outside():
             raise ItemLost(
                 f"a scope or timeout inside of {self._grace.name} ended while what it had yielded was"
                 " being sent, and it went on: the chunk may be lost, and the response is cut. Use a"

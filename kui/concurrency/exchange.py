@@ -176,6 +176,11 @@ class Exchange(Inbox):
         """
         if (self.gone is None or self.gone is Gone.DRAIN) and not self.finished:
             await self.poll()
+        return self.client_gone
+
+    @property
+    def client_gone(self) -> bool:
+        """Is it known that the client has left, or has it been given up?"""
         return self.gone is Gone.CLIENT_LEFT or self.gone is Gone.STALLED
 
     async def send(self, message: Message) -> None:

@@ -42,8 +42,12 @@ async def _awaited(work: Awaitable[T]) -> T:
 class Grace:
     """Work that has a bounded time for its cleanup when it is cancelled from outside.
 
-    `cancelled` is the cancellation from outside that was delivered to it, until the work is over.
-    A scope or timeout of the work's own is its own business, and changes nothing here.
+    The shield is up from the moment in which the cancellation is delivered. Where it then passes a
+    task group of the work's own, which would take it for its own behind a shield, the shield is down
+    until the next wait around that group: a mere checkpoint there, such as an `anyio.Lock`'s, may
+    still be cut, unless it shields itself.
+
+    `cancelled` is the cancellation from outside that was delivered to the work, until it is over.
 
     ::
 
@@ -56,6 +60,7 @@ class Grace:
         "_checkpoints",
         "_native",
         "_scope",
+        "_suspect",
         "cancelled",
         "name",
         "pending",
@@ -70,8 +75,9 @@ class Grace:
         self.pending = False  # is a cancellation from outside held back until the next wait?
         self.waited = False  # set at each wait, for whoever takes it back
         self._checkpoints = 0  # that have gone by with it held back
-        self._native = False
-        self._cancelling = 0
+        self._suspect: BaseException | None = None  # delivered, perhaps from outside
+        self._native = False  # was it asyncio's own, by no scope?
+        self._cancelling = 0  # how many of these there were before
         self._scope = anyio.CancelScope()
 
     async def run(
@@ -86,10 +92,10 @@ class Grace:
         try:
             with self._scope:
                 await _stepped(work, waits, self)
+                self.from_outside()
         finally:
             if self._scope.cancel_called:
                 logger.error("The cleanup of %s took longer than %g s", self.name, self.seconds)
-        self.look_again()
         if self.cancelled is not None:
             raise self.cancelled
 
@@ -108,37 +114,60 @@ class Grace:
         return not within
 
     def delivered(self, error: BaseException) -> None:
-        """A cancellation is about to be raised in the work. If it is from outside, cleanup begins."""
-        if self._scope.shield:
-            return
-        if self.cancelled_from_outside():
-            self._native = False
-        elif anyio.current_effective_deadline() > -math.inf and _cancelling() > self._cancelling:
-            self._native = True  # asyncio's own, by no scope
-        else:
-            return  # from within: a scope's, or a cancelled task's that the work awaits
-        self.cancelled = error
-        self.begin()
+        """A cancellation is about to be raised in the work."""
+        if self.cancelled is None and not self._scope.shield:
+            self._suspect = error
+            self.from_outside()
 
-    def look_again(self) -> bool:
-        """Was `cancelled` a timeout of asyncio's within the work, and is over? Then there is no shield any more."""
-        if not self._native or _cancelling() > self._cancelling:
-            return False
-        self._native = False
-        self.cancelled = None
-        self._scope.shield = False
-        self._scope.deadline = math.inf
-        return True
+    def from_outside(self) -> bool:
+        """Was a cancellation from outside delivered, and is it not over? Then there is a shield from now on."""
+        if self._suspect is not None:
+            if self.cancelled_from_outside():
+                self._native = False
+            elif anyio.current_effective_deadline() == -math.inf:
+                return False  # a scope within: nobody knows
+            elif _cancelling() > self._cancelling:
+                self._native = True
+            else:
+                self._suspect = (
+                    None  # it was from within, or a cancelled task's that the work awaited
+                )
+                return False
+            self.cancelled, self._suspect = self._suspect, None
+            self.begin()
+        elif self._native and _cancelling() <= self._cancelling:
+            self.cancelled = None  # it was a timeout's of asyncio, within
+            self._native = False
+            self._scope.shield = False
+            self._scope.deadline = math.inf
+        return self.cancelled is not None
+
+    def about_to_wait(self, checkpoint: bool) -> None:
+        """The work waits, or goes through a mere checkpoint, which may have noticed a cancellation already."""
+        self.waited = True
+        if self.pending:
+            self._checkpoints += 1
+            if not checkpoint or self._checkpoints > _CHECKPOINTS:
+                self._let_through()
+        elif self.cancelled is not None and not self._native:
+            if anyio.current_effective_deadline() == -math.inf and not self._scope.cancel_called:
+                self._suspect, self.cancelled = self.cancelled, None
+                self._scope.shield = False
+        elif (self._suspect is not None or self._native) and not checkpoint:
+            self.from_outside()
 
     def hold_back(self) -> None:
-        """Hold a cancellation from outside back, after a checkpoint on trio and before it notices.
+        """Hold a cancellation from outside back, after a checkpoint of trio's and before it notices.
 
-        A checkpoint raises it from a scope of its own, which must see that it is from outside: then
-        the shield cannot be up before the work's cleanup has begun.
+        It would raise it from a scope of its own, behind which there could be no shield in time.
         """
-        if self.cancelled is None and not self.pending and self._checkpoints < _CHECKPOINTS:
-            self.pending = self.cancelled_from_outside()
-            self._scope.shield = self.pending
+        if (
+            self._suspect is None
+            and self.cancelled is None
+            and not self.pending
+            and self._checkpoints <= _CHECKPOINTS
+        ):
+            self._scope.shield = self.pending = self.cancelled_from_outside()
 
     async def let_through(self) -> None:
         """Raise what was held back: somebody is here who can take it. A checkpoint only if there is something."""
@@ -149,13 +178,6 @@ class Grace:
     def _let_through(self) -> None:
         self.pending = False
         self._scope.shield = False
-
-    def about_to_wait(self, checkpoint: bool) -> None:
-        """The work waits; let through what was held back, unless it is a checkpoint again."""
-        if checkpoint and self._checkpoints < _CHECKPOINTS:
-            self._checkpoints += 1
-        else:
-            self._let_through()
 
 
 def _cancelling() -> int:
@@ -177,11 +199,7 @@ def _stepped(
             waits()
         while True:
             if grace is not None:
-                grace.waited = True
-                if grace.pending:
-                    grace.about_to_wait(is_checkpoint(trap))
-                if grace.cancelled is not None:
-                    grace.look_again()
+                grace.about_to_wait(trap is None or is_checkpoint(trap))
             try:
                 value = yield trap
             except BaseException as error:  # asyncio raises what the wait ended with

@@ -81,9 +81,6 @@ async def stream(
             if not exchange.started:
                 await exchange.send(start)
             await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
-    except anyio.get_cancelled_exc_class():
-        exchange.leave(Gone.SERVER_CANCELLED)
-        raise
     except ClientDisconnect:
         if exchange.gone is None:
             raise

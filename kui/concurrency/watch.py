@@ -64,7 +64,8 @@ class Watch:
     def _begin(self) -> None:
         self._begun = True
         self._inbox.watch()
-        self._group.start_soon(self._run)
+        if self._tick is not None or not on_asyncio():
+            self._group.start_soon(self._run)
 
     def end(self) -> None:
         """Watch no longer. The task itself ends with the block that it is beside."""

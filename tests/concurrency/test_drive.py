@@ -286,6 +286,73 @@ async def test_what_a_cleanup_raises_is_raised() -> None:
     assert caught.group_contains(LookupError, depth=1)
 
 
+@pytest.mark.parametrize("where", ["waits", "suspended"])
+@pytest.mark.parametrize("attempt", range(4))  # trio wakes tasks in any order
+async def test_a_task_group_of_its_own_does_not_take_the_cancellation_for_its_own(
+    where, attempt
+) -> None:
+    log: list[str] = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(anyio.sleep_forever)
+                yield 1
+                await anyio.sleep_forever()
+            log.append("went on")
+        finally:
+            log.append("closing")
+            await anyio.sleep(1)
+            log.append("closed")
+
+    async def consume(item: object) -> None:
+        if where == "suspended":
+            await anyio.sleep_forever()
+
+    drive = Drive(source(), consume, interrupt=lambda: None)
+    await run_until_blocked(drive, lambda scope: scope.cancel())
+    assert log == ["closing", "closed"]
+
+
+async def test_a_scope_of_its_own_that_is_not_cancelled_lets_the_cancellation_through() -> None:
+    log: list[str] = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            with anyio.move_on_after(100):
+                await anyio.sleep_forever()
+                yield 1
+            log.append("went on")
+        finally:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            log.append("closed")
+
+    drive = Drive(source(), nothing, interrupt=lambda: None)
+    await run_until_blocked(drive, lambda scope: scope.cancel())
+    assert log == ["closed"]
+
+
+async def test_a_cancellation_that_comes_while_a_server_shields_its_send_leaves_time() -> None:
+    log = Log()
+
+    async def consume(item: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep(1)
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            while True:
+                yield 1
+                await anyio.lowlevel.checkpoint_if_cancelled()
+        finally:
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            log.append("closed")
+
+    drive = Drive(source(), consume, interrupt=lambda: None)
+    await run_until_blocked(drive, lambda scope: scope.cancel())
+    assert log == ["closed"]
+
+
 # The generator's own scopes.
 
 

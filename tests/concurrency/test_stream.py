@@ -36,6 +36,9 @@ class Client:
     async def stream(self, source, **options) -> None:
         try:
             await stream(self.exchange, source, start=START, encode=str.encode, **options)
+        except anyio.get_cancelled_exc_class():
+            self.exchange.leave(Gone.SERVER_CANCELLED)
+            raise
         finally:
             await self.exchange.settle()
 
@@ -603,7 +606,7 @@ async def test_an_exit_after_the_stream_concerns_nobody(client) -> None:
 # Cancelled from outside.
 
 
-async def test_a_cancelled_stream_cleans_up_and_says_who_has_cancelled(client) -> None:
+async def test_a_cancelled_stream_cleans_up(client) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(client.stream, client.endless())
         await anyio.sleep(2.5)

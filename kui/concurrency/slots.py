@@ -1,0 +1,67 @@
+"""A number of slots, and a queue of bounded length for them (rule 6: nothing waits unseen, nothing grows unseen)."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import anyio
+
+__all__ = ["Full", "Slots"]
+
+
+class Full(Exception):
+    """There is no slot, and no room in the queue either."""
+
+
+class Slots:
+    """`count` slots, for which `waiting` tasks at most may wait; first come, first served.
+
+    ::
+
+        slots = Slots(10, waiting=100)
+        if not slots.take():
+            await slots.wait()
+        try:
+            ...
+        finally:
+            slots.give_back()
+    """
+
+    __slots__ = ("_free", "_queue", "_waiting")
+
+    def __init__(self, count: int, waiting: int = 0) -> None:
+        self._free = count
+        self._waiting = waiting
+        self._queue: deque[anyio.Event] = deque()
+
+    def take(self) -> bool:
+        """Take a slot, if there is one.
+
+        :raises Full: there is none, nor room in the queue.
+        """
+        if self._free:
+            self._free -= 1
+            return True
+        if len(self._queue) >= self._waiting:
+            raise Full
+        return False
+
+    async def wait(self) -> None:
+        """Stand in the queue until there is a slot. Cancelled, it takes none, and leaves the queue."""
+        turn = anyio.Event()
+        self._queue.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self.give_back()
+            else:
+                self._queue.remove(turn)
+            raise
+
+    def give_back(self) -> None:
+        """Give a slot back: to the first in the queue, if somebody stands there."""
+        if self._queue:
+            self._queue.popleft().set()
+        else:
+            self._free += 1
