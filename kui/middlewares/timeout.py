@@ -1,0 +1,102 @@
+"""An endpoint that must answer in time, or is cancelled and answered for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial, wraps
+from typing import Any, Self
+
+from baize.exceptions import HTTPException
+from baize.typing import Receive, Scope, Send
+
+from kui.concurrency import Exchange
+from kui.concurrency.cancel import until
+from kui.concurrency.loops import clock
+from kui.cookies import Cookie
+from kui.headers import RawHeaders, ResponseHeaders
+from kui.responses import HttpResponse, convert_response
+
+__all__ = ["timeout"]
+
+Endpoint = Callable[[], Awaitable[Any]]
+
+
+def timeout(seconds: float, *, body: bool = False) -> Callable[[Endpoint], Endpoint]:
+    """Make a middleware that cancels an endpoint after `seconds`, and answers 504 (RFC 9110, 15.6.5).
+
+    Parameters: `seconds`, from when the request reaches the middleware until there is a response;
+    with `body=True`, until it has been sent, and then a response that has begun is cut off, and
+    TimeoutError raised. A `def` handler is waited for until its thread comes back.
+
+    The 504 is an HTTPException, which an exception handler may answer. Cleanup is not hurried: what
+    the endpoint does in its `finally` blocks, it does as under every cancellation.
+
+    Raises ValueError for seconds that are not positive.
+
+    Example::
+
+        @app.router.http.get("/quote", middlewares=[timeout(2)])
+        async def quote():
+            return await ask_the_exchange()
+    """
+    if not seconds > 0:
+        raise ValueError(f"a timeout is a positive number of seconds, not {seconds!r}")
+
+    def middleware(endpoint: Endpoint) -> Endpoint:
+        @wraps(endpoint)
+        async def in_time() -> Any:
+            deadline = clock()() + seconds
+            done = await until(deadline, endpoint)
+            if done is None:
+                raise _too_late()
+            return _InTime(convert_response(done[0]), deadline) if body else done[0]
+
+        return in_time
+
+    return middleware
+
+
+def _too_late() -> HTTPException[str]:
+    return HTTPException(504, content="The answer took too long.")
+
+
+class _InTime(HttpResponse):
+    """A response that has to be sent by a time; for everybody else, the response itself."""
+
+    __slots__ = ("_deadline", "_response")
+
+    def __init__(self, response: HttpResponse, deadline: float) -> None:
+        super().__init__(response.status_code)
+        self.body = None
+        self._response = response
+        self._deadline = deadline
+
+    @property
+    def headers(self) -> ResponseHeaders:
+        return self._response.headers
+
+    @property
+    def cookies(self) -> list[Cookie]:
+        return self._response.cookies
+
+    def raw_headers(self) -> RawHeaders:
+        return self._response.raw_headers()
+
+    def amended(self, status_code: int | None, headers: Mapping[str, str] | None) -> Self:
+        return type(self)(self._response.amended(status_code, headers), self._deadline)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = Exchange.of(scope, receive, send)
+        self._response.status_code = self.status_code
+        send_it = partial(self._response, scope, exchange.receive, exchange.send)
+        try:
+            done = await until(self._deadline, send_it)
+        finally:
+            if exchange.stray:
+                await exchange.settle()
+        if done is None:
+            raise (
+                TimeoutError("the response was not sent in time")
+                if exchange.started
+                else _too_late()
+            )
