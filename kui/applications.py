@@ -241,9 +241,7 @@ class Kui:
                 fields = dict(scope["headers"])
                 endpoint = self._endpoint(scope, request, fields)
                 value = await endpoint()
-                response = (
-                    value if isinstance(value, HttpResponse) else self._convert(value, endpoint)
-                )
+                response = value if isinstance(value, HttpResponse) else self._convert(value)
                 if (
                     response.buffered
                     and request._exchange is None

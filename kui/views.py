@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from functools import update_wrapper
+from typing import Any, ClassVar, Final, TypeAlias
 
 from baize.exceptions import HTTPException
 
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 Endpoint: TypeAlias = Callable[[], Awaitable[Any]]
+
+_NAMES: Final = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
 class HttpView:
@@ -75,7 +78,16 @@ class Handler:
     """A handler as routing sees it: its endpoint, and the methods it can answer (None: all)."""
 
     endpoint: Endpoint
+    name: str
     methods: frozenset[str] | None = None
+
+    def name_for(self, method: str) -> str:
+        """The name of what answers a request with this method; of a view that is one of its own."""
+        if self.methods is None:
+            return self.name
+        if method == "HEAD" and method not in self.methods:
+            method = "GET"
+        return f"{self.name}.{method.lower()}" if method in self.methods else self.name
 
 
 def describe(handler: object) -> str:
@@ -94,7 +106,7 @@ def http_handler(handler: Any) -> Handler:
     is a class but no HttpView, or a view without methods.
     """
     if not isinstance(handler, type):
-        return Handler(adapt(handler))
+        return Handler(adapt(handler), describe(handler))
     if issubclass(handler, HttpView):
         return _view(handler)
     raise TypeError(
@@ -139,12 +151,17 @@ def adapt(handler: Any) -> Endpoint:
         async def generator() -> Any:
             return handler()
 
-        return generator
+        return _named(generator, handler)
 
     async def threaded() -> Any:
         return await _in_thread(handler)
 
-    return threaded
+    return _named(threaded, handler)
+
+
+def _named(endpoint: Endpoint, handler: Any) -> Endpoint:
+    """The endpoint by the name of its handler, for the middlewares that look at it."""
+    return update_wrapper(endpoint, handler, _NAMES, ())
 
 
 async def _in_thread(function: Callable[..., Any], *args: object) -> Any:
@@ -197,7 +214,7 @@ def _view(view: type[HttpView]) -> Handler:
         # Routing sends only these methods here; a middleware may have changed the request's.
         return await other_method(allow) if endpoint is None else await endpoint()
 
-    return Handler(dispatch, methods)
+    return Handler(_named(dispatch, view), describe(view), methods)
 
 
 def _method(view: type[HttpView], name: str, found: object) -> Endpoint:

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from typing import Any
 
 import anyio
 import pytest
 from baize.exceptions import HTTPException
 
-from kui.asgi import ClientDisconnect, Kui, PlainTextResponse, request
+from kui.asgi import (
+    ClientDisconnect,
+    HttpResponse,
+    HttpRoute,
+    HttpView,
+    Kui,
+    PlainTextResponse,
+    convert_response,
+    request,
+)
 from kui.testing import AsyncTestClient
+from kui.views import Endpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -170,15 +182,84 @@ async def test_a_handler_that_fails_itself_gives_a_bare_500() -> None:
         await get(app, raise_app_exceptions=True)
 
 
-async def test_a_handler_without_a_return_is_named_in_the_error() -> None:
-    app = Kui()
+async def forgetful() -> None:
+    pass
 
-    @app.router.http("/")
-    async def forgetful() -> None:
+
+def forgetful_in_a_thread() -> None:
+    pass
+
+
+class Forgetful(HttpView):
+    async def get(self) -> None:
         pass
 
-    with pytest.raises(TypeError, match="forgetful"):
+
+def converting(endpoint: Endpoint) -> Endpoint:
+    async def converted() -> HttpResponse:
+        return convert_response(await endpoint())
+
+    return converted
+
+
+def losing(endpoint: Endpoint) -> Endpoint:
+    async def lost() -> None:
+        await endpoint()
+
+    return lost
+
+
+NAMES = [
+    (forgetful, "forgetful"),
+    (forgetful_in_a_thread, "forgetful_in_a_thread"),
+    (Forgetful, r"Forgetful\.get"),
+]
+
+
+@pytest.mark.parametrize(("handler", "name"), NAMES)
+async def test_a_handler_without_a_return_is_named_in_the_error(handler: Any, name: str) -> None:
+    app = Kui(routes=HttpRoute("/", handler))
+    with pytest.raises(TypeError, match=rf"the handler \S+\.{name} returned None; return"):
         await get(app, raise_app_exceptions=True)
+
+
+@pytest.mark.parametrize("middleware", [converting, losing])
+@pytest.mark.parametrize("around_all", [True, False])
+@pytest.mark.parametrize(("handler", "name"), NAMES)
+async def test_so_it_is_behind_a_middleware(
+    handler: Any, name: str, around_all: bool, middleware: Any
+) -> None:
+    around = [middleware]
+    app = Kui(
+        routes=HttpRoute("/", handler, middlewares=() if around_all else around),
+        http_middlewares=around if around_all else (),
+    )
+    with pytest.raises(TypeError, match=rf"the handler \S+\.{name}, or a middleware around it,"):
+        await get(app, raise_app_exceptions=True)
+
+
+async def test_without_a_handler_it_is_a_middleware_that_returned_nothing() -> None:
+    def silent(endpoint: Endpoint) -> Endpoint:
+        async def answered() -> None:
+            with suppress(HTTPException):
+                await endpoint()
+
+        return answered
+
+    with pytest.raises(TypeError, match="a middleware returned None"):
+        await get(Kui(http_middlewares=[silent]), raise_app_exceptions=True)
+
+
+@pytest.mark.parametrize("handler", [forgetful, forgetful_in_a_thread, Forgetful])
+def test_a_middleware_sees_the_name_of_the_handler(handler: Any) -> None:
+    seen = []
+
+    def noting(endpoint: Any) -> Endpoint:
+        seen.append(endpoint.__name__)
+        return endpoint
+
+    Kui(routes=HttpRoute("/", handler, middlewares=[noting]))
+    assert handler.__name__ in seen
 
 
 async def test_handlers_may_be_registered_after_the_routes() -> None:

@@ -16,7 +16,7 @@ from baize.datastructures import URL
 
 from .base import HttpResponse
 from .content import JSONResponse, PlainTextResponse, RedirectResponse
-from .current import current_app
+from .current import current_app, current_handler
 from .encode import is_model
 
 __all__ = ["Converter", "ResponseConverter", "convert_response"]
@@ -114,8 +114,9 @@ class ResponseConverter:
         A plain tuple of two or three whose second is an int from 100 to 599, and whose third is a
         mapping or None, is value, status and headers; every other tuple is a value.
 
-        Parameters: `handler`, a function, or a name, to be named in errors. Raises TypeError for a
-        value of a type that no converter knows, None among them, and what the converter raises.
+        Parameters: `handler`, a function, or a name, to be named in errors; by default that of the
+        current request. Raises TypeError for a value of a type that no converter knows, None among
+        them, and what the converter raises.
         """
         kind = type(value)
         if kind is tuple and _is_answer(value):
@@ -177,7 +178,7 @@ def _name(function: object) -> str:
 
 
 def _explain(value: Any, kind: type, handler: object) -> str:
-    who = "the handler" if handler is None else f"the handler {_name(handler)}"
+    who = current_handler() if handler is None else f"the handler {_name(handler)}"
     if value is None:
         return f'{who} returned None; return "" for an empty body, or HttpResponse(204) for none'
     if isinstance(value, type):

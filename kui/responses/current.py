@@ -1,15 +1,16 @@
-"""The application that a response is made for, where there is one: its converters, its encoders."""
+"""What a response is made for, where there is a request: the application, and, for messages, the handler."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from kui.connections import HTTPConnection, request_var, websocket_var
+from kui.urls import route_path
 
 if TYPE_CHECKING:
     from kui.applications import Kui
 
-__all__ = ["current_app"]
+__all__ = ["current_app", "current_handler"]
 
 
 def current_app() -> Kui | None:
@@ -18,3 +19,18 @@ def current_app() -> Kui | None:
     if connection is None:
         connection = websocket_var.get(None)
     return None if connection is None else connection.get("app")
+
+
+def current_handler() -> str:
+    """Who answers the current request, as an error names it: the handler, and what may stand around it."""
+    app = current_app()
+    request = request_var.get(None)
+    if app is None or request is None:
+        return "the handler"
+    routes = app.router.http_routes
+    route = routes.route(route_path(request._scope), request.method)
+    if route is None:
+        return "a middleware"
+    name = f"the handler {route.handler.name_for(request.method)}"
+    around = (*app.router.http_middlewares, *route.middlewares)
+    return f"{name}, or a middleware around it," if around else name
