@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
-import anyio.lowlevel
+import httpx2
 import pytest
 
 from kui.asgi import ClientDisconnect, HTTPException, Kui, Limits, request, request_limits
-from kui.testing import AsyncTestClient
+from kui.testing import AsyncTestClient, RequestBody
 
 pytestmark = pytest.mark.anyio
 
@@ -28,48 +28,25 @@ async def post(handler: Handler, app: Kui | None = None, **options: Any):
         return await client.post("/", **options)
 
 
-class Upload:
-    """An ASGI client that hands out its chunks one by one, when it is told to."""
+async def upload(handler: Handler, *chunks: bytes, between: Handler = lambda: None) -> bytes:
+    """The answer to a body that is sent piece by piece; `between` is called before the last one."""
+    body = RequestBody()
+    answer: list[bytes] = []
 
-    def __init__(self, app: Kui, *chunks: bytes, headers: tuple = ()) -> None:
-        self.app = app
-        self.sent: list[dict[str, Any]] = []
-        self.received = 0
-        self._chunks = list(chunks)
-        self._send, self._receive = anyio.create_memory_object_stream[dict[str, Any]](10)
-        self.scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "POST",
-            "path": "/",
-            "query_string": b"",
-            "headers": [(b"transfer-encoding", b"chunked"), *headers],
-        }
+    async with AsyncTestClient(app_with(handler)) as client, anyio.create_task_group() as tasks:
 
-    async def next(self) -> None:
-        chunk = self._chunks.pop(0)
-        await self._send.send(
-            {"type": "http.request", "body": chunk, "more_body": bool(self._chunks)}
-        )
+        async def ask() -> None:
+            answer.append((await client.post("/", content=body)).content)
 
-    async def run(self) -> None:
-        async def send(message: dict[str, Any]) -> None:
-            self.sent.append(message)
-
-        async def receive() -> dict[str, Any]:
-            message = await self._receive.receive()
-            self.received += 1
-            return message
-
-        try:
-            await self.app(self.scope, receive, send)
-        finally:
-            self._send.close()
-            self._receive.close()
-
-    @property
-    def answer(self) -> bytes:
-        return b"".join(m.get("body", b"") for m in self.sent)
+        tasks.start_soon(ask)
+        for number, chunk in enumerate(chunks, 1):
+            await anyio.wait_all_tasks_blocked()
+            if number == len(chunks):
+                between()
+                await anyio.wait_all_tasks_blocked()
+            await body.send(chunk)
+        await body.end()
+    return answer[0]
 
 
 async def test_body_json_and_stream_can_be_read_again_and_again() -> None:
@@ -116,14 +93,8 @@ async def test_two_tasks_read_one_body() -> None:
             seen.append(await original)
         return "ok"
 
-    upload = Upload(app_with(handler), b"a", b"b", b"c")
-    async with anyio.create_task_group() as task_group:
-        task_group.start_soon(upload.run)
-        for _ in range(3):
-            await anyio.wait_all_tasks_blocked()
-            await upload.next()
+    assert await upload(handler, b"a", b"b", b"c") == b"ok"
     assert seen == [b"abc"] * 3
-    assert upload.answer == b"ok"
 
 
 async def test_a_cancelled_read_loses_nothing() -> None:
@@ -136,16 +107,7 @@ async def test_a_cancelled_read_loses_nothing() -> None:
         assert scope.cancelled_caught
         return await request.body
 
-    upload = Upload(app_with(handler), b"a", b"b")
-    async with anyio.create_task_group() as task_group:
-        task_group.start_soon(upload.run)
-        await anyio.wait_all_tasks_blocked()
-        await upload.next()
-        await anyio.wait_all_tasks_blocked()
-        scopes[0].cancel()
-        await anyio.wait_all_tasks_blocked()
-        await upload.next()
-    assert upload.answer == b"ab"
+    assert await upload(handler, b"a", b"b", between=lambda: scopes[0].cancel()) == b"ab"
 
 
 async def test_what_a_cancelled_read_kept_can_be_streamed() -> None:
@@ -157,16 +119,7 @@ async def test_what_a_cancelled_read_kept_can_be_streamed() -> None:
             await request.body
         return b"-".join([chunk async for chunk in request.stream()])
 
-    upload = Upload(app_with(handler), b"a", b"b")
-    async with anyio.create_task_group() as task_group:
-        task_group.start_soon(upload.run)
-        await anyio.wait_all_tasks_blocked()
-        await upload.next()
-        await anyio.wait_all_tasks_blocked()
-        scopes[0].cancel()
-        await anyio.wait_all_tasks_blocked()
-        await upload.next()
-    assert upload.answer == b"a-b"
+    assert await upload(handler, b"a", b"b", between=lambda: scopes[0].cancel()) == b"a-b"
 
 
 async def test_a_client_that_leaves_half_way_is_a_disconnect_where_the_body_is_read() -> None:
@@ -179,26 +132,36 @@ async def test_a_client_that_leaves_half_way_is_a_disconnect_where_the_body_is_r
             seen.append(type(exc))
             raise
 
-    upload = Upload(app_with(handler), b"a", b"b")
-    async with anyio.create_task_group() as task_group:
-        task_group.start_soon(upload.run)
-        await upload.next()
-        await upload._send.send({"type": "http.disconnect"})
+    app = app_with(handler)
+    body = RequestBody()
+    async with AsyncTestClient(app) as client, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            with pytest.raises(httpx2.TransportError):
+                await client.post("/", content=body)
+
+        tasks.start_soon(ask)
+        await body.send(b"a")
+        await anyio.wait_all_tasks_blocked()
+        body.abort()
     assert seen == [ClientDisconnect]
-    assert upload.sent == []
 
 
 async def test_a_body_that_says_it_is_too_large_is_refused_unread() -> None:
     async def handler() -> bytes:
         return await request.body
 
+    sent: list[int] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for number in range(1000):
+            sent.append(number)
+            yield b"x" * 70_000
+
     app = app_with(handler, limits=Limits(body=4))
-    upload = Upload(app, b"12345", headers=((b"content-length", b"5"),))
-    upload.scope["headers"] = [(b"content-length", b"5")]
-    async with anyio.create_task_group() as task_group:
-        task_group.start_soon(upload.run)
-    assert upload.sent[0]["status"] == 413
-    assert upload.received == 0
+    headers = {"content-length": "70000000"}
+    assert (await post(handler, app, content=chunks(), headers=headers)).status_code == 413
+    assert len(sent) < 10
 
 
 async def test_a_body_that_turns_out_too_large_is_refused() -> None:
