@@ -15,12 +15,13 @@ from typing import Any, TypeVar
 from baize.exceptions import HTTPException
 from baize.typing import ASGIApp, Receive, Scope, Send
 
+from .checks import expect, table_of_types
 from .concurrency import ClientDisconnect, body_expected
 from .concurrency.lifespans import lifespans
 from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
 from .connections import State, request_var
-from .exceptions import ExceptionTable, describe, leaf
+from .exceptions import ExceptionTable, check_key, describe, leaf
 from .hosts import AllowedHosts
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
@@ -48,10 +49,18 @@ logger = logging.getLogger("kui.error")
 
 @dataclass(frozen=True)
 class FactoryClass:
-    """The classes that an application makes of its connections: `Kui(factory_class=...)`."""
+    """The classes that an application makes of its connections: `Kui(factory_class=...)`.
+
+    Raises TypeError for what is not derived from HttpRequest, or WebSocket.
+    """
 
     http: type[HttpRequest] = HttpRequest
     websocket: type[WebSocket] = WebSocket
+
+    def __post_init__(self) -> None:
+        for made, kind in ((self.http, HttpRequest), (self.websocket, WebSocket)):
+            if not (isinstance(made, type) and issubclass(made, kind)):
+                raise TypeError(f"a class of connections is derived from {kind.__name__}: {made!r}")
 
 
 class Kui:
@@ -111,10 +120,12 @@ class Kui:
         asgi_middlewares: Iterable[Callable[[ASGIApp], ASGIApp]] = (),
     ) -> None:
         self.state = State()
-        self.templates = templates
-        self.limits = Limits() if limits is None else limits
-        self.json_encoder = dict(json_encoder or {})
-        self.factory_class = FactoryClass() if factory_class is None else factory_class
+        engine = 'an engine, such as Jinja2Templates("templates")'
+        self.templates = expect("templates", templates, BaseTemplates, engine)
+        self.limits = expect("limits", limits, Limits, "kui.asgi.Limits(...)") or Limits()
+        self.json_encoder = table_of_types("json_encoder", json_encoder)
+        classes = expect("factory_class", factory_class, FactoryClass, "FactoryClass(http=...)")
+        self.factory_class = classes or FactoryClass()
         self.response_converter = ResponseConverter(response_converters)
         self.exceptions = ExceptionTable(self.response_converter, exception_handlers)
         self.router = Router(
@@ -136,7 +147,8 @@ class Kui:
         self._no_socket = decorate(_not_found, self.router.socket_middlewares)
         self._allows = AllowedHosts(allowed_hosts).allows
         self._any_host = "*" in allowed_hosts
-        self._cors = None if cors_config is None else CORS(**cors_config)
+        cors = expect("cors_config", cors_config, Mapping, "the parameters of allow_cors, or {}")
+        self._cors = None if cors is None else CORS(**cors)
         self._around = wrapped(self, asgi_middlewares)
 
     # ---- what a user registers
@@ -152,6 +164,8 @@ class Kui:
             async def not_found(exc):
                 return "what do you want to do?", 404
         """
+
+        check_key(key)
 
         def register(handler: F) -> F:
             self.exceptions.register(key, handler)

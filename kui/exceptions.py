@@ -9,11 +9,19 @@ from typing import Any, TypeAlias, TypeVar
 
 from baize.exceptions import HTTPException, abort
 
+from .checks import expect
 from .concurrency import ClientDisconnect, in_thread
 from .responses.base import HttpResponse
 from .responses.convert import ResponseConverter
 
-__all__ = ["ClientDisconnect", "ExceptionTable", "HTTPException", "abort", "describe"]
+__all__ = [
+    "ClientDisconnect",
+    "ExceptionTable",
+    "HTTPException",
+    "abort",
+    "check_key",
+    "describe",
+]
 
 Handler: TypeAlias = Callable[[Any], Any]
 H = TypeVar("H", bound=Handler)
@@ -40,6 +48,19 @@ def leaf(exc: Exception) -> Exception:
     return exc
 
 
+def check_key(key: object) -> None:
+    """Raise TypeError or ValueError for what can have no handler; a sentence says why."""
+    if isinstance(key, int) and not isinstance(key, bool):
+        if not 200 <= key <= 599:
+            raise ValueError(f"an exception handler is for a status from 200 to 599, not {key}")
+    elif not (isinstance(key, type) and issubclass(key, Exception)):
+        raise TypeError(
+            f"register a handler for a status code or a subclass of Exception, not {key!r}"
+        )
+    elif issubclass(key, ClientDisconnect):
+        raise TypeError("ClientDisconnect has no handler: there is nobody left to answer")
+
+
 class ExceptionTable:
     """Handlers by status code and by exception class; looked up for each exception anew.
 
@@ -57,7 +78,8 @@ class ExceptionTable:
         self._by_status: dict[int, Handler] = {}
         self._by_class: dict[type[BaseException], Handler] = {}
         self._last: Handler | None = None
-        for key, handler in (handlers or {}).items():
+        advice = "a mapping from status codes and classes to functions"
+        for key, handler in (expect("exception_handlers", handlers, Mapping, advice) or {}).items():
             self.register(key, handler)
 
     def register(self, key: int | type[BaseException], handler: Handler) -> None:
@@ -67,26 +89,15 @@ class ExceptionTable:
         `async def` or a `def` (which runs in a worker thread) that returns anything convertible.
         Raises TypeError or ValueError for another key.
         """
+        check_key(key)
         if not callable(handler):
             raise TypeError(f"an exception handler is a function of the exception, not {handler!r}")
-        if isinstance(key, int) and not isinstance(key, bool):
-            if not 200 <= key <= 599:
-                raise ValueError(f"an exception handler is for a status from 200 to 599, not {key}")
-            if key == 500:
-                self._last = handler
-            else:
-                self._by_status[key] = handler
-        elif isinstance(key, type) and issubclass(key, Exception):
-            if issubclass(key, ClientDisconnect):
-                raise TypeError("ClientDisconnect has no handler: there is nobody left to answer")
-            if key is Exception:
-                self._last = handler
-            else:
-                self._by_class[key] = handler
+        if key == 500 or key is Exception:
+            self._last = handler
+        elif isinstance(key, int):
+            self._by_status[key] = handler
         else:
-            raise TypeError(
-                f"register a handler for a status code or a subclass of Exception, not {key!r}"
-            )
+            self._by_class[key] = handler
 
     async def answer(self, exc: Exception) -> tuple[HttpResponse | None, bool]:
         """The response to `exc`, and whether `exc` has been dealt with by it.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from baize.typing import Receive, Scope, Send
 
+from .checks import list_of_functions
 from .concurrency.cleanup import GRACE
 from .concurrency.services import Life, Services, alive, run_shielded, wait_until
 from .concurrency.signals import ExitSignal, chained_signals
@@ -96,8 +97,10 @@ class Lifespan:
     ) -> None:
         self.app = app
         self.mounted = mounted
-        self.on_startup = Callbacks(on_startup)
-        self.on_shutdown = Callbacks(on_shutdown)
+        self.on_startup = Callbacks(list_of_functions("on_startup", on_startup))
+        self.on_shutdown = Callbacks(list_of_functions("on_shutdown", on_shutdown))
+        if lifespan is not None and not callable(lifespan):
+            raise TypeError(f"lifespan= takes a function of the app, not {lifespan!r}")
         self.lifespan = lifespan
         self.handle_signals = handle_signals
         self.exit = ExitSignal()

@@ -6,30 +6,31 @@ registered and checks them itself; wrapped around an endpoint by hand it does so
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from kui.connections import request_var
+from kui.headers import is_token
 from kui.views import Endpoint, allowed, other_method
 
 __all__ = ["method_names", "required_method"]
-
-_token = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
 
 def method_names(methods: Iterable[str]) -> frozenset[str]:
     """The methods, in capitals, as all registered methods are written.
 
-    Raises ValueError if there is none, or if one is not a token (RFC 9110, 9.1).
+    Raises ValueError if there is none, or if one is not a token (RFC 9110, 9.1), TypeError if one
+    is not even a str.
     """
-    if isinstance(methods, str):
-        methods = (methods,)
+    methods = (methods,) if isinstance(methods, str) else tuple(methods)
+    for method in methods:
+        if not isinstance(method, str):
+            raise TypeError(f"an HTTP method is a str such as 'GET', not {method!r}")
     names = frozenset(method.upper() for method in methods)
     if not names:
         raise ValueError("there is no method here: name at least one, such as 'GET'")
     for name in names:
-        if not _token.fullmatch(name):
+        if not is_token(name):
             raise ValueError(f"{name!r} is not an HTTP method: write one such as 'GET'")
     return names
 
@@ -42,7 +43,7 @@ class required_method:
     registrations of one path that require different methods share it: the methods of both are
     allowed then.
 
-    Raises ValueError if no method is named, or something that is none.
+    Raises ValueError if no method is named, or something that is none, TypeError for what is no str.
 
     Example::
 

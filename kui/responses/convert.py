@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 from baize.datastructures import URL
 
+from kui.checks import expect
+
 from .base import HttpResponse
 from .content import JSONResponse, PlainTextResponse, RedirectResponse
 from .current import current_app, current_handler
@@ -87,7 +89,9 @@ class ResponseConverter:
     def __init__(self, converters: Mapping[type, Converter] | None = None) -> None:
         self._table: dict[type, Converter] = _BUILT_IN.copy()
         self._found: dict[type, Converter] = {}
-        for kind, converter in (converters or {}).items():
+        advice = "a mapping from types to functions"
+        given = expect("response_converters", converters, Mapping, advice)
+        for kind, converter in (given or {}).items():
             self.register(kind)(converter)
 
     def register(self, kind: type) -> Callable[[C], C]:

@@ -19,13 +19,28 @@ from kui.views import Endpoint, allowed, describe, other_method
 if TYPE_CHECKING:
     from .routes import HttpRoute
 
-__all__ = ["Hit", "MethodTable", "Middleware", "decorate", "methods_of", "refuse_clash"]
+__all__ = [
+    "Hit",
+    "MethodTable",
+    "Middleware",
+    "decorate",
+    "list_of_middlewares",
+    "methods_of",
+    "refuse_clash",
+]
 
 Middleware: TypeAlias = Callable[[Endpoint], Endpoint]
 Hit: TypeAlias = tuple[Endpoint, tuple[str, ...]]
 """The endpoint for a method, and the names of its path parameters."""
 
 STANDARD: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
+
+
+def list_of_middlewares(middlewares: Iterable[Middleware]) -> tuple[Middleware, ...]:
+    """The middlewares of a list. Raises TypeError for one on its own, which is an easy mistake."""
+    if callable(middlewares):
+        raise TypeError(f"middlewares are a list: write [...] around {describe(middlewares)}")
+    return tuple(middlewares)
 
 
 def decorate(endpoint: Endpoint, middlewares: Iterable[Middleware]) -> Endpoint:

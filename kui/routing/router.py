@@ -13,7 +13,15 @@ from typing import Any, TypeAlias
 
 from kui.views import Endpoint, describe
 
-from .methods import Hit, MethodTable, Middleware, decorate, methods_of, refuse_clash
+from .methods import (
+    Hit,
+    MethodTable,
+    Middleware,
+    decorate,
+    list_of_middlewares,
+    methods_of,
+    refuse_clash,
+)
 from .routes import HttpRoute, Registrar, Route, Several, SocketRoute
 from .tree import Tree
 
@@ -160,8 +168,8 @@ class Router(Registrar):
         socket_middlewares: Iterable[Middleware] = (),
     ) -> None:
         super().__init__()
-        self.http_middlewares = tuple(http_middlewares)
-        self.socket_middlewares = tuple(socket_middlewares)
+        self.http_middlewares = list_of_middlewares(http_middlewares)
+        self.socket_middlewares = list_of_middlewares(socket_middlewares)
         self.http_routes = HttpRoutes()
         self.socket_routes = SocketRoutes()
         self._routes: list[Route] = []

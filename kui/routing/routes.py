@@ -13,7 +13,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 from kui.middlewares.methods import method_names
 from kui.views import Endpoint, Handler, describe, http_handler, socket_handler
 
-from .methods import Middleware
+from .methods import Middleware, list_of_middlewares
 from .patterns import PathPattern
 
 __all__ = ["HttpRoute", "Registrar", "Route", "Several", "SocketRoute", "flat"]
@@ -55,7 +55,7 @@ class _Value:
             changes["path"] = _prefixed(prefix, self.path)
         if namespace:
             changes["namespace"] = f"{namespace}:{self.namespace}" if self.namespace else namespace
-        if middlewares := tuple(middlewares):
+        if middlewares := list_of_middlewares(middlewares):
             changes["middlewares"] = (*middlewares, *self.middlewares)
         return replace(self, **changes) if changes else self  # type: ignore[type-var]  # both are dataclasses
 
@@ -68,6 +68,18 @@ class _Value:
         if not isinstance(name, str):
             return None
         return f"{self.namespace}:{name}" if self.namespace else name
+
+
+def _checked_name(name: object) -> object:
+    if not (name is None or isinstance(name, str)):
+        raise TypeError(f"the name of a route is a str, or None for no name, not {name!r}")
+    return name
+
+
+def _checked_path(path: object) -> None:
+    """Raises TypeError for a decorator without its path, which would register nothing at all."""
+    if not isinstance(path, str):
+        raise TypeError(f'a path comes first, such as @app.router.http("/hello"), not {path!r}')
 
 
 def _prefixed(prefix: str, path: str) -> str:
@@ -121,9 +133,9 @@ class HttpRoute(_Value):
         put = object.__setattr__
         put(self, "path", path)
         put(self, "endpoint", endpoint)
-        put(self, "name", name)
+        put(self, "name", _checked_name(name))
         put(self, "methods", None if methods is None else method_names(methods))
-        put(self, "middlewares", tuple(middlewares))
+        put(self, "middlewares", list_of_middlewares(middlewares))
         put(self, "namespace", namespace)
         put(self, "pattern", PathPattern(path or "/"))
         put(self, "handler", http_handler(endpoint))
@@ -161,8 +173,8 @@ class SocketRoute(_Value):
         put = object.__setattr__
         put(self, "path", path)
         put(self, "endpoint", endpoint)
-        put(self, "name", name)
-        put(self, "middlewares", tuple(middlewares))
+        put(self, "name", _checked_name(name))
+        put(self, "middlewares", list_of_middlewares(middlewares))
         put(self, "namespace", namespace)
         put(self, "pattern", PathPattern(path or "/"))
         put(self, "handler", socket_handler(endpoint))
@@ -246,8 +258,9 @@ class HttpDecorators:
         method: str | None,
         middlewares: Iterable[Middleware],
     ) -> Callable[[F], F]:
+        _checked_path(path)
         methods = None if method is None else (method,)
-        middlewares = tuple(middlewares)
+        middlewares = list_of_middlewares(middlewares)
 
         def register(handler: F) -> F:
             self._append(HttpRoute(path, handler, name, methods, middlewares))
@@ -286,7 +299,8 @@ class Registrar:
             async def chat():
                 await websocket.accept()
         """
-        middlewares = tuple(middlewares)
+        _checked_path(path)
+        middlewares = list_of_middlewares(middlewares)
 
         def register(handler: F) -> F:
             self.append(SocketRoute(path, handler, name, middlewares))

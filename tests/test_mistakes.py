@@ -1,0 +1,107 @@
+"""What is given to Kui by mistake is told at once, where it is given, in a sentence that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from kui.asgi import (
+    FactoryClass,
+    HttpRequest,
+    HttpRoute,
+    Kui,
+    Routes,
+    SocketRoute,
+    allow_cors,
+    required_method,
+)
+
+
+async def hello() -> str:
+    return "hello"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"templates": "templates"}, "templates= takes an engine, such as Jinja2Templates"),
+        ({"limits": 3}, "limits= takes kui.asgi.Limits"),
+        ({"lifespan": 3}, "lifespan= takes a function of the app, not 3"),
+        ({"on_startup": hello}, "on_startup= takes a list: write"),
+        ({"on_shutdown": [3]}, "on_shutdown= takes functions, not 3"),
+        ({"routes": "/"}, "'/' is no route: give an HttpRoute"),
+        ({"http_middlewares": allow_cors()}, "middlewares are a list: write"),
+        ({"socket_middlewares": [3]}, "3 is no middleware: give a function"),
+        ({"exception_handlers": [(404, hello)]}, "exception_handlers= takes a mapping"),
+        ({"exception_handlers": {"404": hello}}, "register a handler for a status code"),
+        ({"exception_handlers": {404: "x"}}, "is a function of the exception, not 'x'"),
+        ({"cors_config": True}, "cors_config= takes the parameters of allow_cors"),
+        ({"cors_config": {"allow_origin": []}}, "'allow_origin'"),
+        ({"factory_class": HttpRequest}, "factory_class= takes FactoryClass"),
+        ({"response_converters": [Decimal]}, "response_converters= takes a mapping"),
+        ({"response_converters": {"x": hello}}, "registered for a type, not for 'x'"),
+        ({"json_encoder": str}, "json_encoder= takes a mapping from types to functions"),
+        ({"json_encoder": {Decimal: "str"}}, "Decimal'> to 'str'"),
+        ({"allowed_hosts": "example.com"}, r"is a list of names; write \['example.com'\]"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_an_app_refuses_what_cannot_work(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Kui(**parameters)
+
+
+def test_classes_of_connections_are_derived_from_kuis() -> None:
+    with pytest.raises(TypeError, match="derived from HttpRequest"):
+        FactoryClass(http=dict)  # type: ignore[arg-type]  # the mistake
+
+
+@pytest.mark.parametrize("short", ["__call__", "get", "post", "put", "patch", "delete"])
+def test_a_decorator_without_its_path_registers_nothing_and_says_so(short: str) -> None:
+    app = Kui()
+    with pytest.raises(TypeError, match="a path comes first, such as"):
+        getattr(app.router.http, short)(hello)
+    with pytest.raises(TypeError, match="a path comes first, such as"):
+        app.router.websocket(hello)  # type: ignore[arg-type]  # the mistake
+
+
+def test_an_exception_handler_without_its_key_says_so_before_it_decorates() -> None:
+    with pytest.raises(TypeError, match="register a handler for a status code"):
+        Kui().exception_handler(hello)  # type: ignore[arg-type]  # the mistake
+
+
+Register = Callable[[Any], object]
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda one: HttpRoute("/", hello, middlewares=one),
+        lambda one: SocketRoute("/", hello, middlewares=one),
+        lambda one: Routes(http_middlewares=one),
+        lambda one: Kui().router.http("/", middlewares=one),
+        lambda one: Kui().router.websocket("/", middlewares=one),
+        lambda one: HttpRoute("/", hello).within(middlewares=one),
+    ],
+)
+def test_a_middleware_on_its_own_is_no_list(register: Register) -> None:
+    with pytest.raises(
+        TypeError, match=r"middlewares are a list: write \[...\] around required_me"
+    ):
+        register(required_method("POST"))
+
+
+@pytest.mark.parametrize("wrong", [hello, ["GET", "POST"], 3])
+def test_a_required_method_is_a_text(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="an HTTP method is a str such as 'GET', not"):
+        required_method(wrong)
+
+
+@pytest.mark.parametrize("route", [HttpRoute, SocketRoute])
+def test_the_name_of_a_route_is_a_text(route: Any) -> None:
+    with pytest.raises(TypeError, match="the name of a route is a str, or None for no name, not 5"):
+        route("/", hello, name=5)
