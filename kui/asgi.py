@@ -48,8 +48,10 @@ from .templates import BaseTemplates, Jinja2Templates
 from .toolkit import decorator, request_response, websocket_session
 from .views import HttpView
 from .websockets import InvalidMessage, WebSocket, WebSocketDisconnect
+from .wsgi import WSGI
 
 __all__ = [
+    "WSGI",
     "BaseTemplates",
     "ClientDisconnect",
     "FactoryClass",

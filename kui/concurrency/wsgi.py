@@ -1,0 +1,167 @@
+"""Synchronous code in one worker thread for its whole life, which asks its task to await things for it (rule 1).
+
+So everything asynchronous is done by the task that the code belongs to, one thing at a time, and a cancellation
+reaches it there. What is awaited, and what it means that the client has left, is decided above.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import anyio
+
+from .beside import beside
+from .exchange import ClientDisconnect
+from .loops import Loop
+from .threads import Job, Limiter
+
+__all__ = ["ClientLeft", "Dialogue", "dialogue"]
+
+T = TypeVar("T")
+
+
+class ClientLeft(ClientDisconnect, ConnectionError):
+    """What synchronous code gets when it asks for something of a client that has left: an OSError."""
+
+
+@asynccontextmanager
+async def dialogue(work: Callable[[Dialogue], object], limiter: Limiter) -> AsyncIterator[Dialogue]:
+    """Run `work(dialogue)` in a thread of the limiter while the block serves it.
+
+    A thread that still works when the block ends gets ClientLeft from its next `ask`, is left to
+    itself, and counts for the limiter until it comes back.
+
+    ::
+
+        async with dialogue(lambda d: d.ask(exchange.next_chunk), limiter) as thread:
+            await thread.end()
+    """
+    thread = Dialogue()
+    async with beside() as group:
+        group.start_soon(thread.run, work, limiter)
+        try:
+            yield thread
+        finally:
+            thread.leave()
+
+
+class Dialogue:
+    """One thread, and the task that serves it."""
+
+    __slots__ = (
+        "_answers",
+        "_asking",
+        "_errand",
+        "_error",
+        "_left",
+        "_lock",
+        "_loop",
+        "_news",
+        "ended",
+    )
+
+    def __init__(self) -> None:
+        self.ended = False
+        """Has the thread come back?"""
+        self._loop = Loop()
+        self._asking = threading.Lock()
+        self._lock = threading.Lock()
+        self._errand: Callable[[], Awaitable[Any]] | None = None
+        self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self._news = anyio.Event()
+        self._error: Exception | None = None
+        self._left = False
+
+    # In the thread.
+
+    def ask(self, errand: Callable[[], Awaitable[T]]) -> T:
+        """Have `errand()` awaited by the task, and return, or raise, what that gives.
+
+        :raises ClientLeft: nobody serves this thread any more.
+        """
+        with self._asking:  # whatever threads of its own the code has
+            with self._lock:
+                if self._left:
+                    raise ClientLeft("the client has left")
+                self._errand = errand
+            if not self._loop.soon(self._wake):
+                raise ClientLeft("the event loop has ended")
+            answer, error = self._answers.get()
+        if error is not None:
+            raise error
+        result: T = answer
+        return result
+
+    def _work(self, work: Callable[[Dialogue], object]) -> None:
+        try:
+            work(self)
+        except StopIteration as stop:  # which cannot cross into a coroutine (PEP 479)
+            raise RuntimeError("the code in a thread raised StopIteration") from stop
+
+    # In the task.
+
+    async def run(self, work: Callable[[Dialogue], object], limiter: Limiter) -> None:
+        """The thread, as seen from the loop. Keeps what it raises, for `end`."""
+        try:
+            await Job(partial(self._work, work)).run(limiter)
+        except Exception as error:
+            self._error = error
+        finally:
+            self.ended = True
+            self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+
+    async def serve(self, until: Callable[[], bool] = lambda: False) -> None:
+        """Do what the thread asks for, until it has come back, or until `until()` after that.
+
+        Cancelled while it does something, it has the thread get ClientLeft for it.
+        """
+        while not self.ended and not until():
+            await self._news.wait()
+            self._news = anyio.Event()
+            errand, self._errand = self._errand, None
+            if errand is None:
+                continue
+            try:
+                answer = await errand()
+            except ClientDisconnect as error:
+                self._answers.put((None, ClientLeft(*error.args)))
+            except Exception as error:
+                self._answers.put((None, error))
+            except BaseException:
+                self._answers.put((None, ClientLeft("the client has left")))
+                raise
+            else:
+                self._answers.put((answer, None))
+
+    def leave(self) -> None:
+        """Serve it no longer: what it asks for from now on gives ClientLeft."""
+        with self._lock:
+            self._left = True
+            waiting, self._errand = self._errand is not None, None
+        if waiting:
+            self._answers.put((None, ClientLeft("the client has left")))
+
+    async def end(self) -> None:
+        """Serve it until it has come back, and raise what it has raised."""
+        await self.serve()
+        if self._error is not None:
+            raise self._error
+
+
+def limiter_for(threads: float) -> Limiter:
+    """A limiter for so many threads.
+
+    :raises ValueError: that is no number of threads.
+    """
+    if not (isinstance(threads, int) or threads == math.inf) or threads < 1:
+        raise ValueError(f"threads is how many there may be, at least 1, not {threads!r}")
+    return Limiter(threads)
