@@ -35,7 +35,7 @@ class InThreads(AsyncGenerator[T, None]):
             await send(chunk)
     """
 
-    __slots__ = ("__qualname__", "_context", "_ended", "_iterable", "_iterator")
+    __slots__ = ("__qualname__", "_context", "_ended", "_iterable", "_iterator", "_left")
 
     def __init__(self, iterable: Iterable[T]) -> None:
         self.__qualname__ = getattr(iterable, "__qualname__", type(iterable).__qualname__)
@@ -43,6 +43,7 @@ class InThreads(AsyncGenerator[T, None]):
         self._iterator: Iterator[T] | None = None  # None: nothing of it has run yet
         self._context: contextvars.Context | None = None
         self._ended = False
+        self._left = False  # is it with a thread that was left to itself, and will close it?
 
     async def asend(self, value: None) -> T:
         """The next item; `value` must be None.
@@ -71,7 +72,7 @@ class InThreads(AsyncGenerator[T, None]):
 
     async def aclose(self) -> None:
         """Close the generator, in a thread if any of it has run. Again and again, if one likes."""
-        if self._ended:
+        if self._ended or self._left:
             return
         if self._iterator is None:
             self._close()
@@ -79,14 +80,14 @@ class InThreads(AsyncGenerator[T, None]):
             await Job(self._in_context(self._close)).run(CLOSING)
 
     async def _step(self, step: Callable[[], T]) -> T:
-        if self._ended:
+        if self._ended or self._left:
             raise StopAsyncIteration
         job = Job(self._in_context(lambda: self._item(step)), self._in_context(self._close_late))
         try:
             item = await job.run(GENERATORS)
         except BaseException:
-            if not job.left:
-                await self.aclose()
+            self._left = job.left
+            await self.aclose()
             raise
         if item is _END:
             raise StopAsyncIteration
