@@ -165,6 +165,8 @@ class _OnTrio(Beside):
         left = [each for each in group.exceptions if not isinstance(each, cancelled)]
         if len(left) > 1:
             return group
-        if left:
-            return left[0]
-        return error or group.exceptions[0]
+        if not left:
+            return error or group.exceptions[0]
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(cancelled) is None:
+            return error  # of which the nursery has made a copy
+        return left[0]
