@@ -291,7 +291,7 @@ class Kui:
             answer = self._cors.answer(scope["method"], scope["headers"])
             request.add_response_headers(answer.headers)
             if answer.preflight:
-                return _preflight
+                return _no_content
         if self.lifespan.crashed is not None:
             return _going_down
         if not self._allows_host(scope["headers"], fields):
@@ -299,7 +299,13 @@ class Kui:
         path = route_path(scope) if scope.get("root_path") else scope["path"]
         found = self._search(path, scope["method"])
         if found is None:
-            return self._missing
+            if path[:1] == "/":
+                return self._missing
+            if path == "*" and scope["method"] == "OPTIONS":  # of the server (RFC 9110, 9.3.7)
+                return _no_content
+            found = self._search(route_path(scope), scope["method"])  # in absolute form
+            if found is None:
+                return self._missing
         endpoint, params = found
         if params:  # beside those of the prefix, where this app is mounted
             before = scope.get("path_params")
@@ -387,7 +393,7 @@ async def _going_down() -> HttpResponse:
     raise HTTPException(503)
 
 
-async def _preflight() -> HttpResponse:
+async def _no_content() -> HttpResponse:
     return HttpResponse(204)
 
 

@@ -243,3 +243,65 @@ def test_bad_input_is_never_an_error_of_ours(server: StartServer) -> None:
         with httpx2.Client() as client:
             assert client.get(f"{process.url}/").text == "hello"
     assert "Traceback" not in process.log
+
+
+UNUSUAL: list[tuple[str, bytes, bytes, bytes]] = [
+    (
+        "a target in absolute form",
+        b"GET http://localhost/items/7?a=1 HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"200",
+        b'{"id":7,',
+    ),
+    (
+        "one without a path",
+        b"GET http://localhost HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"200",
+        b"hello",
+    ),
+    (
+        "one that leads nowhere",
+        b"GET http://localhost/nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n",
+        b"404",
+        b"",
+    ),
+    ("the options of the server", b"OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n", b"204", b""),
+    ("a star that is no path", b"GET * HTTP/1.1\r\nhost: localhost\r\n\r\n", b"404", b""),
+    (
+        "a body with GET that nobody reads",
+        b"GET / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\nabc",
+        b"200",
+        b"hello",
+    ),
+    ("a query without fields", b"GET /? HTTP/1.1\r\nhost: localhost\r\n\r\n", b"200", b"hello"),
+    ("blanks around a value", b"GET / HTTP/1.1\r\nhost: \t localhost \t\r\n\r\n", b"200", b"hello"),
+    (
+        "chunks with extensions, and trailers",
+        b"POST /body HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+        b'3;name="a value"\r\nabc\r\n0\r\nx-trailer: 1\r\n\r\n',
+        b"200",
+        b'{"size":3}',
+    ),
+    (
+        "a client that asks before it sends",
+        b"POST /body HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\n"
+        b"content-length: 3\r\n\r\nabc",
+        b"200",
+        b'{"size":3}',
+    ),
+    (
+        "cookies in two lines",
+        b"GET /cookies HTTP/1.1\r\nhost: localhost\r\ncookie: a=1\r\ncookie: b=2\r\n\r\n",
+        b"200",
+        b'{"a":"1","b":"2"}',
+    ),
+]
+
+
+def test_unusual_but_legal_requests_get_their_answers(server: StartServer) -> None:
+    process = server("tests.servers.site:app")
+    for what, data, status, body in UNUSUAL:
+        answer = answer_of(process.url, data)
+        if answer.startswith(b"HTTP/1.1 100"):
+            answer = answer.partition(b"\r\n\r\n")[2]
+        assert answer.startswith(b"HTTP/1.1 " + status), (what, answer[:200])
+        assert body in answer.partition(b"\r\n\r\n")[2], (what, answer[:200])
