@@ -22,7 +22,8 @@ from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
 from .connections import State, request_var
 from .exceptions import ExceptionTable, check_key, describe, leaf
-from .hosts import AllowedHosts
+from .http.hosts import AllowedHosts
+from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
 from .middlewares.cors import CORS
@@ -36,7 +37,6 @@ from .routing.methods import Middleware, decorate
 from .routing.routes import Several
 from .sessions import serve_socket
 from .templates import BaseTemplates
-from .urls import route_path
 from .views import Endpoint
 from .websockets import WebSocket
 

@@ -19,6 +19,7 @@ from .connections import (
 from .dispatch import Hosts, Router, Subpaths
 from .exceptions import HTTPException, abort
 from .limits import Limits
+from .middlewares.compression import compress
 from .middlewares.cors import allow_cors
 from .middlewares.disconnect import cancel_on_disconnect
 from .middlewares.limits import limit_concurrency
@@ -95,6 +96,7 @@ __all__ = [
     "allow_cors",
     "allow_origins",
     "cancel_on_disconnect",
+    "compress",
     "convert_response",
     "decorator",
     "http_connection",

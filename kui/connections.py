@@ -1,7 +1,7 @@
 """The current connection: what HTTP requests and WebSockets have in common, and the proxies to it.
 
 Everything is parsed when it is first asked for, and kept. What is read from a request alone
-stands in `requests.py`; how each header is parsed stands in `media.py`, `urls.py`, `cookies.py`.
+stands in `requests.py`; how each header is parsed stands in `http/media.py`, `http/urls.py`, `http/cookies.py`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from baize.datastructures import URL, Address, ContentType, Headers, MediaType, 
 from baize.typing import Message, Receive, Scope, Send
 
 from .background import Lasting
-from .cookies import parse_cookies
-from .media import MediaType as AcceptedType
-from .media import (
+from .http.cookies import parse_cookies
+from .http.media import MediaType as AcceptedType
+from .http.media import (
     RequestHeaders,
     accepts,
     parse_accept,
@@ -25,7 +25,7 @@ from .media import (
     parse_content_type,
     parse_date,
 )
-from .urls import base_url, build_url, parse_query, parse_referrer
+from .http.urls import base_url, build_url, parse_query, parse_referrer
 
 if TYPE_CHECKING:
     from .applications import Kui

@@ -16,13 +16,13 @@ from baize.typing import ASGIApp, Receive, Scope, Send
 from . import routing
 from .concurrency.lifespans import lifespans
 from .connections import HTTPConnection, request_var, websocket_var
-from .hosts import split_host
+from .http.hosts import split_host
+from .http.urls import route_path
 from .mounts import Mounted, below, mounted_apps
 from .routing import HttpRoute, SocketRoute
 from .routing.router import Found
 from .routing.routes import Several
 from .toolkit import EndpointApp, not_found
-from .urls import route_path
 from .views import describe
 
 __all__ = ["Hosts", "Router", "Subpaths"]

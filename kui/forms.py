@@ -17,11 +17,11 @@ from baize.datastructures import FormData as _FormData
 from baize.datastructures import UploadFile as _UploadFile
 from baize.exceptions import HTTPException
 
-from .charsets import codec_of
 from .concurrency import UPLOADS, in_thread, shielded
+from .http.charsets import codec_of
+from .http.urls import parse_pairs
 from .limits import DEFAULT_LIMITS, Limits
 from .multipart import MultipartReader, Part, parse_multipart
-from .urls import parse_pairs
 
 __all__ = [
     "FormCollector",

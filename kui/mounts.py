@@ -14,11 +14,11 @@ from baize.typing import ASGIApp, Message, Receive, Scope, Send
 from .concurrency import Exchange
 from .concurrency.socket_states import WebSocketDisconnect
 from .connections import request_var, websocket_var
-from .headers import merge_headers
+from .http.headers import merge_headers
+from .http.urls import full_paths, route_path
 from .responses.base import HttpResponse
 from .routing import HttpRoute, Middleware, Routes, SocketRoute
 from .routing.routes import Route
-from .urls import full_paths, route_path
 from .views import describe
 
 __all__ = ["INSIDE", "Forward", "Mount", "Mounted", "below", "mounted_apps", "wrapped"]

@@ -14,9 +14,9 @@ from typing import Any, Final
 from baize.datastructures import ContentType, Headers
 from baize.exceptions import HTTPException
 
-from .charsets import codec_of
+from .http.charsets import codec_of
+from .http.media import parse_content_type
 from .limits import DEFAULT_LIMITS, Limits
-from .media import parse_content_type
 
 __all__ = ["MultipartReader", "Part", "parse_multipart"]
 

@@ -1,6 +1,6 @@
 """One HTTP request: its method, its body in every form, and what lives as long as it does.
 
-The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `media.py`.
+The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `http/media.py`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from baize.typing import Message
 from .concurrency import Exchange, Once
 from .connections import HTTPConnection, cached
 from .forms import FormCollector, MultipartReader, parse_multipart, parse_urlencoded
-from .headers import RawHeaders, merge_headers
-from .json import decode_json, is_json, json_charset
+from .http.headers import RawHeaders, merge_headers
+from .http.json import decode_json, is_json, json_charset
+from .http.media import refuse_encoding
 from .limits import Limits
-from .media import refuse_encoding
 
 __all__ = ["BodyStream", "HttpRequest"]
 

@@ -18,13 +18,13 @@ from baize.typing import ASGIApp, Receive, Scope, Send
 
 from .concurrency.files import FileBelow, OpenFile, open_first
 from .connections import request_var
-from .headers import ResponseHeaders
+from .http.headers import ResponseHeaders
+from .http.urls import build_url, full_paths
 from .mounts import Forward
 from .responses.base import HttpResponse
 from .responses.content import RedirectResponse
 from .responses.file import FileResponse
 from .toolkit import EndpointApp
-from .urls import build_url, full_paths
 from .views import other_method
 
 __all__ = ["Files", "Pages"]

@@ -18,8 +18,8 @@ from .concurrency.intake import Intake, Kind
 from .concurrency.socket_states import SocketState, WebSocketDisconnect
 from .concurrency.sockets import Socket
 from .connections import HTTPConnection
-from .headers import ResponseHeaders
-from .json import decode_json
+from .http.headers import ResponseHeaders
+from .http.json import decode_json
 from .responses.encode import to_json
 
 __all__ = [

@@ -17,10 +17,10 @@ from baize.typing import Message, Receive, Scope, Send
 from .concurrency import Exchange, Gone
 from .concurrency.transfer import transfer
 from .concurrency.wsgi import Dialogue, dialogue, limiter_for
-from .headers import RawHeaders, ResponseHeaders
+from .http.headers import RawHeaders, ResponseHeaders
+from .http.urls import full_paths, percent_decode
 from .responses.base import WITHOUT_CONTENT, HttpResponse
 from .toolkit import EndpointApp
-from .urls import full_paths, percent_decode
 
 __all__ = ["WSGI", "environ_of"]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kui.hosts import AllowedHosts, split_host, valid_host
+from kui.http.hosts import AllowedHosts, split_host, valid_host
 
 
 @pytest.mark.parametrize(

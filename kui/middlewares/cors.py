@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, NamedTuple
 
 from kui.connections import request_var
-from kui.headers import RawHeaders, is_token
+from kui.http.headers import RawHeaders, is_token
 from kui.responses.base import HttpResponse
 
 __all__ = ["CORS", "CORSAnswer", "allow_cors"]

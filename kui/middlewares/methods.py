@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from kui.connections import request_var
-from kui.headers import is_token
+from kui.http.headers import is_token
 from kui.views import Endpoint, allowed, other_method
 
 __all__ = ["method_names", "required_method"]

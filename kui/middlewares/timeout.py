@@ -12,8 +12,8 @@ from baize.typing import Receive, Scope, Send
 from kui.concurrency import Exchange
 from kui.concurrency.cancel import until
 from kui.concurrency.loops import clock
-from kui.cookies import Cookie
-from kui.headers import RawHeaders, ResponseHeaders
+from kui.http.cookies import Cookie
+from kui.http.headers import RawHeaders, ResponseHeaders
 from kui.responses import HttpResponse, convert_response
 
 __all__ = ["timeout"]

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from baize.typing import Message, Receive, Scope, Send
 
-from kui.cookies import Cookie, SameSite, expiry
-from kui.headers import RawHeaders, ResponseHeaders
+from kui.http.cookies import Cookie, SameSite, expiry
+from kui.http.headers import RawHeaders, ResponseHeaders
 
 __all__ = ["WITHOUT_CONTENT", "HttpResponse"]
 

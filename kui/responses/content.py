@@ -1,7 +1,7 @@
 """Responses with content that fits into memory: text, HTML, JSON, and redirects.
 
 `SmallResponse` is the class for an application's own kinds. What JSON does with objects that it
-does not know is in `encode.py`, what a Location may contain in `kui/headers.py`.
+does not know is in `encode.py`, what a Location may contain in `kui/http/headers.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from baize.datastructures import URL
 
-from kui.headers import ResponseHeaders, charset_of, content_type, encode_location
+from kui.http.headers import ResponseHeaders, charset_of, content_type, encode_location
 
 from .base import STATUSES, HttpResponse, bad_status
 from .encode import to_json, to_json_with

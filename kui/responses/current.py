@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kui.connections import HTTPConnection, request_var, websocket_var
-from kui.urls import route_path
+from kui.http.urls import route_path
 
 if TYPE_CHECKING:
     from kui.applications import Kui

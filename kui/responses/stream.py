@@ -12,8 +12,8 @@ from baize.typing import Message, Receive, Scope, Send
 from kui.concurrency import Exchange
 from kui.concurrency.drive import close_unstarted
 from kui.concurrency.stream import Source, stream
-from kui.headers import charset_of
-from kui.headers import content_type as described
+from kui.http.headers import charset_of
+from kui.http.headers import content_type as described
 
 from .base import WITHOUT_CONTENT, HttpResponse
 

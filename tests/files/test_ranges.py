@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kui.ranges import (
+from kui.http.ranges import (
     MAX_RANGES,
     ByteRange,
     Choice,

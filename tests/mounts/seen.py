@@ -7,7 +7,7 @@ from typing import Any
 
 from baize.typing import Message, Receive, Scope, Send
 
-from kui.urls import route_path
+from kui.http.urls import route_path
 
 TOLD = ("root_path", "path", "path_params")
 

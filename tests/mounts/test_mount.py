@@ -21,10 +21,10 @@ from kui.asgi import (
     convert_response,
     request,
 )
+from kui.http.urls import build_url, route_path
 from kui.mounts import below
 from kui.routing import Router
 from kui.testing import AsyncTestClient
-from kui.urls import build_url, route_path
 
 from .seen import Named, ask, tell
 

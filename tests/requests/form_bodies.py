@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from baize.datastructures import ContentType
 
-from kui.media import parse_content_type
+from kui.http.media import parse_content_type
 
 T = TypeVar("T")
 

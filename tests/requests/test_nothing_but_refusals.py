@@ -12,9 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kui.forms import collect_form, parse_multipart, parse_urlencoded
-from kui.json import decode_json, json_charset
-from kui.limits import Limits
-from kui.media import (
+from kui.http.json import decode_json, json_charset
+from kui.http.media import (
     RequestHeaders,
     accepts,
     parse_accept,
@@ -23,7 +22,8 @@ from kui.media import (
     parse_date,
     refuse_encoding,
 )
-from kui.urls import parse_query, parse_referrer
+from kui.http.urls import parse_query, parse_referrer
+from kui.limits import Limits
 
 # What a header may contain: any bytes, read as latin-1; and what makes parsers stumble.
 HEADERS = st.text(st.characters(max_codepoint=255), max_size=60) | st.text(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import baize.datastructures
 import pytest
 
-from kui.media import RequestHeaders
+from kui.http.media import RequestHeaders
 
 SENT = [
     (b"host", b"example.com"),

@@ -13,7 +13,7 @@ from baize.exceptions import HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kui.json import decode_json, json_charset
+from kui.http.json import decode_json, json_charset
 
 
 def refusal(body: bytes, charset: str | None = None) -> HTTPException[Any]:
@@ -146,5 +146,5 @@ def test_a_failure_says_nothing_of_what_went_before() -> None:
 
 
 def test_the_standard_library_is_still_found() -> None:
-    code = "import json, kui.json; assert json.dumps([]) == '[]' and kui.json is not json"
+    code = "import json, kui.http.json; assert json.dumps([]) == '[]' and kui.http.json is not json"
     subprocess.run([sys.executable, "-c", code], check=True)

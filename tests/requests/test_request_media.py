@@ -12,8 +12,8 @@ from baize.exceptions import HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kui.charsets import codec_of
-from kui.media import (
+from kui.http.charsets import codec_of
+from kui.http.media import (
     ContentType,
     MediaType,
     accepts,
@@ -266,7 +266,7 @@ def test_the_charsets_of_the_web_are_known(name: str) -> None:
 
 
 def test_every_known_charset_has_a_codec() -> None:
-    from kui.charsets import _CODECS
+    from kui.http.charsets import _CODECS
 
     for codec in _CODECS.values():
         assert "a".encode(codec).decode(codec) == "a"

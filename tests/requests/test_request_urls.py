@@ -12,7 +12,7 @@ from baize.exceptions import HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kui.urls import (
+from kui.http.urls import (
     base_url,
     build_url,
     parse_pairs,

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kui.cookies import Cookie, parse_cookies
+from kui.http.cookies import Cookie, parse_cookies
 from kui.responses import HttpResponse, PlainTextResponse
 
 from .sending import send

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from baize.datastructures import MutableHeaders
 
-from kui.headers import ResponseHeaders, content_type, encode_location, merge_headers
+from kui.http.headers import ResponseHeaders, content_type, encode_location, merge_headers
 from kui.responses import HttpResponse, JSONResponse, PlainTextResponse, RedirectResponse
 
 from .sending import send

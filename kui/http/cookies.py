@@ -1,0 +1,184 @@
+"""Cookies, both ways: `Cookie` writes a Set-Cookie line, `parse_cookies` reads a Cookie header.
+
+The two agree: any text that one writes, the other reads. RFC 6265 and its successor (6265bis).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from operator import index
+from typing import Literal
+from urllib.parse import quote, unquote_to_bytes
+
+from .headers import is_token
+
+__all__ = ["Cookie", "SameSite", "parse_cookies"]
+
+SameSite = Literal["lax", "strict", "none"]
+
+_SAMESITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# cookie-octet of RFC 6265, 4.1.1
+_plain_value = re.compile(r"[!#-+\--:<-\[\]-~]*").fullmatch
+_attribute = re.compile(r"[\x20-:<-~]*").fullmatch
+# What `quote` makes. Python's own http.cookies never quotes a value of these characters alone.
+_percent_quoted = re.compile(r"[A-Za-z0-9_.~%\-]*").fullmatch
+_escape = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """One Set-Cookie line; `str(cookie)` is its value.
+
+    Parameters: `name`, a token; `value`, any text; `max_age`, seconds, of which none or fewer
+    discard the cookie at once; `expires`, an aware datetime; `path` ("" for that of the request)
+    and `domain`, without controls and `;`; `secure`; `httponly`; `samesite`, "lax", "strict" or
+    "none".
+
+    Raises ValueError for what a browser would refuse or read otherwise: a name that is no token, a
+    lone surrogate in the value, `samesite="none"` without `secure`, a `__Secure-` name without
+    `secure`, a `__Host-` name without `secure`, with a domain or with another path than "/".
+
+    Example: `str(Cookie("theme", "dark", path="/"))` -> `"theme=dark; Path=/; SameSite=Lax"`.
+    """
+
+    name: str
+    value: str = ""
+    max_age: int | None = None
+    expires: datetime | None = None
+    path: str = "/"
+    domain: str | None = None
+    secure: bool = False
+    httponly: bool = False
+    samesite: SameSite = "lax"
+
+    def __post_init__(self) -> None:
+        if not is_token(self.name):
+            raise ValueError(f"{self.name!r} is no name for a cookie: letters, digits, - and _ do")
+        _encode_value(self.value)
+        if self.max_age is not None:
+            index(self.max_age)  # a float or a timedelta is a TypeError here, not in the browser
+        for label, text in (("path", self.path), ("domain", self.domain or "")):
+            if not _attribute(text):
+                raise ValueError(
+                    f"the {label} {text!r} of a cookie is ASCII text without controls and ';'"
+                )
+        if self.samesite.lower() not in _SAMESITE:
+            raise ValueError(f"samesite is 'lax', 'strict' or 'none', not {self.samesite!r}")
+        self._check_security()
+
+    def _check_security(self) -> None:
+        if not self.secure and self.samesite.lower() == "none":
+            raise ValueError("browsers refuse samesite='none' without secure=True")
+        prefix = self.name[:9].lower()
+        if prefix.startswith("__host-"):
+            if not self.secure or self.domain or self.path != "/":
+                raise ValueError("a __Host- cookie needs secure=True, path='/' and no domain")
+        elif prefix == "__secure-" and not self.secure:
+            raise ValueError("a __Secure- cookie needs secure=True")
+
+    def __str__(self) -> str:
+        parts = [f"{self.name}={_encode_value(self.value)}"]
+        expires = self.expires
+        if self.max_age is not None:
+            parts.append(f"Max-Age={max(self.max_age, 0)}")
+            if self.max_age <= 0:
+                expires = _EPOCH
+        if expires is not None:
+            parts.append(f"Expires={_http_date(expires)}")
+        if self.domain:
+            parts.append(f"Domain={self.domain}")
+        if self.path:
+            parts.append(f"Path={self.path}")
+        if self.secure:
+            parts.append("Secure")
+        if self.httponly:
+            parts.append("HttpOnly")
+        parts.append(f"SameSite={_SAMESITE[self.samesite.lower()]}")
+        return "; ".join(parts)
+
+    def __bytes__(self) -> bytes:
+        return str(self).encode("ascii")
+
+
+def expiry(seconds: int) -> datetime:
+    """The moment that lies `seconds` from now; the epoch for none or fewer, whatever clocks say.
+
+    Raises ValueError for a moment after the year 9999.
+    """
+    if seconds <= 0:
+        return _EPOCH
+    try:
+        return datetime.now(UTC) + timedelta(seconds=seconds)
+    except OverflowError:
+        raise ValueError(f"a cookie cannot expire in {seconds} seconds") from None
+
+
+def parse_cookies(header: str) -> dict[str, str]:
+    """The cookies of a Cookie header, which is decoded as latin-1; takes linear time.
+
+    Of two cookies with one name the first counts: browsers send the one with the longest path,
+    the closest to what is asked for, first (RFC 6265, 5.4), and a cookie that another host of the
+    domain planted does not displace it. What has no `=` has no name and is left out. Values in
+    double quotes are read as `Cookie` and as Python's http.cookies write them, all others as they
+    are; text that is UTF-8 is read as such, as browsers send it.
+
+    Example: `parse_cookies("a=1; b=%20; a=2")` -> `{"a": "1", "b": "%20"}`.
+    """
+    cookies: dict[str, str] = {}
+    for piece in header.split(";"):
+        name, equals, value = piece.partition("=")
+        name = name.strip(" \t")
+        if equals and name and name not in cookies:
+            value = value.strip(" \t")
+            if value[:1] == '"' == value[-1:] and len(value) > 1:
+                value = _unquote(value[1:-1])
+            elif not value.isascii():
+                value = _as_utf8(value)
+            cookies[name] = value
+    return cookies
+
+
+def _encode_value(value: str) -> str:
+    # The quotes tell the parser that the percent signs are ours; a bare value is read as it stands.
+    return value if _plain_value(value) else f'"{quote(value, safe="")}"'
+
+
+def _unquote(value: str) -> str:
+    if _percent_quoted(value):
+        raw = unquote_to_bytes(value)
+    else:
+        try:
+            raw = _escape.sub(_unescape, value.encode("latin-1"))
+        except UnicodeEncodeError:  # the header was not decoded as latin-1
+            return value
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    octal, character = match.groups()
+    return bytes((int(octal, 8),)) if octal else character
+
+
+def _as_utf8(value: str) -> str:
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
+
+
+def _http_date(moment: datetime) -> str:
+    # strftime would speak the language of the locale.
+    moment = moment.astimezone(UTC)
+    return (
+        f"{_DAYS[moment.weekday()]}, {moment.day:02} {_MONTHS[moment.month - 1]} "
+        f"{moment.year:04} {moment:%H:%M:%S} GMT"
+    )

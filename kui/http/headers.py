@@ -1,0 +1,219 @@
+"""Response headers: what may stand in one, and how they are written (RFC 9110, 5.1 and 5.5).
+
+Nothing gets into a header but through here, so that no CR, LF or NUL gets out (design: failures
+are loud). What request headers look like is parsed in `http/media.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from urllib.parse import quote
+
+from baize.datastructures import MutableHeaders
+
+__all__ = [
+    "RawHeaders",
+    "ResponseHeaders",
+    "charset_of",
+    "content_type",
+    "encode_location",
+    "is_token",
+    "merge_headers",
+]
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+# A tab is the one control that a value may contain; what is above latin-1 cannot be sent.
+_field_value = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
+_tchar = r"[\w!#$%&'*+\-.^`|~]++"
+_quoted = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*+"'
+# Possessive throughout, so that nothing is tried twice: a media type may come from an upload.
+_parameter = rf"[ \t]*+;[ \t]*+(?:({_tchar})=({_tchar}|{_quoted}))?+"
+_parameters = re.compile(_parameter, re.ASCII)
+_media_type = re.compile(rf"{_tchar}/{_tchar}(?:{_parameter})*+", re.ASCII).fullmatch
+# Set-Cookie has lines of its own; Transfer-Encoding is the server's business (ASGI).
+_NOT_ENCODED = frozenset(("set-cookie", "transfer-encoding"))
+_stray_percent = re.compile("%(?![0-9A-Fa-f]{2})")
+
+
+def is_token(text: str) -> bool:
+    """Whether `text` is a token: a header name, a method, a cookie's name (RFC 9110, 5.6.2)."""
+    return _token(text) is not None
+
+
+@lru_cache(maxsize=512)
+def _checked_name(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a header name is a str, not {name!r}")
+    if not _token(name):
+        raise ValueError(f"{name!r} is no header name: letters, digits and !#$%&'*+-.^_`|~ only")
+    return name.lower()
+
+
+def _checked_value(name: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"the value of the header {name} is a str, not {value!r}")
+    value = value.strip(" \t")
+    if not _field_value(value):
+        raise ValueError(
+            f"the value {value!r} of the header {name} has a control character or one outside"
+            " latin-1; encode it first"
+        )
+    return value
+
+
+class ResponseHeaders(MutableHeaders):
+    """The headers of a response: a mutable mapping whose keys know no case.
+
+    Every way in is checked: ValueError for a name that is no token (RFC 9110, 5.1) and for a value
+    with a control character or one outside latin-1 (5.5); TypeError for what is no `str`. Spaces
+    around a value are dropped.
+
+    `append` joins to what is there with a comma, save for Set-Cookie: each of those stays a line
+    of its own. `headers["set-cookie"]` is the last of them, `headers.getlist("set-cookie")` all.
+
+    Example::
+
+        response.headers["Cache-Control"] = "no-store"
+        response.headers.append("Vary", "Accept")
+    """
+
+    __slots__ = ("_set_cookie",)
+
+    def __init__(
+        self, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None
+    ) -> None:
+        self._dict: dict[str, str] = {}
+        self._set_cookie: list[str] = []
+        if headers is None:
+            return
+        if isinstance(headers, ResponseHeaders):
+            self._dict.update(headers._dict)
+            self._set_cookie += headers._set_cookie
+            return
+        if isinstance(headers, (dict, Mapping)):  # to recognise a dict is much the quicker
+            headers = headers.items()
+        for name, value in headers:
+            self.append(name, value)
+
+    def fill(self, headers: Mapping[str, str]) -> None:
+        """Add those of these headers, checked already and in lower case, that are not there yet."""
+        self._dict = {**headers, **self._dict}
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._dict
+
+    def __setitem__(self, name: str, value: str) -> None:
+        name = _checked_name(name)
+        value = _checked_value(name, value)
+        if name == "set-cookie":
+            self._set_cookie = [value]
+        self._dict[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        name = name.lower()
+        del self._dict[name]
+        if name == "set-cookie":
+            self._set_cookie = []
+
+    def append(self, name: str, value: str) -> None:
+        """Add a value to those that the name has. Raises as setting it does."""
+        name = _checked_name(name)
+        value = _checked_value(name, value)
+        if name == "set-cookie":
+            self._set_cookie.append(value)
+        elif name in self._dict:
+            value = f"{self._dict[name]}, {value}"
+        self._dict[name] = value
+
+    def getlist(self, name: str) -> list[str]:
+        """The lines with this name: for Set-Cookie any number, for all others one or none."""
+        name = name.lower()
+        if name == "set-cookie":
+            return self._set_cookie.copy()
+        return [self._dict[name]] if name in self._dict else []
+
+    def copy(self) -> ResponseHeaders:
+        """Headers of their own with the same lines."""
+        return ResponseHeaders(self)
+
+    def encode(self) -> RawHeaders:
+        """The lines as ASGI wants them."""
+        raw = [
+            (name.encode("latin-1"), value.encode("latin-1"))
+            for name, value in self._dict.items()
+            if name not in _NOT_ENCODED
+        ]
+        if self._set_cookie:
+            raw += [(b"set-cookie", line.encode("latin-1")) for line in self._set_cookie]
+        return raw
+
+    def __repr__(self) -> str:
+        return f"ResponseHeaders({self._dict!r})"
+
+
+def merge_headers(
+    headers: Iterable[tuple[bytes, bytes]], added: Iterable[tuple[bytes, bytes]]
+) -> RawHeaders:
+    """The raw headers of a response with others added: a name replaces, lists of Vary are merged.
+
+    Set-Cookie lines are added, never replaced. All names are in lower case (ASGI). Neither
+    argument is changed.
+
+    Example: merging `(b"vary", b"origin")` into `(b"vary", b"accept")` gives `b"accept, origin"`.
+    """
+    added = list(added)
+    replaced = {name for name, _ in added} - {b"set-cookie"}
+    merged = [header for header in headers if header[0] not in replaced or header[0] == b"vary"]
+    merged += [header for header in added if header[0] != b"vary"]
+    if b"vary" in replaced:
+        fields: dict[bytes, bytes] = {}
+        for name, value in (*merged, *added):
+            if name == b"vary":
+                for field in value.split(b","):
+                    field = field.strip()
+                    if field:
+                        fields.setdefault(field.lower(), field)
+        merged = [header for header in merged if header[0] != b"vary"]
+        merged.append((b"vary", b"*" if b"*" in fields else b", ".join(fields.values())))
+    return merged
+
+
+@lru_cache(maxsize=256)
+def content_type(media_type: str, charset: str) -> str:
+    """The Content-Type of a body: `text/*` says its charset, unless the media type does already.
+
+    Raises ValueError for what is no media type (RFC 9110, 8.3.1) or no charset's name.
+
+    Example: `content_type("text/plain", "utf-8")` -> `"text/plain; charset=utf-8"`.
+    """
+    if not _media_type(media_type):
+        raise ValueError(f"{media_type!r} is no media type, such as 'text/html'")
+    if not media_type.lower().startswith("text/") or charset_of(media_type) is not None:
+        return media_type
+    if not _token(charset):
+        raise ValueError(f"{charset!r} is no charset, such as 'utf-8'")
+    return f"{media_type}; charset={charset}"
+
+
+def charset_of(media_type: str) -> str | None:
+    """The charset parameter of a media type; None where it has none."""
+    for name, value in _parameters.findall(media_type):
+        if name.lower() == "charset":
+            return str(value).strip('"')
+    return None
+
+
+def encode_location(url: str) -> str:
+    """An IRI as the URI that stands for it (RFC 3987, 3.1), so that it can stand in Location.
+
+    Percent-encodes as UTF-8 what a URI may not contain: controls, spaces, what is not ASCII, and
+    a backslash, which browsers would read as a slash. What is encoded already stays as it is.
+    Raises ValueError for a lone surrogate.
+
+    Example: `encode_location("/a b?q=%20")` -> `"/a%20b?q=%20"`.
+    """
+    return quote(_stray_percent.sub("%25", url), safe="%:/?#[]@!$&'()*+,;=~")

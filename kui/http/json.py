@@ -1,0 +1,123 @@
+"""The JSON of a request body (RFC 8259), and the headers that say that it is there.
+
+Carries the promise that bad JSON is the client's mistake and never a 500. Reading the body and its
+limit are left to kui.requests; JSON that goes out, to kui.responses.
+"""
+
+from __future__ import annotations
+
+import codecs
+from json import JSONDecodeError, JSONDecoder
+from typing import Any, NoReturn
+
+from baize.exceptions import HTTPException
+
+from .charsets import codec_of
+from .media import parse_content_type, refuse_encoding
+
+__all__ = ["decode_json", "is_json", "json_charset"]
+
+
+class _NotANumber(ValueError):
+    """Stands for a number that JSON does not have, until `decode_json` knows the sentence."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _NotANumber(name)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number:  # infinity less itself is NaN, which is true
+        raise _NotANumber("an infinite number")
+    return number
+
+
+_decode = JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+
+
+def is_json(media_type: str) -> bool:
+    """Is `media_type`, in lower case and without options, JSON (RFC 6839 3.1)?
+
+    That is `application/json` and every `application/...+json`.
+    """
+    return media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
+
+
+def json_charset(content_type: str | None, content_encoding: str | None = None) -> str | None:
+    """Check that a request announces JSON, and return the charset that it names, if any.
+
+    To be called before the body is read.
+
+    :param content_type: the Content-Type header.
+    :param content_encoding: the Content-Encoding header.
+    :raises HTTPException: 415 if the type is missing or is not JSON, or the body is compressed.
+
+    Example::
+
+        json_charset("application/problem+json; charset=utf-8")  # "utf-8"
+    """
+    if content_encoding is not None:
+        refuse_encoding(content_encoding)
+    if content_type == "application/json":
+        return None
+    parsed = parse_content_type(content_type)
+    if not is_json(parsed.type):
+        raise HTTPException(
+            415, headers={"accept": "application/json"}, content="A JSON body is wanted here."
+        )
+    return parsed.options.get("charset")
+
+
+def decode_json(body: bytes, charset: str | None = None) -> Any:
+    """Return the value that a JSON text stands for.
+
+    :param body: the text as it was sent. Without a charset it is UTF-8; UTF-16 and UTF-32 are
+        recognised by their zero bytes, and a byte order mark is passed over.
+    :param charset: what `json_charset` returned.
+    :raises HTTPException: 400 with a sentence if the body is empty, is not JSON, has NaN, Infinity
+        or a number too large, is nested too deeply, does not fit its charset, or the charset is not
+        known.
+
+    Example::
+
+        decode_json(b'{"id": 1}')  # {"id": 1}
+    """
+    codec = "utf-8" if charset is None else codec_of(charset)
+    if codec == "utf-8" and (b"\x00" in body[:4] or body[:1] >= b"\xef"):
+        codec = _guess_codec(body)
+    try:
+        return _decode(body.decode(codec))
+    except UnicodeError:
+        problem = "does not fit its charset"
+    except _NotANumber as error:
+        problem = f"has {error}, which JSON has not"
+    except JSONDecodeError as error:
+        problem = f"has an error in line {error.lineno}, column {error.colno}"
+        if not body:
+            problem = "is empty"
+    except RecursionError:
+        problem = "is nested too deeply"
+    except ValueError:  # Python's bound on the digits of an int
+        problem = "has a number of too many digits"
+    raise HTTPException(400, content=f"The JSON body {problem}.")
+
+
+def _guess_codec(body: bytes) -> str:
+    """Tell the encodings of JSON by their byte order marks, or by where the zero bytes are."""
+    if body.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    if body.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    zeros = tuple(byte == 0 for byte in body[:4])
+    if zeros == (True, True, True, False):
+        return "utf-32be"
+    if zeros[1:] == (True, True, True):
+        return "utf-32le"
+    if zeros[0]:
+        return "utf-16be"
+    return "utf-16le" if zeros[1:2] == (True,) else "utf-8"

@@ -1,0 +1,367 @@
+"""What request headers say, read from text alone: media types, weights, dates, lengths.
+
+Every parser here takes linear time and raises on nothing that a client can send, but where it says
+HTTPException. Which header belongs to which attribute of a request is left to kui.connections.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar, overload
+
+from baize.datastructures import ContentType as _ContentType
+from baize.datastructures import Headers as _Headers
+from baize.datastructures import MediaType as _MediaType
+from baize.exceptions import HTTPException
+
+__all__ = [
+    "ContentType",
+    "MediaType",
+    "RequestHeaders",
+    "accepts",
+    "parse_accept",
+    "parse_content_length",
+    "parse_content_type",
+    "parse_date",
+    "refuse_encoding",
+]
+
+T = TypeVar("T")
+
+_SPACE = " \t\r\n"
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+# One option with the semicolons before it. Possessive throughout: there is nothing to try again.
+_OPTION = re.compile(
+    r'[; \t]++([^;="]*+)(?:=[ \t]*+(?:"((?:[^"\\]++|\\.)*+)"?+[^;]*+|([^;]*+))|[^;]++)?+', re.DOTALL
+)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+# One element of a list: everything up to a comma that is not between quotes.
+_ELEMENT = re.compile(r'(?:[^",]++|"(?:[^"\\]++|\\.)*+"?+)++', re.DOTALL)
+
+
+def _parse_options(line: str) -> tuple[str, dict[str, str]]:
+    """Split `value; name=token; name="quoted"`: the value, and the options, names in lower case.
+
+    Of two options with one name the first counts, what is not `token=` is passed over, and a quote
+    that is never closed reaches to the end (as WHATWG MIME Sniffing 4.4 has it).
+    """
+    value, semicolon, _ = line.partition(";")
+    options: dict[str, str] = {}
+    if semicolon:
+        for match in _OPTION.finditer(line, len(value)):
+            name, quoted, plain = match.groups()
+            if quoted is not None:
+                plain = _ESCAPE.sub(r"\1", quoted) if "\\" in quoted else quoted
+            elif plain is not None:
+                plain = plain.strip(_SPACE)
+            else:
+                continue
+            name = name.strip(_SPACE).lower()
+            if _TOKEN(name):
+                options.setdefault(name, plain)
+    return value.strip(_SPACE), options
+
+
+def _format_options(options: dict[str, str]) -> str:
+    text = ""
+    for name, value in options.items():
+        if not _TOKEN(value):
+            value = '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        text += f"; {name}={value}"
+    return text
+
+
+class MediaType(_MediaType):
+    """One element of an Accept header: a media range and its weight (RFC 9110 12.5.1).
+
+    `main_type` and `sub_type` are in lower case; `q` is the weight from 0.0 to 1.0, and 1.0 where
+    none, or none that can be read, was sent.
+
+    Example::
+
+        MediaType("Text/*;q=0.5").match("text/html")  # True
+    """
+
+    __slots__ = ("q",)
+
+    q: float
+
+    def __init__(self, media_type_raw_line: str) -> None:
+        full_type, self.options = _parse_options(media_type_raw_line)
+        self.main_type, _, self.sub_type = full_type.lower().partition("/")
+        weight = self.options.get("q")
+        self.q = 1.0 if weight is None else _parse_weight(weight)
+
+    def __str__(self) -> str:
+        slash = "/" if self.sub_type else ""
+        return f"{self.main_type}{slash}{self.sub_type}{_format_options(self.options)}"
+
+    def match(self, other: str) -> bool:
+        """Does this element, seen alone, accept the media type `other`?
+
+        Case does not matter, options must be equal where both have them, and an element with
+        `q=0` accepts nothing. What a whole header accepts is for `accepts` to say.
+        """
+        return self.q > 0 and self._specificity(MediaType(other)) >= 0
+
+    def _specificity(self, asked: _MediaType) -> int:
+        """How exactly this range means `asked`: the larger, the more exactly; -1: not at all."""
+        if self.main_type != asked.main_type or self.sub_type not in ("*", asked.sub_type):
+            return 0 if self.is_all_types else -1
+        if self.sub_type == "*":
+            return 1
+        own = [(name, value) for name, value in self.options.items() if name != "q"]
+        if all(asked.options.get(name, "").lower() == value.lower() for name, value in own):
+            return 3 + len(own)
+        # "application/json; charset=utf-8" was sent and "application/json" is asked: they are
+        # willing to take it, but what they say without an option comes first.
+        return 2 if self.q > 0 and not asked.options else -1
+
+
+def _parse_weight(text: str) -> float:
+    digits = re.match(r"[0-9]{1,3}(?:\.[0-9]{0,6})?", text)
+    return min(float(digits[0]), 1.0) if digits else 1.0
+
+
+def parse_accept(header: str | None) -> list[MediaType]:
+    """Return the elements of an Accept header in the order they were sent, those with `q=0` too.
+
+    Elements that are no media range are passed over; where none is left, or no header was sent,
+    the answer is `*/*` (RFC 9110 12.5.1).
+    """
+    types = []
+    for element in _ELEMENT.findall(header or ""):
+        media_type = MediaType(element)
+        if media_type.main_type == "*" and not media_type.sub_type:
+            media_type.sub_type = "*"  # what some clients write for */*
+        if media_type.main_type and media_type.sub_type:
+            types.append(media_type)
+    return types or [MediaType("*/*")]
+
+
+def accepts(types: Sequence[_MediaType], media_type: str) -> bool:
+    """Does a client that sent `types` take `media_type`? The most specific range decides.
+
+    :param types: what `parse_accept` returned.
+    :param media_type: a full media type, `"text/html"` or `"text/html;level=1"`; case is ignored.
+
+    Example::
+
+        accepts(parse_accept("text/*, text/html;q=0"), "text/html")  # False
+        accepts(parse_accept("text/*, text/html;q=0"), "text/plain")  # True
+    """
+    asked = MediaType(media_type)
+    best, accepted = -1, False
+    for element in types:
+        if not isinstance(element, MediaType):
+            element = MediaType(str(element))
+        specificity = element._specificity(asked)
+        if specificity > best:
+            best, accepted = specificity, element.q > 0
+        elif specificity == best and best >= 0:
+            accepted = accepted or element.q > 0
+    return accepted
+
+
+class ContentType(_ContentType):
+    """A Content-Type header: `type` in lower case, `options` by lower-case name.
+
+    Equal to a string that is its type, in any case, and to a ContentType with equal options.
+
+    Example::
+
+        parse_content_type("Text/HTML; Charset=UTF-8") == "text/html"  # True
+    """
+
+    __slots__ = ()
+
+    # What compares without case cannot be hashed beside str.
+    __hash__ = None  # type: ignore[assignment]  # the way to say so, but object has a method there
+
+    def __init__(self, content_type_raw_line: str) -> None:
+        full_type, self.options = _parse_options(content_type_raw_line)
+        self.type = full_type.lower()
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, str):
+            return self.type == other.lower()
+        if isinstance(other, _ContentType):
+            return self.type == other.type.lower() and self.options == other.options
+        return NotImplemented
+
+    def __str__(self) -> str:
+        return self.type + _format_options(self.options)
+
+
+def parse_content_type(header: str | None) -> ContentType:
+    """Return the Content-Type that a header gives; its type is empty where there is none."""
+    return ContentType(header or "")
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = "(?P<month>" + "|".join(_MONTHS) + ")"
+_TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_DATES = (
+    re.compile(rf"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"),
+    re.compile(
+        "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, "
+        rf"(?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"
+    ),
+    re.compile(rf"{_DAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
+)
+
+
+def parse_date(header: str | None) -> datetime | None:
+    """Return the moment that an HTTP-date names (RFC 9110 5.6.7), in UTC, or None.
+
+    All three forms are read: IMF-fixdate, RFC 850 (a year that would lie more than 50 years ahead
+    is one of the century before), asctime. A leap second counts as the second before it.
+
+    Example::
+
+        parse_date("Sun, 06 Nov 1994 08:49:37 GMT")  # 1994-11-06 08:49:37+00:00
+    """
+    if header is None or len(header) > 100:
+        return None
+    text = header.strip(_SPACE)
+    for pattern in _DATES:
+        if match := pattern.fullmatch(text):
+            break
+    else:
+        return None
+    year = int(match["year"])
+    if len(match["year"]) == 2:
+        this_year = datetime.now(UTC).year
+        year += this_year - this_year % 100
+        if year > this_year + 50:
+            year -= 100
+    second = min(int(match["second"]), 59) if match["second"] == "60" else int(match["second"])
+    month = _MONTHS.index(match["month"]) + 1
+    hour, minute = int(match["hour"]), int(match["minute"])
+    try:
+        return datetime(year, month, int(match["day"]), hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def parse_content_length(header: str | None) -> int | None:
+    """Return the number of bytes that a Content-Length header announces, or None.
+
+    None stands for no header and for one that is not a row of ASCII digits (RFC 9110 8.6). A number
+    too large for any machine comes back as `sys.maxsize`, which is beyond every limit.
+    """
+    if header is None:
+        return None
+    text = header.strip(_SPACE)
+    if not (text.isascii() and text.isdigit()):
+        return None
+    if len(text) > 18:
+        text = text.lstrip("0")
+        if len(text) > 18:
+            return sys.maxsize
+    return int(text or "0")
+
+
+def refuse_encoding(content_encoding: str | None) -> None:
+    """Refuse a request body that is compressed.
+
+    :raises HTTPException: 415 if a Content-Encoding other than identity was sent, with the header
+        Accept-Encoding (RFC 9110 15.5.16).
+    """
+    if content_encoding and content_encoding.strip(_SPACE).lower() not in ("", "identity"):
+        raise HTTPException(
+            415,
+            headers={"accept-encoding": "identity"},
+            content="Bodies with a Content-Encoding are not accepted.",
+        )
+
+
+class RequestHeaders(_Headers):
+    """The headers of a request: a mapping that ignores case, whose keys are in lower case.
+
+    Headers sent several times are joined with `", "` (Cookie with `"; "`); Set-Cookie is never
+    joined, its last value counts. `getlist` has each value as it was sent. Bytes are read as
+    latin-1. Making one costs next to nothing: the list is looked at when a header is asked for.
+
+    :param raw: the `headers` of an ASGI scope.
+
+    Example::
+
+        RequestHeaders([(b"accept", b"a/b"), (b"accept", b"c/d")])["Accept"]  # "a/b, c/d"
+    """
+
+    __slots__ = ("_index", "_raw")
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self._raw = raw
+        self._index: dict[bytes, bytes] | None = None
+
+    def _lines(self) -> Sequence[tuple[bytes, bytes]]:
+        if not isinstance(self._raw, (list, tuple)):
+            self._raw = list(self._raw)
+        return self._raw
+
+    def _build(self) -> dict[bytes, bytes]:
+        lines = self._lines()
+        index = dict(lines)
+        names = b"".join(index)
+        if len(index) < len(lines) or names != names.lower():
+            values: dict[bytes, list[bytes]] = {}
+            for name, value in lines:
+                values.setdefault(name.lower(), []).append(value)
+            index = {name: _join(name, several) for name, several in values.items()}
+        self._index = index
+        return index
+
+    def __getitem__(self, key: str) -> str:
+        index = self._index
+        if index is None:
+            index = self._build()
+        try:
+            return index[key.encode("latin-1", "replace").lower()].decode("latin-1")
+        except KeyError:
+            raise KeyError(key) from None
+
+    @overload
+    def get(self, key: str, /) -> str | None: ...
+    @overload
+    def get(self, key: str, /, default: str | T) -> str | T: ...
+    def get(self, key: str, /, default: str | T | None = None) -> str | T | None:
+        """Return the value of the header `key`, or `default` where it was not sent."""
+        index = self._index
+        if index is None:
+            index = self._build()
+        value = index.get(key.encode("latin-1", "replace").lower())
+        return default if value is None else value.decode("latin-1")
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and self.get(key) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        index = self._build() if self._index is None else self._index
+        return iter([name.decode("latin-1") for name in index])
+
+    def __len__(self) -> int:
+        return len(self._build() if self._index is None else self._index)
+
+    def getlist(self, key: str) -> list[str]:
+        """Return every value of the header `key`, in the order they were sent; none: `[]`."""
+        wanted = key.encode("latin-1", "replace").lower()
+        return [value.decode("latin-1") for name, value in self._lines() if name.lower() == wanted]
+
+    def multi_items(self) -> list[tuple[str, str]]:
+        """Return every header as it was sent: (lower-case name, value), repeated ones too."""
+        return [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in self._lines()]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.multi_items()!r})"
+
+
+def _join(name: bytes, values: list[bytes]) -> bytes:
+    if name == b"set-cookie":
+        return values[-1]
+    return (b"; " if name == b"cookie" else b", ").join(values)

@@ -1,0 +1,246 @@
+"""What a request for a stored representation asks for: all of it, parts, or nothing new (RFC 9110, 13 and 14).
+
+Pure functions of headers, size and validators: no file, no clock, no waiting. Whoever sends a
+representation (`responses/file.py`, `staticfiles.py`) asks `choose`, and acts on its `Choice`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from .media import parse_date
+
+__all__ = [
+    "MAX_RANGES",
+    "ByteRange",
+    "Choice",
+    "Validators",
+    "choose",
+    "conditions",
+    "parse_etags",
+    "parse_range",
+    "same_strongly",
+    "same_weakly",
+]
+
+MAX_RANGES: Final = 100
+"""A request for more ranges than this gets the whole representation (RFC 9110, 14.2)."""
+
+_SPACE: Final = " \t"
+_ETAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+"'
+_etag = re.compile(_ETAG).fullmatch
+# One element of a list, which may be empty (RFC 9110, 5.6.1), and what ends it.
+_listed_etag = re.compile(rf"[ \t]*+({_ETAG})?[ \t]*+(?:,|\Z)").match
+_range_spec = re.compile(r"([0-9]*+)-([0-9]*+)").fullmatch
+
+_CONDITIONS: Final = {
+    name.encode(): name
+    for name in (
+        "if-match",
+        "if-none-match",
+        "if-modified-since",
+        "if-unmodified-since",
+        "if-range",
+        "range",
+    )
+}
+
+
+class ByteRange(NamedTuple):
+    """The bytes from `start` up to and without `stop`; there is at least one."""
+
+    start: int
+    stop: int
+
+    def content_range(self, size: int) -> str:
+        """The Content-Range of this part of a representation of `size` bytes (RFC 9110, 14.4)."""
+        return f"bytes {self.start}-{self.stop - 1}/{size}"
+
+
+class Validators(NamedTuple):
+    """What tells one state of a representation from another (RFC 9110, 8.8).
+
+    `etag` is an entity tag as it stands in the header, or ""; `last_modified` is in whole seconds
+    since 1970, or None.
+    """
+
+    etag: str = ""
+    last_modified: int | None = None
+
+
+class Choice(NamedTuple):
+    """What to answer: 200 (all of it), 206 (`ranges`), 304, 412 or 416."""
+
+    status: int
+    ranges: tuple[ByteRange, ...] = ()
+
+
+_ALL: Final = Choice(200)
+_NOT_MODIFIED: Final = Choice(304)
+_FAILED: Final = Choice(412)
+_UNSATISFIABLE: Final = Choice(416)
+
+
+def conditions(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Those of the raw request headers that `choose` reads; {} for most requests.
+
+    A field of several lines is one list (RFC 9110, 5.3), so that a second line of one that is no
+    list makes it invalid.
+    """
+    found: dict[str, str] = {}
+    for raw, value in headers:
+        if raw in _CONDITIONS:
+            name = _CONDITIONS[raw]
+            text = value.decode("latin-1")
+            found[name] = f"{found[name]}, {text}" if name in found else text
+    return found
+
+
+def choose(method: str, asked: Mapping[str, str], size: int, validators: Validators) -> Choice:
+    """Decide what a request gets of a representation that exists, in the order of RFC 9110, 13.2.2.
+
+    Parameters: `method`; `asked`, the request's `conditions`; `size` in bytes and `validators` of
+    the representation. Raises nothing: what is malformed is ignored, as the standard wants it.
+
+    Example::
+
+        choose("GET", {"range": "bytes=-500"}, 10_000, Validators('"v1"'))
+        # Choice(status=206, ranges=(ByteRange(start=9500, stop=10000),))
+    """
+    if not asked:
+        return _ALL
+    reads = method in ("GET", "HEAD")
+    etag, modified = validators
+    if "if-match" in asked:
+        if not _listed(asked["if-match"], etag, strongly=True):
+            return _FAILED
+    elif "if-unmodified-since" in asked:
+        newer = _newer(modified, asked["if-unmodified-since"])
+        if newer is not None and newer > 0:
+            return _FAILED
+    if "if-none-match" in asked:
+        if _listed(asked["if-none-match"], etag, strongly=False):
+            return _NOT_MODIFIED if reads else _FAILED
+    elif reads and "if-modified-since" in asked:
+        newer = _newer(modified, asked["if-modified-since"])
+        if newer is not None and newer <= 0:
+            return _NOT_MODIFIED
+    if method != "GET" or "range" not in asked:
+        return _ALL
+    if "if-range" in asked and not _unchanged(asked["if-range"], validators):
+        return _ALL
+    ranges = parse_range(asked["range"], size)
+    if ranges is None:
+        return _ALL
+    return Choice(206, ranges) if ranges else _UNSATISFIABLE
+
+
+def parse_range(header: str, size: int) -> tuple[ByteRange, ...] | None:
+    """The parts that a Range field selects of `size` bytes (RFC 9110, 14.1.2 and 14.2).
+
+    Returns () where it can select none (416), None where the field is to be ignored: another unit
+    than bytes, what is malformed, more than `MAX_RANGES` ranges, a suffix of nothing. Ranges that overlap
+    or touch become one, so that no byte is sent twice; each stands where the first of them
+    was asked for. Takes linear time, whatever the numbers.
+
+    Example: `parse_range("bytes=0-9,5-19,-1", 100)` -> `(ByteRange(0, 20), ByteRange(99, 100))`.
+    """
+    unit, equals, spec_list = header.partition("=")
+    if not equals or unit.strip(_SPACE).lower() != "bytes":
+        return None
+    specs = [spec for text in spec_list.split(",") if (spec := text.strip(_SPACE))]
+    if not 1 <= len(specs) <= MAX_RANGES:
+        return None
+    selected: list[ByteRange] = []
+    for spec in specs:
+        if not (match := _range_spec(spec)):
+            return None
+        first, last = match[1].lstrip("0"), match[2].lstrip("0")
+        if match[1]:
+            if match[2] and (len(last), last) < (len(first), first):
+                return None
+            start = _clamp(first, size)
+            stop = _clamp(last, size - 1) + 1 if match[2] else size
+        elif match[2]:
+            start, stop = size - _clamp(last, size), size
+            if last and not size:
+                return None  # satisfiable, and all there is: nothing
+        else:
+            return None
+        if start < stop:
+            selected.append(ByteRange(start, stop))
+    return _coalesced(selected)
+
+
+def _clamp(digits: str, most: int) -> int:
+    """The number of these digits (no leading zero), at most `most`; never parses an absurd one."""
+    if len(digits) > 19:
+        return most
+    return min(int(digits or "0"), most)
+
+
+def _coalesced(ranges: list[ByteRange]) -> tuple[ByteRange, ...]:
+    if len(ranges) < 2:
+        return tuple(ranges)
+    merged: list[tuple[int, ByteRange]] = []
+    for order, (start, stop) in sorted(enumerate(ranges), key=lambda item: item[1]):
+        if merged and start <= merged[-1][1].stop:
+            first, before = merged[-1]
+            merged[-1] = (min(first, order), ByteRange(before.start, max(before.stop, stop)))
+        else:
+            merged.append((order, ByteRange(start, stop)))
+    return tuple(part for _, part in sorted(merged))
+
+
+def parse_etags(header: str) -> list[str]:
+    """The entity tags of an If-Match or If-None-Match field, as they stand there; `["*"]` for any.
+
+    A malformed list is empty: it matches nothing, which is the safe side of both fields.
+
+    Example: `parse_etags('"a", W/"b,c"')` -> `['"a"', 'W/"b,c"']`.
+    """
+    if header.strip(_SPACE) == "*":
+        return ["*"]
+    tags: list[str] = []
+    position = 0
+    while position < len(header):
+        if not (match := _listed_etag(header, position)):
+            return []
+        if match[1]:
+            tags.append(match[1])
+        position = match.end()
+    return tags
+
+
+def same_strongly(one: str, other: str) -> bool:
+    """Do two entity tags stand for the same bytes? Never where one is weak (RFC 9110, 8.8.3.2)."""
+    return one == other and one.startswith('"')
+
+
+def same_weakly(one: str, other: str) -> bool:
+    """Do two entity tags stand for equivalent representations (RFC 9110, 8.8.3.2)?"""
+    return one.removeprefix("W/") == other.removeprefix("W/")
+
+
+def _listed(header: str, etag: str, *, strongly: bool) -> bool:
+    tags = parse_etags(header)
+    if tags == ["*"]:
+        return True
+    same = same_strongly if strongly else same_weakly
+    return any(same(tag, etag) for tag in tags)
+
+
+def _newer(modified: int | None, header: str) -> int | None:
+    """How many seconds after the date in `header` that was; None where either is not known."""
+    date = parse_date(header)
+    return None if date is None or modified is None else modified - int(date.timestamp())
+
+
+def _unchanged(if_range: str, validators: Validators) -> bool:
+    """Is an If-Range field true? By strong comparison, or by the exact date (RFC 9110, 13.1.5)."""
+    if_range = if_range.strip(_SPACE)
+    if _etag(if_range):
+        return same_strongly(if_range, validators.etag)
+    return _newer(validators.last_modified, if_range) == 0

@@ -1,0 +1,248 @@
+"""URLs of requests: the one that was asked for, the path to route on, the query; and RFC 3986.
+
+Servers differ: uvicorn puts root_path in front of path and raw_path, hypercorn touches neither.
+What is here is right on both; who may set scheme and host (proxies) is left to the server runner.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_qp
+from urllib.parse import quote
+
+from baize.datastructures import URL, QueryParams
+from baize.exceptions import HTTPException
+from baize.typing import Scope
+
+from .hosts import valid_host
+
+__all__ = [
+    "base_url",
+    "build_url",
+    "full_paths",
+    "parse_pairs",
+    "parse_query",
+    "parse_referrer",
+    "percent_decode",
+    "route_path",
+]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+
+# What may stand in a path or a query as it is (RFC 3986 3.3, 3.4), percent signs looked at apart.
+_UNRESERVED_AND_MORE = r"A-Za-z0-9\-._~!$&'()*+,;=:@/"
+_ILLEGAL_IN_PATH = re.compile(rf"[^{_UNRESERVED_AND_MORE}%]|%(?![0-9A-Fa-f]{{2}})")
+_ILLEGAL_IN_QUERY = re.compile(rf"[^{_UNRESERVED_AND_MORE}?%]|%(?![0-9A-Fa-f]{{2}})")
+_PATH_SAFE = "/:@!$&'()*+,;=~"
+
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*://[^/?#]*")
+
+
+def _origin(scope: Scope) -> str:
+    """Return scheme://host, from a Host header or the server's address, or "" without either."""
+    scheme = scope.get("scheme") or "http"
+    if scheme not in _DEFAULT_PORTS:
+        scheme = "http"
+    for name, value in scope.get("headers", ()):
+        if name == b"host":
+            if _names_a_host(value):
+                return f"{scheme}://{value.decode('ascii')}"
+            break
+    host, port = scope.get("server") or ("", None)
+    if ":" in host:
+        host = f"[{host}]"
+    if port is not None and port != _DEFAULT_PORTS[scheme]:
+        host = f"{host}:{port}"
+    # A unix socket has a path where others have a host.
+    return f"{scheme}://{host}" if _names_a_host(host.encode("utf-8", "replace")) else ""
+
+
+def _names_a_host(host: bytes) -> bool:
+    # Addresses of a version to come are valid, but nothing can be done with them yet.
+    return valid_host(host) and host[:2] not in (b"[v", b"[V")
+
+
+def _root(scope: Scope) -> str:
+    root: str = scope.get("root_path") or ""
+    root = root.strip("/")
+    return f"/{root}" if root else ""
+
+
+def _below(root: str, path: str) -> bool:
+    return path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/")
+
+
+def _strip_authority(path: str) -> str:
+    """Turn a request target in absolute form (RFC 9112 3.2.2) into its path."""
+    match = _ABSOLUTE.match(path)
+    return (path[match.end() :] or "/") if match else path
+
+
+def route_path(scope: Scope) -> str:
+    """Return the path to route on: decoded, and without the root_path that the server put first.
+
+    A root_path counts only as a row of whole segments: `/api` is no prefix of `/apiary`. Where the
+    path begins with it, it is taken away, whoever put it there (ASGI has it there; so has uvicorn;
+    hypercorn gives the path as it came); what is then empty is `/`.
+
+    Example::
+
+        route_path({"root_path": "/api", "path": "/api/users"})  # "/users"
+    """
+    path: str = scope["path"]
+    if path[:1] != "/":
+        path = _strip_authority(path)
+    if not scope.get("root_path"):
+        return path
+    root = _root(scope)
+    return (path[len(root) :] or "/") if _below(root, path) else path
+
+
+def full_paths(scope: Scope) -> tuple[str, str, bytes | None]:
+    """Return root_path, path and raw_path as ASGI has them: the first stands in front of the others.
+
+    raw_path is None where the server gives none; a request target in absolute form loses its host.
+
+    Example::
+
+        full_paths({"root_path": "/api", "path": "/users"})  # ("/api", "/api/users", None)
+    """
+    root = _root(scope)
+    path = _strip_authority(scope["path"])
+    if not _below(root, path):
+        path = root + path
+    raw: bytes | None = scope.get("raw_path")
+    if raw is not None:
+        sent = _strip_authority(raw.decode("latin-1"))
+        if not _below(root, percent_decode(sent.encode("latin-1")).decode("utf-8", "replace")):
+            sent = quote(root, safe=_PATH_SAFE) + sent
+        raw = sent.encode("latin-1")
+    return root, path, raw
+
+
+def _escape(text: str, illegal: re.Pattern[str]) -> str:
+    """Percent-encode what is illegal in `text`, bytes as latin-1; the rest stays as it was sent."""
+    return illegal.sub(lambda match: f"%{ord(match[0]):02X}", text)
+
+
+def _url_path(scope: Scope) -> str:
+    raw: bytes | None = scope.get("raw_path")
+    sent = quote(scope["path"], safe=_PATH_SAFE) if raw is None else raw.decode("latin-1")
+    if sent[:1] != "/":
+        sent = "" if sent == "*" else _strip_authority(sent)
+        if sent and sent[:1] != "/":
+            sent = f"/{sent}"
+    path = _escape(sent.partition("?")[0], _ILLEGAL_IN_PATH)
+    if scope.get("root_path"):
+        root = _root(scope)
+        if not _below(root, percent_decode(path.encode("ascii")).decode("utf-8", "replace")):
+            path = quote(root, safe=_PATH_SAFE) + path
+    return path
+
+
+def build_url(scope: Scope) -> URL:
+    """Return the URL of a request, as the client sees it.
+
+    The path is raw_path where the server gives one: percent-encoding stays as it was sent, and
+    only what RFC 3986 does not allow is escaped; likewise the query, which may be any bytes. The
+    host is that of the Host header, or the server's address where there is none that is valid. A
+    root_path stands in front of the path exactly once. Never raises.
+
+    Example::
+
+        str(build_url(scope))  # "https://example.com/api/a%2Fb?q=%E9"
+    """
+    origin, path = _origin(scope), _url_path(scope)
+    if not origin and path.startswith("//"):
+        origin = "http://"  # else the first segment would be read as a host
+    query: bytes = scope.get("query_string") or b""
+    if query:
+        return URL(f"{origin}{path}?{_escape(query.decode('latin-1'), _ILLEGAL_IN_QUERY)}")
+    return URL(origin + path)
+
+
+def base_url(scope: Scope) -> str:
+    """Return what stands in front of every path of this app: scheme, host, root_path, no slash.
+
+    Example::
+
+        base_url(scope) + "/users"  # "https://example.com/api/users"
+    """
+    return _origin(scope) + quote(_root(scope), safe=_PATH_SAFE)
+
+
+def parse_referrer(header: str | None) -> URL | None:
+    """Return the URL of a Referer header, absolute or relative; None where it is none."""
+    if not header or not header.isprintable() or " " in header:
+        return None
+    try:
+        url = URL(header)
+        _ = url.port  # is looked at only here, and raises
+    except ValueError:
+        return None
+    return url
+
+
+_SWAP = bytes.maketrans(b"%=", b"=%")
+
+
+def percent_decode(data: bytes) -> bytes:
+    """Decode `%41` and the like; a percent sign without two hexadecimal digits stays (WHATWG URL).
+
+    Takes linear time and a small multiple of the memory of `data`, however many signs are in it.
+    """
+    if b"%" not in data:
+        return data
+    # Quoted-printable is the same encoding with another sign, and Python decodes it in C. First the
+    # signs that it would read otherwise (doubled, before a line break, at the end) are encoded; what
+    # stands for the two signs themselves changes sides with them.
+    data = data.replace(b"%%", b"%25%").replace(b"%%", b"%25%")
+    data = data.replace(b"%\r", b"%25\r").replace(b"%\n", b"%25\n")
+    if data.endswith(b"%"):
+        data += b"25"
+    data = data.replace(b"%3d", b"%3D").replace(b"%25", b"%3d").replace(b"%3D", b"%25")
+    return a2b_qp(data.translate(_SWAP)).translate(_SWAP)
+
+
+def parse_pairs(data: bytes, codec: str = "utf-8") -> list[tuple[str, str]]:
+    """Return the names and values of `name=value&name=value`, decoded (WHATWG URL 5.1).
+
+    `+` is a space, a name without `=` has an empty value, and what does not fit the codec becomes
+    U+FFFD. Takes linear time; whoever calls it has counted the fields.
+    """
+    if b"+" in data:
+        data = data.replace(b"+", b" ")
+    if b"%" not in data:
+        pairs = [
+            piece.partition("=") for piece in data.decode(codec, "replace").split("&") if piece
+        ]
+        return [(name, value) for name, _, value in pairs]
+    fields = [piece.partition(b"=") for piece in data.split(b"&") if piece]
+    return [
+        (
+            percent_decode(name).decode(codec, "replace"),
+            percent_decode(value).decode(codec, "replace"),
+        )
+        for name, _, value in fields
+    ]
+
+
+def parse_query(query_string: bytes, max_fields: int = 10_000) -> QueryParams:
+    """Return the fields of a query as a multi-value mapping; bytes that are no UTF-8 become U+FFFD.
+
+    :param max_fields: how many fields there may be; they are counted before they are parsed.
+    :raises HTTPException: 400 if there are more.
+
+    Example::
+
+        parse_query(b"a=1&a=2").getlist("a")  # ["1", "2"]
+    """
+    if not query_string:
+        return QueryParams()
+    if query_string.count(b"&") >= max_fields:
+        raise HTTPException(400, content=f"The query has more than {max_fields} fields.")
+    # What its constructor does, but for finding out which of six kinds of argument it was given.
+    params = QueryParams.__new__(QueryParams)
+    params._list = parse_pairs(query_string)
+    params._dict = dict(params._list)
+    return params
