@@ -40,7 +40,7 @@ def note_close(send: Send) -> CloseNote | None:
     stream = getattr(inspect.unwrap(send), "__self__", None)
     if not isinstance(stream, hypercorn.WSStream):
         return None
-    connection = getattr(stream, "connection", None)
+    connection: Any = getattr(stream, "connection", None)
     if type(connection) is not hypercorn.Connection:
         return None
     note = CloseNote()
