@@ -1,0 +1,184 @@
+"""Content codings (RFC 9110, 8.4.1): which one a client gets, and what makes it, a piece at a time.
+
+Pure functions and small objects that wait for nothing. What is compressed, and when, is decided in
+`middlewares/compression.py`. br and zstd are there where their packages are.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final, NamedTuple, Protocol
+
+__all__ = ["LEVELS", "Coder", "Preference", "available", "compressible", "maker", "preferred"]
+
+LEVELS: Final = {"zstd": 3, "br": 4, "gzip": 6}
+"""The codings, the preferred first, and how hard each tries: what is made while somebody waits."""
+
+_WINDOW: Final = 18
+"""The binary logarithm of how far br and zstd look back: 256 KiB, for each response that is open."""
+
+_PACKAGES: Final = {
+    "br": ("brotli", "brotlicffi"),
+    "zstd": ("compression.zstd", "backports.zstd"),  # part of Python 3.14, and of none before
+}
+_ELEMENT: Final = re.compile(
+    r"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*(?:;[ \t]*[qQ]=([01](?:\.[0-9]{0,3})?)[ \t]*)?"
+)
+
+
+class Preference(NamedTuple):
+    """What an Accept-Encoding header comes down to."""
+
+    coding: str | None
+    """The coding to use; None for none."""
+    identity: bool
+    """Whether the client takes it without any."""
+
+
+def preferred(header: str | None, offered: Sequence[str]) -> Preference:
+    """Choose among the codings that are offered, the preferred first (RFC 9110, 12.5.3).
+
+    The client's highest weight wins, then the order of `offered`; no coding, which is
+    acceptable unless the client says otherwise, comes before those that it weighs less. What cannot be
+    read is passed over. Takes linear time.
+
+    Example: `preferred("gzip;q=0.5, br", ["br", "gzip"])` -> `("br", True)`.
+    """
+    weights: dict[str, float] = {}
+    for element in (header or "").split(","):
+        found = _ELEMENT.fullmatch(element)
+        if found is not None:
+            name = found[1].lower().removeprefix("x-")
+            weights.setdefault(name, min(float(found[2] or 1), 1.0))
+    others = weights.get("*", 0.0)
+    best, best_weight = None, 0.0
+    for name in offered:
+        weight = weights.get(name, others)
+        if weight > best_weight:
+            best, best_weight = name, weight
+    identity = weights.get("identity", weights.get("*", 1.0))
+    if weights.get("identity", 0.0) > best_weight:
+        best = None
+    return Preference(best, identity > 0)
+
+
+def compressible(media_type: str) -> bool:
+    """Whether content of a media type, in lower case and without parameters, becomes smaller.
+
+    Text does, and what is text in other clothes; images, video, archives and fonts for the web are
+    compressed already.
+    """
+    main, _, sub = media_type.partition("/")
+    if main == "text":
+        return True
+    return sub.endswith(("+json", "+xml", "+text", "json", "xml", "javascript")) or media_type in (
+        "application/wasm",
+        "application/x-ndjson",
+        "application/x-www-form-urlencoded",
+        "application/vnd.ms-fontobject",
+        "application/yaml",
+        "font/otf",
+        "font/ttf",
+        "image/bmp",
+        "image/x-icon",
+        "image/vnd.microsoft.icon",
+    )
+
+
+class Coder(Protocol):
+    """Compresses one body, piece by piece."""
+
+    def compress(self, data: bytes) -> bytes:
+        """Take a piece; return what is ready, which may be nothing."""
+
+    def flush(self) -> bytes:
+        """Return the rest of what was taken, so that a reader has all of it."""
+
+    def finish(self) -> bytes:
+        """Return the rest, and the end."""
+
+
+class _Gzip:
+    __slots__ = ("_object", "compress")
+
+    def __init__(self, level: int) -> None:
+        self._object = zlib.compressobj(level, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+        self.compress = self._object.compress
+
+    def flush(self) -> bytes:
+        return self._object.flush(zlib.Z_SYNC_FLUSH)
+
+    def finish(self) -> bytes:
+        return self._object.flush(zlib.Z_FINISH)
+
+
+class _Brotli:
+    __slots__ = ("_object", "compress", "finish", "flush")
+
+    def __init__(self, module: Any, quality: int) -> None:
+        self._object = module.Compressor(quality=quality, lgwin=_WINDOW)
+        self.compress: Callable[[bytes], bytes] = self._object.process
+        self.flush: Callable[[], bytes] = self._object.flush
+        self.finish: Callable[[], bytes] = self._object.finish
+
+
+class _Zstandard:
+    __slots__ = ("_block", "_object", "compress", "finish")
+
+    def __init__(self, module: Any, options: Any) -> None:
+        self._object = module.ZstdCompressor(options=options)
+        self._block = module.ZstdCompressor.FLUSH_BLOCK
+        self.compress: Callable[[bytes], bytes] = self._object.compress
+        self.finish: Callable[[], bytes] = self._object.flush
+
+    def flush(self) -> bytes:
+        data: bytes = self._object.flush(self._block)
+        return data
+
+
+def available() -> list[str]:
+    """The codings that can be made here, the preferred first."""
+    return [name for name in LEVELS if name == "gzip" or _package(name) is not None]
+
+
+def _package(coding: str) -> str | None:
+    return next(filter(_is_there, _PACKAGES[coding]), None)
+
+
+def _is_there(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # of what it is a part of
+        return False
+
+
+def maker(coding: str, level: int | None = None) -> Callable[[], Coder]:
+    """What makes a coder for a body: a function, for gzip, br or zstd.
+
+    Raises ValueError for another coding and for a level that it does not have, ImportError where
+    its package is not installed.
+
+    Example: `maker("gzip")().compress(data)`.
+    """
+    if coding not in LEVELS:
+        raise ValueError(f"{coding!r} is none of the codings {', '.join(LEVELS)}")
+    level = LEVELS[coding] if level is None else level
+    most = {"gzip": 9, "br": 11, "zstd": 19}[coding]
+    if not isinstance(level, int) or not 1 <= level <= most:
+        raise ValueError(f"the level of {coding} is a number from 1 to {most}, not {level!r}")
+    if coding == "gzip":
+        return lambda: _Gzip(level)
+    name = _package(coding)
+    if name is None:
+        wanted = " or ".join(_PACKAGES[coding])
+        raise ImportError(f"{coding} needs the package {wanted}: pip install kui[compression]")
+    module: Any = import_module(name)
+    if coding == "br":
+        return lambda: _Brotli(module, level)
+    parameter = module.CompressionParameter
+    options = {parameter.compression_level: level, parameter.window_log: _WINDOW}
+    return lambda: _Zstandard(module, options)
