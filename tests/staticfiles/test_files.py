@@ -13,11 +13,11 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mounts.seen import ask
 
 from kui.asgi import Files, Kui, Mount, PlainTextResponse, Router, Subpaths
 from kui.concurrency.files import open_first
 from kui.testing import AsyncTestClient
+from tests.mounts.seen import ask
 
 pytestmark = pytest.mark.anyio
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mounts.seen import ask
 
 from kui.asgi import HTMLResponse, Kui, Mount, Pages, Router, Subpaths
 from kui.testing import AsyncTestClient
+from tests.mounts.seen import ask
 
 from .test_files import WAYS_OUT
 
