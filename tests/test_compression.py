@@ -30,7 +30,7 @@ from kui.asgi import (
     compress,
     request,
 )
-from kui.codings import LEVELS, compressible, maker, preferred
+from kui.http.codings import LEVELS, compressible, maker, preferred
 from kui.testing import ASGITransport, AsyncTestClient
 
 try:
@@ -645,10 +645,10 @@ def test_what_cannot_be_is_refused(options: Any, kind: type[Exception], message:
 def test_a_coding_without_its_package_is_not_offered_and_says_so_when_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from kui.codings import available
+    from kui.http.codings import available
 
     assert available() == ALL
-    monkeypatch.setattr("kui.codings.find_spec", lambda name: None)
+    monkeypatch.setattr("kui.http.codings.find_spec", lambda name: None)
     assert available() == ["gzip"]
     with pytest.raises(
         ImportError, match=r"br needs the package brotli or brotlicffi: pip install"

@@ -1,7 +1,7 @@
 """Compression: what goes out is compressed on its way, so that neither handler nor response know of it.
 
 It stands between the exchange and the server, and sees each message after everything else that may change it.
-Which coding a client gets, and how it is made, is in `codings.py`.
+Which coding a client gets, and how it is made, is in `http/codings.py`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Final
 from baize.exceptions import HTTPException
 from baize.typing import Message, Send
 
-from kui.codings import Coder, available, compressible, maker, preferred
 from kui.concurrency import Limiter, in_thread
 from kui.connections import request_var
+from kui.http.codings import Coder, available, compressible, maker, preferred
 from kui.http.headers import RawHeaders, merge_headers
 from kui.http.media import parse_content_length
 from kui.http.ranges import parse_etags
