@@ -46,7 +46,7 @@ def run(*command: str) -> None:
 def serve(arguments: list[str]) -> None:
     """Serve examples/showcase on trio; then look at http://127.0.0.1:8000/."""
     print("The showcase is at http://127.0.0.1:8000/ - Ctrl-C stops it.", flush=True)
-    if os.name == "posix":  # no process stands between a signal and the server, which takes its time
+    if os.name == "posix":  # nothing stands between a signal and the server, which takes its time
         os.chdir(ROOT)
         os.execv(BIN / "kui", ["kui", "run", "examples.showcase:app", *arguments])
     run("kui", "run", "examples.showcase:app", *arguments)
