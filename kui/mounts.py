@@ -6,14 +6,14 @@ WebSocket of the app around it. Its lifespan runs within that of the app around 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Self, overload
 
 from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
 from .concurrency import Exchange
 from .concurrency.socket_states import WebSocketDisconnect
-from .connections import request_var, websocket_var
+from .connections import HTTPConnection, request_var, websocket_var
 from .http.headers import merge_headers
 from .http.urls import full_paths, route_path
 from .responses.base import HttpResponse
@@ -140,8 +140,8 @@ class Mounted:
 
         await self.app(self._scope(websocket), receive, send)
 
-    def _scope(self, connection: Mapping[str, Any]) -> Scope:
-        scope: Scope = dict(connection)
+    def _scope(self, connection: HTTPConnection) -> Scope:
+        scope: Scope = {**connection._scope}
         params = dict(scope.get("path_params") or {})
         if self.grows:
             path = route_path(scope)
