@@ -68,7 +68,8 @@ async def note_not_found(exc: NotFound) -> tuple[dict[str, str], int]:
 
 @app.router.http.get("/")
 async def index() -> HttpResponse:
-    visits = int(request.cookies.get("visits", "0")) + 1
+    visited = request.cookies.get("visits", "")  # whatever the client says
+    visits = 1 + int(visited if visited.isdecimal() and len(visited) < 10 else 0)
     page = TemplateResponse("index.html", {"visits": visits})
     page.set_cookie("visits", str(visits), max_age=3600, httponly=True)
     return page
@@ -93,7 +94,10 @@ class Notes(HttpView):
 
     async def post(self) -> tuple[Note, int, dict[str, str]]:
         data = await request.data()
-        note = Note(data["text"], Decimal(data.get("price", 0)))
+        try:
+            note = Note(str(data["text"]), Decimal(data.get("price", 0)))
+        except (LookupError, TypeError, ValueError, ArithmeticError):
+            raise HTTPException(400, content="A note has a text, and perhaps a price.") from None
         app.state.notes[note.id] = note
         request.background_tasks.append(print, "a note was written:", note.text)
         return note, 201, {"location": request.url_for("note", {"id": note.id})}

@@ -40,6 +40,16 @@ async def test_notes_are_written_as_json_or_as_a_form_and_read_and_deleted() -> 
         assert (await client.get(second.headers["location"])).status_code == 404
 
 
+async def test_what_a_client_makes_up_is_its_own_mistake() -> None:
+    async with AsyncTestClient(app) as client:
+        for note in ({}, [], 7, {"text": "milk", "price": "dear"}, {"text": "milk", "price": [1]}):
+            assert (await client.post("/notes", json=note)).status_code == 400
+        assert (await client.post("/notes", content=b"milk")).status_code == 400
+        for visits in ("many", "9" * 5000, "\xb2"):
+            headers = {"cookie": f"visits={visits}".encode("latin-1")}
+            assert "1 time." in (await client.get("/", headers=headers)).text
+
+
 async def test_a_sum_is_made_in_a_thread() -> None:
     async with AsyncTestClient(app) as client:
         assert (await client.get("/sum/1/2.50")).json() == {"sum": "3.50"}
