@@ -153,6 +153,15 @@ def test_a_star_allows_what_is_asked_for_with_credentials_too() -> None:
     assert "access-control-allow-headers" not in preflight(cors)
 
 
+@pytest.mark.parametrize("wrong", ["a\rb", "a\nb", "a\0b", "a\x7fb", "a\xffb"])
+def test_what_may_not_stand_in_a_header_is_not_echoed(wrong: str) -> None:
+    cors = allow_cors([re.compile("(?s).*")], ["*"], ["*"])
+    added, _ = ask(cors, origin=f"https://{wrong}")
+    assert added == {"vary": "Origin"}
+    for added in (preflight(cors, method=wrong), preflight(cors, headers=wrong)):
+        assert wrong not in added.values()
+
+
 def test_no_header_may_be_allowed() -> None:
     assert "access-control-allow-headers" not in preflight(allow_cors(allow_headers=[]))
 

@@ -103,15 +103,15 @@ class CORS:
         if not preflight:
             return CORSAnswer([allowed, *self._simple], False)
         answer = [allowed, self._vary(True), *self._preflight]
-        if self._any_method:
+        if self._any_method and _can_be_echoed(asked_method):
             answer.append((b"access-control-allow-methods", asked_method))
-        if self._any_header and asked_headers:
+        if self._any_header and asked_headers and _can_be_echoed(asked_headers):
             answer.append((b"access-control-allow-headers", asked_headers))
         return CORSAnswer(answer, True)
 
     def _allows(self, origin: bytes) -> bool:
         text = origin.decode("latin-1")
-        return any(pattern.fullmatch(text) for pattern in self._origins)
+        return _can_be_echoed(origin) and any(pattern.fullmatch(text) for pattern in self._origins)
 
     def _vary(self, preflight: bool) -> tuple[bytes, bytes]:
         if not preflight:
@@ -180,6 +180,11 @@ def _patterns(origins: Iterable[re.Pattern[str]]) -> tuple[re.Pattern[str], ...]
                 f"allow_origins takes patterns, such as re.compile(re.escape({pattern!r}))"
             )
     return patterns
+
+
+def _can_be_echoed(value: bytes) -> bool:
+    """Whether what a client sent may stand in a response: not every server checks what comes in."""
+    return value.isascii() and value.decode("ascii").isprintable()
 
 
 def _is_boundless(pattern: re.Pattern[str]) -> bool:
