@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 import anyio
 from baize.typing import ASGIApp, Message, Receive, Scope
@@ -15,6 +16,9 @@ from baize.typing import ASGIApp, Message, Receive, Scope
 from .beside import Beside, beside
 
 __all__ = ["Call", "Relay", "relaying"]
+
+PATIENCE: Final = 1.0
+"""Seconds in which a cancellation that has reached an app reaches who takes its messages, too."""
 
 Call = Callable[[ASGIApp, Scope, Receive], "Relay"]
 
@@ -37,10 +41,11 @@ async def relaying() -> AsyncIterator[Call]:
 class Relay:
     """What an app sends. One task may take it."""
 
-    __slots__ = ("_app", "_changed", "_ended", "_error", "_left", "_message", "_taken")
+    __slots__ = ("_cancelled", "_changed", "_ended", "_error", "_left", "_message", "_taken")
 
     def __init__(self, group: Beside, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         self._message: Message | None = None
+        self._cancelled = False
         self._taken = False  # is the message with whoever takes them?
         self._ended = False
         self._left = False
@@ -53,6 +58,9 @@ class Relay:
             except Exception as error:
                 if not isinstance(error, _ClientLeft):
                     self._error = error
+            except BaseException:
+                self._cancelled = True
+                raise
             finally:
                 self._ended = True
                 self._change()
@@ -72,6 +80,9 @@ class Relay:
             if self._ended:
                 if self._error is not None:
                     raise self._error
+                if self._cancelled:
+                    await anyio.sleep(PATIENCE)  # who takes is cancelled too, if a moment later
+                    raise RuntimeError("the app has been cancelled, and nobody else")
                 return None
             await self._changed.wait()
         self._taken = True
