@@ -11,7 +11,7 @@ import asyncio
 import logging
 import math
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -59,6 +59,7 @@ class Grace:
         "_cancelling",
         "_checkpoints",
         "_native",
+        "_noticed",
         "_scope",
         "_suspect",
         "cancelled",
@@ -75,6 +76,7 @@ class Grace:
         self.pending = False  # is a cancellation from outside held back until the next wait?
         self.waited = False  # set at each wait, for whoever takes it back
         self._checkpoints = 0  # that have gone by with it held back
+        self._noticed = False  # has a checkpoint begun because of it?
         self._suspect: BaseException | None = None  # delivered, perhaps from outside
         self._native = False  # was it asyncio's own, by no scope?
         self._cancelling = 0  # how many of these there were before
@@ -156,6 +158,22 @@ class Grace:
         elif (self._suspect is not None or self._native) and not checkpoint:
             self.from_outside()
 
+    def notice(self) -> None:
+        """A checkpoint of trio's begins: does it because the work is cancelled from outside already?"""
+        if self._suspect is None and self.cancelled is None and not self.pending:
+            self._noticed = self.cancelled_from_outside()
+
+    async def due(self) -> BaseException | None:
+        """What a checkpoint of trio's is about to raise, if it has begun although the work was cancelled already."""
+        if not self._noticed:
+            return None
+        self._noticed = False
+        try:
+            await anyio.lowlevel.checkpoint()
+        except anyio.get_cancelled_exc_class() as error:
+            return error
+        return None
+
     def hold_back(self) -> None:
         """Hold a cancellation from outside back, after a checkpoint of trio's and before it notices.
 
@@ -198,8 +216,11 @@ def _stepped(
         if waits is not None:
             waits()
         while True:
+            mere = trap is not None and is_checkpoint(trap)
             if grace is not None:
-                grace.about_to_wait(trap is None or is_checkpoint(trap))
+                grace.about_to_wait(mere or trap is None)
+                if mere:
+                    grace.notice()
             try:
                 value = yield trap
             except BaseException as error:  # asyncio raises what the wait ended with
@@ -211,12 +232,42 @@ def _stepped(
                     failure = getattr(value, "error", None)  # trio hands over an outcome
                     if failure and isinstance(failure, anyio.get_cancelled_exc_class()):
                         grace.delivered(failure)
-                    elif trap is not None and is_checkpoint(trap):
+                    elif mere:
+                        if cancelled := (yield from grace.due()):
+                            grace.delivered(cancelled)
+                            trap = work.throw(cancelled)
+                            continue
                         grace.hold_back()
+                    elif (hidden := _raised_by_a_nursery(trap)) is not None:
+                        grace.delivered(hidden)
                 trap = work.send(value)
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def _raised_by_a_nursery(trap: object) -> BaseException | None:
+    """The cancellation that the end of a nursery is about to raise, where only its tasks have met it.
+
+    The wait for them is not cancelled itself. Internals of trio, told by their names; unknown,
+    there is none.
+    """
+    abort = getattr(trap, "abort_func", None)
+    if getattr(abort, "__qualname__", "") != "Nursery._nested_child_finished.<locals>.aborted":
+        return None
+    import trio.lowlevel
+
+    nursery = trio.lowlevel.current_task().child_nurseries[-1]
+    return _cancelled_in(getattr(nursery, "_pending_excs", ()))
+
+
+def _cancelled_in(errors: Iterable[BaseException]) -> BaseException | None:
+    for error in errors:
+        if isinstance(error, anyio.get_cancelled_exc_class()):
+            return error
+        if isinstance(error, BaseExceptionGroup) and (found := _cancelled_in(error.exceptions)):
+            return found
+    return None
 
 
 def is_checkpoint(trap: object) -> bool:

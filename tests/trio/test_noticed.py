@@ -1,0 +1,86 @@
+"""A checkpoint that begins because its task is cancelled raises that, whatever shield is about to go up."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+import trio
+
+from kui.concurrency.guard import Grace
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    "wait",
+    [
+        trio.lowlevel.checkpoint_if_cancelled,
+        trio.lowlevel.checkpoint,
+        partial(trio.sleep, 0),
+        trio.sleep_forever,
+    ],
+)
+async def test_a_cancellation_that_came_behind_a_shield_of_the_works_own(
+    wait: Callable[[], Awaitable[None]],
+) -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        try:
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+                outer.cancel()
+            await wait()
+            done.append("went on")
+        finally:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            await trio.lowlevel.checkpoint()
+            done.append("cleaned up")
+
+    with trio.CancelScope() as outer:
+        await Grace("the work").run(work())
+    assert outer.cancelled_caught
+    assert done == ["cleaned up"]
+
+
+@pytest.mark.trio
+async def test_a_cancellation_that_only_the_tasks_of_a_nursery_of_its_own_have_met() -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        try:
+            async with trio.open_nursery() as nursery, trio.open_nursery() as inner:
+                nursery.start_soon(trio.sleep_forever)
+                inner.start_soon(trio.sleep_forever)
+                inner.start_soon(cancel)
+        finally:
+            await trio.sleep(0.001)
+            done.append("cleaned up")
+
+    async def cancel() -> None:
+        outer.cancel()
+
+    with trio.CancelScope() as outer:
+        await Grace("the work").run(work())
+    assert outer.cancelled_caught
+    assert done == ["cleaned up"]
+
+
+@pytest.mark.trio
+async def test_a_nursery_that_the_work_has_cancelled_itself() -> None:
+    done: list[str] = []
+
+    async def work() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            nursery.cancel_scope.cancel()
+        await trio.sleep(0.001)
+        done.append("went on")
+        outer.cancel()
+        await trio.sleep_forever()
+
+    with trio.CancelScope() as outer:
+        await Grace("the work").run(work())
+    assert outer.cancelled_caught
+    assert done == ["went on"]
