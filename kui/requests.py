@@ -92,7 +92,7 @@ class HttpRequest(HTTPConnection):
         """The body as an asynchronous iterator of bytes, of any length, kept nowhere.
 
         After `body` it gives the bytes that were kept. Raises RuntimeError where the body was
-        given away before: it can be streamed once.
+        given away before, for it can be streamed once, and while another task reads `body`.
         """
         if self._body.done:
             return BodyStream(self.exchange, [self._body.value, b""])
@@ -107,7 +107,7 @@ class HttpRequest(HTTPConnection):
         Raises HTTPException 413 beyond `limits.body` bytes, ClientDisconnect where the client
         leaves before the end, RuntimeError after `stream()`. Nothing is lost if it is cancelled.
         """
-        return self._body.get()
+        return self._body
 
     @property
     def json(self) -> Awaitable[Any]:
@@ -116,7 +116,7 @@ class HttpRequest(HTTPConnection):
         Raises HTTPException 415 for another content type or a content encoding, 400 for what is
         not JSON, and whatever `body` raises.
         """
-        return self._json.get()
+        return self._json
 
     @property
     def form(self) -> Awaitable[FormData]:
@@ -126,7 +126,7 @@ class HttpRequest(HTTPConnection):
         for another content type, 400 for a malformed form, 413 beyond the limits, and whatever
         `body` raises. After a multipart form, `body` and `json` raise RuntimeError.
         """
-        return self._form.get()
+        return self._form
 
     async def data(self) -> Any:
         """The body by its content type: JSON decoded, a form as `FormData`, all else as bytes."""
@@ -190,12 +190,12 @@ class HttpRequest(HTTPConnection):
         self._check_given()
         headers = self.headers
         charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
-        return decode_json(await self._body.get(), charset)
+        return decode_json(await self._body, charset)
 
     async def _read_form(self) -> FormData:
         if self.content_type == URLENCODED:
             refuse_encoding(self.headers.get("content-encoding"))
-            body = await self._body.get()
+            body = await self._body
             charset = self.content_type.options.get("charset")
             fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
             return FormData(fields)
@@ -213,6 +213,8 @@ class HttpRequest(HTTPConnection):
 
     def _unread(self) -> BodyStream:
         self._check_given()
+        if self._body.working:
+            raise RuntimeError("another task is reading request.body; await it here as well")
         return BodyStream(self.exchange, self._chunks)
 
     def _check_given(self) -> None:

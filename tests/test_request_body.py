@@ -97,6 +97,74 @@ async def test_two_tasks_read_one_body() -> None:
     assert seen == [b"abc"] * 3
 
 
+async def test_what_was_got_once_can_be_awaited_again_or_not_at_all() -> None:
+    async def handler() -> list[str]:
+        body, json, form = request.body, request.json, request.form
+        assert not isinstance(json, dict) and form is request.form
+        return [(await body).decode(), (await body).decode()]
+
+    assert await upload(handler, b"a", b"b") == b'["ab","ab"]'
+
+
+async def test_a_forgotten_await_is_told() -> None:
+    async def handler() -> str:
+        form: Any = request.form
+        for forgetful in (
+            lambda: form["a"],
+            lambda: form.getlist("a"),
+            lambda: list(form),
+            lambda: "a" in form,
+        ):
+            with pytest.raises((TypeError, AttributeError), match="put await before it"):
+                forgetful()
+        return "told"
+
+    assert (await post(handler)).text == "told"
+
+    async def returns_it() -> Any:
+        return request.json
+
+    with pytest.raises(TypeError, match="put await before it"):
+        await post(returns_it)
+
+
+@pytest.mark.parametrize("way", ["stream", "parts", "form"])
+async def test_while_one_task_reads_the_body_no_other_takes_pieces_of_it(way: str) -> None:
+    body = RequestBody()
+    refused = anyio.Event()
+    answer: list[bytes] = []
+
+    async def handler() -> bytes:
+        seen: list[bytes] = []
+
+        async def read() -> None:
+            seen.append(await request.body)
+
+        async with anyio.create_task_group() as task_group:
+            task_group.start_soon(read)
+            await anyio.wait_all_tasks_blocked()
+            with pytest.raises(RuntimeError, match=r"another task is reading request\.body"):
+                if way == "form":
+                    await request.form
+                else:
+                    getattr(request, way)()
+            refused.set()
+        return seen[0]
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    async with AsyncTestClient(app_with(handler)) as client, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            answer.append((await client.post("/", content=body, headers=headers)).content)
+
+        tasks.start_soon(ask)
+        await body.send(b"a")
+        await refused.wait()
+        await body.send(b"b")
+        await body.end()
+    assert answer == [b"ab"]
+
+
 async def test_a_cancelled_read_loses_nothing() -> None:
     scopes: list[anyio.CancelScope] = []
 

@@ -6,8 +6,8 @@ fails, the next one goes on: `compute` must keep what it has got so far.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 
@@ -16,42 +16,51 @@ __all__ = ["Once"]
 T = TypeVar("T")
 
 
-class Once(Generic[T]):
-    """The result of `compute`, kept: `value`, once `done`.
+class Once(Awaitable[T]):
+    """The result of `compute`, kept: `value`, once `done`; while somebody computes it, it is `working`.
 
     Example::
 
         body = Once(read_body)
-        await body.get()  # reads
-        await body.get()  # does not
+        await body  # reads
+        await body  # does not
     """
 
-    __slots__ = ("_compute", "_turn", "_working", "done", "value")
+    __slots__ = ("_compute", "_turn", "done", "value", "working")
     value: T
 
     def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:
         self._compute = compute
         self.done = False
-        self._working = False
+        self.working = False
         self._turn: anyio.Event | None = None
 
-    async def get(self) -> T:
-        """Return the value, computing it if nobody has.
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Give the value, computing it if nobody has; may be awaited any number of times.
 
-        Whatever `compute` raises is raised here, and the next call computes again. Under
-        cancellation nothing is lost but this call.
+        Whatever `compute` raises is raised here, and the next one who awaits computes again. Under
+        cancellation nothing is lost but this wait.
         """
+        return self._get().__await__()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"this has no {name!r} before it is awaited: put await before it")
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError("this has no items before it is awaited: put await before it")
+
+    async def _get(self) -> T:
         while not self.done:
-            if self._working:
+            if self.working:
                 self._turn = self._turn or anyio.Event()
                 await self._turn.wait()
                 continue
-            self._working = True
+            self.working = True
             try:
                 self.value = await self._compute()
                 self.done = True
             finally:
-                self._working = False
+                self.working = False
                 if self._turn is not None:
                     self._turn.set()
                     self._turn = None
