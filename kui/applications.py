@@ -21,7 +21,7 @@ from .concurrency.lifespans import lifespans
 from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
 from .connections import State, request_var
-from .exceptions import ExceptionTable, check_key, describe, leaf
+from .exceptions import BARE_500, ExceptionTable, check_key, leaf
 from .http.hosts import AllowedHosts
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
@@ -30,7 +30,6 @@ from .middlewares.cors import CORS
 from .mounts import INSIDE, mounted_apps, wrapped
 from .requests import HttpRequest
 from .responses.base import HttpResponse
-from .responses.content import PlainTextResponse
 from .responses.convert import ResponseConverter
 from .routing import Router
 from .routing.methods import Middleware, decorate
@@ -323,22 +322,19 @@ class Kui:
     async def _recover(self, request: HttpRequest, exc: Exception) -> Exception | None:
         """Answer an exception as far as that is still possible; return what the server must hear."""
         exchange = request.exchange
-        if isinstance(leaf(exc), ClientDisconnect):
+        found = leaf(exc)
+        if isinstance(found, ClientDisconnect):
             return None
         if exchange.gone is not None:
-            logger.error("A request failed after its client had left", exc_info=exc)
+            if not isinstance(found, HTTPException):  # which is an answer, and no failure
+                logger.error("A request failed after its client had left", exc_info=exc)
             return None
         if exchange.started:
             return exc
-        try:
-            response, dealt_with = await self.exceptions.answer(exc)
-        except Exception as second:
-            response, dealt_with, exc = None, False, second
-        if isinstance(exc, ClientDisconnect) or exchange.gone is not None:
-            return await self._recover(request, exc)
-        if response is None:
-            response = PlainTextResponse(describe(500), 500)
-        if not dealt_with and request.get("http_version", "1.1") < "2":
+        response, raised = await self.exceptions.answer(exc)
+        if isinstance(leaf(raised or exc), ClientDisconnect) or exchange.gone is not None:
+            return await self._recover(request, raised or exc)
+        if raised is not None and request.get("http_version", "1.1") < "2":
             # A server closes the connection when it hears of the exception; the client is told.
             request.add_response_headers([(b"connection", b"close")])
         try:
@@ -346,8 +342,10 @@ class Kui:
         except ClientDisconnect:
             pass
         except Exception as second:
+            if not exchange.started:
+                await BARE_500(request._scope, exchange.receive, exchange.send)
             return second
-        return None if dealt_with else exc
+        return raised
 
     # ---- everything else
 

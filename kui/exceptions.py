@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from baize.exceptions import HTTPException, abort
 
 from .checks import expect
 from .concurrency import ClientDisconnect, in_thread
 from .responses.base import HttpResponse
+from .responses.content import PlainTextResponse
 from .responses.convert import ResponseConverter
 
 __all__ = [
+    "BARE_500",
     "ClientDisconnect",
     "ExceptionTable",
     "HTTPException",
@@ -36,6 +38,10 @@ def describe(status_code: int) -> str:
             status_code // 100, "Server error"
         )
     return status.description or status.phrase
+
+
+BARE_500: Final = PlainTextResponse(describe(500), 500)
+"""The answer to what nobody handles."""
 
 
 def leaf(exc: Exception) -> Exception:
@@ -66,7 +72,8 @@ class ExceptionTable:
 
     The order is: the exact status of an HTTPException, the exact class, then the bases. A handler
     for `Exception` (or 500, which means the same) comes last; it answers what would be a bare 500
-    otherwise, and the exception is raised on all the same. It is never given an HTTPException.
+    otherwise, and the exception is raised on all the same. It is never given an HTTPException or a
+    ClientDisconnect.
     """
 
     def __init__(
@@ -99,20 +106,40 @@ class ExceptionTable:
         else:
             self._by_class[key] = handler
 
-    async def answer(self, exc: Exception) -> tuple[HttpResponse | None, bool]:
-        """The response to `exc`, and whether `exc` has been dealt with by it.
+    async def answer(self, exc: Exception) -> tuple[HttpResponse, Exception | None]:
+        """The response to `exc`, and what is to be raised on all the same; None if it is dealt with.
 
-        None stands for "no handler": the answer is a bare 500. What a handler raises is raised.
+        An HTTPException that a handler raises is its answer. Whatever else it raises counts as what
+        nobody handles: the answer is that of the handler for `Exception`, or a bare 500.
         """
-        exc = leaf(exc)
+        raised = exc
+        try:
+            response = await self._handle(leaf(exc))
+            if response is not None:
+                return response, None
+        except Exception as second:
+            raised = second
+        found = leaf(raised)
+        if self._last is not None and not isinstance(found, HTTPException | ClientDisconnect):
+            try:
+                return self._convert(await _call(self._last, found), self._last), raised
+            except HTTPException as answer:
+                return self._plainly(answer), raised
+            except Exception as second:
+                raised = second
+        return BARE_500, raised
+
+    async def _handle(self, exc: Exception, but: Handler | None = None) -> HttpResponse | None:
+        """What the handler for `exc` answers, unless that is `but`; None if there is no answer."""
         handler = self._find(exc)
-        if handler is not None:
-            return self._convert(await _call(handler, exc), handler), True
-        if isinstance(exc, HTTPException):
-            return self._plainly(exc), True
-        if self._last is not None:
-            return self._convert(await _call(self._last, exc), self._last), False
-        return None, False
+        if handler is not None and handler is not but:
+            try:
+                return self._convert(await _call(handler, exc), handler)
+            except HTTPException as answer:
+                if but is not None:
+                    raise
+                return await self._handle(answer, handler)
+        return self._plainly(exc) if isinstance(exc, HTTPException) else None
 
     def _plainly(self, exc: HTTPException[Any]) -> HttpResponse:
         status = exc.status_code

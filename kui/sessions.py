@@ -16,9 +16,8 @@ from .concurrency.signals import ExitSignal
 from .concurrency.socket_states import SocketState
 from .connections import websocket_var
 from .denials import deny
-from .exceptions import ExceptionTable, describe
+from .exceptions import ExceptionTable
 from .responses.base import HttpResponse
-from .responses.content import PlainTextResponse
 from .websockets import GOING_AWAY, WebSocket, how_to_close
 
 __all__ = ["serve_socket"]
@@ -109,14 +108,9 @@ async def _recover(
     if not close.failure or websocket.connection_state is not SocketState.CONNECTING:
         await websocket.socket.close(close.code, close.reason)
         return exc if close.failure else None
-    try:
-        response, dealt_with = await exceptions.answer(exc)
-    except Exception as second:
-        response, dealt_with, exc = None, False, second
-    if response is None:
-        response = PlainTextResponse(describe(500), 500)
+    response, raised = await exceptions.answer(exc)
     try:
         await deny(websocket, response)
     except Exception as second:
         return second
-    return None if dealt_with else exc
+    return raised

@@ -11,16 +11,18 @@ import pytest
 from baize.exceptions import HTTPException
 
 from kui.asgi import (
+    BaseTemplates,
     ClientDisconnect,
     HttpResponse,
     HttpRoute,
     HttpView,
     Kui,
     PlainTextResponse,
+    TemplateResponse,
     convert_response,
     request,
 )
-from kui.testing import AsyncTestClient
+from kui.testing import AsyncTestClient, Disconnected
 from kui.views import Endpoint
 
 pytestmark = pytest.mark.anyio
@@ -180,6 +182,112 @@ async def test_a_handler_that_fails_itself_gives_a_bare_500() -> None:
     assert (await get(app)).status_code == 500
     with pytest.raises(KeyError, match="second"):
         await get(app, raise_app_exceptions=True)
+
+
+async def test_an_http_exception_that_a_handler_raises_is_its_answer() -> None:
+    app = app_that_raises(KeyError("item"))
+
+    @app.exception_handler(KeyError)
+    async def missing(exc: KeyError) -> None:
+        raise HTTPException(404, content=f"no {exc.args[0]}")
+
+    response = await get(app, raise_app_exceptions=True)
+    assert (response.status_code, response.text) == (404, "no item")
+    app.exception_handler(404)(lambda exc: (f"sorry, {exc.content}", 404))
+    assert (await get(app, raise_app_exceptions=True)).text == "sorry, no item"
+
+
+async def test_a_handler_may_leave_an_exception_as_it_is() -> None:
+    app = app_that_raises(HTTPException(409, content="conflict"))
+
+    @app.exception_handler(HTTPException)
+    async def leaves_it(exc: HTTPException) -> None:
+        raise exc
+
+    response = await get(app, raise_app_exceptions=True)
+    assert (response.status_code, response.text) == (409, "conflict")
+
+
+async def test_handlers_that_raise_for_each_other_come_to_an_end() -> None:
+    app = app_that_raises(HTTPException(404))
+
+    @app.exception_handler(404)
+    async def moved(exc: HTTPException) -> None:
+        raise HTTPException(410)
+
+    @app.exception_handler(410)
+    async def back(exc: HTTPException) -> None:
+        raise HTTPException(404)
+
+    assert (await get(app)).status_code == 500
+
+
+async def test_the_last_handler_answers_what_another_fails_with() -> None:
+    app = app_that_raises(ValueError("first"))
+
+    @app.exception_handler(ValueError)
+    async def broken(exc: ValueError) -> str:
+        raise KeyError("second")
+
+    app.exception_handler(500)(lambda exc: (f"sorry: {exc!r}", 500))
+    assert (await get(app)).text == "sorry: KeyError('second')"
+    with pytest.raises(KeyError, match="second"):
+        await get(app, raise_app_exceptions=True)
+
+
+async def test_a_last_handler_that_fails_gives_a_bare_500() -> None:
+    app = app_that_raises(ValueError("first"))
+
+    @app.exception_handler(Exception)
+    async def broken(exc: Exception) -> str:
+        raise KeyError("second")
+
+    assert (await get(app)).text == (await get(app_that_raises(ValueError()))).text
+    with pytest.raises(KeyError, match="second"):
+        await get(app, raise_app_exceptions=True)
+
+
+async def test_a_page_for_an_error_that_cannot_be_rendered_gives_a_bare_500() -> None:
+    class Broken(BaseTemplates):
+        def render(self, name: str, context: object) -> str:
+            raise RuntimeError("no such variable")
+
+    app = app_that_raises(HTTPException(404), templates=Broken(), cors_config={})
+    app.exception_handler(404)(lambda exc: (TemplateResponse("404.html"), 404))
+    response = await get(app, headers={"origin": "https://example.com"})
+    assert (response.status_code, response.headers["content-type"]) == (
+        500,
+        "text/plain; charset=utf-8",
+    )
+    assert response.headers["access-control-allow-origin"] == "https://example.com"
+    with pytest.raises(RuntimeError, match="no such variable"):
+        await get(app, raise_app_exceptions=True)
+
+
+async def test_an_answer_for_a_client_that_has_left_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = Kui()
+    left = anyio.Event()
+
+    @app.router.http("/")
+    async def slow() -> None:
+        await left.wait()
+        assert await request.is_disconnected()
+        raise HTTPException(404)
+
+    async with AsyncTestClient(app) as client, anyio.create_task_group() as tasks:
+
+        async def ask() -> None:
+            with suppress(Disconnected):
+                await client.get("/")
+
+        tasks.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        client.disconnect()
+        left.set()
+        await client.wait_idle()
+    assert not caplog.records
 
 
 async def forgetful() -> None:
