@@ -43,6 +43,9 @@ class inner:
 
 def create_app():
     return app
+
+async def make_later():
+    return app
 """
 
 
@@ -84,7 +87,11 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
         ("cli_app:inner.number()", "kui: cli_app:inner.number is no function that makes an app"),
         (
             "cli_app.py",
-            "kui: there is no module 'cli_app.py' to import from {here}",
+            "kui: there is no module 'cli_app.py' to import from {here}; a module is named without .py",
+        ),
+        (
+            "cli_app:make_later()",
+            "kui: cli_app:make_later() is an async def; a function that makes an app is a def",
         ),
         (
             "cli/app.py:app",
@@ -97,6 +104,16 @@ def test_a_wrong_name_is_one_line_and_status_1(
 ) -> None:
     assert main([command, spec]) == 1
     assert lines(capsys) == [line.format(here=here)]
+
+
+@pytest.mark.parametrize("command", ["run", "routes"])
+def test_a_function_that_makes_an_app_is_none(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "cli_app:create_app"]) == 1
+    (line,) = lines(capsys)
+    assert line.startswith("kui: cli_app:create_app is no ASGI app, but <function create_app")
+    assert line.endswith(": write cli_app:create_app()")
 
 
 @pytest.mark.parametrize(

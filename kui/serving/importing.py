@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import sys
+from collections.abc import Callable
 from typing import cast
 
 from baize.typing import ASGIApp
@@ -42,7 +44,10 @@ def load_app(spec: str) -> ASGIApp:
         found: object = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            raise CannotServe(f"there is no module {error.name!r} to import from {here}") from None
+            hint = "; a module is named without .py" if module_name.endswith(".py") else ""
+            raise CannotServe(
+                f"there is no module {error.name!r} to import from {here}{hint}"
+            ) from None
         raise
     for name in path.split("."):
         try:
@@ -53,6 +58,23 @@ def load_app(spec: str) -> ASGIApp:
         if not callable(found):
             raise CannotServe(f"{module_name}:{path} is no function that makes an app")
         found = found()
+    if inspect.iscoroutine(found):
+        found.close()
+        raise CannotServe(f"{spec} is an async def; a function that makes an app is a def")
     if not callable(found):
         raise CannotServe(f"{spec} is no app, but {found!r}")
+    if not _takes(found, 3):
+        advice = f": write {module_name}:{path}()" if path == attribute and _takes(found, 0) else ""
+        raise CannotServe(f"{spec} is no ASGI app, but {found!r}{advice}")
     return cast(ASGIApp, found)
+
+
+def _takes(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with so many arguments, as far as one can know."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # some built-in callables have no signature
+        return True
+    return True
