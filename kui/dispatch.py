@@ -14,6 +14,7 @@ from baize.exceptions import HTTPException
 from baize.typing import ASGIApp, Receive, Scope, Send
 
 from . import routing
+from .checks import describe
 from .concurrency.lifespans import lifespans
 from .connections import HTTPConnection, request_var, websocket_var
 from .http.hosts import split_host
@@ -23,7 +24,6 @@ from .routing import HttpRoute, SocketRoute
 from .routing.router import Found
 from .routing.routes import Several
 from .toolkit import EndpointApp, not_found
-from .views import describe
 
 __all__ = ["Hosts", "Router", "Subpaths"]
 

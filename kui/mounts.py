@@ -11,6 +11,7 @@ from typing import Any, Self, overload
 
 from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
+from .checks import describe, list_of_functions, takes
 from .concurrency import Exchange
 from .concurrency.socket_states import WebSocketDisconnect
 from .connections import HTTPConnection, request_var, websocket_var
@@ -19,7 +20,6 @@ from .http.urls import full_paths, route_path
 from .responses.base import HttpResponse
 from .routing import HttpRoute, Middleware, Routes, SocketRoute
 from .routing.routes import Route
-from .views import describe
 
 __all__ = ["INSIDE", "Forward", "Mount", "Mounted", "below", "mounted_apps", "wrapped"]
 
@@ -81,6 +81,20 @@ class _Gone(WebSocketDisconnect, OSError):
     """What a mounted app's `send` raises when the connection is over: an OSError (ASGI 2.4), no failure to us."""
 
 
+def checked_app(app: ASGIApp) -> ASGIApp:
+    """The app. Raises TypeError, which says what to do, for what cannot be one."""
+    if isinstance(app, type):
+        raise TypeError(f"{describe(app)} is a class: give an app made of it")
+    if not callable(app):
+        raise TypeError(f"{app!r} is no ASGI app: give an async callable of scope, receive, send")
+    if not takes(app, 3):
+        advice = "; a WSGI app becomes one with WSGI(app)" if takes(app, 2) else ""
+        raise TypeError(
+            f"{describe(app)} is no ASGI app: it cannot be called with scope, receive, send{advice}"
+        )
+    return app
+
+
 class Mounted:
     """The endpoint that hands connections to an ASGI app.
 
@@ -91,11 +105,7 @@ class Mounted:
     __slots__ = ("app", "grows", "state")
 
     def __init__(self, app: ASGIApp, *, grows: bool = True) -> None:
-        if not callable(app):
-            raise TypeError(
-                f"{app!r} is no ASGI app: give an async callable of scope, receive, send"
-            )
-        self.app = app
+        self.app = checked_app(app)
         self.grows = grows
         self.state: dict[str, Any] = {}
 
@@ -273,7 +283,7 @@ def wrapped(app: ASGIApp, middlewares: Iterable[Callable[[ASGIApp], ASGIApp]]) -
         await app({**scope, INSIDE: app}, receive, send)
 
     around: ASGIApp | None = None
-    for middleware in reversed(list(middlewares)):
+    for middleware in reversed(list_of_functions("asgi_middlewares", middlewares)):
         if not callable(middleware):
             raise TypeError(
                 f"{middleware!r} is no ASGI middleware: give a function that takes an ASGI app and "

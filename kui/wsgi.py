@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias
 
 from baize.typing import Message, Receive, Scope, Send
 
+from .checks import describe, takes
 from .concurrency import Exchange, Gone
 from .concurrency.transfer import transfer
 from .concurrency.wsgi import Dialogue, dialogue, limiter_for
@@ -62,9 +63,9 @@ class WSGI(EndpointApp):
 
     def __init__(self, app: WSGIApp, *, threads: int = 40) -> None:
         super().__init__(self._answer)
-        if not callable(app):
+        if not callable(app) or not takes(app, 2):
             raise TypeError(
-                f"{app!r} is no WSGI app: give a function of environ and start_response"
+                f"{describe(app)} is no WSGI app: give a function of environ and start_response"
             )
         self.app = app
         self._limiter = limiter_for(threads)

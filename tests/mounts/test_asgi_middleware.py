@@ -420,6 +420,9 @@ def test_what_is_no_middleware_is_refused() -> None:
     no_middleware: Any = "gzip"
     with pytest.raises(TypeError, match="'gzip' is no ASGI middleware"):
         Kui(asgi_middlewares=[no_middleware])
+    one: Any = pass_on
+    with pytest.raises(TypeError, match="asgi_middlewares are a list"):
+        Kui(asgi_middlewares=one)
     returns_none: Any = lambda app: None  # noqa: E731  # a name for its error
     with pytest.raises(TypeError, match="returned None"):
         Kui(asgi_middlewares=[returns_none])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -215,10 +216,27 @@ def test_a_path_that_cannot_be_is_refused(path: str) -> None:
         Mount(path, tell)
 
 
-def test_what_is_no_app_is_refused() -> None:
-    not_an_app: Any = "tell"
-    with pytest.raises(TypeError, match="'tell' is no ASGI app"):
-        Mount("/m", not_an_app)
+async def handler() -> str:
+    return "no app"
+
+
+def wsgi(environ: Any, start_response: Any) -> list[bytes]:
+    return []
+
+
+@pytest.mark.parametrize(
+    ("app", "message"),
+    [
+        ("tell", "'tell' is no ASGI app: give an async callable of scope, receive, send"),
+        (Kui, "Kui is a class: give an app made of it"),
+        (handler, "handler is no ASGI app: it cannot be called with scope, receive, send"),
+        (wsgi, "a WSGI app becomes one with WSGI(app)"),
+        (Routes(), "is no ASGI app"),
+    ],
+)
+def test_what_is_no_app_is_refused(app: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(message)):
+        Mount("/m", app)
 
 
 def test_two_mounts_of_one_prefix_are_refused_with_both_shown() -> None:

@@ -607,9 +607,13 @@ async def test_a_thread_of_the_app_s_own_may_read_and_write_too() -> None:
 
 
 def test_what_cannot_be_served_is_refused() -> None:
-    no_app: Any = "app"
-    with pytest.raises(TypeError, match="'app' is no WSGI app"):
-        WSGI(no_app)
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        return
+
+    not_apps: list[Any] = ["app", asgi]
+    for no_app in not_apps:
+        with pytest.raises(TypeError, match="is no WSGI app"):
+            WSGI(no_app)
     for threads in (0, -1, 1.5):
         with pytest.raises(ValueError, match="threads is how many there may be"):
             WSGI(_answer(), threads=threads)  # type: ignore[arg-type]  # that is the point
