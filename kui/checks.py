@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["expect", "list_of_functions", "table_of_types"]
+__all__ = ["describe", "expect", "function_of", "list_of_functions", "table_of_types", "takes"]
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def expect(parameter: str, value: T, kind: type, advice: str) -> T:
@@ -17,15 +19,41 @@ def expect(parameter: str, value: T, kind: type, advice: str) -> T:
     raise TypeError(f"{parameter}= takes {advice}, not {value!r}")
 
 
+def describe(function: object) -> str:
+    """The name by which an error shows a function or a class: its module and its own name."""
+    name = getattr(function, "__qualname__", None)
+    if not isinstance(name, str):
+        return repr(function)
+    module = getattr(function, "__module__", None)
+    return f"{module}.{name}" if isinstance(module, str) else name
+
+
+def takes(function: Callable[..., object], count: int) -> bool:
+    """Whether a function can be called with so many arguments, as far as one can know."""
+    try:
+        # What a decorator replaced does not matter: its own function is what is called.
+        inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # some built-in callables have no signature
+        return True
+    return True
+
+
+def function_of(argument: str, what: str, function: F) -> F:
+    """`function`, if it can be called with one argument. Raises TypeError, which says what it is."""
+    if not callable(function):
+        raise TypeError(f"{what} is a function of {argument}, not {function!r}")
+    if not takes(function, 1):
+        raise TypeError(f"{what} is called with {argument} and nothing else: {describe(function)}")
+    return function
+
+
 def list_of_functions(parameter: str, functions: Iterable[Any]) -> tuple[Any, ...]:
-    """The functions of a list. Raises TypeError for one on its own, and for what is none."""
+    """The functions of a list. Raises TypeError for one on its own, which is an easy mistake."""
     if callable(functions):
-        raise TypeError(f"{parameter}= takes a list: write [...] around {functions!r}")
-    found = tuple(functions)
-    for function in found:
-        if not callable(function):
-            raise TypeError(f"{parameter}= takes functions, not {function!r}")
-    return found
+        raise TypeError(f"{parameter} are a list: write [...] around {describe(functions)}")
+    return tuple(functions)
 
 
 def table_of_types(
@@ -35,6 +63,7 @@ def table_of_types(
     given = expect(parameter, table, Mapping, "a mapping from types to functions")
     found = dict(given or {})
     for kind, function in found.items():
-        if not (isinstance(kind, type) and callable(function)):
-            raise TypeError(f"{parameter}= maps a type to a function, not {kind!r} to {function!r}")
+        if not isinstance(kind, type):
+            raise TypeError(f"{parameter}= maps types to functions, not {kind!r}")
+        function_of("a value", f"{parameter}= maps a type to what", function)
     return found

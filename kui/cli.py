@@ -73,8 +73,8 @@ def _routes(app: str) -> int:
 
 def _table(app: object, spec: str) -> list[tuple[str, str, str, str]]:
     from .applications import Kui
+    from .checks import describe
     from .routing import HttpRoute
-    from .views import describe
 
     if not isinstance(app, Kui):
         raise CannotServe(f"{spec} is no Kui application, but {app!r}")

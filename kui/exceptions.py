@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from baize.exceptions import HTTPException, abort
 
-from .checks import expect
+from .checks import expect, function_of
 from .concurrency import ClientDisconnect, in_thread
 from .responses.base import HttpResponse
 from .responses.content import PlainTextResponse
@@ -97,8 +97,7 @@ class ExceptionTable:
         Raises TypeError or ValueError for another key.
         """
         check_key(key)
-        if not callable(handler):
-            raise TypeError(f"an exception handler is a function of the exception, not {handler!r}")
+        function_of("the exception", "an exception handler", handler)
         if key == 500 or key is Exception:
             self._last = handler
         elif isinstance(key, int):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from baize.typing import Receive, Scope, Send
 
-from .checks import list_of_functions
+from .checks import function_of, list_of_functions
 from .concurrency.cleanup import GRACE
 from .concurrency.services import Life, Services, alive, run_shielded, wait_until
 from .concurrency.signals import ExitSignal, chained_signals
@@ -61,10 +61,15 @@ class Callbacks(list[Callable[["Kui"], Any]]):
             app.state.pool = await open_pool()
     """
 
+    def __init__(self, name: str, functions: Iterable[Callable[[Kui], Any]] = ()) -> None:
+        super().__init__()
+        self.name = name
+        for function in list_of_functions(name, functions):
+            self(function)
+
     def __call__(self, func: F) -> F:
-        if not callable(func):
-            raise TypeError(f"a callback is a function of the app, not {func!r}")
-        self.append(func)
+        """Add a function. Raises TypeError for what cannot be called with the app alone."""
+        self.append(function_of("the app", f"what stands in {self.name}", func))
         return func
 
 
@@ -97,10 +102,10 @@ class Lifespan:
     ) -> None:
         self.app = app
         self.mounted = mounted
-        self.on_startup = Callbacks(list_of_functions("on_startup", on_startup))
-        self.on_shutdown = Callbacks(list_of_functions("on_shutdown", on_shutdown))
-        if lifespan is not None and not callable(lifespan):
-            raise TypeError(f"lifespan= takes a function of the app, not {lifespan!r}")
+        self.on_startup = Callbacks("on_startup", on_startup)
+        self.on_shutdown = Callbacks("on_shutdown", on_shutdown)
+        if lifespan is not None:
+            function_of("the app", "lifespan", lifespan)
         self.lifespan = lifespan
         self.handle_signals = handle_signals
         self.exit = ExitSignal()

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from baize.exceptions import HTTPException
 
+from .checks import describe
 from .concurrency import in_thread
 from .connections import request_var
 from .responses.base import HttpResponse
@@ -26,7 +27,6 @@ __all__ = [
     "HttpView",
     "adapt",
     "allowed",
-    "describe",
     "http_handler",
     "other_method",
     "socket_handler",
@@ -88,15 +88,6 @@ class Handler:
         if method == "HEAD" and method not in self.methods:
             method = "GET"
         return f"{self.name}.{method.lower()}" if method in self.methods else self.name
-
-
-def describe(handler: object) -> str:
-    """The name by which an error shows a handler or a middleware: its module and its own name."""
-    name = getattr(handler, "__qualname__", None)
-    if not isinstance(name, str):
-        return repr(handler)
-    module = getattr(handler, "__module__", None)
-    return f"{module}.{name}" if isinstance(module, str) else name
 
 
 def http_handler(handler: Any) -> Handler:

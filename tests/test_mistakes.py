@@ -29,22 +29,26 @@ async def hello() -> str:
     [
         ({"templates": "templates"}, "templates= takes an engine, such as Jinja2Templates"),
         ({"limits": 3}, "limits= takes kui.asgi.Limits"),
-        ({"lifespan": 3}, "lifespan= takes a function of the app, not 3"),
-        ({"on_startup": hello}, "on_startup= takes a list: write"),
-        ({"on_shutdown": [3]}, "on_shutdown= takes functions, not 3"),
+        ({"lifespan": 3}, "lifespan is a function of the app, not 3"),
+        ({"lifespan": hello}, "lifespan is called with the app and nothing else: .*hello"),
+        ({"on_startup": hello}, "on_startup are a list: write"),
+        ({"on_startup": [hello]}, "in on_startup is called with the app and nothing else"),
+        ({"on_shutdown": [3]}, "what stands in on_shutdown is a function of the app, not 3"),
         ({"routes": "/"}, "'/' is no route: give an HttpRoute"),
-        ({"http_middlewares": allow_cors()}, "middlewares are a list: write"),
+        ({"http_middlewares": allow_cors()}, "http_middlewares are a list: write"),
         ({"socket_middlewares": [3]}, "3 is no middleware: give a function"),
         ({"exception_handlers": [(404, hello)]}, "exception_handlers= takes a mapping"),
         ({"exception_handlers": {"404": hello}}, "register a handler for a status code"),
         ({"exception_handlers": {404: "x"}}, "is a function of the exception, not 'x'"),
+        ({"exception_handlers": {404: hello}}, "is called with the exception and nothing else"),
         ({"cors_config": True}, "cors_config= takes the parameters of allow_cors"),
         ({"cors_config": {"allow_origin": []}}, "'allow_origin'"),
         ({"factory_class": HttpRequest}, "factory_class= takes FactoryClass"),
         ({"response_converters": [Decimal]}, "response_converters= takes a mapping"),
         ({"response_converters": {"x": hello}}, "registered for a type, not for 'x'"),
         ({"json_encoder": str}, "json_encoder= takes a mapping from types to functions"),
-        ({"json_encoder": {Decimal: "str"}}, "Decimal'> to 'str'"),
+        ({"json_encoder": {"x": str}}, "json_encoder= maps types to functions, not 'x'"),
+        ({"json_encoder": {Decimal: "str"}}, "is a function of a value, not 'str'"),
         ({"allowed_hosts": "example.com"}, r"is a list of names; write \['example.com'\]"),
         ({"nonsense": 1}, "nonsense"),
     ],
@@ -53,6 +57,15 @@ async def hello() -> str:
 def test_an_app_refuses_what_cannot_work(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Kui(**parameters)
+
+
+def test_what_is_decorated_without_its_argument_says_so() -> None:
+    app = Kui()
+    for decorate in (app.on_startup, app.on_shutdown, app.exception_handler(404)):
+        with pytest.raises(TypeError, match="and nothing else: .*hello"):
+            decorate(hello)
+    with pytest.raises(TypeError, match="a converter is called with a value and nothing else"):
+        app.response_converter.register(Decimal)(hello)
 
 
 def test_classes_of_connections_are_derived_from_kuis() -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from baize.datastructures import URL
 
-from kui.checks import expect
+from kui.checks import expect, function_of
 
 from .base import HttpResponse
 from .content import JSONResponse, PlainTextResponse, RedirectResponse
@@ -104,8 +104,7 @@ class ResponseConverter:
             raise TypeError(f"a converter is registered for a type, not for {kind!r}")
 
         def add(converter: C) -> C:
-            if not callable(converter):
-                raise TypeError(f"a converter is a function of a value, not {converter!r}")
+            function_of("a value", "a converter", converter)
             self._table[kind] = _checking(converter)
             self._found.clear()
             return converter

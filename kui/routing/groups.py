@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import overload
 
-from .methods import Middleware, list_of_middlewares, methods_of, refuse_clash
+from kui.checks import list_of_functions
+
+from .methods import Middleware, methods_of, refuse_clash
 from .routes import HttpRoute, Registrar, Route, Several
 from .tree import Tree
 
@@ -51,8 +53,8 @@ class Routes(Registrar, Sequence[Route]):
     ) -> None:
         super().__init__()
         self.namespace = namespace
-        self.http_middlewares = list_of_middlewares(http_middlewares)
-        self.socket_middlewares = list_of_middlewares(socket_middlewares)
+        self.http_middlewares = list_of_functions("http_middlewares", http_middlewares)
+        self.socket_middlewares = list_of_functions("socket_middlewares", socket_middlewares)
         self._routes: list[Route] = []
         self << routes
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from kui.checks import describe
 from kui.connections import request_var
 from kui.middlewares.methods import required_method
-from kui.views import Endpoint, allowed, describe, other_method
+from kui.views import Endpoint, allowed, other_method
 
 if TYPE_CHECKING:
     from .routes import HttpRoute
@@ -24,7 +25,6 @@ __all__ = [
     "MethodTable",
     "Middleware",
     "decorate",
-    "list_of_middlewares",
     "methods_of",
     "refuse_clash",
 ]
@@ -34,13 +34,6 @@ Hit: TypeAlias = tuple[Endpoint, tuple[str, ...]]
 """The endpoint for a method, and the names of its path parameters."""
 
 STANDARD: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
-
-
-def list_of_middlewares(middlewares: Iterable[Middleware]) -> tuple[Middleware, ...]:
-    """The middlewares of a list. Raises TypeError for one on its own, which is an easy mistake."""
-    if callable(middlewares):
-        raise TypeError(f"middlewares are a list: write [...] around {describe(middlewares)}")
-    return tuple(middlewares)
 
 
 def decorate(endpoint: Endpoint, middlewares: Iterable[Middleware]) -> Endpoint:

@@ -11,14 +11,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from kui.views import Endpoint, describe
+from kui.checks import describe, list_of_functions
+from kui.views import Endpoint
 
 from .methods import (
     Hit,
     MethodTable,
     Middleware,
     decorate,
-    list_of_middlewares,
     methods_of,
     refuse_clash,
 )
@@ -168,8 +168,8 @@ class Router(Registrar):
         socket_middlewares: Iterable[Middleware] = (),
     ) -> None:
         super().__init__()
-        self.http_middlewares = list_of_middlewares(http_middlewares)
-        self.socket_middlewares = list_of_middlewares(socket_middlewares)
+        self.http_middlewares = list_of_functions("http_middlewares", http_middlewares)
+        self.socket_middlewares = list_of_functions("socket_middlewares", socket_middlewares)
         self.http_routes = HttpRoutes()
         self.socket_routes = SocketRoutes()
         self._routes: list[Route] = []

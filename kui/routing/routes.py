@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias, TypeVar
 
+from kui.checks import describe, list_of_functions
 from kui.middlewares.methods import method_names
-from kui.views import Endpoint, Handler, describe, http_handler, socket_handler
+from kui.views import Endpoint, Handler, http_handler, socket_handler
 
-from .methods import Middleware, list_of_middlewares
+from .methods import Middleware
 from .patterns import PathPattern
 
 __all__ = ["HttpRoute", "Registrar", "Route", "Several", "SocketRoute", "flat"]
@@ -55,7 +56,7 @@ class _Value:
             changes["path"] = _prefixed(prefix, self.path)
         if namespace:
             changes["namespace"] = f"{namespace}:{self.namespace}" if self.namespace else namespace
-        if middlewares := list_of_middlewares(middlewares):
+        if middlewares := list_of_functions("middlewares", middlewares):
             changes["middlewares"] = (*middlewares, *self.middlewares)
         return replace(self, **changes) if changes else self  # type: ignore[type-var]  # both are dataclasses
 
@@ -135,7 +136,7 @@ class HttpRoute(_Value):
         put(self, "endpoint", endpoint)
         put(self, "name", _checked_name(name))
         put(self, "methods", None if methods is None else method_names(methods))
-        put(self, "middlewares", list_of_middlewares(middlewares))
+        put(self, "middlewares", list_of_functions("middlewares", middlewares))
         put(self, "namespace", namespace)
         put(self, "pattern", PathPattern(path or "/"))
         put(self, "handler", http_handler(endpoint))
@@ -174,7 +175,7 @@ class SocketRoute(_Value):
         put(self, "path", path)
         put(self, "endpoint", endpoint)
         put(self, "name", _checked_name(name))
-        put(self, "middlewares", list_of_middlewares(middlewares))
+        put(self, "middlewares", list_of_functions("middlewares", middlewares))
         put(self, "namespace", namespace)
         put(self, "pattern", PathPattern(path or "/"))
         put(self, "handler", socket_handler(endpoint))
@@ -260,7 +261,7 @@ class HttpDecorators:
     ) -> Callable[[F], F]:
         _checked_path(path)
         methods = None if method is None else (method,)
-        middlewares = list_of_middlewares(middlewares)
+        middlewares = list_of_functions("middlewares", middlewares)
 
         def register(handler: F) -> F:
             self._append(HttpRoute(path, handler, name, methods, middlewares))
@@ -300,7 +301,7 @@ class Registrar:
                 await websocket.accept()
         """
         _checked_path(path)
-        middlewares = list_of_middlewares(middlewares)
+        middlewares = list_of_functions("middlewares", middlewares)
 
         def register(handler: F) -> F:
             self.append(SocketRoute(path, handler, name, middlewares))

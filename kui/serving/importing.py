@@ -6,10 +6,11 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable
 from typing import cast
 
 from baize.typing import ASGIApp
+
+from kui.checks import takes
 
 from .binding import CannotServe
 
@@ -63,18 +64,7 @@ def load_app(spec: str) -> ASGIApp:
         raise CannotServe(f"{spec} is an async def; a function that makes an app is a def")
     if not callable(found):
         raise CannotServe(f"{spec} is no app, but {found!r}")
-    if not _takes(found, 3):
-        advice = f": write {module_name}:{path}()" if path == attribute and _takes(found, 0) else ""
+    if not takes(found, 3):
+        advice = f": write {module_name}:{path}()" if path == attribute and takes(found, 0) else ""
         raise CannotServe(f"{spec} is no ASGI app, but {found!r}{advice}")
     return cast(ASGIApp, found)
-
-
-def _takes(function: Callable[..., object], count: int) -> bool:
-    """Whether a function can be called with so many arguments, as far as one can know."""
-    try:
-        inspect.signature(function).bind(*[None] * count)
-    except TypeError:
-        return False
-    except ValueError:  # some built-in callables have no signature
-        return True
-    return True
