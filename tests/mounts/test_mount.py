@@ -23,7 +23,7 @@ from kui.asgi import (
     request,
 )
 from kui.http.urls import build_url, route_path
-from kui.mounts import below
+from kui.mounts import Mounted, below
 from kui.routing import Router
 from kui.testing import AsyncTestClient
 
@@ -370,3 +370,60 @@ async def test_a_mounted_app_learns_that_the_client_has_left() -> None:
             client.disconnect(response)
         await client.wait_idle()
     assert messages[-1]["type"] == "http.disconnect"
+
+
+@given(
+    st.lists(st.sampled_from(["/a", "/a/b", "/b", "/a/a", "/b/a/b", "/a/b/c"]), unique=True),
+    st.lists(
+        st.sampled_from(["/a", "/a/b", "/b/c", "/a/{x}", "/{x}", "/a/b/{n:int}"]), unique=True
+    ),
+    st.booleans(),
+    st.lists(st.sampled_from(["a", "b", "c", "7", ""]), min_size=1, max_size=4),
+    st.randoms(),
+)
+def test_a_table_of_mounts_and_routes_answers_as_the_model_says(
+    mounts: list[str], routes: list[str], root: bool, names: list[str], random: Any
+) -> None:
+    """A route before a mount of the same prefix or a shorter one; of mounts the longest prefix."""
+    path = "/" + "/".join(names)
+    made: list[Any] = [Mount(prefix, Named(f"mount {prefix}")) for prefix in mounts]
+    made += [Mount("/", Named("mount /"))] if root else []
+    table = [HttpRoute(each, lambda: "", None) for each in routes if each not in mounts]
+    random.shuffle(made := made + table)
+    router = Router(made)
+
+    def rank(pattern: list[str], mount: bool) -> tuple[Any, ...] | None:
+        """How exactly a pattern means the path, the smaller the more; None: not at all."""
+        key: list[int] = []
+        for number, text in enumerate(pattern):
+            if number >= len(names):
+                return None
+            if text == names[number]:
+                key.append(0)
+            elif text == "{n:int}" and names[number].isdigit():
+                key.append(1)
+            elif text == "{x}" and names[number]:
+                key.append(2)
+            else:
+                return None
+        if len(pattern) < len(names):
+            return (*key, 3) if mount else None
+        return tuple(key)
+
+    candidates = {}
+    for prefix in [*mounts, *(["/"] if root else [])]:
+        found = rank([each for each in prefix.split("/") if each], True)
+        if found is not None:
+            candidates[found] = f"mount {prefix}"
+    for route in table:
+        found = rank(route.path[1:].split("/"), False)
+        if found is not None:
+            candidates[found] = f"route {route.path}"
+    expected = candidates[min(candidates)] if candidates else None
+    got = router.http_routes.route(path, "GET")
+    if got is None:
+        assert expected is None
+    elif isinstance(got.endpoint, Mounted):
+        assert isinstance(got.endpoint.app, Named) and got.endpoint.app.name == expected
+    else:
+        assert f"route {got.path}" == expected
