@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 import anyio
+import anyio.lowlevel
 from baize.typing import Message, Receive, Send
 
 from .children import Children, this_task
@@ -22,6 +23,8 @@ from .socket_states import SocketState, WebSocketDisconnect, how_it_ended
 
 __all__ = ["LINGER", "Socket"]
 
+CREDIT: Final = 256
+"""Messages that may be sent without a checkpoint."""
 LINGER: Final = 1.0
 """Seconds of silence for which the client's answer to a close is waited for."""
 
@@ -39,6 +42,7 @@ class Socket:
     __slots__ = (
         "_close_note",
         "_closer",
+        "_credit",
         "_has_sent",
         "_interruptible",
         "_leaving",
@@ -72,6 +76,7 @@ class Socket:
         self._close_note: CloseNote | None = None
         self._interruptible: InterruptibleSend | None = None
         self._sending: Awaitable[None] | None = None  # the last send that was begun
+        self._credit = 0  # how many more messages may be sent without a thought
         self._watched = False  # is it seen to that a send learns of the end?
         self._has_sent = False
         self._closer: object = None  # the task that called close()
@@ -139,20 +144,31 @@ class Socket:
         :raises WebSocketDisconnect: the connection is over.
         :raises RuntimeError: it was not accepted, or was closed by this task.
         """
-        if not self._watched:
-            self._watch_from_now()
+        if self._credit:
+            self._credit -= 1
+        else:
+            await self._earn_credit()
         sending = self._sending = self._send({"type": "websocket.send", kind: data})
         try:
             await sending
         except OSError as error:
             raise await self._lost() from error
 
-    def _watch_from_now(self) -> None:
+    async def _earn_credit(self) -> None:
+        """See to it that sends learn of the end; and that whoever does nothing but send lets others work."""
         if self.state is not SocketState.OPEN:
             raise self.refusal("send")
-        self._watched = self._has_sent = True
-        if self.children is not None:
-            self.children.later(GRID, self._look)
+        self._has_sent = True
+        if not self._watched:
+            self._watched = True
+            if self.children is not None:
+                self.children.later(GRID, self._look)
+        else:
+            # hypercorn's send is no checkpoint once the client has gone.
+            await anyio.lowlevel.checkpoint()
+            if self.over is not None:
+                raise self.refusal("send")
+        self._credit = CREDIT
 
     def _look(self) -> None:
         """Some time after a send: is anybody reading?"""
@@ -177,6 +193,7 @@ class Socket:
 
     def unheard(self) -> None:
         """Nobody reads from now on: the next send must see to it."""
+        self._credit = 0
         self._watched = self._has_sent = False
 
     def make_interruptible(self) -> None:
@@ -258,7 +275,7 @@ class Socket:
     def _end(self, state: SocketState, code: int, reason: str) -> None:
         self.state = state
         self.over = (code, reason)
-        self._watched = False
+        self._credit = 0
         self.intake.end()
         watchers, self._watchers = self._watchers, None
         for call in watchers or ():

@@ -35,8 +35,11 @@ class Server:
     and wait there while it is full. uvicorn: one key; real codes, but 1005 for a lost connection; a `send` after that
     raises.
 
-    `sent` is what the app has sent. While `stalled`, the client reads nothing, and `send` waits.
+    `sent` is what the app has sent. While `stalled`, the client reads nothing, and `send` waits; with
+    `waits_for_ever`, even when the client has gone, as hypercorn does with HTTP/2.
     """
+
+    waits_for_ever = False
 
     def __init__(self, kind: Kind, **scope: Any) -> None:
         self.kind = kind
@@ -73,7 +76,7 @@ class Server:
             self.receiving -= 1
 
     async def send(self, message: Message) -> None:
-        while self._reading is not None and not self._gone:
+        while self._reading is not None and (not self._gone or self.waits_for_ever):
             await self._reading.wait()
         if self._gone:
             if self.kind == "uvicorn":
@@ -174,7 +177,7 @@ class Server:
         self._let_go()
 
     def _let_go(self) -> None:
-        if self._reading is not None:
+        if self._reading is not None and not self.waits_for_ever:
             self._reading.set()
 
     async def until(self, holds: Callable[[], object]) -> None:
@@ -188,7 +191,7 @@ class Server:
 
 
 class Session:
-    """A handler that runs, and what became of it."""
+    """A handler that runs, and what became of it: `error` is what the session raised, `returned` whether the handler did."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -197,12 +200,21 @@ class Session:
         self.exceptions = ExceptionTable(ResponseConverter())
         self.convert: Callable[[Any, Any], Any] = ResponseConverter().convert
         self.error: Exception | None = None
+        self.returned = False
         self.ended = anyio.Event()
         self.scope = anyio.CancelScope()
 
     async def serve(self, handler: Callable[[], Awaitable[Any]]) -> None:
         """Serve the connection; raise what it raises."""
-        await serve_socket(self.websocket, handler, self.exceptions, self.convert, self.exit_signal)
+
+        async def endpoint() -> Any:
+            value = await handler()
+            self.returned = True
+            return value
+
+        await serve_socket(
+            self.websocket, endpoint, self.exceptions, self.convert, self.exit_signal
+        )
 
     async def run(self, handler: Callable[[], Awaitable[Any]]) -> None:
         """Serve the connection as a server does; keep what it raises."""

@@ -137,4 +137,32 @@ async def test_a_block_whose_client_stays_ends_as_if_it_were_not_there(kind: Kin
     async with session(server, handler) as running:
         pass
     assert server.texts == ["done"]
+    assert running.returned
     assert running.error is None
+
+
+async def test_a_block_is_cancelled_although_the_task_that_received_has_stopped(kind: Kind) -> None:
+    server = Server(kind)
+    seen: list[int] = []
+
+    async def receive() -> None:
+        await websocket.receive_text()
+
+    async def handler() -> None:
+        await websocket.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            await anyio.sleep(1)
+            try:
+                async with cancel_on_disconnect():
+                    await anyio.sleep_forever()
+            except WebSocketDisconnect as gone:
+                seen.append(gone.code)
+
+    async with session(server, handler) as running:
+        await anyio.sleep(2)
+        await server.put("a")
+        await anyio.sleep(2)
+        await server.reset()
+    assert seen == [1006]
+    assert running.returned

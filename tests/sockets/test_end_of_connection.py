@@ -38,6 +38,7 @@ async def test_receive_gives_what_came_before_the_end(kind: Kind) -> None:
         await server.put("a", "b")
         await server.close(4000, "bye")
     assert seen == ["a", "b", code_of(kind, 4000), code_of(kind, 4000)]
+    assert running.returned
     assert running.error is None
 
 
@@ -146,6 +147,111 @@ async def test_a_send_to_a_client_that_does_not_read_ends_when_it_goes(kind: Kin
         if kind == "uvicorn":
             await server.reset()
         await running.ended.wait()
+    assert running.error is None
+
+
+async def test_a_send_is_let_go_whose_handler_has_received_meanwhile() -> None:
+    """Its receiver has gone on to other things, and the client, which reads nothing, floods and goes."""
+    server = Server("hypercorn")
+
+    async def receive() -> None:
+        await websocket.receive_text()
+        await anyio.sleep_forever()
+
+    async def handler() -> None:
+        await websocket.accept()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(receive)
+            await anyio.sleep(1)
+            while True:
+                await websocket.send_text("tick")
+
+    async with session(server, handler) as running:
+        server.stall()
+        await anyio.sleep(5)
+        await server.put(*map(str, range(30)))
+        server.vanish()
+        await running.ended.wait()
+    assert running.error is None
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])  # time is real: nothing is idle
+async def test_a_handler_that_does_nothing_but_send_lets_others_work(kind: Kind) -> None:
+    """No server's send is a checkpoint, as long as there is room, or when its client has gone."""
+    server = Server(kind)
+    worked = 0
+
+    async def handler() -> None:
+        await websocket.accept()
+        while True:
+            await websocket.send_text("tick")
+            del server.sent[1:]
+
+    async with session(server, handler) as running:
+        for _ in range(10):
+            await checkpoint()
+            worked += 1
+        await server.reset()
+    assert worked == 10
+    assert running.error is None
+
+
+async def test_a_close_is_let_go_whose_client_has_flooded_and_gone() -> None:
+    server = Server("hypercorn")
+
+    async def handler() -> None:
+        await websocket.accept()
+        await anyio.sleep(1)
+
+    async with session(server, handler) as running:
+        server.stall()
+        await anyio.sleep(2)
+        await server.put(*map(str, range(30)))
+        server.vanish()
+        await running.ended.wait()
+    assert running.error is None
+
+
+@pytest.mark.parametrize("how", ["send", "close"])
+async def test_over_http_2_a_send_that_waits_for_ever_is_given_up(how: str) -> None:
+    server = Server("hypercorn", http_version="2")
+    server.waits_for_ever = True
+
+    async def handler() -> None:
+        await websocket.accept()
+        await anyio.sleep(1)
+        while how == "send":
+            await websocket.send_text("tick")
+
+    async with session(server, handler) as running:
+        server.stall()
+        await anyio.sleep(2)
+        await server.reset()
+        await running.ended.wait()
+    assert running.websocket.close_code == (1006 if how == "send" else 1000)
+    assert running.error is None
+
+
+async def test_a_handler_that_goes_back_to_only_sending_ends_as_well(kind: Kind) -> None:
+    server = Server(kind)
+
+    async def handler() -> None:
+        await websocket.accept()
+        await websocket.send_text("hello")
+        await anyio.sleep(1)
+        await websocket.receive_text()  # from the task that has begun to read
+        while True:
+            await websocket.send_text("tick")
+            await anyio.sleep(0.1)
+
+    async with session(server, handler) as running:
+        await anyio.sleep(2)
+        await server.put("subscribe")
+        await anyio.sleep(2)
+        await server.reset()
+        gone = anyio.current_time()
+        await running.ended.wait()
+        assert anyio.current_time() - gone < 1
     assert running.error is None
 
 

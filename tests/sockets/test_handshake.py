@@ -58,6 +58,7 @@ async def test_accept_refuses_a_subprotocol_that_was_not_offered(kind: Kind) -> 
 
     async with session(server, handler) as running:
         pass
+    assert running.returned
     assert running.error is None
 
 
@@ -84,6 +85,7 @@ async def test_accept_refuses_headers_that_break_the_handshake(
 
     async with session(server, handler) as running:
         pass
+    assert running.returned
     assert running.error is None
 
 
@@ -100,6 +102,7 @@ async def test_headers_as_asgi_has_them_are_checked_too(kind: Kind, headers: Any
 
     async with session(server, handler) as running:
         pass
+    assert running.returned
     assert running.error is None
 
 
@@ -279,6 +282,7 @@ async def test_closing_or_returning_before_accept_refuses(kind: Kind, close: boo
     async with session(server, handler) as running:
         pass
     assert [each["type"] for each in server.sent] == ["websocket.close"]
+    assert running.returned
     assert running.error is None
 
 
@@ -298,6 +302,7 @@ async def test_a_response_may_be_sent_message_by_message(kind: Kind) -> None:
         pass
     assert server.sent[0]["status"] == 418
     assert b"".join(each["body"] for each in server.sent[1:]) == b"teapot"
+    assert running.returned
     assert running.error is None
 
 

@@ -150,4 +150,5 @@ async def test_a_heartbeat_is_a_positive_number_of_seconds(kind: Kind, interval:
 
     async with session(server, handler) as running:
         pass
+    assert running.returned
     assert running.error is None

@@ -117,6 +117,7 @@ async def test_what_was_kept_is_received_before_the_1008(kind: Kind) -> None:
 
     async with session(server, handler) as running:
         await server.put(*map(str, range(MESSAGES + 5)))
+    assert running.returned
     assert running.error is None
     assert seen == [str(number) for number in range(MESSAGES)]
 

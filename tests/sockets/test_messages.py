@@ -17,7 +17,10 @@ pytestmark = pytest.mark.anyio
 
 
 async def exchange(
-    kind: Kind, handler: Callable[[], Awaitable[Any]], *messages: str | bytes
+    kind: Kind,
+    handler: Callable[[], Awaitable[Any]],
+    *messages: str | bytes,
+    returns: bool = True,
 ) -> Server:
     """Accept, run the handler, and send it messages; what it sends is in the server."""
     server = Server(kind)
@@ -31,6 +34,7 @@ async def exchange(
         await running.ended.wait()
     if running.error is not None:
         raise running.error
+    assert running.returned is returns
     return server
 
 
@@ -110,7 +114,7 @@ async def test_malformed_json_closes_with_1007(kind: Kind, text: str) -> None:
     async def handler() -> None:
         await websocket.receive_json()
 
-    server = await exchange(kind, handler, text)
+    server = await exchange(kind, handler, text, returns=False)
     assert server.closed is not None and server.closed[0] == 1007
     assert server.closed[1].startswith("The JSON ")
 
@@ -120,7 +124,7 @@ async def test_malformed_json_in_a_binary_message_closes_with_1007(kind: Kind) -
         async for _ in websocket.iter_json("binary"):
             pass
 
-    server = await exchange(kind, handler, b"1", b"\xff\xfe\xfd")
+    server = await exchange(kind, handler, b"1", b"\xff\xfe\xfd", returns=False)
     assert server.closed is not None and server.closed[0] == 1007
 
 
@@ -235,8 +239,9 @@ async def test_asgi_messages_have_both_keys_on_every_server(kind: Kind) -> None:
         await websocket.send({"type": "websocket.send", "bytes": b"d"})
         await websocket.send({"type": "websocket.close", "code": 4000, "reason": "e"})
 
-    async with session(server, handler):
+    async with session(server, handler) as running:
         await server.put("a", b"b")
+    assert running.returned
     assert seen == [
         {"type": "websocket.connect"},
         {"type": "websocket.receive", "text": "a", "bytes": None},

@@ -34,6 +34,7 @@ async def test_nothing_is_received_or_sent_before_accept(kind: Kind) -> None:
 
     async with session(server, handler) as running:
         pass
+    assert running.returned
     assert running.error is None
     assert [each["type"] for each in server.sent] == ["websocket.accept", "websocket.close"]
 
@@ -48,6 +49,7 @@ async def test_a_connection_is_accepted_once(kind: Kind) -> None:
 
     async with session(server, handler) as running:
         pass
+    assert running.returned
     assert running.error is None
 
 
@@ -66,6 +68,7 @@ async def test_nothing_is_received_or_sent_after_close(kind: Kind) -> None:
 
     async with session(server, handler) as running:
         await server.put("unread")
+    assert running.returned
     assert running.error is None
     assert server.texts == []
 
@@ -87,6 +90,7 @@ async def test_what_one_task_has_closed_has_ended_for_another_that_comes_later(k
 
     async with session(server, handler) as running:
         pass
+    assert running.returned
     assert running.error is None
     assert seen == ["4000 enough"]
 
@@ -122,6 +126,7 @@ async def test_two_tasks_that_receive_at_once_are_an_error(kind: Kind) -> None:
         await server.put("a")
         await server.until(lambda: server.texts == ["ready", "pushed", "ready"])
         await server.put("b")
+    assert running.returned
     assert running.error is None
     assert seen == ["a", "b"]
 
@@ -149,6 +154,7 @@ async def test_one_task_receives_while_others_send(kind: Kind) -> None:
         for number in range(40):
             await server.put(str(number))
             await anyio.sleep(0.1)
+    assert running.returned
     assert running.error is None
     assert seen == [str(number) for number in range(40)]
     for name in "ab":
@@ -168,6 +174,7 @@ async def test_codes_that_may_not_be_sent_are_refused(kind: Kind, code: int) -> 
 
     async with session(server, handler) as running:
         pass
+    assert running.returned
     assert running.error is None
     assert server.closed == (1000, "")
 
@@ -180,8 +187,9 @@ async def test_codes_that_may_be_sent_are_sent(kind: Kind, code: int) -> None:
         await websocket.accept()
         await websocket.close(code, "why")
 
-    async with session(server, handler):
+    async with session(server, handler) as running:
         pass
+    assert running.returned
     assert server.closed == (code, "why")
 
 
@@ -196,5 +204,6 @@ async def test_a_reason_has_at_most_123_bytes(kind: Kind) -> None:
 
     async with session(server, handler) as running:
         pass
+    assert running.returned
     assert running.error is None
     assert server.closed == (4000, "ü" * 61 + "x")
