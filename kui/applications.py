@@ -26,7 +26,7 @@ from .http.hosts import AllowedHosts
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
-from .middlewares.cors import CORS
+from .middlewares.cors import allow_cors
 from .mounts import INSIDE, mounted_apps, wrapped
 from .requests import HttpRequest
 from .responses.base import HttpResponse
@@ -147,7 +147,7 @@ class Kui:
         self._allows = AllowedHosts(allowed_hosts).allows
         self._any_host = "*" in allowed_hosts
         cors = expect("cors_config", cors_config, Mapping, "the parameters of allow_cors, or {}")
-        self._cors = None if cors is None else CORS(**cors)
+        self._cors = None if cors is None else allow_cors(**cors)
         self._around = wrapped(self, asgi_middlewares)
 
     # ---- what a user registers
@@ -263,8 +263,7 @@ class Kui:
                     plain = True
                     await response(scope, receive, send)
                 else:
-                    exchange = request.exchange
-                    await response(scope, exchange.receive, exchange.send)
+                    await self._answer(request, response)
             except Exception as exc:
                 failed = exc
                 raised = exc if plain else await self._recover(request, exc)
@@ -319,6 +318,20 @@ class Kui:
             return False  # RFC 9112, 3.2
         return self._any_host if host is None else self._allows(host)
 
+    async def _answer(
+        self, request: HttpRequest, response: HttpResponse, closing: bool = False
+    ) -> None:
+        """Send a response through the exchange; `closing` if the server is going to hear of an error."""
+        exchange = request.exchange
+        if request.get("http_version", "1.1") < "2":
+            if response.buffered and exchange.body_expected:
+                closing = closing or not await exchange.dismiss_body()
+            if closing:
+                # A server closes the connection after an error, and after an answer to a body that it
+                # has not got all of; the client is told, lest it asks again there.
+                request.add_response_headers([(b"connection", b"close")])
+        await response(request._scope, exchange.receive, exchange.send)
+
     async def _recover(self, request: HttpRequest, exc: Exception) -> Exception | None:
         """Answer an exception as far as that is still possible; return what the server must hear."""
         exchange = request.exchange
@@ -334,11 +347,8 @@ class Kui:
         response, raised = await self.exceptions.answer(exc)
         if isinstance(leaf(raised or exc), ClientDisconnect) or exchange.gone is not None:
             return await self._recover(request, raised or exc)
-        if raised is not None and request.get("http_version", "1.1") < "2":
-            # A server closes the connection when it hears of the exception; the client is told.
-            request.add_response_headers([(b"connection", b"close")])
         try:
-            await response(request._scope, exchange.receive, exchange.send)
+            await self._answer(request, response, closing=raised is not None)
         except ClientDisconnect:
             pass
         except Exception as second:

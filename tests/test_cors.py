@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from kui.middlewares.cors import CORS, allow_cors
+from kui.asgi import allow_cors
 
 EXAMPLE = re.compile(r"https://(www\.)?example\.com")
 ORIGIN = "https://example.com"
 
 
-def ask(cors: CORS, method: str = "GET", **headers: str) -> tuple[dict[str, str], bool]:
+def ask(cors: allow_cors, method: str = "GET", **headers: str) -> tuple[dict[str, str], bool]:
     """The headers that are added to the answer, and whether it is a preflight's."""
     raw = [
         (name.replace("_", "-").encode(), value.encode("latin-1"))
@@ -26,7 +26,7 @@ def ask(cors: CORS, method: str = "GET", **headers: str) -> tuple[dict[str, str]
 
 
 def preflight(
-    cors: CORS, origin: str = ORIGIN, method: str = "POST", headers: str = ""
+    cors: allow_cors, origin: str = ORIGIN, method: str = "POST", headers: str = ""
 ) -> dict[str, str]:
     asked = {"access_control_request_headers": headers} if headers else {}
     added, is_preflight = ask(

@@ -1,7 +1,7 @@
 """Cross-origin requests by the Fetch standard (CORS protocol): who may ask, and what they are told.
 
-`CORS` decides and waits for nothing; `allow_cors` is the middleware over it. Headers are asked of
-the request, which adds them to whatever goes out: no response is changed, no error is without them.
+What to say is decided by `answer`, which waits for nothing; the middleware asks the request to add
+it to whatever goes out: no response is changed, no error is without it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kui.connections import request_var
 from kui.http.headers import RawHeaders, is_token
 from kui.responses.base import HttpResponse
 
-__all__ = ["CORS", "CORSAnswer", "allow_cors"]
+__all__ = ["CORSAnswer", "allow_cors"]
 
 Endpoint = Callable[[], Awaitable[Any]]
 
@@ -33,10 +33,27 @@ class CORSAnswer(NamedTuple):
     """Whether to answer at once, with 204 and these headers, and not to ask the endpoint."""
 
 
-class CORS:
-    """Who may ask across origins, decided once, and applied to each request.
+class allow_cors:
+    """A middleware that lets pages of other origins ask (Fetch standard, CORS protocol).
 
-    Parameters and errors: those of `allow_cors`.
+    It answers preflights, and adds its headers to every answer, errors included. A preflight is an
+    OPTIONS with Origin and Access-Control-Request-Method; every other OPTIONS is the endpoint's.
+    Where it stands both in an application's `cors_config` and on a route, the outer one answers
+    preflights; what the inner one says to other requests replaces what the outer one said.
+
+    Parameters: `allow_origins`, patterns of which one has to match all of an origin, such as
+    `re.compile(r"https://(www\\.)?example\\.com")`, or `re.compile("null")` for sandboxed pages;
+    `allow_methods`; `allow_headers`, those that a page may send beside the few that are always
+    allowed; `expose_headers`, those that it may read beside the few; in these three, "*" stands
+    for all; `allow_credentials`, whether cookies may be sent; `max_age`, for how many seconds a
+    browser may remember a preflight.
+
+    Raises ValueError for `allow_credentials` where any origin is allowed, for what is no method or
+    header and for a negative `max_age`, TypeError for an origin that is no compiled pattern.
+
+    Example::
+
+        routes = Routes(..., http_middlewares=[allow_cors(allow_headers=["Authorization"])])
     """
 
     __slots__ = ("_any_header", "_any_method", "_origins", "_preflight", "_simple")
@@ -136,40 +153,6 @@ class CORS:
             return await endpoint()
 
         return answered
-
-
-def allow_cors(
-    allow_origins: Iterable[re.Pattern[str]] = _ANY_ORIGIN,
-    allow_methods: Iterable[str] = _METHODS,
-    allow_headers: Iterable[str] = ("Content-Type",),
-    expose_headers: Iterable[str] = (),
-    allow_credentials: bool = False,
-    max_age: int = 600,
-) -> CORS:
-    """A middleware that lets pages of other origins ask (Fetch standard, CORS protocol).
-
-    It answers preflights, and adds its headers to every answer, errors included. A preflight is an
-    OPTIONS with Origin and Access-Control-Request-Method; every other OPTIONS is the endpoint's.
-    Where it stands both in an application's `cors_config` and on a route, the outer one answers
-    preflights; what the inner one says to other requests replaces what the outer one said.
-
-    Parameters: `allow_origins`, patterns of which one has to match all of an origin, such as
-    `re.compile(r"https://(www\\.)?example\\.com")`, or `re.compile("null")` for sandboxed pages;
-    `allow_methods`; `allow_headers`, those that a page may send beside the few that are always
-    allowed; `expose_headers`, those that it may read beside the few; in these three, "*" stands
-    for all; `allow_credentials`, whether cookies may be sent; `max_age`, for how many seconds a
-    browser may remember a preflight.
-
-    Raises ValueError for `allow_credentials` where any origin is allowed, for what is no method or
-    header and for a negative `max_age`, TypeError for an origin that is no compiled pattern.
-
-    Example::
-
-        routes = Routes(..., http_middlewares=[allow_cors(allow_headers=["Authorization"])])
-    """
-    return CORS(
-        allow_origins, allow_methods, allow_headers, expose_headers, allow_credentials, max_age
-    )
 
 
 def _patterns(origins: Iterable[re.Pattern[str]]) -> tuple[re.Pattern[str], ...]:
