@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
 from baize.exceptions import HTTPException, abort
 
@@ -26,7 +26,6 @@ __all__ = [
 ]
 
 Handler: TypeAlias = Callable[[Any], Any]
-H = TypeVar("H", bound=Handler)
 
 
 def describe(status_code: int) -> str:

@@ -29,7 +29,6 @@ __all__ = [
     "MultipartReader",
     "Part",
     "UploadFile",
-    "collect_form",
     "parse_multipart",
     "parse_urlencoded",
 ]
@@ -313,24 +312,3 @@ class FormCollector:
                 batch.clear()
 
         await file._in_thread(write)
-
-
-async def collect_form(
-    chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits = DEFAULT_LIMITS
-) -> FormData:
-    """Return a multipart form as a whole, in one go.
-
-    Parameters are those of `parse_multipart`, errors those of `FormCollector.read`. When it raises
-    or is cancelled, every file that it opened is closed; when it returns, the caller closes the
-    form, with `await form.aclose()`.
-
-    Example::
-
-        form = await collect_form(request.stream(), request.content_type)
-    """
-    collector = FormCollector(chunks, content_type, limits)
-    try:
-        return await collector.read()
-    except BaseException:
-        await collector.aclose()
-        raise

@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, Literal, TypeAlias
 
-from baize.datastructures import FormData
 from baize.exceptions import HTTPException
 from baize.typing import Message
 
 from .concurrency import Exchange, Once
 from .connections import HTTPConnection, cached
-from .forms import FormCollector, MultipartReader, parse_multipart, parse_urlencoded
+from .forms import (
+    FormCollector,
+    FormData,
+    MultipartReader,
+    parse_multipart,
+    parse_urlencoded,
+)
 from .http.headers import RawHeaders, merge_headers
 from .http.json import decode_json, is_json, json_charset
 from .http.media import refuse_encoding

@@ -69,10 +69,6 @@ class Converter:
     def __repr__(self) -> str:
         return f"<Converter {self.name}>"
 
-    def same_as(self, other: Converter) -> bool:
-        """Whether both match the same texts, so that two placeholders are one branch of the tree."""
-        return self.name == other.name and self.own is other.own
-
     def text_of(self, value: Any) -> str:
         """The text for `value`, not quoted.
 

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from baize.datastructures import ContentType
 
+from kui.forms import FormCollector, FormData
 from kui.http.media import parse_content_type
+from kui.limits import DEFAULT_LIMITS, Limits
 
 T = TypeVar("T")
 
@@ -78,3 +80,15 @@ def finish(coroutine: Coroutine[Any, Any, T]) -> T:
         return result
     coroutine.close()
     raise AssertionError("it waited")
+
+
+async def collect_form(
+    chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits = DEFAULT_LIMITS
+) -> FormData:
+    """A multipart form in one go, closed if that fails, as a request does it; else to be closed."""
+    collector = FormCollector(chunks, content_type, limits)
+    try:
+        return await collector.read()
+    except BaseException:
+        await collector.aclose()
+        raise

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from baize.exceptions import HTTPException
-from form_bodies import BOUNDARY, FORM, Chunks, Field, cut, encode, finish
+from form_bodies import BOUNDARY, FORM, Chunks, Field, collect_form, cut, encode, finish
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kui.forms import collect_form, parse_multipart, parse_urlencoded
+from kui.forms import parse_multipart, parse_urlencoded
 from kui.http.json import decode_json, json_charset
 from kui.http.media import (
     RequestHeaders,

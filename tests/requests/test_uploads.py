@@ -19,10 +19,10 @@ import baize.datastructures
 import pytest
 from baize.datastructures import Headers
 from baize.exceptions import HTTPException
-from form_bodies import BOUNDARY, FORM, Chunks, Field, cut, encode
+from form_bodies import BOUNDARY, FORM, Chunks, Field, collect_form, cut, encode
 
 from kui.concurrency import every_checkpoint
-from kui.forms import FormCollector, FormData, UploadFile, collect_form
+from kui.forms import FormCollector, FormData, UploadFile
 from kui.limits import DEFAULT_LIMITS, Limits
 
 pytestmark = pytest.mark.anyio
