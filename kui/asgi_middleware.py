@@ -104,31 +104,39 @@ class NextResponse(HttpResponse):
             await stream(exchange, source, start=start, encode=_encode)
             await self._relay.leave()
             return
+        await exchange.send(start)
+        # A short answer is complete with what comes next; nobody need watch the client for it.
+        last = await self._relay.next()
+        if last is not None and not self._is_last(last):
+            last = await self._pass_on(exchange, last)
+        if last is not None:
+            await exchange.send(last)
+            if await self._relay.next() is not None:
+                raise RuntimeError("the app has sent something after the end of its response")
+        elif exchange.gone is not None and exchange.gone is not Gone.DRAIN:
+            await self._relay.leave()
+        else:
+            raise RuntimeError("the app has returned before the end of its response")
+
+    def _is_last(self, message: Message) -> bool:
+        if message["type"] == "http.response.body":
+            return not (message.get("more_body") or self._start.get("trailers"))
+        return message["type"] == "http.response.trailers" and not message.get("more_trailers")
+
+    async def _pass_on(self, exchange: Exchange, message: Message) -> Message | None:
+        """Send this message and the next ones, and return the last; None if there is none, or no client."""
         sent = 0
 
         async def send_all_but_the_last() -> Message | None:
             nonlocal sent
-            trailers = start.get("trailers", False)
-            await exchange.send(start)
-            while (message := await self._relay.next()) is not None:
-                if exchange.gone is not None and exchange.gone is not Gone.DRAIN:
-                    return None
-                kind = message["type"]
-                if kind == "http.response.body" and not (message.get("more_body") or trailers):
-                    return message
-                if kind == "http.response.trailers" and not message.get("more_trailers"):
-                    return message
-                await exchange.send(message)
+            passing: Message | None = message
+            while passing is not None and not self._is_last(passing):
+                await exchange.send(passing)
                 sent += 1
-            raise RuntimeError("the app has returned before the end of its response")
+                passing = await self._relay.next()
+            return passing
 
-        last = await transfer(exchange, send_all_but_the_last, lambda: sent)
-        if last is None:
-            await self._relay.leave()
-            return
-        await exchange.send(last)
-        if await self._relay.next() is not None:
-            raise RuntimeError("the app has sent something after the end of its response")
+        return await transfer(exchange, send_all_but_the_last, lambda: sent)
 
 
 class _Chunks:
