@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from baize.exceptions import HTTPException
 from baize.typing import ASGIApp, Receive, Scope, Send
@@ -44,6 +44,9 @@ __all__ = ["FactoryClass", "Kui"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 logger = logging.getLogger("kui.error")
+
+UNREAD: Final = 64 * 1024
+"""Bytes of a body that nobody has read, after which a connection is kept: a server has them by then."""
 
 
 @dataclass(frozen=True)
@@ -325,7 +328,8 @@ class Kui:
         exchange = request.exchange
         if request.get("http_version", "1.1") < "2":
             if response.buffered and exchange.body_expected:
-                closing = closing or not await exchange.dismiss_body()
+                length = request.content_length
+                closing = closing or length is None or length > UNREAD
             if closing:
                 # A server closes the connection after an error, and after an answer to a body that it
                 # has not got all of; the client is told, lest it asks again there.
