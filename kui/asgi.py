@@ -48,7 +48,7 @@ from .staticfiles import Files, Pages
 from .templates import BaseTemplates, Jinja2Templates
 from .toolkit import decorator, request_response, websocket_session
 from .views import HttpView
-from .websockets import InvalidMessage, WebSocket, WebSocketDisconnect
+from .websockets import Heartbeat, InvalidMessage, WebSocket, WebSocketDisconnect
 from .wsgi import WSGI
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "HTMLResponse",
     "HTTPConnection",
     "HTTPException",
+    "Heartbeat",
     "Hosts",
     "HttpRequest",
     "HttpResponse",
