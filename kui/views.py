@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from baize.exceptions import HTTPException
 
-from .checks import describe
+from .checks import describe, takes
 from .concurrency import in_thread
 from .connections import request_var
 from .responses.base import HttpResponse
@@ -214,6 +214,8 @@ def _method(view: type[HttpView], name: str, found: object) -> Endpoint:
         return adapt(getattr(view, name))  # a class or static method
     function = found
     _refuse_parameters(function, describe(function), skip=1)
+    if not takes(function, 1):
+        raise TypeError(f"{describe(function)} has no self: add it, or @staticmethod above")
     if inspect.iscoroutinefunction(function):
 
         async def method() -> Any:

@@ -138,6 +138,10 @@ class StaticNeedsArguments(HttpView):
     async def get(identity: int) -> None: ...
 
 
+class WithoutSelf(HttpView):
+    async def get() -> None: ...
+
+
 class Empty(HttpView):
     async def find(self) -> None: ...
 
@@ -158,6 +162,7 @@ class Empty(HttpView):
         (Empty, "answers no method: define at least one of get, post"),
         (NeedsArguments, "needs the argument 'first'"),
         (MethodNeedsArguments, "MethodNeedsArguments.get needs the argument 'identity'"),
+        (WithoutSelf, "WithoutSelf.get has no self: add it, or @staticmethod above"),
         (StaticNeedsArguments, "StaticNeedsArguments.get needs the argument 'identity'"),
     ],
 )
