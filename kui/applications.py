@@ -7,7 +7,7 @@ for (rule 6); whatever else can happen stands in the functions below it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -15,21 +15,21 @@ from typing import Any, Final, TypeVar
 from baize.exceptions import HTTPException
 from baize.typing import ASGIApp, Receive, Scope, Send
 
+from .admission import RULED, Admission, bad_host, going_down, no_content, not_found
 from .checks import expect, table_of_types
 from .concurrency import ClientDisconnect, body_expected
 from .concurrency.lifespans import lifespans
 from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
-from .connections import State, request_var
+from .connections import Call, State, calls, request_of
 from .exceptions import BARE_500, ExceptionTable, check_key, leaf
-from .http.hosts import AllowedHosts
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
 from .middlewares.cors import allow_cors
 from .mounts import INSIDE, mounted_apps, wrapped
 from .requests import HttpRequest
-from .responses.base import HttpResponse
+from .responses.base import HttpResponse, content_length
 from .responses.convert import ResponseConverter
 from .routing import Router
 from .routing.methods import Middleware, decorate
@@ -47,6 +47,9 @@ logger = logging.getLogger("kui.error")
 
 UNREAD: Final = 64 * 1024
 """Bytes of a body that nobody has read, after which a connection is kept: a server has them by then."""
+
+_enter = calls.set
+_leave = calls.reset
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ class Kui:
             routes, http_middlewares=http_middlewares, socket_middlewares=socket_middlewares
         )
         self.in_flight = 0
+        self._admitted = Admission(allowed_hosts, self._is_special)
         self.lifespan = Lifespan(
             self,
             on_startup=on_startup,
@@ -141,14 +145,14 @@ class Kui:
             lifespan=lifespan,
             handle_signals=handle_signals,
             mounted=self._mounted,
+            turned=self._admitted.clear,
         )
-        self._request_class = self.factory_class.http
         self._search = self.router.http_routes.search
         self._convert = self.response_converter.convert
-        self._missing = decorate(_not_found, self.router.http_middlewares)
-        self._no_socket = decorate(_not_found, self.router.socket_middlewares)
-        self._allows = AllowedHosts(allowed_hosts).allows
-        self._any_host = "*" in allowed_hosts
+        self._fixed = self.router.http_routes.fixed
+        self._plain = self.response_converter.plain
+        self._missing = decorate(not_found, self.router.http_middlewares)
+        self._no_socket = decorate(not_found, self.router.socket_middlewares)
         cors = expect("cors_config", cors_config, Mapping, "the parameters of allow_cors, or {}")
         self._cors = None if cors is None else allow_cors(**cors)
         self._around = wrapped(self, asgi_middlewares)
@@ -227,6 +231,9 @@ class Kui:
         """Wait until the server is stopping. Cancelling the wait changes nothing."""
         await self.lifespan.exit.wait()
 
+    def _is_special(self) -> bool:
+        return self._cors is not None or self.lifespan.crashed is not None
+
     def _mounted(self) -> AbstractAsyncContextManager[None]:
         apps = mounted_apps(self.router)
         return lifespans(apps, {SERVER: self.lifespan}) if apps else nullcontext()
@@ -246,64 +253,98 @@ class Kui:
             await self._serve_other(scope, receive, send)
             return
         scope["app"] = self
-        request = self._request_class(scope, receive, send)
-        token = request_var.set(request)
+        call: Call = [None, scope, receive, send]
+        token = _enter(call)
         self.in_flight += 1
-        failed: Exception | None = None  # what the handler, or the answer to it, raised
-        raised: Exception | None = None  # what of it the server is to hear of
-        plain = False
+        direct = False  # is it sent, or being sent, with no exchange in between?
         try:
             try:
-                fields = dict(scope["headers"])
-                endpoint = self._endpoint(scope, request, fields)
-                value = await endpoint()
-                response = value if isinstance(value, HttpResponse) else self._convert(value)
-                if (
-                    response.buffered
-                    and request._exchange is None
-                    and not body_expected(scope, fields)
-                ):
-                    plain = True
-                    await response(scope, receive, send)
+                method = scope["method"]
+                # A request is simple if the rules about hosts, bodies and prefixes have nothing to say.
+                try:
+                    simple = scope["http_version"] == "1.1" and not scope["root_path"]
+                except KeyError:  # they may be missing
+                    simple = False
+                host = None
+                for name, value in scope["headers"]:
+                    if name in RULED:
+                        if host is None and name == b"host":
+                            host = value
+                        else:
+                            simple = False
+                if simple and self._admitted[host]:
+                    table = self._fixed.get(scope["path"])
+                    endpoint = self._routed(scope) if table is None else table[method][0]
                 else:
-                    await self._answer(request, response)
+                    endpoint = self._endpoint(scope, call)
+                value = await endpoint()
+                if call[0] is not None and call[0]._exchange is not None:
+                    simple = False
+                plain = self._plain[type(value)] if simple and method != "HEAD" else None
+                if plain is not None:
+                    encode, content_type = plain
+                    body = encode(value)
+                    headers = [content_type, content_length[len(body)]]
+                    direct = True
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    await send({"type": "http.response.body", "body": body})
+                else:
+                    response = value if isinstance(value, HttpResponse) else self._convert(value)
+                    direct = response.buffered and (simple or _needs_no_exchange(call))
+                    if direct:
+                        await response(scope, receive, send)
+                    else:
+                        await self._answer(request_of(call), response)
             except Exception as exc:
-                failed = exc
-                raised = exc if plain else await self._recover(request, exc)
-            if request.lasting:
-                await request.finish(failed)
-        except BaseException as exc:
-            if request.lasting:
-                await request.abandon(exc)
-            raise
+                await self._failed(request_of(call), exc, direct)
+            except BaseException as exc:
+                if call[0] is not None and call[0].lasting:
+                    await call[0].abandon(exc)
+                raise
+            else:
+                if call[0] is not None and call[0].lasting:
+                    await _finish(call[0], None)
         finally:
             self.in_flight -= 1
-            if request._exchange is not None:
-                await request._exchange.settle()
-            request_var.reset(token)
+            if call[0] is not None and call[0]._exchange is not None:
+                await call[0]._exchange.settle()
+            _leave(token)
+
+    async def _failed(self, request: HttpRequest, exc: Exception, direct: bool) -> None:
+        """Do what is left to do when the handler, or the sending, has raised; raise what the server must hear."""
+        try:
+            raised = exc if direct else await self._recover(request, exc)
+        except BaseException as cancelled:
+            if request.lasting:
+                await request.abandon(cancelled)
+            raise
+        if request.lasting:
+            await _finish(request, exc)
         if raised is not None:
             raise raised
 
-    def _endpoint(
-        self, scope: Scope, request: HttpRequest, fields: Mapping[bytes, bytes]
-    ) -> Endpoint:
+    def _endpoint(self, scope: Scope, call: Call) -> Endpoint:
         """What answers a request: the endpoint of its route, or what there is in its place."""
         if self._cors is not None:
             answer = self._cors.answer(scope["method"], scope["headers"])
-            request.add_response_headers(answer.headers)
+            request_of(call).add_response_headers(answer.headers)
             if answer.preflight:
-                return _no_content
+                return no_content
         if self.lifespan.crashed is not None:
-            return _going_down
-        if not self._allows_host(scope["headers"], fields):
-            return _bad_host
+            return going_down
+        if not self._admitted.allows(scope["headers"]):
+            return bad_host
+        return self._routed(scope)
+
+    def _routed(self, scope: Scope) -> Endpoint:
+        """The endpoint of the route, or what answers where there is none."""
         path = route_path(scope) if scope.get("root_path") else scope["path"]
         found = self._search(path, scope["method"])
         if found is None:
             if path[:1] == "/":
                 return self._missing
             if path == "*" and scope["method"] == "OPTIONS":  # of the server (RFC 9110, 9.3.7)
-                return _no_content
+                return no_content
             found = self._search(route_path(scope), scope["method"])  # in absolute form
             if found is None:
                 return self._missing
@@ -312,14 +353,6 @@ class Kui:
             before = scope.get("path_params")
             scope["path_params"] = {**before, **params} if before else params
         return endpoint
-
-    def _allows_host(
-        self, headers: Sequence[tuple[bytes, bytes]], fields: Mapping[bytes, bytes]
-    ) -> bool:
-        host = fields.get(b"host")
-        if len(fields) < len(headers) and [name for name, _ in headers].count(b"host") > 1:
-            return False  # RFC 9112, 3.2
-        return self._any_host if host is None else self._allows(host)
 
     async def _answer(
         self, request: HttpRequest, response: HttpResponse, closing: bool = False
@@ -386,9 +419,9 @@ class Kui:
 
     def _socket_endpoint(self, scope: Scope) -> Endpoint:
         if self.lifespan.crashed is not None:
-            return _going_down
-        if not self._allows_host(scope["headers"], dict(scope["headers"])):
-            return _bad_host
+            return going_down
+        if not self._admitted.allows(scope["headers"]):
+            return bad_host
         found = self.router.socket_routes.search(route_path(scope))
         if found is None:
             return self._no_socket
@@ -397,17 +430,14 @@ class Kui:
         return endpoint
 
 
-async def _not_found() -> HttpResponse:
-    raise HTTPException(404)
+async def _finish(request: HttpRequest, failed: Exception | None) -> None:
+    try:
+        await request.finish(failed)
+    except BaseException as exc:
+        await request.abandon(exc)
+        raise
 
 
-async def _going_down() -> HttpResponse:
-    raise HTTPException(503)
-
-
-async def _no_content() -> HttpResponse:
-    return HttpResponse(204)
-
-
-async def _bad_host() -> HttpResponse:
-    raise HTTPException(400, content="The Host header names no host that is served here.")
+def _needs_no_exchange(call: Call) -> bool:
+    _, scope, _, _ = call
+    return (call[0] is None or call[0]._exchange is None) and not body_expected(scope)

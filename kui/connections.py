@@ -7,9 +7,10 @@ stands in `requests.py`; how each header is parsed stands in `http/media.py`, `h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, overload
 
 from baize.datastructures import URL, Address, ContentType, Headers, MediaType, QueryParams
 from baize.typing import Message, Receive, Scope, Send
@@ -45,7 +46,58 @@ __all__ = [
 
 T = TypeVar("T")
 
-request_var: ContextVar[HttpRequest] = ContextVar("kui.request")
+Call: TypeAlias = list[Any]
+"""A request as the application keeps it: `[None, scope, receive, send]`, where None stands for the
+HttpRequest, which is made when somebody first asks for it."""
+
+calls: Final[ContextVar[Call]] = ContextVar("kui.request")
+_making: Final = Lock()
+
+
+def request_of(call: Call) -> HttpRequest:
+    """The request of a call, of the class that the application has for it."""
+    request: HttpRequest | None = call[0]
+    if request is None:
+        with _making:  # a thread may ask at the same time
+            request = call[0]
+            if request is None:
+                _, scope, receive, send = call
+                request = call[0] = scope["app"].factory_class.http(scope, receive, send)
+    return request
+
+
+class RequestVar:
+    """A context variable with the current request, which is made when it is first asked for.
+
+    `get`, `set` and `reset` are those of `contextvars.ContextVar`.
+    """
+
+    __slots__ = ()
+
+    @overload
+    def get(self) -> HttpRequest: ...
+    @overload
+    def get(self, default: T, /) -> HttpRequest | T: ...
+    def get(self, *default: T) -> HttpRequest | T:
+        """The current request; the default, or else a LookupError, where there is none."""
+        try:
+            call = calls.get()
+        except LookupError:
+            if default:
+                return default[0]
+            raise
+        return request_of(call)
+
+    def set(self, request: HttpRequest) -> Token[Call]:
+        """Make a request the current one."""
+        return calls.set([request, None, None, None])
+
+    def reset(self, token: Token[Call]) -> None:
+        """Take back a `set`."""
+        calls.reset(token)
+
+
+request_var: Final = RequestVar()
 websocket_var: ContextVar[WebSocket] = ContextVar("kui.websocket")
 
 
@@ -64,7 +116,8 @@ class cached(Generic[T]):
     def __get__(self, instance: object | None, owner: type) -> cached[T] | T:
         if instance is None:
             return self
-        value = instance.__dict__[self.name] = self.compute(instance)
+        value = self.compute(instance)
+        setattr(instance, self.name, value)  # through `__dict__` it would take twice as long
         return value
 
 
@@ -102,11 +155,11 @@ class State:
         return f"<State {dict(self._values)!r}>"
 
 
-async def _no_receive() -> Message:
+async def no_receive() -> Message:
     raise RuntimeError("this connection was made without a receive function")
 
 
-async def _no_send(message: Message) -> None:
+async def no_send(message: Message) -> None:
     raise RuntimeError("this connection was made without a send function")
 
 
@@ -121,7 +174,7 @@ class HTTPConnection(Lasting, Mapping[str, Any]):
         connection["path"], connection.headers["host"], connection.url.query
     """
 
-    def __init__(self, scope: Scope, receive: Receive = _no_receive, send: Send = _no_send) -> None:
+    def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send
@@ -282,9 +335,11 @@ class _Current:
 
 def _current_request() -> HttpRequest:
     try:
-        return request_var.get()
+        call = calls.get()
     except LookupError:
         raise _missing("request") from None
+    request: HttpRequest | None = call[0]
+    return request_of(call) if request is None else request
 
 
 def _current_websocket() -> WebSocket:
@@ -303,11 +358,49 @@ def _current_connection() -> HTTPConnection:
     return found
 
 
+class _CurrentRequest(_Current):
+    """What handlers use most, found without a failed look at this class first."""
+
+    __slots__ = ()
+
+    @property
+    def method(self) -> Any:
+        return _current_request().method
+
+    @property
+    def path_params(self) -> Any:
+        return _current_request().path_params
+
+    @property
+    def query_params(self) -> Any:
+        return _current_request().query_params
+
+    @property
+    def headers(self) -> Any:
+        return _current_request().headers
+
+    @property
+    def cookies(self) -> Any:
+        return _current_request().cookies
+
+    @property
+    def json(self) -> Any:
+        return _current_request().json
+
+    @property
+    def form(self) -> Any:
+        return _current_request().form
+
+    @property
+    def body(self) -> Any:
+        return _current_request().body
+
+
 if TYPE_CHECKING:
     request: HttpRequest
     websocket: WebSocket
     http_connection: HTTPConnection
 else:
-    request = _Current(_current_request)
+    request = _CurrentRequest(_current_request)
     websocket = _Current(_current_websocket)
     http_connection = _Current(_current_connection)

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Awaitable
 from typing import Any, Final, Literal, TypeAlias
 
 from baize.exceptions import HTTPException
-from baize.typing import Message
+from baize.typing import Message, Receive, Scope, Send
 
 from .concurrency import Exchange, Once
-from .connections import HTTPConnection, cached
+from .connections import HTTPConnection, cached, no_receive, no_send
 from .forms import (
     FormCollector,
     FormData,
@@ -67,10 +67,16 @@ class HttpRequest(HTTPConnection):
             return {"method": request.method, "id": data["id"]}, 201
     """
 
-    # Set on the instance by the few requests that use them (rule 6).
-    _exchange: Exchange | None = None
-    _collector: FormCollector | None = None
+    _collector: FormCollector | None = None  # set by the few requests that have one (rule 6)
     _given_to: Reader | None = None
+
+    def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
+        # What the other constructor does, without the call; and what is asked of every request.
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._exchange: Exchange | None = None
+        self.lasting = False
 
     @property
     def method(self) -> str:

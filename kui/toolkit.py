@@ -43,6 +43,9 @@ class _Alone(Kui):
     def _endpoint(self, *_: Any) -> Endpoint:
         return self._missing if self._http is None else self._http
 
+    def _routed(self, scope: Scope) -> Endpoint:
+        return self._endpoint()
+
     def _socket_endpoint(self, *_: Any) -> Endpoint:
         return self._no_socket if self._websocket is None else self._websocket
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from copy import copy
-from functools import lru_cache
 from typing import Any, ClassVar, NoReturn, Self
 
 from baize.typing import Message, Receive, Scope, Send
@@ -16,7 +15,7 @@ from baize.typing import Message, Receive, Scope, Send
 from kui.http.cookies import Cookie, SameSite, expiry
 from kui.http.headers import RawHeaders, ResponseHeaders
 
-__all__ = ["WITHOUT_CONTENT", "HttpResponse"]
+__all__ = ["WITHOUT_CONTENT", "HttpResponse", "content_length"]
 
 STATUSES = frozenset(range(200, 600))
 # RFC 9110, 6.4.1 and 15.3.6: these have no content, and all but 205 end with their headers.
@@ -28,9 +27,17 @@ def bad_status(status_code: object) -> NoReturn:
     raise ValueError(f"a status code is an int from 200 to 599, not {status_code!r}")
 
 
-@lru_cache(maxsize=1024)
-def _length(size: int) -> tuple[bytes, bytes]:
-    return b"content-length", b"%d" % size
+class _ContentLength(dict[int, tuple[bytes, bytes]]):
+    """The Content-Length of a body of so many bytes; the smaller ones are kept."""
+
+    def __missing__(self, size: int) -> tuple[bytes, bytes]:
+        header = b"content-length", b"%d" % size
+        if size < 4096:
+            self[size] = header
+        return header
+
+
+content_length = _ContentLength()
 
 
 class HttpResponse:
@@ -155,7 +162,7 @@ class HttpResponse:
             and method != "HEAD"
             and status not in WITHOUT_CONTENT
         ):
-            raw = [*self._default_headers, _length(len(body))]
+            raw = [*self._default_headers, content_length[len(body)]]
         else:
             raw, body = self._frame(method, body)
         return (
@@ -175,7 +182,7 @@ class HttpResponse:
                 return raw, body
             raw = [header for header in raw if header[0] != b"content-length"]
         if not bare or self.status_code == _RESET_CONTENT:
-            raw.append(_length(len(body)))
+            raw.append(content_length[len(body)])
         return raw, b"" if method == "HEAD" else body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

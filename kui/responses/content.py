@@ -25,6 +25,7 @@ __all__ = [
     "PlainTextResponse",
     "RedirectResponse",
     "SmallResponse",
+    "encode_text",
 ]
 
 ContentType = TypeVar("ContentType")
@@ -142,19 +143,27 @@ class PlainTextResponse(SmallResponse[str | bytes]):
     def render(self, content: str | bytes) -> bytes:
         """The content, encoded."""
         if isinstance(content, str):
+            if self.charset == "utf-8":
+                return encode_text(content)
             try:
                 return content.encode(self.charset)
             except UnicodeEncodeError:
                 if lookup(self.charset).name != "utf-8":
                     raise
-                return (
-                    content.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-                )
+                return encode_text(content)
         if isinstance(content, (bytes, bytearray, memoryview)):
             return bytes(content)
         raise TypeError(
             f"{type(self).__qualname__} takes str or bytes, not {type(content).__qualname__}"
         )
+
+
+def encode_text(text: str) -> bytes:
+    """Text in UTF-8; a surrogate that has lost its other half becomes U+FFFD."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 class HTMLResponse(PlainTextResponse):

@@ -93,7 +93,10 @@ def to_json(value: Any) -> bytes:
         text = _encode(value)
     except RecursionError:
         raise ValueError("this contains itself, or is nested too deeply for JSON") from None
-    return _to_bytes(text)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _to_bytes(text)
 
 
 def to_json_with(value: Any, options: Mapping[str, Any]) -> bytes:

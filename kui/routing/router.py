@@ -40,11 +40,12 @@ class NoSuchRoute(KeyError):
 class HttpRoutes:
     """The HTTP routes, by path and method."""
 
-    __slots__ = ("_find", "_fixed", "_tree")
+    __slots__ = ("_find", "_tree", "fixed")
 
     def __init__(self) -> None:
         self._tree: Tree[MethodTable] = Tree()
-        self._fixed = self._tree.fixed
+        self.fixed = self._tree.fixed
+        """The tables of the paths without parameters, which come before all others."""
         self._find = self._tree.find_open
 
     def search(self, path: str, method: str) -> Found | None:
@@ -53,7 +54,7 @@ class HttpRoutes:
         The endpoint is complete, with all middlewares. For a method that no route of the path
         takes it raises HTTPException 405 inside them, or answers OPTIONS.
         """
-        table = self._fixed.get(path)
+        table = self.fixed.get(path)
         if table is not None:
             return table[method][0], {}
         found = self._find(path)

@@ -92,7 +92,7 @@ async def test_methods_that_nobody_registered_leave_no_trace(ask: Any) -> None:
     router = Router(HttpRoute("/x", one, methods=["GET"]))
     for number in range(10):
         await ask(router, f"M{number}", "/x")
-    table = router.http_routes._fixed["/x"]
+    table = router.http_routes.fixed["/x"]
     assert set(table) == {"GET", "HEAD"}
 
 
