@@ -22,13 +22,13 @@ __all__ = [
     "HTTPException",
     "abort",
     "check_key",
-    "describe",
+    "description",
 ]
 
 Handler: TypeAlias = Callable[[Any], Any]
 
 
-def describe(status_code: int) -> str:
+def description(status_code: int) -> str:
     """A sentence for a status code; for one that the standard library does not know, its class."""
     try:
         status = HTTPStatus(status_code)
@@ -39,7 +39,7 @@ def describe(status_code: int) -> str:
     return status.description or status.phrase
 
 
-BARE_500: Final = PlainTextResponse(describe(500), 500)
+BARE_500: Final = PlainTextResponse(description(500), 500)
 """The answer to what nobody handles."""
 
 
@@ -145,7 +145,7 @@ class ExceptionTable:
             raise ValueError(
                 f"an HTTPException has a status from 200 to 599, not {status}"
             ) from exc
-        content = describe(status) if exc.content is None else exc.content
+        content = description(status) if exc.content is None else exc.content
         return self._convert((content, status, exc.headers))
 
     def _find(self, exc: Exception) -> Handler | None:
