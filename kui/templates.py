@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
+from functools import partial
 from inspect import isasyncgen, isawaitable
 from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import urlsplit
@@ -123,24 +124,13 @@ class BaseTemplates:
         Parameters: `name` of the template; `context`, its variables; `media_type`, by default that
         of the name's extension, else HTML; all others as for SmallResponse.
         """
-
-        def render(context: dict[str, Any]) -> str | Awaitable[str]:
-            return self.render(name, context)
-
-        return self._respond(render, name, context, status_code, headers, media_type, charset)
-
-    def _respond(
-        self,
-        render: Render,
-        name: str,
-        context: Context | None,
-        status_code: int,
-        headers: Mapping[str, str] | None,
-        media_type: str | None,
-        charset: str | None,
-    ) -> HttpResponse:
         media_type = media_type or _MEDIA_TYPES.get(_extension(name), "text/html")
+        render = self._renderer(name)
         return _TemplateResponse(render, context or {}, status_code, headers, media_type, charset)
+
+    def _renderer(self, name: str) -> Render:
+        """What makes the page; called in the handler, whereas the page is made while it is sent."""
+        return partial(self.render, name)
 
 
 class Jinja2Templates(BaseTemplates):
@@ -152,7 +142,8 @@ class Jinja2Templates(BaseTemplates):
     globals of one's own.
 
     Raises ImportError without jinja2 and for an unknown package, ValueError for a package without
-    the directory and for no directory at all.
+    the directory and for no directory at all. `TemplateResponse` raises jinja2.TemplateNotFound and
+    jinja2.TemplateSyntaxError at once; what rendering raises, it raises while the response is sent.
 
     Example: `Kui(templates=Jinja2Templates("templates", "my_package:templates"))`.
     """
@@ -175,29 +166,11 @@ class Jinja2Templates(BaseTemplates):
         )
         self.env.context_class = _context_class()
 
-    def TemplateResponse(
-        self,
-        name: str,
-        context: Context | None = None,
-        status_code: int = 200,
-        headers: Mapping[str, str] | None = None,
-        media_type: str | None = None,
-        charset: str | None = None,
-    ) -> HttpResponse:
-        """A response with the page that a template makes; see BaseTemplates.
-
-        Raises jinja2.TemplateNotFound and jinja2.TemplateSyntaxError at once; what rendering
-        raises, it raises while the response is sent.
-        """
-        template = self.get_template(name)
-
-        def render(context: dict[str, Any]) -> Awaitable[str]:
-            return self._page(template, context)
-
-        return self._respond(render, name, context, status_code, headers, media_type, charset)
+    def _renderer(self, name: str) -> Render:
+        return partial(self._page, self.get_template(name))
 
     async def render(self, name: str, context: dict[str, Any]) -> str:
-        """The page as text. Raises as TemplateResponse does."""
+        """The page as text."""
         return await self._page(self.get_template(name), context)
 
     def get_template(self, name: str) -> jinja2.Template:
