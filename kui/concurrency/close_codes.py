@@ -30,7 +30,9 @@ class CloseNote:
 
 
 def note_close(send: Send) -> CloseNote | None:
-    """Note from now on how the client of an accepted WebSocket closes it; None where the server is another.
+    """Note how the client of a WebSocket that is about to be accepted closes it; None where the server is another.
+
+    It begins with the acceptance itself: a client may close before an app has heard of that.
 
     :param send: the server's, or a wrapper of it that names it as `__wrapped__`.
     """
@@ -40,11 +42,20 @@ def note_close(send: Send) -> CloseNote | None:
     stream = getattr(inspect.unwrap(send), "__self__", None)
     if not isinstance(stream, hypercorn.WSStream):
         return None
-    connection: Any = getattr(stream, "connection", None)
-    if type(connection) is not hypercorn.Connection:
+    handshake: Any = getattr(stream, "handshake", None)
+    if type(handshake) is not hypercorn.Handshake:
         return None
     note = CloseNote()
-    _listen(connection, note)
+    accept = handshake.accept
+
+    def accepting(*args: Any, **kwargs: Any) -> Any:
+        accepted = accept(*args, **kwargs)
+        for each in accepted:
+            if type(each) is hypercorn.Connection:
+                _listen(each, note)
+        return accepted
+
+    handshake.accept = accepting
     return note
 
 

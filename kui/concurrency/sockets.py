@@ -109,6 +109,7 @@ class Socket:
         self.state = SocketState.OPEN
         self.accepted = True
         self.intake.open()
+        self._close_note = note_close(self._server_send)
         try:
             await self._send(message)
         except OSError as error:
@@ -117,7 +118,6 @@ class Socket:
             self.peer_gone = True  # the server has not taken it, and takes nothing else
             self._end(SocketState.CLOSED, 1006, "")
             raise
-        self._close_note = note_close(self._server_send)
         if self._leaving is not None:
             self.leave(*self._leaving)
 
