@@ -116,6 +116,7 @@ async def test_an_http_exception_before_accept_is_a_response(kind: Kind) -> None
         pass
     status, headers, body = denial(server)
     assert (status, headers[b"www-authenticate"], body) == (401, b"Bearer", b"Who are you?")
+    assert running.websocket.socket.connected  # what a server says first comes first
     assert running.error is None
 
 
