@@ -140,7 +140,13 @@ class HttpRequest(HTTPConnection):
         return self._form
 
     async def data(self) -> Any:
-        """The body by its content type: JSON decoded, a form as `FormData`, all else as bytes."""
+        """The body by its content type: JSON decoded, a form as `FormData`, all else as bytes.
+
+        Raises what `json`, `form` and `body` raise.
+
+        Example: `data = await request.data()`, or, in the thread of a `def` handler,
+        `data = anyio.from_thread.run(request.data)`.
+        """
         kind = self.content_type.type
         if is_json(kind):
             return await self.json

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import httpx2
 import pytest
 
@@ -95,6 +96,14 @@ async def test_two_tasks_read_one_body() -> None:
 
     assert await upload(handler, b"a", b"b", b"c") == b"ok"
     assert seen == [b"abc"] * 3
+
+
+async def test_a_plain_function_reads_the_body_from_its_thread() -> None:
+    def handler() -> object:
+        return {"data": anyio.from_thread.run(request.data)}
+
+    assert (await post(handler, json=[1])).json() == {"data": [1]}
+    assert (await post(lambda: request.json, json=[1])).json() == [1]
 
 
 async def test_what_was_got_once_can_be_awaited_again_or_not_at_all() -> None:
