@@ -8,6 +8,7 @@ the first `finally` below runs. Whose generator it is, and when it is closed, is
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import types
@@ -144,7 +145,7 @@ class Grace:
             self._scope.deadline = math.inf
         return self.cancelled is not None
 
-    def about_to_wait(self, checkpoint: bool) -> None:
+    def about_to_wait(self, checkpoint: bool, work: object) -> None:
         """The work waits, or goes through a mere checkpoint, which may have noticed a cancellation already."""
         self.waited = True
         if self.pending:
@@ -155,8 +156,9 @@ class Grace:
             if anyio.current_effective_deadline() == -math.inf and not self._scope.cancel_called:
                 self._suspect, self.cancelled = self.cancelled, None
                 self._scope.shield = False
-        elif (self._suspect is not None or self._native) and not checkpoint:
-            self.from_outside()
+        elif self._suspect is not None or self._native:
+            if not checkpoint or not _may_have_noticed(work):
+                self.from_outside()
 
     def notice(self) -> None:
         """A checkpoint of trio's begins: does it because the work is cancelled from outside already?"""
@@ -218,7 +220,7 @@ def _stepped(
         while True:
             mere = trap is not None and is_checkpoint(trap)
             if grace is not None:
-                grace.about_to_wait(mere or trap is None)
+                grace.about_to_wait(mere or trap is None, work)
                 if mere:
                     grace.notice()
             try:
@@ -244,6 +246,35 @@ def _stepped(
     except StopIteration as stop:
         result: T = stop.value
         return result
+
+
+def _may_have_noticed(work: object) -> bool:
+    """Does a checkpoint that `work` goes through begin with a look whether there is a cancellation?
+
+    trio's `checkpoint_if_cancelled` goes on only if it is raised, so that it is too late for a shield.
+    """
+    if on_asyncio():
+        return True  # nobody knows
+    import trio
+
+    looks = trio.lowlevel.checkpoint_if_cancelled.__code__
+    while work is not None:
+        if isinstance(work, types.CoroutineType):
+            if work.cr_code is looks:
+                return True
+            work = work.cr_await
+        elif isinstance(work, types.AsyncGeneratorType):
+            work = work.ag_await
+        elif isinstance(work, types.GeneratorType):
+            work = work.gi_yieldfrom
+        else:  # an `asend` or `athrow`, which does not say of which generator, or what nobody knows
+            generators = (
+                each
+                for each in gc.get_referents(work)
+                if isinstance(each, types.AsyncGeneratorType)
+            )
+            work = next(generators, None)
+    return False
 
 
 def _raised_by_a_nursery(trap: object) -> BaseException | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 from kui.concurrency.guard import Grace
 
@@ -84,3 +85,33 @@ async def test_a_nursery_that_the_work_has_cancelled_itself() -> None:
         await Grace("the work").run(work())
     assert outer.cancelled_caught
     assert done == ["went on"]
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("through", ["coroutine", "generator"])
+async def test_a_cancellation_that_comes_as_a_wait_of_the_works_own_ends(
+    through: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    done: list[str] = []
+
+    async def work() -> AsyncGenerator[None, None]:
+        try:
+            await trio.sleep(1)
+            yield
+        finally:
+            await trio.lowlevel.checkpoint()
+            await trio.sleep(1)
+            done.append("cleaned up")
+
+    async def advance() -> None:
+        await anext(work())
+
+    async def pass_through() -> AsyncGenerator[None, None]:
+        await advance()
+        yield
+
+    with trio.move_on_after(1) as outer:
+        run = advance() if through == "coroutine" else anext(pass_through())
+        await Grace("the work").run(run)
+    assert outer.cancelled_caught
+    assert done == ["cleaned up"]
