@@ -71,9 +71,11 @@ class ServerProcess:
         with self._changed:
             return self._text
 
-    def find(self, pattern: str, count: int = 1) -> list[re.Match[str]]:
+    def find(
+        self, pattern: str, count: int = 1, *, seconds: float = PATIENCE
+    ) -> list[re.Match[str]]:
         """Wait until the output has `count` matches of a pattern; fail if the process ends before."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + seconds
         with self._changed:
             while True:
                 found = list(re.finditer(pattern, self._text))

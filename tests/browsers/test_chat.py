@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from tests.servers.conftest import KuiRun
 
-from .browser import Window
-from .windows import open_window  # noqa: F401 - a fixture
+from .chromium import Window
+from .conftest import OpenWindow
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -26,8 +24,7 @@ def sees(window: Window, *names: str) -> None:
 
 
 def test_two_windows_talk_and_one_that_is_killed_disappears(
-    kui_run: KuiRun,
-    open_window: Callable[[str], Window],  # noqa: F811 - the fixture
+    kui_run: KuiRun, open_window: OpenWindow
 ) -> None:
     url = kui_run("examples.chat:app").find_url()
     ann = open_window(f"{url}/?room=garden&name=ann")

@@ -1,6 +1,6 @@
 """Debian's chromium, headless, driven over the DevTools protocol: one browser is one window.
 
-Tests take it from the fixture `open_window` (`tests/sockets/windows.py`).
+Tests take it from the fixture `open_window` of `conftest.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import tempfile
 from typing import Any
 
 from tests.servers.process import ServerProcess
-
-from .client import PATIENCE, Client
+from tests.sockets.client import Client
 
 __all__ = ["Window", "find_chromium"]
+
+PATIENCE = 60.0
+"""Seconds that a browser may take for anything on a busy machine."""
 
 FLAGS = (
     "--headless=new",
@@ -64,8 +66,11 @@ class Window:
         self._calls = 0
         self._session: str | None = None
         try:
-            (found,) = self._process.find(r"DevTools listening on ws://[^:]+:(\d+)(/\S+)")
+            (found,) = self._process.find(
+                r"DevTools listening on ws://[^:]+:(\d+)(/\S+)", seconds=PATIENCE
+            )
             self._devtools = Client(int(found[1]), found[2])
+            self._devtools.sock.settimeout(PATIENCE)
             targets = self._call("Target.getTargets")["targetInfos"]
             (page,) = [each["targetId"] for each in targets if each["type"] == "page"]
             attached = self._call("Target.attachToTarget", targetId=page, flatten=True)
@@ -111,7 +116,7 @@ class Window:
 
     def wait_for(self, script: str) -> Any:
         """Wait until a JavaScript expression is true; its value."""
-        return self.evaluate(WAIT % (1000 * (PATIENCE - 2), script))
+        return self.evaluate(WAIT % (1000 * (PATIENCE - 5), script))
 
     def type(self, selector: str, text: str) -> None:
         """Type a text into an element, and press Enter, as a person does."""

@@ -1,4 +1,4 @@
-"""The fixture of tests with a real browser: `open_window(url)`.
+"""The fixture of tests with a real browser, `open_window(url)`, beside those of real servers.
 
 Without chromium they are skipped, unless the environment variable KUI_REQUIRE_CHROMIUM is set.
 """
@@ -8,12 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Protocol
 
 import pytest
 
-from .browser import Window, find_chromium
+from tests.servers.conftest import backend, kui_run, launch  # noqa: F401 - fixtures
 
-__all__ = ["open_window"]
+from .chromium import Window, find_chromium
+
+
+class OpenWindow(Protocol):
+    def __call__(self, url: str) -> Window: ...
 
 
 @pytest.fixture
