@@ -1,0 +1,213 @@
+"""What thousands of open connections cost one worker: memory and processor time, beside other frameworks.
+
+`python -m benchmarks.scale` prints tables, as JSON too with `--json FILE`; `--help` says what can be chosen. Each
+comparison serves the same app on all frameworks under the same server **at the same time**, in processes of their
+own, so that what else the machine does disturbs all alike. Everything stays on 127.0.0.1, and ends by itself.
+Linux only; starlette, sse-starlette, hypercorn, uvicorn, trio and Kui are what it needs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from .scale_client import Worker, connected, exchange
+
+SERVERS = ("hypercorn-trio", "hypercorn-asyncio", "uvicorn")
+FRAMEWORKS = ("bare", "kui", "starlette")
+NAMES = {"bare": "bare ASGI", "kui": "Kui", "starlette": "Starlette, sse-starlette"}
+WARM_UP = 20
+"""Connections that are opened first, so that what is imported late counts for nobody."""
+MODULES = ("asyncio", "anyio", "baize.datastructures", "kui.asgi", "starlette.applications")
+
+
+def idle(
+    frameworks: Sequence[str], kind: str, server: str, count: int, ping: float, seconds: float
+) -> Iterator[dict[str, Any]]:
+    """Open connections to one worker of each framework, and look at all of them for some time."""
+    with ExitStack() as stack:
+        opened = []
+        for framework in frameworks:
+            worker = stack.enter_context(Worker(server, framework, ping))
+            with connected(worker, kind) as first:
+                first.open(WARM_UP)
+            connections = stack.enter_context(connected(worker, kind))
+            before = worker.memory()
+            connections.open(count)
+            connections.listen(ping / 4)
+            opened.append((framework, worker, connections, before))
+        begin = [worker.processor_time() for _, worker, _, _ in opened]
+        start = time.monotonic()
+        counted = [connections.pings for _, _, connections, _ in opened]
+        while (left := start + seconds - time.monotonic()) > 0:
+            for _, _, connections, _ in opened:
+                connections.listen(min(0.05, left))
+        took = time.monotonic() - start
+        for (framework, worker, connections, before), at_work, pings in zip(
+            opened, begin, counted, strict=True
+        ):
+            yield {
+                "kind": kind,
+                "server": server,
+                "framework": framework,
+                "count": count,
+                "ping": ping,
+                "bytes each": (worker.memory() - before) / count,
+                "processor": (worker.processor_time() - at_work) / took,
+                "pings": connections.pings - pings,
+                "seconds": took,
+            }
+
+
+def where(
+    frameworks: Sequence[str], kind: str, server: str, count: int
+) -> Iterator[dict[str, Any]]:
+    """Whose code has allocated the memory of a connection, and how many tasks it has."""
+    for framework in frameworks:
+        with Worker(server, framework, 0.5, trace=True) as worker, connected(worker, kind) as each:
+            each.open(WARM_UP)
+            each.listen(1)
+            before = worker.report()
+            each.open(count)
+            each.listen(1)
+            after = worker.report()
+        owners = {
+            name: (size - before["bytes"].get(name, 0)) / count
+            for name, size in after["bytes"].items()
+        }
+        yield {
+            "kind": kind,
+            "server": server,
+            "framework": framework,
+            "tasks each": (after["tasks"] - before["tasks"]) / count,
+            "bytes each": {name: round(size) for name, size in owners.items() if size >= 50},
+        }
+
+
+def flat(server: str, framework: str, count: int) -> dict[str, Any]:
+    """The memory of one worker, ten times while it answers so many requests of five sorts."""
+    with Worker(server, framework) as worker, ExitStack() as stack:
+        sockets = [stack.enter_context(worker.connect()) for _ in range(20)]
+        memory = []
+        for _ in range(10):
+            for turn in range(max(1, count // 10 // len(sockets))):
+                exchange(sockets, turn)
+            memory.append(worker.memory())
+    return {"server": server, "framework": framework, "requests": count, "memory": memory}
+
+
+def imports(rounds: int) -> Iterator[tuple[str, float]]:
+    """The milliseconds of processor time that a process takes to import a module, over one that imports nothing."""
+    times: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name in ("", *MODULES):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, "-c", f"import {name}" if name else ""], check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            times.setdefault(name, []).append(1000 * took)
+    nothing = min(times.pop(""))
+    for name, each in times.items():
+        yield name, min(each) - nothing
+
+
+def row(*cells: object) -> None:
+    print("|", " | ".join(str(cell) for cell in cells), "|", flush=True)
+
+
+def head(*cells: str) -> None:
+    print()
+    row(*cells)
+    row(*("---" if number == 0 else "---:" for number in range(len(cells))))
+
+
+def table_of_idle(results: list[dict[str, Any]]) -> None:
+    """One row for each server and number of connections, with medians."""
+    groups: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = {}
+    for each in results:
+        key = (each["kind"], each["ping"], each["server"], each["count"])
+        groups.setdefault(key, {}).setdefault(each["framework"], []).append(each)
+    frameworks = list(next(iter(groups.values())))
+    head("KiB each; processor", *(NAMES[framework] for framework in frameworks))
+    for (kind, ping, server, count), group in groups.items():
+        cells = []
+        for framework in frameworks:
+            size = statistics.median(each["bytes each"] for each in group[framework]) / 1024
+            share = statistics.median(each["processor"] for each in group[framework])
+            cells.append(f"{size:.1f}; {100 * share:.1f} %")
+        pings = f", pings every {ping:g} s" if kind == "events" else ""
+        row(f"{count:,} {kind}, {server}{pings}", *cells)
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--only", nargs="*", choices=["idle", "where", "flat", "imports"])
+    parser.add_argument("--frameworks", nargs="*", choices=FRAMEWORKS, default=FRAMEWORKS)
+    parser.add_argument("--servers", nargs="*", choices=SERVERS, default=SERVERS)
+    parser.add_argument(
+        "--kinds", nargs="*", choices=["events", "sockets"], default=["events", "sockets"]
+    )
+    parser.add_argument("--counts", nargs="*", type=int, default=[1000, 5000])
+    parser.add_argument("--pings", nargs="*", type=float, default=[3, 15], help="seconds")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of each look at idle connections"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--json", type=Path, help="a file for the results")
+    chosen = parser.parse_args(arguments)
+    raise_the_limit(len(chosen.frameworks) * max(chosen.counts) + 200)
+    only = chosen.only or ["idle", "where", "flat", "imports"]
+    results: dict[str, list[Any]] = {name: [] for name in only}
+
+    if "idle" in only:
+        for _ in range(chosen.rounds):
+            for kind, server, count in product(chosen.kinds, chosen.servers, chosen.counts):
+                for ping in chosen.pings if kind == "events" else chosen.pings[:1]:
+                    results["idle"] += idle(
+                        chosen.frameworks, kind, server, count, ping, chosen.seconds
+                    )
+        table_of_idle(results["idle"])
+    if "where" in only:
+        head("bytes of a connection, by whose code allocated them", "tasks", "bytes")
+        for kind, server in product(chosen.kinds, chosen.servers):
+            for each in where(chosen.frameworks, kind, server, min(chosen.counts)):
+                results["where"].append(each)
+                owners = sorted(each["bytes each"].items(), key=lambda item: -item[1])
+                sizes = ", ".join(f"{name} {size:,}" for name, size in owners)
+                row(f"{kind}, {server}, {NAMES[each['framework']]}", each["tasks each"], sizes)
+    if "flat" in only:
+        head("MiB of a worker", *(f"{chosen.requests * n // 10:,}" for n in range(1, 11)))
+        for server in chosen.servers:
+            each = flat(server, "kui", chosen.requests)
+            results["flat"].append(each)
+            row(f"Kui, {server}", *(f"{size / 2**20:.2f}" for size in each["memory"]))
+    if "imports" in only:
+        head("import", "ms of processor time")
+        for name, took in imports(5 * chosen.rounds):
+            results["imports"].append({"module": name, "ms": took})
+            row(f"`{name}`", f"{took:.0f}")
+    if chosen.json is not None:
+        chosen.json.write_text(json.dumps(results, indent=1))
+
+
+def raise_the_limit(count: int) -> None:
+    """Let this process, and the workers that it starts, have so many open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        sys.exit(f"{count:,} open files are needed, and the limit is {hard:,}: take less --counts")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
