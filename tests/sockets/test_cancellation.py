@@ -12,6 +12,7 @@ import pytest
 from kui.concurrency import every_checkpoint
 from kui.concurrency.socket_states import SocketState
 from kui.connections import websocket, websocket_var
+from kui.testing import virtual_clock
 
 from .fakes import Kind, Server, Session, session
 
@@ -20,24 +21,12 @@ pytestmark = pytest.mark.anyio
 How: TypeAlias = Literal["scope", "native"]
 
 
-@pytest.fixture(params=["scope", "native"])
-def how(request: pytest.FixtureRequest, anyio_backend: tuple[str, Any]) -> How:
-    if request.param == "native" and anyio_backend[0] == "trio":
-        pytest.skip("trio knows no cancellation but that of scopes")
-    how: How = request.param
-    return how
-
-
-def nothing_is_left(state: SimpleNamespace) -> None:
-    assert websocket_var.get(None) is None
-    assert state.server.receiving == 0
-    session = state.session
-    assert session.websocket.socket.children is None
-    if session.websocket.socket.connected:
-        assert state.left == 1
-    if state.server.accepted:
-        assert session.websocket.connection_state in (SocketState.CLOSING, SocketState.CLOSED)
-    state.server.dispose()
+# trio knows no cancellation but that of scopes
+WAYS: list[tuple[str, How]] = [("asyncio", "scope"), ("asyncio", "native"), ("trio", "scope")]
+cancelled_in_every_way = pytest.mark.parametrize(
+    ("anyio_backend", "how"),
+    [pytest.param(virtual_clock(backend), how, id=f"{backend}-{how}") for backend, how in WAYS],
+)
 
 
 async def echo() -> None:
@@ -82,6 +71,7 @@ async def close() -> None:
     await websocket.close(4000)
 
 
+@cancelled_in_every_way
 @pytest.mark.parametrize("handler", [echo, push, both, refuse, fail, close])
 @pytest.mark.parametrize("end", ["close", "reset"])
 async def test_a_session_may_be_cut_anywhere(
@@ -126,6 +116,7 @@ async def test_a_session_may_be_cut_anywhere(
     assert await every_checkpoint(scenario, check, how=how) > 0
 
 
+@cancelled_in_every_way
 @pytest.mark.parametrize("watched", [False, True])
 async def test_a_receive_that_is_cut_has_taken_no_message(
     kind: Kind, how: How, watched: bool
