@@ -11,6 +11,7 @@ from typing import Any
 import h2.config
 import h2.connection
 import h2.events
+import h2.exceptions
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import Connection, ConnectionState
 from wsproto.events import (
@@ -49,6 +50,14 @@ class Denied(Exception):
         self.status = status
         self.headers = headers
         self.body = body
+
+
+def receive(sock: socket.socket) -> bytes:
+    """Some bytes, or none at the end: a server that hangs up with something unread resets the connection."""
+    try:
+        return sock.recv(CHUNK)
+    except ConnectionResetError:
+        return b""
 
 
 class Messages:
@@ -109,12 +118,16 @@ class Messages:
                 self._parts.clear()
         elif isinstance(event, Ping):
             self.pings += 1
-            self.send(event.response())
+            self.answer(event.response())
         elif isinstance(event, CloseConnection):
             self.closed = self.closed or Closed(event.code, event.reason or "")
             if self.protocol.state is ConnectionState.REMOTE_CLOSING:
-                with suppress(OSError):
-                    self.send(event.response())
+                self.answer(event.response())
+
+    def answer(self, event: Event) -> None:
+        """Send what the server may not wait for: it may have hung up."""
+        with suppress(OSError, h2.exceptions.ProtocolError):
+            self.send(event)
 
 
 class Client(Messages):
@@ -168,10 +181,7 @@ class Client(Messages):
         self.sock.sendall(data)
 
     def read(self) -> None:
-        try:
-            data = self.sock.recv(CHUNK)
-        except ConnectionResetError:
-            data = b""
+        data = receive(self.sock)
         if not data:
             if self.accepted is None:
                 self._denied = self._denied or self._make_denial()
@@ -195,6 +205,11 @@ class Client(Messages):
     def _make_denial(self) -> Denied:
         assert self._rejected is not None, "the server has not answered the handshake"
         return Denied(self._rejected.status_code, dict(self._rejected.headers), self._body)
+
+    def until_hung_up(self) -> None:
+        """Read until the server has closed the connection, in whatever way."""
+        while receive(self.sock):
+            pass
 
     def reset(self) -> None:
         """Be gone, with a TCP reset."""
@@ -261,7 +276,8 @@ class Http2Client(Messages):
         return self.headers.get("sec-websocket-protocol")
 
     def flush(self) -> None:
-        self.sock.sendall(self.http2.data_to_send())
+        with suppress(BrokenPipeError, ConnectionResetError):  # what it still says can be read
+            self.sock.sendall(self.http2.data_to_send())
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)
@@ -283,7 +299,7 @@ class Http2Client(Messages):
             self.closed = self.closed or Closed(1006)
 
     def _read(self) -> None:
-        data = self.sock.recv(CHUNK)
+        data = receive(self.sock)
         if not data:
             self.ended = True
             return

@@ -12,8 +12,8 @@ import pytest
 from kui.testing import virtual_clock
 
 # Real servers, for the tests that are about sockets.
-from tests.servers.conftest import backend, kui_run, launch, server  # noqa: F401 - fixtures
-from tests.servers.process import ServerProcess, foreign, listening_socket
+from tests.servers.conftest import backend, kui_run, launch  # noqa: F401 - fixtures
+from tests.servers.process import ServerProcess, foreign, get, listening_socket
 
 from .fakes import Kind
 
@@ -54,7 +54,23 @@ class Site:
         return self.find(rf"<{re.escape(path)}: ([^;]+); \d+ left>")
 
 
-@pytest.fixture(scope="module", params=["hypercorn-trio", "hypercorn-asyncio", "uvicorn"])
+SPEC = "tests.sockets.site:app"
+
+
+def start(kind: str) -> ServerProcess:
+    """A server of this kind that serves the site."""
+    if kind.startswith("kui-run-"):
+        command = [sys.executable, "-m", "kui", "run", SPEC, "--backend", kind[len("kui-run-") :]]
+        process = ServerProcess([*command, "--bind", "127.0.0.1:0"])
+        process.find_url()
+        return process
+    sock = listening_socket()
+    return ServerProcess(foreign(kind, SPEC, sock, 1.0), sock=sock)
+
+
+@pytest.fixture(
+    scope="module", params=["hypercorn-trio", "hypercorn-asyncio", "uvicorn", "kui-run-trio"]
+)
 def server_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -62,21 +78,27 @@ def server_kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def shared_server(server_kind: str) -> Iterator[ServerProcess]:
     """A server of each kind for all tests of a module, and ended with them."""
-    spec = "tests.sockets.site:app"
-    if server_kind.startswith("kui-run-"):
-        backend = server_kind.removeprefix("kui-run-")
-        command = [sys.executable, "-m", "kui", "run", spec, "--backend", backend]
-        process = ServerProcess([*command, "--bind", "127.0.0.1:0"])
-        process.find_url()
-    else:
-        sock = listening_socket()
-        process = ServerProcess(foreign(server_kind, spec, sock, 1.0), sock=sock)
+    process = start(server_kind)
     yield process
     process.end()
 
 
 @pytest.fixture
 def site(shared_server: ServerProcess) -> Iterator[Site]:
-    site = Site(shared_server, len(shared_server.log))
+    """What a test sees of the server that it shares with others, once theirs is over."""
+    idle = "<0 at work>"
+    before = shared_server.log.count(idle)
+    while get(shared_server.url).text != "0":
+        pass
+    site = Site(shared_server, shared_server.find(idle, before + 1)[before].end())
     yield site
     print(f"--- {site.log}")
+
+
+@pytest.fixture
+def own_server(server_kind: str) -> Iterator[ServerProcess]:
+    """A server of each kind for one test."""
+    process = start(server_kind)
+    yield process
+    process.end()
+    print(f"--- {process.log}")

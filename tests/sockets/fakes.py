@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeAlias
 
 import anyio
+from anyio.lowlevel import checkpoint
 from baize.typing import Message
 
 from kui.concurrency.signals import ExitSignal
@@ -83,6 +84,8 @@ class Server:
                 raise Gone
             await self._tell(1006)
             return
+        if self.kind == "hypercorn":
+            await checkpoint()
         self.sent.append(message)
         self._change.set()
         self._change = anyio.Event()

@@ -168,7 +168,7 @@ async def echo_slowly() -> None:
 
 @app.router.websocket("/heartbeat")
 async def heartbeat() -> None:
-    await websocket.accept(heartbeat=0.5)
+    await websocket.accept(heartbeat=1)
     await websocket.receive_text()
 
 
@@ -187,5 +187,7 @@ class View(SocketView):
 
 
 @app.router.http.get("/")
-async def alive() -> str:
-    return f"{live} live"
+async def at_work() -> str:
+    """Prints how many handlers are at work: all that has ended is printed before."""
+    print(f"<{live} at work>", flush=True)
+    return str(live)

@@ -61,9 +61,7 @@ def test_how_a_handler_ends_is_how_its_socket_is_closed(site: Site, path: str, c
 def test_a_stream_that_is_reset_leaves_nothing_behind(site: Site, path: str) -> None:
     with Http2Client(site.port, path) as client:
         client.reset()
-        begin = time.monotonic()
         site.ending(path)
-        assert time.monotonic() - begin < 5
     assert TRACEBACK not in site.log
 
 
