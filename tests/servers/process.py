@@ -11,9 +11,21 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-__all__ = ["ServerProcess", "connect", "foreign", "listening_socket", "read_until"]
+import httpx2
+
+__all__ = [
+    "PATIENCE",
+    "ServerProcess",
+    "connect",
+    "foreign",
+    "get",
+    "listening_socket",
+    "read_until",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
@@ -140,15 +152,24 @@ def foreign(kind: str, spec: str, sock: socket.socket, graceful_timeout: float) 
 
 def connect(server: ServerProcess, target: str, *headers: str) -> socket.socket:
     """Send the head of a request by hand, and leave the rest to the test."""
-    client = socket.create_connection(("127.0.0.1", server.port), 10)
+    client = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
     lines = [f"GET {target} HTTP/1.1", "Host: x", *headers, "", ""]
     client.sendall("\r\n".join(lines).encode())
     return client
 
 
-def read_until(client: socket.socket, end: bytes) -> bytes:
-    """What comes up to `end`, or up to the end of the connection."""
+def read_until(client: socket.socket, end: bytes | None = None) -> bytes:
+    """What comes up to `end`, or up to the end of the connection.
+
+    A server that hangs up before it has read all that was sent resets the connection: an end too.
+    """
     data = b""
-    while end not in data and (chunk := client.recv(65536)):
-        data += chunk
+    with suppress(ConnectionResetError):
+        while (end is None or end not in data) and (chunk := client.recv(65536)):
+            data += chunk
     return data
+
+
+def get(url: str, **more: Any) -> httpx2.Response:
+    """Ask with a client of its own, which is patient, and spends no time on certificates."""
+    return httpx2.get(url, timeout=PATIENCE, verify=False, **more)

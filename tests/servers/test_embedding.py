@@ -20,6 +20,8 @@ from kui.server import serve
 from kui.serving.binding import CannotServe
 from kui.serving.runner import ShutdownFailed, StartupFailed
 
+from .process import PATIENCE
+
 pytestmark = pytest.mark.anyio
 
 
@@ -64,7 +66,7 @@ here = partial(serve, bind="127.0.0.1:0")
 
 
 async def test_start_returns_the_addresses_once_it_listens(app: App) -> None:
-    async with anyio.create_task_group() as group, httpx2.AsyncClient() as client:
+    async with anyio.create_task_group() as group, httpx2.AsyncClient(timeout=PATIENCE) as client:
         binds = ["127.0.0.1:0", "127.0.0.1:0"]
         addresses = await group.start(partial(serve, app, bind=binds))
         assert len(set(addresses)) == 2
@@ -84,7 +86,7 @@ async def test_cancelled_it_ends_its_requests_and_shuts_the_app_down(
         with scope:
             await here(app, task_status=task_status)
 
-    async with httpx2.AsyncClient() as client, anyio.create_task_group() as group:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client, anyio.create_task_group() as group:
         (address,) = await group.start(serving)
 
         async def ask() -> None:
@@ -102,12 +104,13 @@ async def test_cancelled_it_ends_its_requests_and_shuts_the_app_down(
 
 
 async def test_after_it_the_port_is_free_again(app: App) -> None:
+    host = "127.0.0.2"  # where no client's end of a connection comes upon the port meanwhile
     async with anyio.create_task_group() as group:
-        (address,) = await group.start(here, app)
+        (address,) = await group.start(partial(serve, app, bind=f"{host}:0"))
         group.cancel_scope.cancel()
     port = int(address.rpartition(":")[2])
     async with anyio.create_task_group() as group:
-        assert await group.start(partial(serve, app, bind=f"127.0.0.1:{port}")) == [address]
+        assert await group.start(partial(serve, app, bind=f"{host}:{port}")) == [address]
         group.cancel_scope.cancel()
     assert app.log == ["up", "down"] * 2
 
@@ -115,7 +118,7 @@ async def test_after_it_the_port_is_free_again(app: App) -> None:
 async def test_when_until_returns_requests_end_first(app: App) -> None:
     stop = anyio.Event()
     texts: list[str] = []
-    async with httpx2.AsyncClient() as client, anyio.create_task_group() as group:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client, anyio.create_task_group() as group:
         serving = partial(here, app, until=stop.wait, graceful_timeout=60)
         (address,) = await group.start(serving)
 
@@ -248,7 +251,7 @@ async def test_asyncios_own_cancellation_stops_it_as_cleanly(app: App) -> None:
 
     serving = asyncio.create_task(here(app, task_status=Status()))
     (address,) = await addresses
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
         asking = asyncio.create_task(client.get(f"{address}/never"))
         await app.waiting.wait()
         serving.cancel()
@@ -260,7 +263,7 @@ async def test_asyncios_own_cancellation_stops_it_as_cleanly(app: App) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])
 async def test_trios_own_nursery_starts_it_too(app: App) -> None:
-    async with trio.open_nursery() as nursery, httpx2.AsyncClient() as client:
+    async with trio.open_nursery() as nursery, httpx2.AsyncClient(timeout=PATIENCE) as client:
         (address,) = await nursery.start(here, app)
         assert (await client.get(address)).text == "/"
         nursery.cancel_scope.cancel()

@@ -12,7 +12,7 @@ import pytest
 from kui.asgi import FileResponse, Kui, request
 
 from .conftest import KuiRun, StartServer
-from .process import ServerProcess
+from .process import PATIENCE, ServerProcess, get, read_until
 
 SIZE = 64 << 20
 """More than the buffers of two sockets ever hold."""
@@ -50,19 +50,16 @@ def open_on(server: ServerProcess, path: Path) -> int:
 
 def begin(server: ServerProcess) -> tuple[socket.socket, bytes]:
     """Ask for the file by hand, and read its headers and a little more."""
-    client = socket.create_connection(("127.0.0.1", server.port), 20)
+    client = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
     client.sendall(b"GET /file HTTP/1.1\r\nHost: x\r\n\r\n")
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += client.recv(1000)
-    head, _, body = data.partition(b"\r\n\r\n")
+    head, _, body = read_until(client, b"\r\n\r\n").partition(b"\r\n\r\n")
     assert f"content-length: {SIZE}".encode() in head.lower()
     return client, body
 
 
 def test_all_of_it_and_parts_of_it_arrive(server: StartServer, served: Path) -> None:
     url = f"{server(APP, SERVED=str(served)).url}/file"
-    with httpx2.Client(timeout=20) as client:
+    with httpx2.Client(timeout=PATIENCE) as client:
         whole = client.get(url)
         assert len(whole.content) == SIZE
         assert whole.content.endswith(b"\x0012345")
@@ -90,7 +87,7 @@ def test_a_client_that_leaves_half_way_leaves_nothing_open(
     process.find("app: sending is over")
     assert open_on(process, served) == 0
     assert "Traceback" not in process.log
-    assert httpx2.get(f"{process.url}/file", headers={"Range": "bytes=0-0"}).status_code == 206
+    assert get(f"{process.url}/file", headers={"Range": "bytes=0-0"}).status_code == 206
 
 
 def test_a_file_that_shrinks_cuts_the_connection(server: StartServer, served: Path) -> None:
@@ -114,7 +111,7 @@ def test_a_file_goes_over_http_2_as_fast_as_the_client_reads(
 ) -> None:
     process = kui_run(APP, "--certfile", str(certificate), SERVED=str(served))
     url = f"{process.find_url()}/file"
-    with httpx2.Client(http2=True, http1=False, verify=False, timeout=20) as client:
+    with httpx2.Client(http2=True, http1=False, verify=False, timeout=PATIENCE) as client:
         with client.stream("GET", url) as response:
             assert response.http_version == "HTTP/2"
             assert {"connection", "transfer-encoding"}.isdisjoint(response.headers)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import signal
 
-import httpx2
 import pytest
 
 from .conftest import StartServer
-from .process import connect, read_until
+from .process import connect, get, read_until
 
 APP = "tests.servers.apps:app"
 
 
 def test_it_serves_and_sigterm_shuts_the_app_down(server: StartServer) -> None:
     running = server(APP)
-    assert httpx2.get(running.url).status_code == 200
+    assert get(running.url).status_code == 200
     running.stop()
     assert running.log.count("app: started") == running.log.count("app: shut down") == 1
     assert "Traceback" not in running.log
@@ -29,7 +28,7 @@ def test_a_start_up_that_fails_is_shown_once_and_ends_the_server(server: StartSe
 
 def test_a_shutdown_that_fails_is_shown_once(server: StartServer) -> None:
     running = server("tests.servers.apps:fails_to_stop()")
-    assert httpx2.get(running.url).status_code == 200
+    assert get(running.url).status_code == 200
     running.stop()
     assert running.log.count("LookupError: cannot close") == 1
     assert "app: shut down" in running.log
@@ -37,7 +36,7 @@ def test_a_shutdown_that_fails_is_shown_once(server: StartServer) -> None:
 
 def test_a_service_that_crashes_stops_the_server(server: StartServer, server_kind: str) -> None:
     running = server(APP)
-    assert httpx2.get(running.url + "/crash").text == "started"
+    assert get(running.url + "/crash").text == "started"
     # hypercorn on trio cancels itself where it is about to raise what the app has told it
     assert (running.wait() == 0) is (server_kind == "hypercorn-trio")
     assert running.log.count("LookupError: the feed is gone") == 1

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import signal
 
-import httpx2
-
 from .conftest import KuiRun
-from .process import connect, read_until
+from .process import connect, get, read_until
 
 APP = "tests.servers.living:app"
 
@@ -15,9 +13,9 @@ APP = "tests.servers.living:app"
 def test_after_a_crash_new_requests_get_503_until_the_process_ends(kui_run: KuiRun) -> None:
     server = kui_run(APP, "--drain-delay", "60")
     url = server.find_url()
-    assert httpx2.get(url + "/crash").text == "started"
+    assert get(url + "/crash").text == "started"
     server.find("the app goes down")
-    refused = httpx2.get(url)
+    refused = get(url)
     assert (refused.status_code, refused.headers["content-type"]) == (
         503,
         "text/plain; charset=utf-8",
@@ -39,8 +37,8 @@ def test_streams_end_properly_and_services_after_on_shutdown(kui_run: KuiRun) ->
         assert b"data: 1" in read_until(events, b"data: 1")
         assert b"first" in read_until(stream, b"first")
         server.send_signal(signal.SIGTERM)
-        assert read_until(events, b"never").endswith(b"0\r\n\r\n")
-        assert read_until(stream, b"never").endswith(b"0\r\n\r\n")
+        assert read_until(events).endswith(b"0\r\n\r\n")
+        assert read_until(stream).endswith(b"0\r\n\r\n")
         assert server.wait() == 0
     steps = [line for line in server.log.splitlines() if line.startswith("app:")]
     assert steps == ["app: opened", "app: up", "app: down", "app: service ends", "app: closed"]

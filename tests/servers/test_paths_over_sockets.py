@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from .conftest import StartServer
+from .process import PATIENCE, read_until
 
 SECRET = b"the secret of this machine"
 
@@ -36,13 +37,11 @@ def tree(tmp_path: Path) -> Path:
 def ask(url: str, target: bytes, method: bytes = b"GET") -> tuple[int, bytes]:
     """The status, 0 where the server has hung up without one, and all that came."""
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as sock:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as sock:
         sock.sendall(
             b"%b %b HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n" % (method, target)
         )
-        received = b""
-        while chunk := sock.recv(65_536):
-            received += chunk
+        received = read_until(sock)
     found = re.match(rb"HTTP/1.1 (\d+)", received)
     return int(found[1]) if found else 0, received
 

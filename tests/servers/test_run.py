@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from .conftest import KuiRun, Launch
-from .process import ServerProcess, connect, read_until
+from .process import PATIENCE, ServerProcess, connect, get, read_until
 
 APP = "tests.servers.apps:app"
 
@@ -21,7 +21,7 @@ def test_a_signal_ends_it_with_status_0_and_the_app_is_shut_down(
     kui_run: KuiRun, signum: signal.Signals
 ) -> None:
     server = kui_run(APP)
-    assert httpx2.get(server.find_url()).status_code == 200
+    assert get(server.find_url()).status_code == 200
     assert server.stop(signum) == 0
     assert server.log.count("app: started") == server.log.count("app: shut down") == 1
     assert "Traceback" not in server.log
@@ -30,7 +30,7 @@ def test_a_signal_ends_it_with_status_0_and_the_app_is_shut_down(
 def test_uvloop_can_be_had_too(launch: Launch) -> None:
     command = [sys.executable, "-m", "kui", "run", APP, "--bind", "127.0.0.1:0"]
     server = launch([*command, "--backend", "uvloop"])
-    assert httpx2.get(server.find_url()).status_code == 200
+    assert get(server.find_url()).status_code == 200
     assert server.stop() == 0
     assert "shut down" in server.log
 
@@ -51,14 +51,17 @@ def test_a_request_that_takes_longer_than_the_graceful_time_is_cancelled(kui_run
     with connect(server, "/never") as client:
         server.find("app: waiting")
         assert server.stop() == 0
-        assert b"HTTP/1.1 200" not in read_until(client, b"never")
+        assert b"HTTP/1.1 200" not in read_until(client)
     assert server.log.index("app: cancelled") < server.log.index("app: shut down")
 
 
 def test_an_idle_connection_does_not_hold_the_exit_back(kui_run: KuiRun) -> None:
     server = kui_run(APP, "--graceful-timeout", "60")
     server.find_url()
-    with socket.create_connection(("127.0.0.1", server.port), 10), connect(server, "/pid") as kept:
+    with (
+        socket.create_connection(("127.0.0.1", server.port), PATIENCE),
+        connect(server, "/pid") as kept,
+    ):
         assert b"200" in kept.recv(100)
         assert server.stop() == 0
 
@@ -84,7 +87,7 @@ def test_neither_an_endless_stream_nor_a_client_that_stalls_holds_the_exit_back(
 
 
 def client_of(server: ServerProcess, certificate: Path, tls: bool) -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", server.port), 10)
+    sock = socket.create_connection(("127.0.0.1", server.port), PATIENCE)
     if not tls:
         return sock
     import ssl
@@ -96,12 +99,12 @@ def client_of(server: ServerProcess, certificate: Path, tls: bool) -> socket.soc
 def test_during_the_drain_delay_it_still_answers_and_the_app_knows(kui_run: KuiRun) -> None:
     server = kui_run(APP, "--drain-delay", "60")
     url = server.find_url()
-    assert "'exiting': False" in httpx2.get(url).text
+    assert "'exiting': False" in get(url).text
     with connect(server, "/until_exit") as client:
         server.find("app: waiting")
         server.send_signal()
         assert b"it stops" in read_until(client, b"it stops")
-    assert "'exiting': True" in httpx2.get(url).text
+    assert "'exiting': True" in get(url).text
     assert server.stop() == 0, "a second signal ends the delay"
 
 
@@ -137,10 +140,10 @@ def test_a_blocked_event_loop_is_ended_when_the_last_time_is_over(
 
 
 def test_a_thread_that_never_ends_does_not_hold_the_exit_back(backend: str, launch: Launch) -> None:
-    code = "import kui.serving.process; kui.serving.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
+    code = "import kui.serving.process; kui.serving.process.LAST = 2.0; import sys, kui.cli; sys.exit(kui.cli.main())"
     flags = ["--backend", backend, "--bind", "127.0.0.1:0", "--graceful-timeout", "0"]
     server = launch([sys.executable, "-c", code, "run", APP, *flags])
-    assert httpx2.get(server.find_url() + "/thread").text == "started"
+    assert get(server.find_url() + "/thread").text == "started"
     assert server.stop() == 1
     assert "app: shut down" in server.log
 
@@ -150,7 +153,7 @@ def test_websockets_are_pinged(kui_run: KuiRun) -> None:
     server.find_url()
     key = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
     key += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), 10) as client:
+    with socket.create_connection(("127.0.0.1", server.port), PATIENCE) as client:
         client.sendall(f"GET /echo HTTP/1.1\r\nHost: x\r\n{key}\r\n".encode())
         empty_ping = b"\x89\x00"
         assert empty_ping in read_until(client, empty_ping)
@@ -158,19 +161,19 @@ def test_websockets_are_pinged(kui_run: KuiRun) -> None:
 
 def test_a_factory_makes_the_app(kui_run: KuiRun) -> None:
     server = kui_run("tests.servers.apps:create_app()")
-    assert httpx2.get(server.find_url()).status_code == 200
+    assert get(server.find_url()).status_code == 200
     assert server.log.count("app: created") == 1
 
 
 def test_the_current_directory_can_be_imported_from(kui_run: KuiRun, tmp_path: Path) -> None:
     (tmp_path / "here.py").write_text("from tests.servers.apps import app")
     server = kui_run("here", cwd=str(tmp_path))
-    assert httpx2.get(server.find_url()).status_code == 200
+    assert get(server.find_url()).status_code == 200
 
 
 def test_the_root_path_is_in_the_scope(kui_run: KuiRun) -> None:
     server = kui_run(APP, "--root-path", "/shop/")
-    assert "'root_path': '/shop'" in httpx2.get(server.find_url()).text
+    assert "'root_path': '/shop'" in get(server.find_url()).text
 
 
 def test_several_addresses_and_a_unix_socket(kui_run: KuiRun, tmp_path: Path) -> None:
@@ -180,8 +183,8 @@ def test_several_addresses_and_a_unix_socket(kui_run: KuiRun, tmp_path: Path) ->
     urls = [match[1] for match in server.find(r"Listening on (\S+)", 3)]
     assert urls[0] != urls[1] and urls[2] == f"unix:{path}"
     for url in urls[:2]:
-        assert httpx2.get(url).status_code == 200
-    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path))) as client:
+        assert get(url).status_code == 200
+    with httpx2.Client(transport=httpx2.HTTPTransport(uds=str(path)), timeout=PATIENCE) as client:
         assert "'client': None" in client.get("http://x/").text
     assert server.stop() == 0
     assert not path.exists()
@@ -200,7 +203,7 @@ def test_a_unix_socket_that_was_left_behind_is_replaced(kui_run: KuiRun, tmp_pat
 def test_forwarded_headers_count_from_named_proxies_only(kui_run: KuiRun, trusted: str) -> None:
     server = kui_run(APP, "--forwarded-allow-ips", trusted, "--access-log")
     headers = {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}
-    text = httpx2.get(server.find_url(), headers=headers).text
+    text = get(server.find_url(), headers=headers).text
     assert ("('192.0.2.7', 0)" in text) is ("'https'" in text) is bool(trusted)
     assert server.stop() == 0
     assert ('192.0.2.7 "GET / HTTP/1.1" 200' in server.log) is bool(trusted)
@@ -218,27 +221,27 @@ def test_the_access_log_has_a_line_for_each_request(kui_run: KuiRun) -> None:
 
 def test_nothing_is_logged_for_a_request_otherwise(kui_run: KuiRun) -> None:
     server = kui_run(APP)
-    httpx2.get(server.find_url())
+    get(server.find_url())
     assert server.stop() == 0
     assert "GET" not in server.log
 
 
 def test_an_app_without_a_lifespan_is_served(kui_run: KuiRun) -> None:
     server = kui_run("tests.servers.apps:without_lifespan")
-    assert httpx2.get(server.find_url()).text == "no lifespan"
+    assert get(server.find_url()).text == "no lifespan"
     assert server.stop() == 0
 
 
 def test_what_a_lifespan_keeps_in_its_state_is_in_every_request(kui_run: KuiRun) -> None:
     server = kui_run("tests.servers.apps:with_state")
-    assert httpx2.get(server.find_url()).text == "{'database': 'open'}"
+    assert get(server.find_url()).text == "{'database': 'open'}"
     assert server.stop() == 0
     assert "app: exiting" in server.log
 
 
 def test_a_service_that_crashes_ends_the_process_with_status_1(kui_run: KuiRun) -> None:
     server = kui_run(APP)
-    assert httpx2.get(server.find_url() + "/crash").text == "started"
+    assert get(server.find_url() + "/crash").text == "started"
     assert server.wait() == 1
     assert server.log.count("LookupError: the feed is gone") == 1
     assert "shut down" in server.log

@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from .conftest import KuiRun, StartServer
+from .process import PATIENCE, get, read_until
 
 SERVERS_OWN = {"date", "server", "connection", "keep-alive", "transfer-encoding"}
 
@@ -44,7 +45,7 @@ ANSWERS: list[tuple[str, str, dict[str, Any], int, dict[str, str], bytes]] = [
 
 def test_the_same_requests_get_the_same_answers(server: StartServer) -> None:
     process = server("tests.servers.site:app")
-    with httpx2.Client(base_url=process.url) as client:
+    with httpx2.Client(base_url=process.url, timeout=PATIENCE) as client:
         for method, path, options, status, headers, body in ANSWERS:
             response = client.request(method, path, **options)
             assert response.status_code == status, path
@@ -60,7 +61,7 @@ def test_the_same_requests_get_the_same_answers(server: StartServer) -> None:
 
 def test_a_connection_is_kept_for_many_requests(server: StartServer) -> None:
     url = urlsplit(server("tests.servers.site:app").url)
-    with socket.create_connection((url.hostname, url.port), timeout=10) as sock:
+    with socket.create_connection((url.hostname, url.port), timeout=PATIENCE) as sock:
         stream = sock.makefile("rb")
         for number in range(20):
             # One that leaves its body unread is among them.
@@ -88,7 +89,7 @@ def test_large_and_chunked_bodies_arrive_whole(server: StartServer) -> None:
         for start in range(0, len(document), 70_001):
             yield document[start : start + 70_001]
 
-    with httpx2.Client(base_url=process.url, timeout=30) as client:
+    with httpx2.Client(base_url=process.url, timeout=PATIENCE) as client:
         headers = {"content-type": "application/json"}
         for content in (document, chunks()):
             response = client.post("/json", content=content, headers=headers)
@@ -98,7 +99,7 @@ def test_large_and_chunked_bodies_arrive_whole(server: StartServer) -> None:
 
 def test_cookies_survive_the_way_there_and_back(server: StartServer) -> None:
     process = server("tests.servers.site:app")
-    with httpx2.Client(base_url=process.url) as client:
+    with httpx2.Client(base_url=process.url, timeout=PATIENCE) as client:
         response = client.get("/cookie")
         assert len(response.headers.get_list("set-cookie")) == 2
         assert client.get("/cookies").json() == {"a": "1; ä\r\n", "b": "2"}
@@ -111,7 +112,7 @@ def test_encoded_paths_are_decoded_once_and_the_url_is_as_sent(
     from urllib.parse import unquote
 
     process = server("tests.servers.site:app")
-    with httpx2.Client(base_url=process.url) as client:
+    with httpx2.Client(base_url=process.url, timeout=PATIENCE) as client:
         answer = client.get(f"/files{path}").json()
     assert answer == {"path": unquote(path)[1:], "url": f"{process.url}/files{path}"}
 
@@ -120,7 +121,7 @@ def test_a_prefix_is_right_on_every_server(server: StartServer, server_kind: str
     process = server("tests.servers.site:app", ROOT_PATH="/api")
     # A proxy that takes the prefix off, and one that leaves it.
     prefixes = [""] if server_kind == "uvicorn" else ["", "/api"]
-    with httpx2.Client(base_url=process.url) as client:
+    with httpx2.Client(base_url=process.url, timeout=PATIENCE) as client:
         for prefix in prefixes:
             answer = client.get(f"{prefix}/items/7")
             assert answer.json() == {"id": 7, "url": f"{process.url}/api/items/7"}
@@ -143,7 +144,7 @@ async def test_http2_over_tls_gets_the_same_answers(
             yield b"x" * 10_000
 
     async with httpx2.AsyncClient(
-        base_url=process.url, http2=True, http1=False, verify=context
+        base_url=process.url, http2=True, http1=False, verify=context, timeout=PATIENCE
     ) as client:
         for method, path, options, status, headers, body in ANSWERS:
             response = await client.request(method, path, **options)
@@ -225,12 +226,9 @@ BAD: list[tuple[str, bytes, set[int]]] = [
 
 def answer_of(url: str, data: bytes) -> bytes:
     parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as sock:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as sock:
         sock.sendall(data.replace(b"host:", b"connection: close\r\nhost:", 1))
-        received = b""
-        while chunk := sock.recv(65_536):
-            received += chunk
-    return received
+        return read_until(sock)
 
 
 def test_bad_input_is_never_an_error_of_ours(server: StartServer) -> None:
@@ -240,8 +238,7 @@ def test_bad_input_is_never_an_error_of_ours(server: StartServer) -> None:
         found = re.match(rb"HTTP/1.1 (\d+)", answer)
         assert found and int(found[1]) in statuses, (what, answer[:200])
         assert b"Traceback" not in answer, what
-        with httpx2.Client() as client:
-            assert client.get(f"{process.url}/").text == "hello"
+        assert get(f"{process.url}/").text == "hello", what
     assert "Traceback" not in process.log
 
 

@@ -7,11 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from .conftest import KuiRun, Launch
-from .process import ServerProcess, connect, read_until
+from .process import ServerProcess, connect, get, read_until
 
 APP = "tests.servers.apps:app"
 
@@ -27,7 +26,7 @@ def test_workers_share_the_address_and_a_signal_ends_all(kui_run: KuiRun) -> Non
     workers = pids(server, "started", 3)
     assert len(workers) == 3 and server.pid not in workers
     server.find(r"Listening on", 3)
-    assert int(httpx2.get(url + "/pid").text) in workers
+    assert int(get(url + "/pid").text) in workers
     assert server.stop() == 0
     assert pids(server, "shut down", 3) == workers
 
@@ -57,7 +56,7 @@ def test_a_worker_that_dies_is_replaced(kui_run: KuiRun) -> None:
     os.kill(victim, signal.SIGKILL)
     workers = pids(server, "started", 3)
     server.find(r"Listening on", 3)
-    assert int(httpx2.get(url + "/pid").text) in workers - {victim}
+    assert int(get(url + "/pid").text) in workers - {victim}
     assert f"Worker {victim} was killed by signal 9; another takes its place" in server.log
     assert server.stop() == 0
     assert pids(server, "shut down", 2) == workers - {victim}
@@ -68,7 +67,7 @@ def test_a_worker_whose_service_crashes_is_replaced(kui_run: KuiRun) -> None:
     server = kui_run(APP, "--workers", "2")
     url = server.find_url()
     pids(server, "started", 2)
-    assert httpx2.get(url + "/crash").text == "started"
+    assert get(url + "/crash").text == "started"
     pids(server, "started", 3)
     assert "ended with status 1; another takes its place" in server.log
     assert server.stop() == 0
@@ -98,7 +97,7 @@ def test_what_is_wrong_with_the_app_is_said_once(kui_run: KuiRun, spec: str, lin
 
 
 def test_a_worker_that_does_not_end_is_killed(backend: str, launch: Launch) -> None:
-    code = "import kui.serving.process; kui.serving.process.LAST = 0.1; import sys, kui.cli; sys.exit(kui.cli.main())"
+    code = "import kui.serving.process; kui.serving.process.LAST = 2.0; import sys, kui.cli; sys.exit(kui.cli.main())"
     flags = ["--backend", backend, "--bind", "127.0.0.1:0", "--workers", "2"]
     server = launch([sys.executable, "-c", code, "run", APP, *flags, "--graceful-timeout", "0"])
     server.find_url()
@@ -131,19 +130,21 @@ def module(tmp_path: Path) -> Path:
 
 
 def change(module: Path, source: str) -> None:
-    """Write the module anew, with a time that no clock's coarseness hides."""
-    before = module.stat().st_mtime
-    module.write_text(source)
-    os.utime(module, (before + 10, before + 10))
+    """Put a new file in the module's place at once, with a time that no clock's coarseness hides."""
+    time = module.stat().st_mtime + 10
+    new = module.with_suffix(".new")
+    new.write_text(source)
+    os.utime(new, (time, time))
+    new.replace(module)
 
 
 def test_a_changed_file_starts_the_app_anew(kui_run: KuiRun, module: Path) -> None:
     server = kui_run("changing:app", "--reload", cwd=str(module.parent))
     url = server.find_url()
-    assert httpx2.get(url).text == "one"
+    assert get(url).text == "one"
     change(module, SOURCE.format(text="two"))
     server.find("Listening on", 2)
-    assert httpx2.get(url).text == "two"
+    assert get(url).text == "two"
     assert server.stop() == 0
 
 
@@ -155,7 +156,7 @@ def test_a_broken_file_is_told_and_waited_for(kui_run: KuiRun, module: Path, bro
     server.find("kui: waiting for a change")
     change(module, SOURCE.format(text="mended"))
     server.find("Listening on", 2)
-    assert httpx2.get(url).text == "mended"
+    assert get(url).text == "mended"
     assert server.stop() == 0
 
 
@@ -164,7 +165,7 @@ def test_it_may_be_broken_from_the_start(kui_run: KuiRun, module: Path) -> None:
     server = kui_run("changing:app", "--reload", cwd=str(module.parent))
     server.find("kui: waiting for a change")
     change(module, SOURCE.format(text="mended"))
-    assert httpx2.get(server.find_url()).text == "mended"
+    assert get(server.find_url()).text == "mended"
     assert server.stop() == 0
 
 

@@ -7,13 +7,14 @@ import pytest
 from httpx2.websockets import WebSocketDisconnect, WebSocketUpgradeError
 
 from tests.servers.conftest import KuiRun
+from tests.servers.process import PATIENCE
 
 from .client import Client
 from .conftest import Site
 
 
 def test_a_client_library_talks_to_every_server(site: Site) -> None:
-    with httpx2.Client() as client:
+    with httpx2.Client(timeout=PATIENCE) as client:
         url = f"ws://127.0.0.1:{site.port}"
         with client.websocket(f"{url}/echo", max_message_size_bytes=1_000_000) as ws:
             ws.send_text("hello")
