@@ -22,7 +22,6 @@ PING: Final = b": ping\n\n"
 
 # The standard's ends of line; others, such as U+2028, are text.
 _lines = re.compile("\r\n|\r|\n").split
-_breaks = re.compile("[\r\n]").search
 
 
 class SendEventResponse(StreamResponse):
@@ -101,47 +100,56 @@ def encode_event(event: Mapping[str, Any] | str) -> bytes:
     Example: `encode_event({"id": 7, "data": "a\\nb"})` -> `b"id: 7\\ndata: a\\ndata: b\\n\\n"`.
     """
     if isinstance(event, str):
-        return _block("data", event).encode("utf-8", "replace") + b"\n"
-    if not isinstance(event, Mapping):
+        return _encoded(_block("data", event))
+    if not isinstance(event, (dict, Mapping)):  # to recognise a dict is much the quicker
         raise TypeError(f"an event is a dictionary or a str, not {type(event).__qualname__}")
     if not event:
         raise ValueError("an event has at least one of data, event, id, retry and comment")
     text = ""
     for name, value in event.items():
         if name == "data":
-            text += _block(name, _text(value))
+            text += _block(name, value)
         elif name == "id":
-            text += _line(name, str(value), "\0")
+            text += _line(name, value, "\0")
         elif name == "event":
-            text += _line(name, str(value))
+            text += _line(name, value, "\n")
         elif name == "retry":
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"retry is a number of milliseconds, not {value!r}")
             text += f"retry: {value}\n"
         elif name == "comment":
-            text += _block("", _text(value))
+            text += _block("", value)
         else:
             raise ValueError(
                 f"an event has no {name!r}, but data, event, id, retry and comment; put it into data"
             )
-    return text.encode("utf-8", "replace") + b"\n"
+    return _encoded(text)
 
 
-def _line(name: str, value: str, refused: str = "\n") -> str:
-    if refused in value or _breaks(value):
-        raise ValueError(f"the {name} of an event is one line without NUL, not {value!r}")
-    return f"{name}: {value}\n"
+def _encoded(lines: str) -> bytes:
+    """An event of these lines. A lone surrogate, which UTF-8 does not know, becomes a question mark."""
+    lines += "\n"
+    try:
+        return lines.encode()
+    except UnicodeEncodeError:
+        return lines.encode("utf-8", "replace")
 
 
-def _block(name: str, text: str) -> str:
-    if _breaks(text) is None:
-        return f"{name}: {text}\n"
-    return "".join([f"{name}: {line}\n" for line in _lines(text)])
+def _line(name: str, value: Any, refused: str) -> str:
+    text = str(value)
+    if "\n" in text or "\r" in text or refused in text:
+        raise ValueError(f"the {name} of an event is one line without NUL, not {text!r}")
+    return f"{name}: {text}\n"
+
+
+def _block(name: str, value: Any) -> str:
+    text = value if isinstance(value, str) else _text(value)
+    if "\n" in text or "\r" in text:
+        return "".join([f"{name}: {line}\n" for line in _lines(text)])
+    return f"{name}: {text}\n"
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
     if isinstance(value, (bytes, bytearray)):
         return value.decode("utf-8", "replace")
     return to_json(value).decode("utf-8", "replace")
