@@ -1,0 +1,441 @@
+"""The app that the clients of these tests are bad to: a path for each kind of work, `/KIND/NAME`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any, BinaryIO
+
+import anyio
+import anyio.lowlevel
+
+import kui.concurrency.stream
+import kui.concurrency.transfer
+from kui.asgi import (
+    FileResponse,
+    Kui,
+    Limits,
+    SendEventResponse,
+    StreamResponse,
+    cancel_on_disconnect,
+    request,
+)
+
+from .books import Books, Record
+
+for module in (kui.concurrency.stream, kui.concurrency.transfer):
+    module.STALL = 1.0  # seconds, in place of half a minute
+
+CHUNK = b"x" * 8192
+BIG = 64 << 20
+"""Bytes that no socket's buffers hold."""
+
+books = app = Books()
+site = books.app = Kui(limits=Limits(body=16 << 20, file_bytes=16 << 20))
+http = site.router.http
+
+
+@site.on_shutdown
+async def tell(_: Kui) -> None:
+    """What is left when all requests are said to be over."""
+    records = books.records.values()
+    opened, closed, finals = (
+        sum(getattr(each, what) for each in records) for what in ("opened", "closed", "finals")
+    )
+    print(f"app: shut down; {opened} opened, {closed} closed, {finals} cleaned up", flush=True)
+
+
+def begin() -> Record:
+    """The record of this request, which has begun, and has a background task."""
+    record = books.record(request.path_params["name"])
+    request.background_tasks.append(ran, record)
+    record.begun = True
+    return record
+
+
+async def ran(record: Record) -> None:
+    record.background += 1
+
+
+async def released() -> None:
+    await books.release(request.path_params["name"])[0].wait()
+
+
+@contextmanager
+def resource(record: Record) -> Iterator[BinaryIO]:
+    """A descriptor that somebody has to close."""
+    record.opened += 1
+    with open("/dev/zero", "rb") as file:
+        try:
+            yield file
+        finally:
+            record.closed += 1
+
+
+async def clean_up(record: Record) -> None:
+    """What a careful `finally` does."""
+    await anyio.lowlevel.checkpoint()
+    record.finals += 1
+
+
+def both(path: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
+    """A route for whoever sends a body, and whoever does not."""
+
+    def register(handler: Callable[[], Any]) -> Callable[[], Any]:
+        http.get(path)(handler)
+        http.post(path)(handler)
+        return handler
+
+    return register
+
+
+# Answers that are complete.
+
+
+@both("/plain/{name}")
+async def plain() -> str:
+    begin()
+    return "hello"
+
+
+@both("/big/{name}")
+async def big() -> bytes:
+    begin()
+    return bytes(BIG)
+
+
+@both("/thread/{name}")
+def in_a_thread() -> str:
+    begin()
+    return "hello"
+
+
+# Answers that have no end.
+
+
+async def chunks(record: Record) -> AsyncGenerator[bytes, None]:
+    with resource(record):
+        try:
+            while True:
+                record.produced += 1
+                yield CHUNK
+        finally:
+            await clean_up(record)
+
+
+@both("/async/{name}")
+async def from_async_generator() -> StreamResponse:
+    return StreamResponse(chunks(begin()))
+
+
+@both("/sync/{name}")
+async def from_sync_generator() -> StreamResponse:
+    def chunks(record: Record) -> Generator[bytes, None, None]:
+        with resource(record):
+            try:
+                while True:
+                    record.produced += 1
+                    yield CHUNK
+            finally:
+                record.finals += 1
+
+    return StreamResponse(chunks(begin()))
+
+
+@both("/feed/{name}")
+async def from_feed() -> StreamResponse:
+    record = begin()
+
+    async def feed(send: Callable[[bytes], Awaitable[None]]) -> None:
+        async def produce() -> None:
+            while True:
+                record.produced += 1
+                await send(CHUNK)
+
+        with resource(record):
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(produce)
+                    group.start_soon(anyio.sleep_forever)
+            finally:
+                # Behind a task group of its own, a mere checkpoint would be cut: see `Grace`.
+                await anyio.sleep(0.001)
+                await clean_up(record)
+
+    return StreamResponse(feed)
+
+
+@both("/events/{name}")
+async def events() -> SendEventResponse:
+    async def events(record: Record) -> AsyncGenerator[dict[str, Any], None]:
+        async with aclosing(chunks(record)) as data:
+            async for chunk in data:
+                yield {"id": record.produced, "data": chunk.decode()}
+
+    return SendEventResponse(events(begin()))
+
+
+@both("/quiet/{name}")
+async def quiet() -> SendEventResponse:
+    async def events(record: Record) -> AsyncGenerator[dict[str, Any], None]:
+        with resource(record):
+            try:
+                yield {"data": "the only one"}
+                await anyio.sleep_forever()
+            finally:
+                await clean_up(record)
+
+    return SendEventResponse(events(begin()), ping_interval=0.25)
+
+
+@both("/silent/{name}")
+async def silent() -> StreamResponse:
+    """A stream that never says a word: not even its headers go out."""
+
+    async def nothing(record: Record) -> AsyncGenerator[bytes, None]:
+        with resource(record):
+            try:
+                await anyio.sleep_forever()
+                yield b""
+            finally:
+                await clean_up(record)
+
+    return StreamResponse(nothing(begin()))
+
+
+@both("/busy-thread/{name}")
+async def busy_thread() -> StreamResponse:
+    """A synchronous generator that is at work in its thread until the test releases it."""
+    record = begin()
+    wait = books.release(request.path_params["name"])[1].wait
+
+    def chunks() -> Generator[bytes, None, None]:
+        with resource(record):
+            try:
+                yield CHUNK
+                record.events.append("working")
+                wait()
+                yield CHUNK
+            finally:
+                record.finals += 1
+
+    return StreamResponse(chunks())
+
+
+@both("/file/{name}")
+async def file() -> FileResponse:
+    begin()
+    return FileResponse(os.environ["BIG_FILE"])
+
+
+# Whoever reads the body.
+
+
+@http.post("/echo/{name}")
+async def echo() -> StreamResponse:
+    async def echo(record: Record) -> AsyncIterator[bytes]:
+        with resource(record):
+            try:
+                async for chunk in request.stream():
+                    record.produced += 1
+                    yield chunk
+            finally:
+                await clean_up(record)
+
+    return StreamResponse(echo(begin()))
+
+
+@http.post("/body/{name}")
+async def body() -> dict[str, int]:
+    record = begin()
+    with resource(record):
+        try:
+            return {"size": len(await request.body)}
+        finally:
+            await clean_up(record)
+
+
+@http.post("/stream/{name}")
+async def stream() -> dict[str, int]:
+    record = begin()
+    size = 0
+    with resource(record):
+        try:
+            async for chunk in request.stream():
+                record.produced += 1
+                size += len(chunk)
+            return {"size": size}
+        finally:
+            await clean_up(record)
+
+
+@http.post("/form/{name}")
+async def form() -> dict[str, int]:
+    record = begin()
+    with resource(record):
+        try:
+            return {"fields": len((await request.form).multi_items())}
+        finally:
+            await clean_up(record)
+
+
+# Handlers that wait.
+
+
+@both("/waiting/{name}")
+async def waiting() -> str:
+    """Knows nothing of its client; whether it is told in the end, it notes."""
+    record = begin()
+    with resource(record):
+        try:
+            await released()
+            record.events.append("released")
+            return "hello"
+        finally:
+            await clean_up(record)
+
+
+@both("/waiting-in-a-thread/{name}")
+def waiting_in_a_thread() -> str:
+    record = begin()
+    with resource(record):
+        books.release(request.path_params["name"])[1].wait()
+        record.finals += 1
+        return "hello"
+
+
+@both("/polling/{name}")
+async def polling() -> str:
+    record = begin()
+    with resource(record):
+        try:
+            while not await request.is_disconnected():  # noqa: ASYNC110 - as users will do
+                await anyio.sleep(0.01)
+            record.events.append("disconnected")
+            return "hello"
+        finally:
+            await clean_up(record)
+
+
+async def wait_for_ever(record: Record) -> None:
+    with resource(record):
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.sleep_forever)
+        except anyio.get_cancelled_exc_class():
+            record.events.append("cancelled")
+            raise
+        finally:
+            # A `finally` of a handler that is cancelled has to shield what it waits for.
+            with anyio.CancelScope(shield=True):
+                await clean_up(record)
+
+
+@http.get("/watched/{name}", middlewares=[cancel_on_disconnect])
+@http.post("/watched/{name}", middlewares=[cancel_on_disconnect])
+async def watched() -> str:
+    await wait_for_ever(begin())
+    return "hello"
+
+
+@both("/watched-block/{name}")
+async def watched_block() -> str:
+    record = begin()
+    async with cancel_on_disconnect():
+        await wait_for_ever(record)
+    return "hello"
+
+
+# Generators that do what they should not.
+
+
+@http.get("/own-group/{name}")
+async def own_group() -> StreamResponse:
+    """Suspended inside its own task group, one of whose children fails when the test says so."""
+    wait = books.release(request.path_params["name"])[0].wait
+
+    async def fail() -> None:
+        await wait()
+        raise LookupError("the child has failed")
+
+    async def chunks(record: Record) -> AsyncGenerator[bytes, None]:
+        with resource(record):
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(fail)
+                    while True:
+                        record.produced += 1
+                        yield CHUNK
+            finally:
+                await clean_up(record)
+
+    return StreamResponse(chunks(begin()))
+
+
+@http.get("/own-timeout/{name}")
+async def own_timeout() -> StreamResponse:
+    """Suspended inside its own timeout, which fires when the test says so."""
+    wait = books.release(request.path_params["name"])[0].wait
+
+    async def chunks(record: Record) -> AsyncGenerator[bytes, None]:
+        with resource(record):
+            try:
+                with anyio.fail_after(3600) as scope:
+                    site.task_group.start_soon(fire, scope)
+                    while True:
+                        record.produced += 1
+                        yield CHUNK
+            finally:
+                await clean_up(record)
+
+    async def fire(scope: anyio.CancelScope) -> None:
+        await wait()
+        scope.deadline = anyio.current_time()
+
+    return StreamResponse(chunks(begin()))
+
+
+@http.get("/own-scope/{name}")
+async def own_scope() -> StreamResponse:
+    """As before, and it goes on afterwards as if nothing had been."""
+    wait = books.release(request.path_params["name"])[0].wait
+
+    async def chunks(record: Record) -> AsyncGenerator[bytes, None]:
+        with resource(record):
+            try:
+                with anyio.CancelScope() as scope:
+                    site.task_group.start_soon(fire, scope)
+                    while True:
+                        record.produced += 1
+                        yield CHUNK
+                yield b"the end"
+            finally:
+                await clean_up(record)
+
+    async def fire(scope: anyio.CancelScope) -> None:
+        await wait()
+        scope.cancel()
+
+    return StreamResponse(chunks(begin()))
+
+
+@http.get("/half-way/{name}")
+async def half_way() -> StreamResponse:
+    """Fails after its first chunk."""
+
+    async def chunks(record: Record) -> AsyncGenerator[bytes, None]:
+        with resource(record):
+            try:
+                yield b"the beginning"
+                await released()
+                raise LookupError("there is no more")
+            finally:
+                await clean_up(record)
+
+    return StreamResponse(chunks(begin()))
+
+
+@http.get("/health")
+async def health() -> tuple[str, int]:
+    return ("going", 503) if site.should_exit else ("well", 200)
