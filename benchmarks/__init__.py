@@ -1,0 +1,1 @@
+"""How fast Kui is, beside a bare ASGI function and its peers: `python3 benchmarks/run.py`."""
