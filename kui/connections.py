@@ -17,6 +17,7 @@ from baize.typing import Message, Receive, Scope, Send
 
 from .background import Lasting
 from .http.cookies import parse_cookies
+from .http.dates import parse_date
 from .http.media import MediaType as AcceptedType
 from .http.media import (
     RequestHeaders,
@@ -24,7 +25,6 @@ from .http.media import (
     parse_accept,
     parse_content_length,
     parse_content_type,
-    parse_date,
 )
 from .http.urls import base_url, build_url, parse_query, parse_referrer
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final
 
@@ -61,7 +60,7 @@ class Inbox:
     def __init__(self, receive: Receive) -> None:
         self.ended: Message | None = None
         self._receive = receive
-        self._kept: deque[Message] = deque()
+        self._kept: list[Message] = []  # a deque, empty, has 10 times the size
         self._size = 0
         self._count = 0  # of the messages that came in unasked
         self._receiving = False  # is somebody waiting in the server's receive()?
@@ -134,7 +133,7 @@ class Inbox:
         self._changed()
 
     def _take(self) -> Message:
-        message = self._kept.popleft()
+        message = self._kept.pop(0)
         self._size -= self._weigh(message)
         if self._pulls:
             self._start_pull()

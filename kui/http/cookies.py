@@ -12,6 +12,7 @@ from operator import index
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
 
+from .dates import format_date
 from .headers import is_token
 
 __all__ = ["Cookie", "SameSite", "parse_cookies"]
@@ -19,8 +20,6 @@ __all__ = ["Cookie", "SameSite", "parse_cookies"]
 SameSite = Literal["lax", "strict", "none"]
 
 _SAMESITE = {"lax": "Lax", "strict": "Strict", "none": "None"}
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 # cookie-octet of RFC 6265, 4.1.1
@@ -90,7 +89,7 @@ class Cookie:
             if self.max_age <= 0:
                 expires = _EPOCH
         if expires is not None:
-            parts.append(f"Expires={_http_date(expires)}")
+            parts.append(f"Expires={format_date(expires)}")
         if self.domain:
             parts.append(f"Domain={self.domain}")
         if self.path:
@@ -173,12 +172,3 @@ def _as_utf8(value: str) -> str:
         return value.encode("latin-1").decode()
     except UnicodeError:
         return value
-
-
-def _http_date(moment: datetime) -> str:
-    # strftime would speak the language of the locale.
-    moment = moment.astimezone(UTC)
-    return (
-        f"{_DAYS[moment.weekday()]}, {moment.day:02} {_MONTHS[moment.month - 1]} "
-        f"{moment.year:04} {moment:%H:%M:%S} GMT"
-    )

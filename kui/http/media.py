@@ -1,4 +1,4 @@
-"""What request headers say, read from text alone: media types, weights, dates, lengths.
+"""What request headers say, read from text alone: media types, weights, lengths.
 
 Every parser here takes linear time and raises on nothing that a client can send, but where it says
 HTTPException. Which header belongs to which attribute of a request is left to kui.connections.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import TypeVar, overload
 
 from baize.datastructures import ContentType as _ContentType
@@ -25,7 +24,6 @@ __all__ = [
     "parse_accept",
     "parse_content_length",
     "parse_content_type",
-    "parse_date",
     "refuse_encoding",
 ]
 
@@ -199,53 +197,6 @@ class ContentType(_ContentType):
 def parse_content_type(header: str | None) -> ContentType:
     """Return the Content-Type that a header gives; its type is empty where there is none."""
     return ContentType(header or "")
-
-
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_MONTH = "(?P<month>" + "|".join(_MONTHS) + ")"
-_TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
-_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
-_DATES = (
-    re.compile(rf"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT"),
-    re.compile(
-        "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, "
-        rf"(?P<day>[0-9]{{2}})-{_MONTH}-(?P<year>[0-9]{{2}}) {_TIME} GMT"
-    ),
-    re.compile(rf"{_DAY} {_MONTH} (?P<day>[ 0-9][0-9]) {_TIME} (?P<year>[0-9]{{4}})"),
-)
-
-
-def parse_date(header: str | None) -> datetime | None:
-    """Return the moment that an HTTP-date names (RFC 9110 5.6.7), in UTC, or None.
-
-    All three forms are read: IMF-fixdate, RFC 850 (a year that would lie more than 50 years ahead
-    is one of the century before), asctime. A leap second counts as the second before it.
-
-    Example::
-
-        parse_date("Sun, 06 Nov 1994 08:49:37 GMT")  # 1994-11-06 08:49:37+00:00
-    """
-    if header is None or len(header) > 100:
-        return None
-    text = header.strip(_SPACE)
-    for pattern in _DATES:
-        if match := pattern.fullmatch(text):
-            break
-    else:
-        return None
-    year = int(match["year"])
-    if len(match["year"]) == 2:
-        this_year = datetime.now(UTC).year
-        year += this_year - this_year % 100
-        if year > this_year + 50:
-            year -= 100
-    second = min(int(match["second"]), 59) if match["second"] == "60" else int(match["second"])
-    month = _MONTHS.index(match["month"]) + 1
-    hour, minute = int(match["hour"]), int(match["minute"])
-    try:
-        return datetime(year, month, int(match["day"]), hour, minute, second, tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def parse_content_length(header: str | None) -> int | None:

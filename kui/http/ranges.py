@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from .media import parse_date
+from .dates import parse_date
 
 __all__ = [
     "MAX_RANGES",

@@ -13,10 +13,8 @@ import os
 import time
 import unicodedata
 from collections.abc import Iterable, Mapping
-from email.utils import formatdate
+from datetime import UTC, datetime
 from functools import lru_cache, partial
-from hashlib import blake2b
-from secrets import token_hex
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -26,9 +24,9 @@ from baize.typing import Message, Receive, Scope, Send
 from kui.concurrency.exchange import ClientDisconnect, Exchange, Gone
 from kui.concurrency.files import NotRegularFile, OpenFile, open_file, refuse_irregular
 from kui.concurrency.transfer import transfer
+from kui.http.dates import format_date, parse_date
 from kui.http.headers import RawHeaders
 from kui.http.headers import content_type as with_charset
-from kui.http.media import parse_date
 from kui.http.ranges import ByteRange, Choice, Validators, choose, conditions
 
 from .base import HttpResponse
@@ -239,6 +237,8 @@ def _validators(own: Mapping[bytes, bytes], status: os.stat_result) -> Validator
 
 @lru_cache(maxsize=1024)
 def _entity_tag(size: int, modified: int, inode: int) -> str:
+    from hashlib import blake2b  # not before: few processes send a file
+
     # The inode tells files apart that were built with one fixed time. It is hashed, since it is
     # nobody's business.
     state = b"%d-%d-%d" % (size, modified, inode)
@@ -261,7 +261,7 @@ def _partial(raw: RawHeaders, ranges: tuple[ByteRange, ...], size: int) -> tuple
     if len(ranges) == 1:
         where = (b"content-range", ranges[0].content_range(size).encode())
         return [*raw, where], _Body((_Part(b"", *ranges[0]),))
-    boundary = token_hex(16).encode()
+    boundary = os.urandom(16).hex().encode()
     kind = dict(raw).get(b"content-type")  # which the user may have taken out
     described = b"" if kind is None else b"Content-Type: %s\r\n" % kind
     parts = []
@@ -365,7 +365,7 @@ async def _send_descriptor(start: Message, body: _Body, file: OpenFile, exchange
 
 @lru_cache(maxsize=1024)
 def _http_date(seconds: int) -> bytes:
-    return formatdate(seconds, usegmt=True).encode()
+    return format_date(datetime.fromtimestamp(seconds, UTC)).encode()
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kui.forms import parse_multipart, parse_urlencoded
+from kui.http.dates import parse_date
 from kui.http.json import decode_json, json_charset
 from kui.http.media import (
     RequestHeaders,
@@ -19,7 +20,6 @@ from kui.http.media import (
     parse_accept,
     parse_content_length,
     parse_content_type,
-    parse_date,
     refuse_encoding,
 )
 from kui.http.urls import parse_query, parse_referrer

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kui.http.charsets import codec_of
+from kui.http.dates import parse_date
 from kui.http.media import (
     ContentType,
     MediaType,
@@ -20,7 +21,6 @@ from kui.http.media import (
     parse_accept,
     parse_content_length,
     parse_content_type,
-    parse_date,
     refuse_encoding,
 )
 
