@@ -251,16 +251,12 @@ def _stepped(
 def _may_have_noticed(work: object) -> bool:
     """Does a checkpoint that `work` goes through begin with a look whether there is a cancellation?
 
-    trio's `checkpoint_if_cancelled` goes on only if it is raised, so that it is too late for a shield.
+    `checkpoint_if_cancelled`, trio's and anyio's, goes on only when it is raised, so that it is too late
+    for a shield. Told by its name.
     """
-    if on_asyncio():
-        return True  # nobody knows
-    import trio
-
-    looks = trio.lowlevel.checkpoint_if_cancelled.__code__
     while work is not None:
         if isinstance(work, types.CoroutineType):
-            if work.cr_code is looks:
+            if work.cr_code.co_name == "checkpoint_if_cancelled":
                 return True
             work = work.cr_await
         elif isinstance(work, types.AsyncGeneratorType):

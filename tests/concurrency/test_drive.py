@@ -332,6 +332,32 @@ async def test_a_scope_of_its_own_that_is_not_cancelled_lets_the_cancellation_th
     assert log == ["closed"]
 
 
+@pytest.mark.parametrize("order", ["its own first", "its own last"])
+@pytest.mark.parametrize("then", ["checkpoint", "wait"])
+async def test_a_cancellation_that_comes_together_with_one_of_its_own_leaves_time(
+    order, then
+) -> None:
+    log = []
+    own = anyio.CancelScope()
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            yield 0
+            with own:
+                await anyio.sleep_forever()
+            await anyio.sleep_forever()
+        finally:
+            await (anyio.lowlevel.checkpoint() if then == "checkpoint" else anyio.sleep(0.001))
+            log.append("closed")
+
+    def cancel(scope: anyio.CancelScope) -> None:
+        for each in [own, scope] if order == "its own first" else [scope, own]:
+            each.cancel()
+
+    await run_until_blocked(Drive(source(), nothing, interrupt=lambda: None), cancel)
+    assert log == ["closed"]
+
+
 async def test_a_cancellation_that_comes_while_a_server_shields_its_send_leaves_time() -> None:
     log = Log()
 
