@@ -16,6 +16,7 @@ import anyio.lowlevel
 
 from .cleanup import GRACE
 from .guard import Grace
+from .loops import clock
 
 __all__ = ["Drive", "Feed", "ItemLost", "close_unstarted"]
 
@@ -37,6 +38,8 @@ class Drive(Generic[T]):
     :param interrupt: cancels a scope around `run`: how `stop` ends a generator that waits.
     :param grace: seconds that the generator's cleanup may take, once it is cancelled or closed.
 
+    `since` is the time, by the loop's clock, since which it waits for the generator, or for `consume`.
+
     ::
 
         with anyio.CancelScope() as scope:
@@ -46,12 +49,14 @@ class Drive(Generic[T]):
 
     __slots__ = (
         "_advancing",
+        "_clock",
         "_consume",
         "_generator",
         "_grace",
         "_interrupt",
         "_source",
         "_stopping",
+        "since",
     )
 
     def __init__(
@@ -71,6 +76,13 @@ class Drive(Generic[T]):
         self._grace = Grace(getattr(source, "__qualname__", type(source).__qualname__), grace)
         self._advancing = False  # is the generator at work, and not suspended at a yield?
         self._stopping = False
+        self._clock = clock()
+        self.since = self._clock()
+
+    @property
+    def consuming(self) -> bool:
+        """Is an item being consumed, or is there nothing more to come?"""
+        return not self._advancing
 
     def stop(self) -> None:
         """End the source. While it waits it is cancelled; an item that it has yielded is consumed first."""
@@ -108,13 +120,17 @@ class Drive(Generic[T]):
             try:
                 if grace.waited:
                     grace.waited = False
+                    self.since = self._clock()
+                    turn_ends = time.monotonic() + _FAIR_SHARE
                     await grace.let_through()
                 await consume(item)
-                if grace.waited and grace.cancelled_from_outside():
-                    await anyio.lowlevel.checkpoint()  # the server has shielded its send
+                if grace.waited:
+                    if grace.cancelled_from_outside():
+                        await anyio.lowlevel.checkpoint()  # the server has shielded its send
+                    self.since = self._clock()
                 elif time.monotonic() > turn_ends:
                     await anyio.lowlevel.checkpoint()
-                    turn_ends = time.monotonic() + _FAIR_SHARE
+                    self.since = self._clock()
             except BaseException as error:
                 await self._throw(error)
         await self._close()
@@ -165,19 +181,22 @@ async def close_unstarted(source: object) -> None:
 class Feed(Generic[T]):
     """A user's function that sends by itself, `await func(send)`, in place of a generator.
 
-    Its scopes and task groups never see more of ours than the `send` it awaits. The parameters are
-    those of `Drive`.
+    Its scopes and task groups never see more of ours than the `send` it awaits. The parameters and
+    `since` are those of `Drive`.
     """
 
     __slots__ = (
+        "_clock",
         "_consume",
         "_func",
         "_grace",
         "_in_flight",
         "_interrupt",
+        "_lock",
         "_over",
         "_stopping",
         "_turn",
+        "since",
     )
 
     def __init__(
@@ -193,9 +212,17 @@ class Feed(Generic[T]):
         self._interrupt = interrupt
         self._grace = Grace(getattr(func, "__qualname__", type(func).__qualname__), grace)
         self._turn = time.monotonic() + _FAIR_SHARE
-        self._in_flight = 0  # how many tasks are sending
+        self._lock = anyio.Lock(fast_acquire=True)
+        self._in_flight = 0  # how many tasks are sending, or wait for their turn
         self._stopping = False
         self._over = False
+        self._clock = clock()
+        self.since = self._clock()
+
+    @property
+    def consuming(self) -> bool:
+        """Is an item being consumed?"""
+        return self._in_flight > 0
 
     def stop(self) -> None:
         """Cancel the function, once what it is sending has been sent."""
@@ -223,10 +250,14 @@ class Feed(Generic[T]):
             raise RuntimeError("send() was called when the response was over")
         if self._stopping:
             await anyio.sleep_forever()  # until it is cancelled, when nothing is in flight any more
+        if not self._in_flight:
+            self.since = self._clock()
         self._in_flight += 1
         try:
-            await self._consume(item)
+            async with self._lock:
+                await self._consume(item)
         finally:
+            self.since = self._clock()
             self._in_flight -= 1
             if self._stopping and not self._in_flight:
                 self._interrupt()

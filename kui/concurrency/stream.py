@@ -103,6 +103,7 @@ async def _run(sending: _Sending[T], source: Source[T], group: Beside, grace: fl
         work = Drive(InThreads(source), sending.send, interrupt=interrupt, grace=grace)
     else:
         work = Feed(source, sending.send, interrupt=interrupt, grace=grace)
+    sending.work = work
 
     def drain() -> None:
         exchange.leave(Gone.DRAIN)
@@ -127,23 +128,22 @@ class _Sending(Generic[T]):
     """What is sent, one message at a time, by the source and by the watch."""
 
     __slots__ = (
-        "_active",
-        "_awaited",
         "_clock",
         "_encode",
         "_freed",
+        "_open",
         "_open_at",
         "_ping",
         "_ping_interval",
-        "_pings",
+        "_said",
+        "_saying",
         "_send",
-        "_sent",
-        "_stalled",
         "_start",
-        "_taken",
         "_then",
         "exchange",
+        "work",
     )
+    work: Drive[T] | Feed[T]
 
     def __init__(
         self,
@@ -158,111 +158,86 @@ class _Sending(Generic[T]):
         self._start = start
         self._encode = encode
         self._ping = ping
-        self._ping_interval = ping_interval if ping is not None else math.inf
-        self._clock = clock()
-        self._active = (
-            self._clock()
-        )  # when something was sent last; kept only where there are pings
-        self._open_at = self._active + open_after
-        self._pings = ping is not None
+        self._ping_interval = math.inf if ping is None else ping_interval
         self._send = exchange.server_send
-        self._taken = False  # is somebody sending?
-        self._awaited = False  # does somebody want to know when nobody is?
+        self._clock = clock()
+        self._said = self._clock()  # when the watch has sent something last
+        self._open_at = self._said + open_after
+        self._open = False  # may the source send a chunk without further ado?
+        self._saying = False  # is the watch sending?
         self._freed: anyio.Event | None = None
         self._then: Callable[[], object] | None = None
-        self._sent = 0  # how many messages have been sent
-        self._stalled = (-1, math.inf)  # how many there were when, with the buffer full
 
     async def send(self, item: T) -> None:
-        """Send one chunk, behind `start` if it is the first; wait until whoever is sending has done so."""
+        """Send one chunk of the source's, which sends one at a time; behind `start` if it is the first."""
         body = self._encode(item)
-        if self._taken:
+        if not self._open:
             await self.until_free()
-        self._taken = True
-        try:
             if not self.exchange.started:
                 await self.exchange.send(self._start)
-            if body:
+            self._open = True
+        if body:
+            try:
                 await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        except OSError as error:
-            self.exchange.refused(error)
-        finally:
-            self._taken = False
-            if self._awaited:
-                self._free()
-        self._sent += 1
-        if self._pings:
-            self._active = self._clock()
+            except OSError as error:
+                self.exchange.refused(error)
         if self.exchange.gone is not None:
-            await (
-                anyio.lowlevel.checkpoint()
-            )  # where the cancellation is raised, unless it is a drain
+            await anyio.lowlevel.checkpoint()  # where it is cancelled, unless that is for a drain
 
     def when_free(self, call: Callable[[], object]) -> None:
-        """Call `call()` as soon as nobody is sending: now, or when the ping under way has been sent."""
-        if self._taken:
+        """Call `call()` as soon as the watch is not sending: now, or when the ping under way has been sent."""
+        if self._saying:
             self._then = call
-            self._awaited = True
         else:
             call()
 
     async def until_free(self) -> None:
-        """Wait until nobody is sending: what is under way is not to be cut in its middle."""
-        while self._taken:
+        """Wait until the watch is not sending: what is under way is not to be cut in its middle."""
+        while self._saying:
             if self._freed is None:
                 self._freed = anyio.Event()
-                self._awaited = True
             await self._freed.wait()
-
-    def _free(self) -> None:
-        self._awaited = False
-        freed, self._freed = self._freed, None
-        then, self._then = self._then, None
-        if freed is not None:
-            freed.set()
-        if then is not None:
-            then()
 
     # For the watch.
 
     def due(self) -> float:
         """When there is something to do, if nothing happens before."""
-        now = self._clock()
-        if self._taken:
-            time = now + self._ping_interval
-        elif not self.exchange.started:
-            time = self._open_at
+        exchange, work, now = self.exchange, self.work, self._clock()
+        if exchange.started and not work.consuming:
+            time = max(self._said, work.since) + self._ping_interval
         else:
-            time = self._active + self._ping_interval
-        if self.exchange.full:
+            time = now + self._ping_interval
+            if not work.consuming:
+                time = min(time, self._open_at)
+        if exchange.full:
             time = min(time, now + STALL / 10)
         return on_the_grid(time)
 
     async def tick(self) -> None:
         """Do what is due now: open the response, say that it lives, or give the client up."""
         now = self._clock()
-        if self._taken:
-            self._look_for_a_stall(now)
-        elif not self.exchange.started:
+        exchange, work = self.exchange, self.work
+        if work.consuming:
+            if exchange.full and now - work.since >= STALL:
+                exchange.leave(Gone.STALLED)
+        elif not exchange.started:
             if now >= self._open_at:
-                await self._say(self.exchange.send(self._start))
-        elif self._ping is not None and now >= self._active + self._ping_interval:
-            await self._say(self.exchange.send_chunk(self._ping))
-
-    def _look_for_a_stall(self, now: float) -> None:
-        count, since = self._stalled
-        if not self.exchange.full or count != self._sent:
-            self._stalled = self._sent, now
-        elif now - since >= STALL:
-            self.exchange.leave(Gone.STALLED)
+                await self._say(exchange.send(self._start))
+        elif self._ping is not None and now >= max(self._said, work.since) + self._ping_interval:
+            await self._say(exchange.send_chunk(self._ping))
 
     async def _say(self, message: Awaitable[None]) -> None:
-        self._taken = True
+        self._saying = True
+        self._open = False
         try:
             with suppress(ClientDisconnect):
                 await message
         finally:
-            self._taken = False
-            self._active = self._clock()
-            if self._awaited:
-                self._free()
+            self._saying = False
+            self._said = self._clock()
+            freed, self._freed = self._freed, None
+            then, self._then = self._then, None
+            if freed is not None:
+                freed.set()
+            if then is not None:
+                then()

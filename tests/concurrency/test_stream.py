@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from types import SimpleNamespace
 
 import anyio
@@ -395,6 +397,25 @@ async def test_a_client_that_reads_now_and_then_is_not_given_up(uploader) -> Non
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("kind", ["generator", "feed"])
+async def test_the_time_that_a_source_has_waited_before_is_not_held_against_a_client(
+    kind, uploader
+) -> None:
+    source = source_of([100]) if kind == "generator" else partial(feed_of, [100])
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uploader.server.upload, 1000)
+        tasks.start_soon(uploader.stream, source)
+        await anyio.sleep(90)
+        uploader.server.stall()
+        await anyio.sleep(35)
+        assert uploader.exchange.full
+        assert uploader.exchange.gone is None
+        uploader.server.reading.set()
+        await anyio.sleep(1)
+        assert uploader.exchange.finished
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_client_that_reads_nothing_is_not_given_up_while_one_can_see_it(client) -> None:
     client.server.stall()
     async with anyio.create_task_group() as tasks:
@@ -422,6 +443,45 @@ async def test_pings_are_sent_while_the_source_is_silent(client) -> None:
 async def test_no_ping_is_sent_while_the_source_speaks(client) -> None:
     await client.stream(client.numbers(100, 2.5), ping=PING, ping_interval=3)
     assert PING not in client.server.body
+
+
+async def feed_of(pauses: list[float], send) -> None:
+    for pause in pauses:
+        await anyio.sleep(pause)
+        await send("a")
+        await send("b")
+
+
+async def source_of(pauses: list[float]) -> AsyncIterator[str]:
+    for pause in pauses:
+        await anyio.sleep(pause)
+        yield "a"
+        yield "b"
+
+
+@pytest.mark.parametrize("kind", ["generator", "feed"])
+async def test_a_ping_comes_when_there_was_silence_for_its_interval_to_a_quarter_of_a_second(
+    kind, client
+) -> None:
+    pauses = [0.1, 0.4, 0.9, 0.05, 3.3, 0.49, 0.61, 2.0]
+    silences: list[tuple[bool, float]] = []
+    last = -math.inf
+
+    async def note(message) -> None:
+        nonlocal last
+        now = anyio.current_time()
+        silences.append((message.get("body") == PING, now - last))
+        await anyio.sleep(0.3)  # as a client that takes its time
+        last = anyio.current_time()
+
+    client.exchange.server_send = note
+    source = source_of(pauses) if kind == "generator" else partial(feed_of, pauses)
+    await client.stream(source, ping=PING, ping_interval=0.5)
+    pings = [silence for is_ping, silence in silences if is_ping]
+    others = [silence for is_ping, silence in silences[1:] if not is_ping]
+    assert len(pings) >= 6
+    assert all(0.5 <= round(silence, 6) < 0.75 for silence in pings)
+    assert all(silence < 0.75 for silence in others)
 
 
 async def test_a_ping_neither_cancels_nor_delays_the_source(client) -> None:
