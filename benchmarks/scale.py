@@ -28,6 +28,10 @@ FRAMEWORKS = ("bare", "kui", "starlette")
 NAMES = {"bare": "bare ASGI", "kui": "Kui", "starlette": "Starlette, sse-starlette"}
 WARM_UP = 20
 """Connections that are opened first, so that what is imported late counts for nobody."""
+ABREAST = 20
+"""Connections over which requests are sent."""
+LASTING = 100
+"""Requests that one such connection is good for."""
 MODULES = ("asyncio", "anyio", "baize.datastructures", "kui.asgi", "starlette.applications")
 
 
@@ -96,12 +100,14 @@ def where(
 
 def flat(server: str, framework: str, count: int) -> dict[str, Any]:
     """The memory of one worker, ten times while it answers so many requests of five sorts."""
-    with Worker(server, framework) as worker, ExitStack() as stack:
-        sockets = [stack.enter_context(worker.connect()) for _ in range(20)]
-        memory = []
+    memory = []
+    with Worker(server, framework) as worker:
         for _ in range(10):
-            for turn in range(max(1, count // 10 // len(sockets))):
-                exchange(sockets, turn)
+            for done in range(0, count // 10, LASTING * ABREAST):
+                with ExitStack() as stack:
+                    sockets = [stack.enter_context(worker.connect()) for _ in range(ABREAST)]
+                    for turn in range(min(LASTING, -(-(count // 10 - done) // ABREAST))):
+                        exchange(sockets, turn)
             memory.append(worker.memory())
     return {"server": server, "framework": framework, "requests": count, "memory": memory}
 
