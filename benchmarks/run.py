@@ -1,5 +1,7 @@
 """`python3 benchmarks/run.py`: how fast Kui is, beside a bare ASGI function and its peers.
 
+`python3 benchmarks/run.py scale`: what thousands of open connections cost it (`scale.py`).
+
 Needs CPython 3.11 or later, and nothing else. It makes `.venv-benchmarks` beside this folder,
 installs Kui and the peers into it as `constraints.txt` pins them, and goes on there, in
 `__main__.py`; `--help` tells what can be chosen.
@@ -53,7 +55,9 @@ def install() -> None:
 
 if __name__ == "__main__":
     install()
-    command = [str(PYTHON), "-m", "benchmarks", *sys.argv[1:]]
+    scale = sys.argv[1:2] == ["scale"]
+    module = "benchmarks.scale" if scale else "benchmarks"
+    command = [str(PYTHON), "-m", module, *sys.argv[1 + scale :]]
     if os.name == "posix":  # nothing stands between a signal and the benchmark
         os.chdir(ROOT)
         os.execv(PYTHON, command)

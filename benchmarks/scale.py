@@ -1,9 +1,9 @@
 """What thousands of open connections cost one worker: memory and processor time, beside other frameworks.
 
-`python -m benchmarks.scale` prints tables, as JSON too with `--json FILE`; `--help` says what can be chosen. Each
+`python3 benchmarks/run.py scale` prints tables, as JSON too with `--json FILE`; `--help` says what can be chosen. Each
 comparison serves the same app on all frameworks under the same server **at the same time**, in processes of their
 own, so that what else the machine does disturbs all alike. Everything stays on 127.0.0.1, and ends by itself.
-Linux only; starlette, sse-starlette, hypercorn, uvicorn, trio and Kui are what it needs.
+Linux only.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def table_of_idle(results: list[dict[str, Any]]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python3 benchmarks/run.py scale", description=__doc__)
     parser.add_argument("--only", nargs="*", choices=["idle", "where", "flat", "imports"])
     parser.add_argument("--frameworks", nargs="*", choices=FRAMEWORKS, default=FRAMEWORKS)
     parser.add_argument("--servers", nargs="*", choices=SERVERS, default=SERVERS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,23 +16,31 @@ pytestmark = [
 ]
 
 
-def test_it_measures_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = "--frameworks kui --servers hypercorn-trio --counts 10 --pings 0.25 --seconds 1"
-    found = tmp_path / "results.json"
-    more = "--rounds 1 --requests 200 --only idle where flat --json"
-    scale.main([*chosen.split(), *more.split(), str(found)])
-    results = json.loads(found.read_text())
+def looked(what: str, kind: str, found: Path) -> Any:
+    """The results of a short look at ten connections to Kui alone."""
+    little = "--counts 10 --pings 0.25 --seconds 1 --rounds 1 --requests 200"
+    chosen = f"--only {what} --kinds {kind} --frameworks kui --servers hypercorn-trio {little}"
+    scale.main([*chosen.split(), "--json", str(found)])
+    return json.loads(found.read_text())
 
-    events, sockets = results["idle"]
-    assert events["kind"] == "events" and events["pings"] >= events["count"] == 10
-    assert sockets["kind"] == "sockets" and sockets["pings"] == 0
-    assert all(each["tasks each"] >= 1 for each in results["where"])
-    assert all(each["bytes each"]["kui"] > 0 for each in results["where"])
+
+def test_it_looks_at_idle_streams_and_at_a_worker_that_is_busy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = looked("idle flat", "events", tmp_path / "results")
+    (events,) = results["idle"]
+    assert events["pings"] >= events["count"] == 10
     (flat,) = results["flat"]
     assert len(flat["memory"]) == 10 and min(flat["memory"]) > 0
     printed = capsys.readouterr().out
     assert "| 10 events, hypercorn-trio, pings every 0.25 s |" in printed
     assert "| Kui, hypercorn-trio |" in printed
+
+
+def test_it_says_whose_memory_a_websocket_is(tmp_path: Path) -> None:
+    (found,) = looked("where", "sockets", tmp_path / "results")["where"]
+    assert found["tasks each"] >= 1
+    assert found["bytes each"]["kui"] > 0
 
 
 def test_it_times_imports() -> None:
