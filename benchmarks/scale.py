@@ -78,17 +78,14 @@ def where(
 ) -> Iterator[dict[str, Any]]:
     """Whose code has allocated the memory of a connection, and how many tasks it has."""
     for framework in frameworks:
-        with Worker(server, framework, 0.5, trace=True) as worker, connected(worker, kind) as each:
+        with Worker(server, framework, 0.5) as worker, connected(worker, kind) as each:
             each.open(WARM_UP)
             each.listen(1)
             before = worker.report()
             each.open(count)
             each.listen(1)
             after = worker.report()
-        owners = {
-            name: (size - before["bytes"].get(name, 0)) / count
-            for name, size in after["bytes"].items()
-        }
+        owners = {name: size / count for name, size in after["bytes"].items()}
         yield {
             "kind": kind,
             "server": server,
@@ -155,9 +152,60 @@ def table_of_idle(results: list[dict[str, Any]]) -> None:
         row(f"{count:,} {kind}, {server}{pings}", *cells)
 
 
+def table_of_where(results: list[dict[str, Any]]) -> None:
+    head("bytes of a connection, by whose code allocated them", "tasks", "bytes")
+    for each in results:
+        owners = sorted(each["bytes each"].items(), key=lambda item: -item[1])
+        sizes = ", ".join(f"{name} {size:,}" for name, size in owners)
+        name = f"{each['kind']}, {each['server']}, {NAMES[each['framework']]}"
+        row(name, f"{each['tasks each']:g}", sizes)
+
+
+def table_of_flat(results: list[dict[str, Any]]) -> None:
+    head("MiB after so many tenths of the requests", *map(str, range(1, 11)))
+    for each in results:
+        name = f"{each['requests']:,} requests, {each['server']}, {NAMES[each['framework']]}"
+        row(name, *(f"{size / 2**20:.2f}" for size in each["memory"]))
+
+
+def table_of_imports(results: list[dict[str, Any]]) -> None:
+    head("import", "ms of processor time")
+    for each in results:
+        row(f"`{each['module']}`", f"{each['ms']:.0f}")
+
+
+LOOKS = {
+    "idle": table_of_idle,
+    "where": table_of_where,
+    "flat": table_of_flat,
+    "imports": table_of_imports,
+}
+
+
+def look(chosen: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Everything that was chosen, one result after the other."""
+    if "idle" in chosen.only:
+        for _, kind, server, count in product(
+            range(chosen.rounds), chosen.kinds, chosen.servers, chosen.counts
+        ):
+            for ping in chosen.pings if kind == "events" else chosen.pings[:1]:
+                for each in idle(chosen.frameworks, kind, server, count, ping, chosen.seconds):
+                    yield "idle", each
+    if "where" in chosen.only:
+        for kind, server in product(chosen.kinds, chosen.servers):
+            for each in where(chosen.frameworks, kind, server, min(chosen.counts)):
+                yield "where", each
+    if "flat" in chosen.only:
+        for server in chosen.servers:
+            yield "flat", flat(server, "kui", chosen.requests)
+    if "imports" in chosen.only:
+        for module, took in imports(5 * chosen.rounds):
+            yield "imports", {"module": module, "ms": took}
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python3 benchmarks/run.py scale", description=__doc__)
-    parser.add_argument("--only", nargs="*", choices=["idle", "where", "flat", "imports"])
+    parser.add_argument("--only", nargs="*", choices=LOOKS, default=list(LOOKS))
     parser.add_argument("--frameworks", nargs="*", choices=FRAMEWORKS, default=FRAMEWORKS)
     parser.add_argument("--servers", nargs="*", choices=SERVERS, default=SERVERS)
     parser.add_argument(
@@ -173,38 +221,13 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--json", type=Path, help="a file for the results")
     chosen = parser.parse_args(arguments)
     raise_the_limit(len(chosen.frameworks) * max(chosen.counts) + 200)
-    only = chosen.only or ["idle", "where", "flat", "imports"]
-    results: dict[str, list[Any]] = {name: [] for name in only}
-
-    if "idle" in only:
-        for _ in range(chosen.rounds):
-            for kind, server, count in product(chosen.kinds, chosen.servers, chosen.counts):
-                for ping in chosen.pings if kind == "events" else chosen.pings[:1]:
-                    results["idle"] += idle(
-                        chosen.frameworks, kind, server, count, ping, chosen.seconds
-                    )
-        table_of_idle(results["idle"])
-    if "where" in only:
-        head("bytes of a connection, by whose code allocated them", "tasks", "bytes")
-        for kind, server in product(chosen.kinds, chosen.servers):
-            for each in where(chosen.frameworks, kind, server, min(chosen.counts)):
-                results["where"].append(each)
-                owners = sorted(each["bytes each"].items(), key=lambda item: -item[1])
-                sizes = ", ".join(f"{name} {size:,}" for name, size in owners)
-                row(f"{kind}, {server}, {NAMES[each['framework']]}", each["tasks each"], sizes)
-    if "flat" in only:
-        head("MiB of a worker", *(f"{chosen.requests * n // 10:,}" for n in range(1, 11)))
-        for server in chosen.servers:
-            each = flat(server, "kui", chosen.requests)
-            results["flat"].append(each)
-            row(f"Kui, {server}", *(f"{size / 2**20:.2f}" for size in each["memory"]))
-    if "imports" in only:
-        head("import", "ms of processor time")
-        for name, took in imports(5 * chosen.rounds):
-            results["imports"].append({"module": name, "ms": took})
-            row(f"`{name}`", f"{took:.0f}")
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps(results, indent=1))
+    results: dict[str, list[Any]] = {}
+    for name, each in look(chosen):
+        results.setdefault(name, []).append(each)
+        if chosen.json is not None:
+            chosen.json.write_text(json.dumps(results, indent=1))
+    for name, found in results.items():
+        LOOKS[name](found)
 
 
 def raise_the_limit(count: int) -> None:

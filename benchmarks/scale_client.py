@@ -62,7 +62,6 @@ class Worker:
                 [*command, server, framework, str(sock.fileno()), str(ping)],
                 pass_fds=[sock.fileno()],
                 cwd=Path(__file__).parents[1],
-                env={**os.environ, "TRACE": "1" if trace else ""},
                 stdout=subprocess.PIPE,
             )
 
@@ -84,7 +83,7 @@ class Worker:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def report(self) -> dict[str, Any]:
-        """What a worker with `trace` says of its tasks and its memory."""
+        """What it says of its tasks and its memory. From the first time on it is slow, and larger."""
         self.process.send_signal(signal.SIGUSR1)
         assert self.process.stdout is not None
         report: dict[str, Any] = json.loads(self.process.stdout.readline())

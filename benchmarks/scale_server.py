@@ -1,8 +1,8 @@
 """One worker of `benchmarks.scale`: an app of a framework under a server, on a socket that it inherits.
 
 `python -m benchmarks.scale_server SERVER FRAMEWORK FD PING` serves until it is killed. All apps do the same: an event
-stream that says one thing and is silent then, but for pings; a WebSocket that echoes; and small answers. With
-TRACE=1, SIGUSR1 makes it print, as JSON, how many tasks live and whose code has allocated how many bytes.
+stream that says one thing and is silent then, but for pings; a WebSocket that echoes; and small answers. SIGUSR1 makes
+it print, as JSON, how many tasks live and whose code has allocated how many bytes since it first did so.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ APPS = {"bare": bare_app, "kui": kui_app, "starlette": starlette_app}
 
 
 def report() -> dict[str, object]:
-    """How many tasks there are, and whose lines have allocated the memory that is in use."""
+    """How many tasks there are, and whose lines have allocated what is in use, from the first report on."""
     if "trio" in sys.argv[1]:
         import trio
 
@@ -156,8 +156,11 @@ def report() -> dict[str, object]:
 
         tasks = len(asyncio.all_tasks())
     sizes: Counter[str] = Counter()
-    for each in tracemalloc.take_snapshot().statistics("filename"):
-        sizes[owner(each.traceback[0].filename)] += each.size
+    if tracemalloc.is_tracing():
+        for each in tracemalloc.take_snapshot().statistics("filename"):
+            sizes[owner(each.traceback[0].filename)] += each.size
+    else:
+        tracemalloc.start()
     return {"tasks": tasks, "bytes": sizes}
 
 
@@ -192,9 +195,7 @@ def serve(kind: str, app: Any, descriptor: int) -> None:
 
 
 def main(kind: str, framework: str, descriptor: str, ping: str) -> None:
-    if os.environ.get("TRACE"):
-        tracemalloc.start()
-        signal.signal(signal.SIGUSR1, lambda *_: print(json.dumps(report()), flush=True))
+    signal.signal(signal.SIGUSR1, lambda *_: print(json.dumps(report()), flush=True))
     serve(kind, APPS[framework](float(ping)), int(descriptor))
 
 

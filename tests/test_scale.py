@@ -34,7 +34,7 @@ def test_it_looks_at_idle_streams_and_at_a_worker_that_is_busy(
     assert len(flat["memory"]) == 10 and min(flat["memory"]) > 0
     printed = capsys.readouterr().out
     assert "| 10 events, hypercorn-trio, pings every 0.25 s |" in printed
-    assert "| Kui, hypercorn-trio |" in printed
+    assert "| 200 requests, hypercorn-trio, Kui |" in printed
 
 
 def test_it_says_whose_memory_a_websocket_is(tmp_path: Path) -> None:
