@@ -78,6 +78,7 @@ class Exchange(Inbox):
     """
 
     __slots__ = (
+        "_answered",
         "_body_unread",
         "_discarding",
         "_trailers",
@@ -101,7 +102,8 @@ class Exchange(Inbox):
         self.server_send = send
         self._body_unread: bool | None = None  # None: nobody has asked yet
         self._trailers = False  # does something follow the last piece of the body?
-        self._discarding = False  # the answer is complete: nobody will read what still comes in
+        self._answered = False  # has the last message been begun, or will there be none?
+        self._discarding = False  # will nobody read what still comes in?
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive, send: Send) -> Exchange:
@@ -140,7 +142,7 @@ class Exchange(Inbox):
     def _arrived(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
             self.ended = message
-            if not self._discarding:  # a server says so as well when the answer is complete
+            if not self._answered:  # a server says so as well when the answer is complete
                 self.leave(Gone.CLIENT_LEFT)
         elif not message.get("more_body", False):
             self._body_unread = False
@@ -227,7 +229,7 @@ class Exchange(Inbox):
         raise ClientDisconnect("the client left before the end of the response") from error
 
     async def _send_last(self, message: Message) -> None:
-        self._discarding = True
+        self._answered = self._discarding = True
         if self.ended is None and self.body_expected and not await self._body_has_ended():
             async with beside() as group:
                 await on_first_wait(
@@ -251,6 +253,21 @@ class Exchange(Inbox):
             self._forget()
             await self.change()
 
+    def discard(self) -> None:
+        """Throw away what is left of the body, now and later, so that one sees when the client goes.
+
+        Whoever reads it after all gets a RuntimeError.
+        """
+        self._discarding = True
+        self._refusal = RuntimeError(
+            "nobody read the request body, and it was thrown away: read it before the response,"
+            f" or within {STALL:g} s of it"
+        )
+        self._forget()
+        self._changed()
+        if self._pulls:
+            self._start_pull()
+
     def _forget(self) -> None:
         self._kept.clear()
         self._size = 0
@@ -269,7 +286,7 @@ class Exchange(Inbox):
         """
         if not self.unsettled:
             return
-        self._discarding = True
+        self._answered = self._discarding = True
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
             try:
                 count = -1

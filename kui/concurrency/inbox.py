@@ -39,6 +39,7 @@ class Inbox:
     """The messages of one connection, in order, for a reader, polls and watchers at once.
 
     `ended` is the disconnect message, once it has come in: behind every message that came before it.
+    `was_read` tells whether anybody has ever called `receive`.
     """
 
     __slots__ = (
@@ -51,10 +52,12 @@ class Inbox:
         "_pulls",
         "_receive",
         "_receiving",
+        "_refusal",
         "_size",
         "_told",
         "_watchers",
         "ended",
+        "was_read",
     )
 
     def __init__(self, receive: Receive) -> None:
@@ -66,6 +69,8 @@ class Inbox:
         self._receiving = False  # is somebody waiting in the server's receive()?
         self._changes: anyio.Event | None = None  # set when any of the above has changed
         self._failure: Exception | None = None  # what receive() raised where nobody could see it
+        self._refusal: Exception | None = None  # what a reader gets who comes too late
+        self.was_read = False
         self._listeners: list[Callable[[], object]] | None = None
         self._told = False  # have they been called?
         self._watchers = 0
@@ -153,11 +158,14 @@ class Inbox:
         Whatever the server's `receive` raises is raised here. Cancelled, it takes no message, as
         far as the server's own `receive` keeps that promise.
         """
+        self.was_read = True
         while not self._kept:
             if self.ended is not None:
                 return self.ended
             if self._failure is not None:
                 raise self._failure
+            if self._refusal is not None:
+                raise self._refusal
             if not self._receiving:
                 message = await self._receive_here()
                 self._arrived(message)

@@ -20,6 +20,7 @@ from .cleanup import GRACE
 from .drive import Drive, Feed, close_unstarted
 from .exchange import STALL, ClientDisconnect, Exchange, Gone
 from .loops import clock, on_the_grid
+from .stall import Stall
 from .sync import InThreads
 from .watch import Watch
 
@@ -138,6 +139,7 @@ class _Sending(Generic[T]):
         "_said",
         "_saying",
         "_send",
+        "_stall",
         "_start",
         "_then",
         "exchange",
@@ -167,6 +169,7 @@ class _Sending(Generic[T]):
         self._saying = False  # is the watch sending?
         self._freed: anyio.Event | None = None
         self._then: Callable[[], object] | None = None
+        self._stall = Stall(exchange)
 
     async def send(self, item: T) -> None:
         """Send one chunk of the source's, which sends one at a time; behind `start` if it is the first."""
@@ -209,18 +212,16 @@ class _Sending(Generic[T]):
             time = now + self._ping_interval
             if not work.consuming:
                 time = min(time, self._open_at)
-        if exchange.full:
-            time = min(time, now + STALL / 10)
-        return on_the_grid(time)
+        return on_the_grid(min(time, self._stall.due()))
 
     async def tick(self) -> None:
         """Do what is due now: open the response, say that it lives, or give the client up."""
         now = self._clock()
         exchange, work = self.exchange, self.work
+        self._stall.look(work.since if work.consuming else None)
         if work.consuming:
-            if exchange.full and now - work.since >= STALL:
-                exchange.leave(Gone.STALLED)
-        elif not exchange.started:
+            return
+        if not exchange.started:
             if now >= self._open_at:
                 await self._say(exchange.send(self._start))
         elif self._ping is not None and now >= max(self._said, work.since) + self._ping_interval:
@@ -230,8 +231,10 @@ class _Sending(Generic[T]):
         self._saying = True
         self._open = False
         try:
-            with suppress(ClientDisconnect):
+            with suppress(ClientDisconnect), self._patience() as scope:
                 await message
+            if scope.cancelled_caught:
+                self.exchange.leave(Gone.STALLED)
         finally:
             self._saying = False
             self._said = self._clock()
@@ -241,3 +244,7 @@ class _Sending(Generic[T]):
                 freed.set()
             if then is not None:
                 then()
+
+    def _patience(self) -> anyio.CancelScope:
+        """A watch that sends cannot look for a stall meanwhile."""
+        return anyio.move_on_after(STALL if self.exchange.full else math.inf)

@@ -6,16 +6,16 @@ cancelled. An exit does not cut it short either, for a length has been promised;
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import anyio
 
 from .beside import beside
-from .exchange import STALL, Exchange, Gone
+from .exchange import Exchange, Gone
 from .guard import on_first_wait
-from .loops import clock, on_the_grid
+from .loops import on_the_grid
+from .stall import Stall
 from .watch import Watch
 
 __all__ = ["transfer"]
@@ -28,8 +28,8 @@ async def transfer(
 ) -> T | None:
     """Await `work()`, which sends all but the last message, and return its result; None if the client has left.
 
-    The client is watched from when the work first waits. When it leaves, or lets nothing through
-    for 30 s while it still sends, the work is cancelled where it waits, and `exchange.gone` tells.
+    The client is watched from when the work first waits. When it leaves, or is given up (`Stall`),
+    the work is cancelled where it waits, and `exchange.gone` tells.
 
     :param progress: a number that changes with each message that is sent.
 
@@ -40,10 +40,14 @@ async def transfer(
 
         last = await transfer(exchange, file.send_most, lambda: file.sent)
     """
-    stall = _Stall(exchange, progress)
+    stall = Stall(exchange)
+
+    async def look() -> None:
+        stall.look(progress())
+
     try:
         async with beside() as group:
-            watch = Watch(exchange, group, stall.due, stall.look)
+            watch = Watch(exchange, group, lambda: on_the_grid(stall.due()), look)
             exchange.listen(group.cancel)
             try:
                 return await on_first_wait(work(), watch.begin)
@@ -54,26 +58,3 @@ async def transfer(
         exchange.leave(Gone.SERVER_CANCELLED)
         raise
     return None
-
-
-class _Stall:
-    """Gives a client up that lets nothing through, and of whom nothing can be known meanwhile."""
-
-    __slots__ = ("_clock", "_exchange", "_progress", "_seen")
-
-    def __init__(self, exchange: Exchange, progress: Callable[[], int]) -> None:
-        self._exchange = exchange
-        self._progress = progress
-        self._clock = clock()
-        self._seen = (-1, math.inf)
-
-    def due(self) -> float:
-        return on_the_grid(self._clock() + STALL / 10) if self._exchange.full else math.inf
-
-    async def look(self) -> None:
-        now, progress = self._clock(), self._progress()
-        seen, since = self._seen
-        if progress != seen:
-            self._seen = progress, now
-        elif now - since >= STALL:
-            self._exchange.leave(Gone.STALLED)

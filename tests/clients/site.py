@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import anyio
 import anyio.lowlevel
 
+import kui.concurrency.stall
 import kui.concurrency.stream
-import kui.concurrency.transfer
 from kui.asgi import (
     FileResponse,
     Kui,
@@ -24,7 +24,7 @@ from kui.asgi import (
 
 from .books import Books, Record
 
-for module in (kui.concurrency.stream, kui.concurrency.transfer):
+for module in (kui.concurrency.stall, kui.concurrency.stream):
     module.STALL = 1.0  # seconds, in place of half a minute
 
 CHUNK = b"x" * 8192

@@ -59,6 +59,9 @@ class Server:
         if whole:
             await self._in.send(body())
 
+    async def put_when_there_is_room(self, message: Message) -> None:
+        await self._in.send(message)
+
     async def receive(self) -> Message:
         self.receiving += 1
         assert self.receiving == 1, "two readers at once"

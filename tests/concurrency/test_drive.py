@@ -135,7 +135,9 @@ async def test_the_first_wait_is_told_and_only_that() -> None:
     assert waits == [1]
 
 
-async def test_who_never_waits_is_never_said_to() -> None:
+async def test_who_never_waits_is_never_said_to(monkeypatch) -> None:
+    monkeypatch.setattr("kui.concurrency.drive._FAIR_SHARE", 3600.0)
+
     async def source() -> AsyncIterator[int]:
         yield 1
 

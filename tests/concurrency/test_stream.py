@@ -6,6 +6,7 @@ import asyncio
 import math
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from functools import partial
 from types import SimpleNamespace
 
@@ -371,23 +372,123 @@ async def test_no_more_than_the_buffer_is_taken_from_a_body_that_nobody_reads(up
         tasks.cancel_scope.cancel()
 
 
-async def test_a_client_that_uploads_and_stops_reading_counts_as_gone_in_the_end(uploader) -> None:
+async def half_read(uploader) -> AsyncIterator[str]:
+    """A source that reads the beginning of its body, and then goes on without."""
+    await uploader.exchange.next_chunk()
+    async with aclosing(uploader.endless()) as numbers:
+        async for number in numbers:
+            yield number
+
+
+async def test_a_client_whose_body_is_read_in_part_and_that_stalls_counts_as_gone_in_the_end(
+    uploader,
+) -> None:
     uploader.server.stall()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(uploader.server.upload, 1000)
-        await uploader.stream(uploader.endless())
-        took = anyio.current_time()
+        await uploader.stream(half_read(uploader))
         tasks.cancel_scope.cancel()
     assert uploader.exchange.gone is Gone.STALLED
     assert uploader.log == ["open", "closing", "closed"]
-    assert took
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+async def test_a_body_that_nobody_reads_does_not_hide_for_ever_that_its_client_has_left(
+    uploader, quiet
+) -> None:
+    async def upload_and_leave() -> None:
+        await uploader.server.upload(1000)
+        await uploader.server.put_when_there_is_room(DISCONNECT)
+
+    async def silence() -> AsyncIterator[str]:
+        async with aclosing(uploader.endless()) as numbers:
+            async for _ in numbers:
+                yield ""
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(upload_and_leave)
+        await uploader.stream(silence() if quiet else uploader.endless())
+    assert uploader.exchange.gone is Gone.CLIENT_LEFT
+    assert uploader.log == ["open", "closing", "closed"]
+
+
+async def test_nor_does_it_when_the_server_waits_for_room_to_say_so(uploader) -> None:
+    async def send(message) -> None:
+        if len(uploader.server.sent) == 3:
+            await uploader.server.put_when_there_is_room(DISCONNECT)
+        await uploader.server.send(message)
+
+    uploader.exchange.server_send = send
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uploader.server.upload, 1000)
+        await uploader.stream(uploader.endless())
+        tasks.cancel_scope.cancel()
+    assert uploader.exchange.gone is Gone.CLIENT_LEFT
+
+
+async def test_nor_when_it_does_so_in_a_ping(uploader) -> None:
+    async def send(message) -> None:
+        if message.get("body") == PING:
+            await anyio.sleep_forever()
+        await uploader.server.send(message)
+
+    async def quiet() -> AsyncIterator[str]:
+        yield "one"
+        await anyio.sleep_forever()
+
+    uploader.exchange.server_send = send
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uploader.server.upload, 1000)
+        await uploader.stream(quiet(), ping=PING)
+        tasks.cancel_scope.cancel()
+    assert uploader.exchange.gone is Gone.STALLED
+
+
+async def test_a_body_that_is_read_too_late_was_thrown_away_and_that_is_said(uploader) -> None:
+    async def late() -> AsyncIterator[str]:
+        yield "the beginning"
+        await anyio.sleep(60)
+        yield str(await uploader.exchange.next_chunk())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uploader.server.upload, 1000)
+        with pytest.raises(RuntimeError, match="nobody read the request body"):
+            await uploader.stream(late())
+
+
+async def test_one_that_fits_the_buffer_can_be_read_at_any_time(uploader) -> None:
+    async def late() -> AsyncIterator[str]:
+        yield "the beginning"
+        await anyio.sleep(600)
+        while data := await uploader.exchange.next_chunk():
+            yield data.decode()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: uploader.server.upload(9, whole=True))
+        await uploader.stream(late(), ping=PING)
+    assert uploader.server.body.count(b"x") == 9 * 1024
+
+
+async def test_one_that_is_read_now_and_then_is_kept(uploader) -> None:
+    async def slow() -> AsyncIterator[str]:
+        while data := await uploader.exchange.next_chunk():
+            for _ in range(10):
+                await anyio.sleep(10)
+                yield ""
+            yield data.decode()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: uploader.server.upload(100, whole=True))
+        await uploader.stream(slow())
+    assert len(uploader.server.body) == 100 * 1024
+    assert uploader.exchange.finished
 
 
 async def test_a_client_that_reads_now_and_then_is_not_given_up(uploader) -> None:
     uploader.server.stall()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(uploader.server.upload, 1000)
-        tasks.start_soon(uploader.stream, uploader.endless())
+        tasks.start_soon(uploader.stream, half_read(uploader))
         for _ in range(10):
             await anyio.sleep(20)
             uploader.server.reading.set()
@@ -402,6 +503,8 @@ async def test_the_time_that_a_source_has_waited_before_is_not_held_against_a_cl
     kind, uploader
 ) -> None:
     source = source_of([100]) if kind == "generator" else partial(feed_of, [100])
+    await uploader.server.upload(1)
+    await uploader.exchange.next_chunk()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(uploader.server.upload, 1000)
         tasks.start_soon(uploader.stream, source)

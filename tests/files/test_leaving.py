@@ -99,15 +99,16 @@ async def test_a_client_that_leaves_between_two_chunks_gets_no_third(path: Path)
     assert len(client.sent) == 3
 
 
-async def test_a_client_that_stalls_and_sends_is_given_up(
+async def test_that_a_client_leaves_is_seen_although_it_has_sent_what_nobody_reads(
     path: Path, descriptors: Descriptors
 ) -> None:
     upload: Message = {"type": "http.request", "body": b"x" * 65536, "more_body": True}
     client = Client(upload, upload)
+    client.left.set()
     begun = anyio.current_time()
     with anyio.fail_after(60):
         await client.get(path)
-    assert client.exchange.gone is Gone.STALLED
+    assert client.exchange.gone is Gone.CLIENT_LEFT
     assert 30 <= anyio.current_time() - begun <= 40
     assert descriptors(path) == 0
 
