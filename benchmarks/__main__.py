@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from .calls import QUICK, Pace, measure
@@ -32,6 +33,14 @@ def arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Names are separated by commas. The cases: " + ", ".join(CASES),
     )
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=["calls", "sockets", "publish"],
+        default="calls",
+        help="calls in process (default), requests over sockets, or both, written into docs/; "
+        "scale, which is another program, has its own --help",
+    )
     for option, known in (
         ("cases", list(CASES)),
         ("frameworks", list(FRAMEWORKS)),
@@ -52,13 +61,17 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def calls(chosen: argparse.Namespace) -> int:
-    """Measure in process, print the tables, and return the exit status: 1 if a framework has failed."""
+def pace_of(chosen: argparse.Namespace) -> Pace:
     pace = QUICK if chosen.quick else Pace()
     if chosen.rounds:
-        pace = Pace(
-            chosen.rounds, min(chosen.rounds, pace.heavy_rounds), pace.seconds, chosen.quick
-        )
+        heavy = min(chosen.rounds, pace.heavy_rounds)
+        pace = replace(pace, rounds=chosen.rounds, heavy_rounds=heavy)
+    return pace
+
+
+def calls(chosen: argparse.Namespace) -> int:
+    """Measure in process, print the tables, and return the exit status: 1 if a framework has failed."""
+    pace = pace_of(chosen)
     figures = measure(chosen.cases, chosen.frameworks, chosen.loops, pace, tell)
     for loop, text in tables(figures):
         print(f"\n{loop}\n\n{text}")
@@ -77,7 +90,15 @@ def tell(line: str) -> None:
 
 
 def main() -> int:
-    return calls(arguments())
+    chosen = arguments()
+    if chosen.what == "calls":
+        return calls(chosen)
+    from . import publish, sockets
+
+    if chosen.what == "publish":
+        return publish.publish(pace_of(chosen), tell)
+    print(sockets.tables(sockets.measure(tell=tell)))
+    return 0
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ class Pace:
     on a busy machine, but leaves out what a framework does only now and then.
     """
 
-    rounds: int = 15
+    rounds: int = 11
     heavy_rounds: int = 5
     seconds: float = 0.06
     quickest: bool = False
