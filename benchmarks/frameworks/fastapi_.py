@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Cookie, FastAPI, Form, Header, Request, UploadFile, WebSocket
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from fastapi.templating import Jinja2Templates
 
@@ -38,12 +38,12 @@ def main() -> Any:
     app.get("/plain", response_class=PlainTextResponse)(plain)
 
     @app.get("/json")
-    async def json_small() -> Any:
-        return JSONResponse(SMALL)
+    async def json_small() -> dict[str, Any]:
+        return SMALL
 
     @app.get("/json/large")
-    async def json_large() -> Any:
-        return JSONResponse(LARGE)
+    async def json_large() -> list[dict[str, Any]]:
+        return LARGE
 
     @app.get("/items/{id}")
     async def parameters(id: int, color: str, x_token: Annotated[str, Header()]) -> Any:
