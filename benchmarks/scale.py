@@ -78,7 +78,7 @@ def where(
 ) -> Iterator[dict[str, Any]]:
     """Whose code has allocated the memory of a connection, and how many tasks it has."""
     for framework in frameworks:
-        with Worker(server, framework, 0.5) as worker, connected(worker, kind) as each:
+        with Worker(server, framework) as worker, connected(worker, kind) as each:
             each.open(WARM_UP)
             each.listen(1)
             before = worker.report()

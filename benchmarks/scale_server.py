@@ -187,6 +187,7 @@ def serve(kind: str, app: Any, descriptor: int) -> None:
     hypercorn.bind = [f"fd://{descriptor}"]
     hypercorn.backlog = 4096
     hypercorn.loglevel = "WARNING"
+    hypercorn.keep_alive_timeout = 60  # for requests that come late, because the machine is busy
     if kind == "hypercorn-trio":
         import hypercorn.trio as runner
     else:
