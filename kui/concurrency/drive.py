@@ -7,8 +7,8 @@ for, and who stops the drive, is decided in `stream`; a synchronous generator co
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
+from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
@@ -106,7 +106,7 @@ class Drive(Generic[T]):
 
     async def _to_the_end(self) -> None:
         advance, consume, grace = self._source.__anext__, self._consume, self._grace
-        turn_ends = time.monotonic() + _FAIR_SHARE
+        turn_ends = monotonic() + _FAIR_SHARE
         while not self._stopping:
             self._advancing = True
             try:
@@ -121,14 +121,14 @@ class Drive(Generic[T]):
                 if grace.waited:
                     grace.waited = False
                     self.since = self._clock()
-                    turn_ends = time.monotonic() + _FAIR_SHARE
+                    turn_ends = monotonic() + _FAIR_SHARE
                     await grace.let_through()
                 await consume(item)
                 if grace.waited:
                     if grace.cancelled_from_outside():
                         await anyio.lowlevel.checkpoint()  # the server has shielded its send
                     self.since = self._clock()
-                elif time.monotonic() > turn_ends:
+                elif monotonic() > turn_ends:
                     await anyio.lowlevel.checkpoint()
                     self.since = self._clock()
             except BaseException as error:
@@ -211,7 +211,7 @@ class Feed(Generic[T]):
         self._consume = consume
         self._interrupt = interrupt
         self._grace = Grace(getattr(func, "__qualname__", type(func).__qualname__), grace)
-        self._turn = time.monotonic() + _FAIR_SHARE
+        self._turn = monotonic() + _FAIR_SHARE
         self._lock = anyio.Lock(fast_acquire=True)
         self._in_flight = 0  # how many tasks are sending, or wait for their turn
         self._stopping = False
@@ -262,6 +262,6 @@ class Feed(Generic[T]):
             if self._stopping and not self._in_flight:
                 self._interrupt()
         await self._grace.let_through()
-        if time.monotonic() > self._turn:
+        if monotonic() > self._turn:
             await anyio.lowlevel.checkpoint()
-            self._turn = time.monotonic() + _FAIR_SHARE
+            self._turn = monotonic() + _FAIR_SHARE

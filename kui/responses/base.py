@@ -64,8 +64,8 @@ class HttpResponse:
     """Whether sending is two plain sends and no code of a user's; `body` is bytes then."""
 
     # What a response of this class says of itself, as text and as bytes.
-    _default_text: ClassVar[Mapping[str, str]] = {}
-    _default_headers: ClassVar[tuple[tuple[bytes, bytes], ...]] = ()
+    _default_text: Mapping[str, str] = {}
+    _default_headers: tuple[tuple[bytes, bytes], ...] = ()
 
     body: bytes | None
     """The body, all of it; None where it is made while it is sent."""

@@ -56,6 +56,8 @@ class SendEventResponse(StreamResponse):
 
     __slots__ = ("_ping_interval",)
 
+    _more = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
+
     def __init__(
         self,
         iterable: Source[Any],
@@ -70,8 +72,6 @@ class SendEventResponse(StreamResponse):
         if ping_interval is not None and not ping_interval > 0:
             raise ValueError("ping_interval is a positive number of seconds, or None for no pings")
         super().__init__(iterable, status_code, headers, "text/event-stream")
-        self.headers.setdefault("cache-control", "no-store")
-        self.headers.setdefault("x-accel-buffering", "no")
         self._ping_interval = ping_interval
 
     def encode(self, chunk: Any) -> bytes:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from functools import lru_cache
 from inspect import iscoroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency import Exchange
 from kui.concurrency.drive import close_unstarted
 from kui.concurrency.stream import Source, stream
-from kui.http.headers import charset_of
-from kui.http.headers import content_type as described
+from kui.http.headers import ResponseHeaders, charset_of, content_type
 
 from .base import WITHOUT_CONTENT, HttpResponse
 
@@ -53,7 +53,10 @@ class StreamResponse(HttpResponse):
         return StreamResponse(feed, content_type="text/csv")
     """
 
-    __slots__ = ("_charset", "_source")
+    __slots__ = ("_charset", "_default_headers", "_default_text", "_source")
+
+    _more: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """What a response of this class says of itself besides its Content-Type."""
 
     def __init__(
         self,
@@ -62,11 +65,12 @@ class StreamResponse(HttpResponse):
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         content_type: str = "application/octet-stream",
     ) -> None:
+        self._charset, self._default_text, self._default_headers = _described(
+            content_type, self._more
+        )
         super().__init__(status_code, headers)
         self.body = None
-        self._charset = codecs.lookup(charset_of(content_type) or "utf-8").name
         self._source = checked_source(iterable, type(self).__name__)
-        self.headers.setdefault("content-type", described(content_type, self._charset))
 
     def encode(self, chunk: Any) -> bytes:
         """The bytes of a chunk. Raises TypeError for what is neither bytes nor text."""
@@ -99,8 +103,20 @@ class StreamResponse(HttpResponse):
         await stream(exchange, self._source, start=start, encode=self.encode)
 
 
+@lru_cache(maxsize=128)
+def _described(
+    media_type: str, more: tuple[tuple[str, str], ...]
+) -> tuple[str, Mapping[str, str], tuple[tuple[bytes, bytes], ...]]:
+    """The charset of text chunks, and what a response says of itself, as text and as bytes."""
+    charset = codecs.lookup(charset_of(media_type) or "utf-8").name
+    headers = ResponseHeaders([("content-type", content_type(media_type, charset)), *more])
+    return charset, dict(headers), tuple(headers.encode())
+
+
 def checked_source(source: Any, name: str) -> Source[Any]:
     """The source of a stream. Raises TypeError, which says what to give instead, if it is none."""
+    if isinstance(source, AsyncGenerator):
+        return source
     if isinstance(source, (str, bytes, bytearray, memoryview, Mapping)):
         raise TypeError(f"{name} takes something that gives chunks, not a {type(source).__name__}")
     if isinstance(source, (AsyncIterable, Iterable)):
