@@ -15,6 +15,7 @@ from .cases import CASES
 from .chart import chart
 from .frameworks import FRAMEWORKS
 from .report import as_json, machine, tables, targets_table
+from .steps import steps_table
 
 __all__ = ["publish"]
 
@@ -35,7 +36,7 @@ def publish(pace: Pace, tell: Callable[[str], None]) -> int:
     minutes = (time.monotonic() - began) / 60
     about = {**machine(), "rounds": pace.rounds, "minutes": round(minutes, 1)}
     everything = {**about, **as_json(figures), "sockets": sockets.as_json(served)}
-    (DOCS / "performance.json").write_text(json.dumps(everything, indent=1) + "\n")
+    (DOCS / "performance.json").write_text(dumps(everything, 4) + "\n")
     (DOCS / "performance.svg").write_text(chart(figures))
     page = DOCS / "performance.md"
     before, _, rest = page.read_text().partition(BEGIN)
@@ -43,6 +44,14 @@ def publish(pace: Pace, tell: Callable[[str], None]) -> int:
     results = "\n\n".join(_results(figures, served, about))
     page.write_text(f"{before}{BEGIN}\n\n{results}\n\n{END}{after}")
     return 0
+
+
+def dumps(value: Any, depth: int) -> str:
+    """JSON, one line for each entry down to this depth."""
+    if depth == 0 or not isinstance(value, dict) or not value:
+        return json.dumps(value)
+    entries = (f"{json.dumps(key)}: {dumps(each, depth - 1)}" for key, each in value.items())
+    return "{\n" + ",\n".join(entries) + "\n}"
 
 
 def _results(figures: Figures, served: sockets.Sockets, about: dict[str, Any]) -> Iterator[str]:
@@ -60,3 +69,4 @@ def _results(figures: Figures, served: sockets.Sockets, about: dict[str, Any]) -
     )
     yield f"### Targets, in process\n\n{targets_table(figures)}"
     yield f"### Over sockets\n\n{sockets.tables(served)}"
+    yield f"### Where the time of a plain request goes\n\n{steps_table()}"

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import AsyncExitStack
+from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.calls import Figures
 from benchmarks.cases import CASES, Case
+from benchmarks.chart import chart
 from benchmarks.driver import WrongAnswer
+from benchmarks.frameworks import FRAMEWORKS
+from benchmarks.publish import dumps
+from benchmarks.report import as_json, tables, targets_table
+from benchmarks.steps import STEPS, measured
+from benchmarks.targets import verdicts
 from benchmarks.worker import Sites
 
 pytestmark = pytest.mark.anyio
@@ -32,3 +41,48 @@ async def test_a_wrong_answer_is_not_measured() -> None:
         client.app = (await sites.client(CASES["missing"])).app
         with pytest.raises(WrongAnswer):
             await client.time(1)
+
+
+async def test_each_step_of_a_plain_request_still_runs() -> None:
+    each, _, _ = await measured(count=1, rounds=1)
+    assert len(each) == len(STEPS)
+
+
+@pytest.fixture
+def figures() -> Figures:
+    """Kui takes 2 microseconds, its peers 3, 4, ..., and the bare function 1."""
+    order = ["bare", "kui", "blacksheep", *(name for name in FRAMEWORKS)]
+    took = {
+        (name, loop): [order.index(name) + 1.0] * 3
+        for name, framework in FRAMEWORKS.items()
+        for loop in framework.loops
+    }
+    return Figures({"plain": dict(took), "missing": dict(took)})
+
+
+def test_a_framework_that_has_one_loop_is_beside_kui_on_both(figures: Figures) -> None:
+    found = {(each.case, each.loop, each.beside): each for each in verdicts(figures)}
+    for loop in ("asyncio", "trio"):
+        assert found["missing", loop, "best"].got == 1.5
+        assert found["missing", loop, "best"].reached
+        assert not found["plain", loop, "bare"].reached
+    assert "0.50 **not reached**" in targets_table(figures)
+
+
+def test_the_tables_tell_calls_a_second_and_ratios(figures: Figures) -> None:
+    found = dict(tables(figures))
+    assert set(found) == {"asyncio", "trio"}
+    for text in found.values():
+        row = next(line for line in text.splitlines() if "404" in line)
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[:3] == ["404", "1.00 M", "500 k"]
+        assert cells[-2:] == ["0.50", "1.50 (BlackSheep)"]
+
+
+def test_the_figures_are_json_and_the_chart_is_xml(figures: Figures) -> None:
+    document = json.loads(dumps(as_json(figures), 4))
+    assert document["cases"]["plain"]["trio"]["kui"]["to_bare"] == 0.5
+    drawing = ElementTree.fromstring(chart(figures))
+    dots = [each for each in drawing.iter() if each.tag.endswith("circle")]
+    measured_dots = len(figures.rounds) * (len(figures.rounds["plain"]) - 2)
+    assert len(dots) == measured_dots + len(FRAMEWORKS) - 1
