@@ -161,18 +161,22 @@ class Inbox:
         self.was_read = True
         while not self._kept:
             if self.ended is not None:
+                # Who is cancelled because of it, is so here, and not in the cleanup that follows.
+                await anyio.lowlevel.checkpoint()
                 return self.ended
             if self._failure is not None:
                 raise self._failure
             if self._refusal is not None:
                 raise self._refusal
-            if not self._receiving:
-                message = await self._receive_here()
-                self._arrived(message)
+            if self._receiving:
+                await self._until_changed()
+                continue
+            message = await self._receive_here()
+            self._arrived(message)
+            if self.ended is None:
                 if self._pulls:
                     self._start_pull()
                 return message
-            await self._until_changed()
         return self._take()
 
     async def poll(self) -> None:

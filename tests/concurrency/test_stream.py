@@ -372,6 +372,28 @@ async def test_no_more_than_the_buffer_is_taken_from_a_body_that_nobody_reads(up
         tasks.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("watched", [True, False])
+async def test_whoever_reads_when_the_client_leaves_finds_his_cleanup_shielded(
+    uploader, watched
+) -> None:
+    async def echo() -> AsyncIterator[str]:
+        try:
+            while data := await uploader.exchange.next_chunk():
+                yield data.decode()
+        finally:
+            await anyio.lowlevel.checkpoint()
+            uploader.log.append("cleaned up")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(uploader.stream, echo())
+        uploader.server.put(body(b"x", more=True))
+        if watched:
+            await anyio.sleep(1)
+        uploader.leave()
+    assert uploader.exchange.gone is Gone.CLIENT_LEFT
+    assert uploader.log == ["cleaned up"]
+
+
 async def half_read(uploader) -> AsyncIterator[str]:
     """A source that reads the beginning of its body, and then goes on without."""
     await uploader.exchange.next_chunk()
