@@ -8,6 +8,7 @@ the client leaves, is decided in `stream` and `cancel`.
 from __future__ import annotations
 
 import enum
+import sys
 from collections.abc import Callable, Mapping
 from types import MethodType
 from typing import Final, NoReturn
@@ -21,7 +22,7 @@ from .guard import on_first_wait
 from .inbox import Inbox
 from .signals import ExitSignal
 
-__all__ = ["STALL", "ClientDisconnect", "Exchange", "Gone", "body_expected"]
+__all__ = ["STALL", "ClientDisconnect", "Exchange", "Gone", "body_expected", "refusals"]
 
 STALL: Final = 30.0
 """Seconds that a `send` may block while the buffer of unread messages is full; then the client counts as gone."""
@@ -40,6 +41,15 @@ class Gone(enum.Enum):
     SERVER_CANCELLED = "the server cancelled the request"
     DRAIN = "the server is stopping"
     STALLED = "the client stopped reading"
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What a server's `send` raises when the client has gone; for an `except`, which asks when it must.
+
+    An OSError, says ASGI. hypercorn on trio closes a connection while the app sends on it, and then that is busy.
+    """
+    trio = sys.modules.get("trio")
+    return (OSError,) if trio is None else (OSError, trio.BusyResourceError)
 
 
 def body_expected(scope: Scope, fields: Mapping[bytes, bytes] | None = None) -> bool:
@@ -208,7 +218,7 @@ class Exchange(Inbox):
             last = kind == "http.response.trailers" and not message.get("more_trailers", False)
         try:
             await (self._send_last(message) if last else self.server_send(message))
-        except OSError as error:
+        except refusals() as error:
             if kind == "http.response.pathsend":
                 raise  # about the file, more likely
             self.refused(error)
@@ -217,10 +227,10 @@ class Exchange(Inbox):
         """Send a piece of the response's body, which another one follows: `send`, with less to decide."""
         try:
             await self.server_send({"type": "http.response.body", "body": body, "more_body": True})
-        except OSError as error:
+        except refusals() as error:
             self.refused(error)
 
-    def refused(self, error: OSError) -> NoReturn:
+    def refused(self, error: Exception) -> NoReturn:
         """The server's `send` says that the client has gone.
 
         :raises ClientDisconnect: always.

@@ -16,6 +16,7 @@ from baize.typing import Message, Receive, Send
 from .children import Children, this_task
 from .cleanup import GRACE
 from .close_codes import CloseNote, note_close
+from .exchange import refusals
 from .intake import Intake
 from .interrupt import InterruptibleSend
 from .loops import GRID
@@ -112,7 +113,7 @@ class Socket:
         self._close_note = note_close(self._server_send)
         try:
             await self._send(message)
-        except OSError as error:
+        except refusals() as error:
             raise await self._lost() from error
         except Exception:
             self.peer_gone = True  # the server has not taken it, and takes nothing else
@@ -133,7 +134,7 @@ class Socket:
             self.state = SocketState.CLOSED
         try:
             await self._send(message)
-        except OSError:
+        except refusals():
             self.peer_gone = True
 
     # ---- messages
@@ -151,7 +152,7 @@ class Socket:
         sending = self._sending = self._send({"type": "websocket.send", kind: data})
         try:
             await sending
-        except OSError as error:
+        except refusals() as error:
             raise await self._lost() from error
 
     async def _earn_credit(self) -> None:
@@ -285,7 +286,7 @@ class Socket:
         code, reason = self.over or (1006, "")
         try:
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        except OSError:
+        except refusals():
             self.peer_gone = True  # it was faster
 
     async def _say_close(self) -> None:

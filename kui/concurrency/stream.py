@@ -18,7 +18,7 @@ from baize.typing import Message
 from .beside import Beside, beside
 from .cleanup import GRACE
 from .drive import Drive, Feed, close_unstarted
-from .exchange import STALL, ClientDisconnect, Exchange, Gone
+from .exchange import STALL, ClientDisconnect, Exchange, Gone, refusals
 from .loops import clock, on_the_grid
 from .stall import Stall
 from .sync import InThreads
@@ -182,7 +182,7 @@ class _Sending(Generic[T]):
         if body:
             try:
                 await self._send({"type": "http.response.body", "body": body, "more_body": True})
-            except OSError as error:
+            except refusals() as error:
                 self.exchange.refused(error)
         if self.exchange.gone is not None:
             await anyio.lowlevel.checkpoint()  # where it is cancelled, unless that is for a drain

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import anyio
 import anyio.lowlevel
 import pytest
+import trio
 
 from kui.concurrency import ClientDisconnect, Exchange, ExitSignal, Gone, every_checkpoint
 from kui.concurrency.drive import ItemLost
@@ -325,10 +326,11 @@ async def test_a_client_that_leaves_while_the_source_reads_the_body_ends_it(uplo
     assert uploader.exchange.gone is Gone.CLIENT_LEFT
 
 
-async def test_a_server_that_refuses_to_send_ends_the_source(client) -> None:
+@pytest.mark.parametrize("refusal", [OSError, trio.BusyResourceError])
+async def test_a_server_that_refuses_to_send_ends_the_source(client, refusal) -> None:
     async def send(message) -> None:
         if message["type"] == "http.response.body":
-            raise OSError("gone")
+            raise refusal("gone")
 
     client.exchange.server_send = send
     await client.stream(client.endless())
