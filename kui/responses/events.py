@@ -20,6 +20,8 @@ OPEN_AFTER: Final = 0.25
 """Seconds after which the headers go out, although there is no event yet."""
 PING: Final = b": ping\n\n"
 
+# The fields whose value, where it is one line without NUL, follows their name as it is.
+_PLAIN: Final = frozenset(("data", "id", "event"))
 # The standard's ends of line; others, such as U+2028, are text.
 _lines = re.compile("\r\n|\r|\n").split
 
@@ -100,39 +102,47 @@ def encode_event(event: Mapping[str, Any] | str) -> bytes:
     Example: `encode_event({"id": 7, "data": "a\\nb"})` -> `b"id: 7\\ndata: a\\ndata: b\\n\\n"`.
     """
     if isinstance(event, str):
-        return _encoded(_block("data", event))
-    if not isinstance(event, (dict, Mapping)):  # to recognise a dict is much the quicker
+        event = {"data": event}
+    elif not isinstance(event, (dict, Mapping)):  # to recognise a dict is much the quicker
         raise TypeError(f"an event is a dictionary or a str, not {type(event).__qualname__}")
     if not event:
         raise ValueError("an event has at least one of data, event, id, retry and comment")
     text = ""
     for name, value in event.items():
-        if name == "data":
-            text += _block(name, value)
-        elif name == "id":
-            text += _line(name, value, "\0")
-        elif name == "event":
-            text += _line(name, value, "\n")
-        elif name == "retry":
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise ValueError(f"retry is a number of milliseconds, not {value!r}")
-            text += f"retry: {value}\n"
-        elif name == "comment":
-            text += _block("", value)
+        if (
+            name in _PLAIN
+            and type(value) is str
+            and "\n" not in value
+            and "\r" not in value
+            and "\0" not in value
+        ):
+            text = f"{text}{name}: {value}\n"
         else:
-            raise ValueError(
-                f"an event has no {name!r}, but data, event, id, retry and comment; put it into data"
-            )
-    return _encoded(text)
-
-
-def _encoded(lines: str) -> bytes:
-    """An event of these lines. A lone surrogate, which UTF-8 does not know, becomes a question mark."""
-    lines += "\n"
+            text += _field(name, value)
+    text = f"{text}\n"
     try:
-        return lines.encode()
-    except UnicodeEncodeError:
-        return lines.encode("utf-8", "replace")
+        return text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return text.encode("utf-8", "replace")
+
+
+def _field(name: str, value: Any) -> str:
+    """The lines of a field about whose value nothing is known yet."""
+    if name == "data":
+        return _block(name, value)
+    if name == "id":
+        return _line(name, value, "\0")
+    if name == "event":
+        return _line(name, value, "\n")
+    if name == "retry":
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"retry is a number of milliseconds, not {value!r}")
+        return f"retry: {value}\n"
+    if name == "comment":
+        return _block("", value)
+    raise ValueError(
+        f"an event has no {name!r}, but data, event, id, retry and comment; put it into data"
+    )
 
 
 def _line(name: str, value: Any, refused: str) -> str:
