@@ -19,7 +19,7 @@ import anyio
 import anyio.lowlevel
 
 from .cleanup import GRACE
-from .loops import on_asyncio
+from .loops import cancel_scope, on_asyncio
 
 __all__ = ["Grace", "is_checkpoint", "on_first_wait"]
 
@@ -81,7 +81,7 @@ class Grace:
         self._suspect: BaseException | None = None  # delivered, perhaps from outside
         self._native = False  # was it asyncio's own, by no scope?
         self._cancelling = 0  # how many of these there were before
-        self._scope = anyio.CancelScope()
+        self._scope = cancel_scope()
 
     async def run(
         self, work: Coroutine[Any, Any, None], waits: Callable[[], object] | None = None

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Final
+from types import TracebackType
+from typing import Final, Protocol
 
+import anyio
 import sniffio
 
-__all__ = ["GRID", "Loop", "clock", "on_asyncio", "on_the_grid"]
+__all__ = ["GRID", "Loop", "Scope", "cancel_scope", "clock", "on_asyncio", "on_the_grid"]
 
 GRID: Final = 0.25
 """Seconds between the points of time at which Kui's own timers fire, all of them together."""
@@ -21,6 +23,34 @@ GRID: Final = 0.25
 def on_asyncio() -> bool:
     """Is the running event loop asyncio's? Else it is trio's, which says so wherever it runs code."""
     return sniffio.thread_local.name != "trio"
+
+
+class Scope(Protocol):
+    """What the cancel scopes of anyio and of trio have in common."""
+
+    deadline: float
+    shield: bool
+
+    @property
+    def cancel_called(self) -> bool: ...
+    def cancel(self) -> None: ...
+    def __enter__(self) -> object: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> bool | None: ...
+
+
+def cancel_scope() -> Scope:
+    """A cancel scope; on trio one of its own, which costs half as much as anyio's around it."""
+    if on_asyncio():
+        return anyio.CancelScope()
+    import trio
+
+    return trio.CancelScope()
 
 
 def clock() -> Callable[[], float]:
