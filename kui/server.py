@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
+from asyncio.trsock import TransportSocket
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from functools import partial
-from socket import socket
+from socket import SHUT_RDWR, socket
 from typing import TYPE_CHECKING, Final
 
 import anyio
@@ -25,7 +28,7 @@ from hypercorn.typing import ConnectionState
 from .concurrency.loops import on_asyncio
 from .concurrency.services import split_cancelled
 from .serving.binding import CannotServe, address_of, bound, tls_context
-from .serving.http2 import EarlyAnswers
+from .serving.connection import Connection
 from .serving.runner import CUT, Options, Runner
 
 if TYPE_CHECKING:
@@ -167,7 +170,7 @@ async def _accept_on_trio(
     from hypercorn.trio.tcp_server import TCPServer
     from hypercorn.trio.worker_context import WorkerContext
 
-    class Connection(EarlyAnswers, TCPServer):  # type: ignore[misc]  # its protocol is a property here
+    class Served(Connection, TCPServer):  # type: ignore[misc]  # its protocol is a property here
         pass
 
     context = WorkerContext(None)
@@ -180,7 +183,7 @@ async def _accept_on_trio(
         state = ConnectionState(runner.life.state.copy())
         try:
             # the class says SSLStream, and asks at run time which one it is
-            await Connection(app, config, context, state, stream)  # type: ignore[arg-type]
+            await Served(app, config, context, state, stream)  # type: ignore[arg-type]
         except Exception as error:
             runner.dropped(error)
         except BaseExceptionGroup as group:
@@ -232,17 +235,17 @@ async def _accept_on_asyncio(
     from hypercorn.asyncio.tcp_server import TCPServer
     from hypercorn.asyncio.worker_context import WorkerContext
 
-    class Connection(EarlyAnswers, TCPServer):  # type: ignore[misc]  # its protocol is a property here
+    class Served(Connection, TCPServer):  # type: ignore[misc]  # its protocol is a property here
         pass
 
     loop = asyncio.get_running_loop()
     context = WorkerContext(None)
-    open_writers: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+    open_writers: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, TransportSocket]] = {}
 
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             state = runner.life.state.copy()
-            await Connection(app, loop, config, context, state, reader, writer)
+            await Served(app, loop, config, context, state, reader, writer)
         except Exception as error:
             runner.dropped(error)
 
@@ -253,7 +256,7 @@ async def _accept_on_asyncio(
                 writer.transport.abort()
                 return
             task = connections.create_task(connection(reader, writer))
-            open_writers[task] = writer
+            open_writers[task] = writer, writer.get_extra_info("socket")
             task.add_done_callback(open_writers.pop)
 
         servers = [
@@ -280,8 +283,16 @@ async def _accept_on_asyncio(
             task.cancel()
         if open_writers:
             await asyncio.wait(open_writers, timeout=CUT)
-        for writer in open_writers.values():
-            writer.transport.abort()
+        for writer, sock in open_writers.values():
+            _cut(writer, sock)
+
+
+def _cut(writer: asyncio.StreamWriter, sock: TransportSocket) -> None:
+    """End a connection at once, also one that waits for the end of its client's TLS."""
+    writer.transport.abort()
+    with suppress(OSError):  # that was it; but not where hypercorn has closed it twice
+        with socket(fileno=os.dup(sock.fileno())) as again:
+            again.shutdown(SHUT_RDWR)
 
 
 class _Log(Logger):

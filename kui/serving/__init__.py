@@ -2,7 +2,8 @@
 
 binding, importing   what can be wrong before anything runs: addresses, certificates, the app's name
 runner               one server from start to end, and the server's side of the lifespan
-http2, access        what is added to hypercorn's protocols, and the access log
+connection, http2    a connection as hypercorn serves it, put right; windows for HTTP/2
+access               the access log
 process              `kui.run`: a process, its signals, its last deadline
 workers, reload      several processes, and one that is started anew
 """

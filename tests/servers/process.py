@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,21 @@ class ServerProcess:
         """Wait until a `kui run` process says where it listens."""
         self.url = self.find(r"Listening on (\S+)")[0][1]
         return self.url
+
+    def descriptors(self, kind: str) -> int:
+        """How many descriptors the process has open of what is called `kind`: a path, or `socket:`."""
+        found = 0
+        for number in os.listdir(f"/proc/{self.pid}/fd"):
+            with suppress(FileNotFoundError):  # closed meanwhile
+                found += os.readlink(f"/proc/{self.pid}/fd/{number}").startswith(kind)
+        return found
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Look again and again, for what a process does not say."""
+        end = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < end, "it has never become so"
+            time.sleep(0.01)
 
     def send_signal(self, signum: signal.Signals = signal.SIGTERM) -> None:
         self.process.send_signal(signum)

@@ -34,6 +34,7 @@ def main(kind: str, spec: str, descriptor: int, graceful_timeout: float) -> None
     config.keep_alive_timeout = float(os.environ.get("KEEP_ALIVE", "5"))
     config.loglevel = "WARNING"
     config.root_path = root_path
+    config.certfile = config.keyfile = os.environ.get("CERTFILE")
     if kind == "hypercorn-asyncio":
         import hypercorn.asyncio
 

@@ -11,7 +11,7 @@ import pytest
 
 from kui.asgi import FileResponse, Kui, request
 
-from .conftest import KuiRun, StartServer
+from .conftest import StartServer
 from .process import PATIENCE, ServerProcess, get, read_until
 
 SIZE = 64 << 20
@@ -35,17 +35,6 @@ def served(tmp_path: Path) -> Path:
         sparse.seek(SIZE - 5)
         sparse.write(b"12345")
     return path
-
-
-def open_on(server: ServerProcess, path: Path) -> int:
-    """How many descriptors the server's process has open on a file."""
-    found = 0
-    for number in os.listdir(f"/proc/{server.pid}/fd"):
-        try:
-            found += os.readlink(f"/proc/{server.pid}/fd/{number}") == str(path)
-        except FileNotFoundError:
-            continue
-    return found
 
 
 def begin(server: ServerProcess) -> tuple[socket.socket, bytes]:
@@ -82,10 +71,10 @@ def test_a_client_that_leaves_half_way_leaves_nothing_open(
 ) -> None:
     process = server(APP, SERVED=str(served))
     client, _ = begin(process)
-    assert open_on(process, served) == 1
+    assert process.descriptors(str(served)) == 1
     client.close()
     process.find("app: sending is over")
-    assert open_on(process, served) == 0
+    assert process.descriptors(str(served)) == 0
     assert "Traceback" not in process.log
     assert get(f"{process.url}/file", headers={"Range": "bytes=0-0"}).status_code == 206
 
@@ -103,22 +92,4 @@ def test_a_file_that_shrinks_cuts_the_connection(server: StartServer, served: Pa
             pass
     assert received < SIZE
     process.find("FileShrank")
-    assert open_on(process, served) == 0
-
-
-def test_a_file_goes_over_http_2_as_fast_as_the_client_reads(
-    kui_run: KuiRun, certificate: Path, served: Path
-) -> None:
-    process = kui_run(APP, "--certfile", str(certificate), SERVED=str(served))
-    url = f"{process.find_url()}/file"
-    with httpx2.Client(http2=True, http1=False, verify=False, timeout=PATIENCE) as client:
-        with client.stream("GET", url) as response:
-            assert response.http_version == "HTTP/2"
-            assert {"connection", "transfer-encoding"}.isdisjoint(response.headers)
-            chunks = response.iter_raw()
-            next(chunks)
-            assert open_on(process, served) == 1
-            assert len(client.get(url, headers={"Range": "bytes=0-99"}).content) == 100
-            rest = sum(map(len, chunks))
-            assert rest > SIZE // 2
-        assert client.get(url, headers={"Range": "bytes=-5"}).content == b"12345"
+    assert process.descriptors(str(served)) == 0

@@ -278,3 +278,21 @@ def test_a_busy_port_is_one_line(kui_run: KuiRun) -> None:
         server = kui_run(APP, "--bind", bind)
         assert server.wait() == 1
     assert server.log == f"kui: cannot listen on {bind}: Address already in use\n"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_socket_of_a_client_that_has_gone_is_closed_at_once(
+    backend: str, launch: Launch, certificate: Path, tls: bool
+) -> None:
+    code = "import hypercorn.config as c; c.Config.keep_alive_timeout = 3600; import sys, kui.cli; sys.exit(kui.cli.main())"
+    flags = ["--backend", backend, "--bind", "127.0.0.1:0"]
+    flags += ["--certfile", str(certificate)] if tls else []
+    server = launch([sys.executable, "-c", code, "run", APP, *flags])
+    server.find_url()
+    before = server.descriptors("socket:")
+    for request in (b"", b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"):
+        with client_of(server, certificate, tls) as client:
+            client.sendall(request)
+            assert not request or b"200" in client.recv(100)
+            server.wait_until(lambda: server.descriptors("socket:") > before)
+    server.wait_until(lambda: server.descriptors("socket:") == before)
