@@ -32,7 +32,13 @@ ABREAST = 20
 """Connections over which requests are sent."""
 LASTING = 100
 """Requests that one such connection is good for."""
-MODULES = ("asyncio", "anyio", "baize.datastructures", "kui.asgi", "starlette.applications")
+IMPORTS = (
+    "import anyio",
+    "from anyio import create_task_group",  # what anyio loads when it is used
+    "from anyio import create_task_group; import baize.datastructures",
+    "import kui.asgi",
+    "import starlette.applications, starlette.responses, starlette.routing, starlette.websockets",
+)
 
 
 def idle(
@@ -50,6 +56,8 @@ def idle(
             connections.open(count)
             connections.listen(ping / 4)
             opened.append((framework, worker, connections, before))
+        for _, _, connections, _ in opened:
+            connections.listen(0.5)  # what has come while the others were opened
         begin = [worker.processor_time() for _, worker, _, _ in opened]
         start = time.monotonic()
         counted = [connections.pings for _, _, connections, _ in opened]
@@ -110,18 +118,18 @@ def flat(server: str, framework: str, count: int) -> dict[str, Any]:
 
 
 def imports(rounds: int) -> Iterator[tuple[str, float]]:
-    """The milliseconds of processor time that a process takes to import a module, over one that imports nothing."""
+    """The milliseconds of processor time that a process takes for an import, over one that imports nothing."""
     times: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name in ("", *MODULES):
+        for code in ("", *IMPORTS):
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            subprocess.run([sys.executable, "-c", f"import {name}" if name else ""], check=True)
+            subprocess.run([sys.executable, "-c", code], check=True)
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             took = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            times.setdefault(name, []).append(1000 * took)
+            times.setdefault(code, []).append(1000 * took)
     nothing = min(times.pop(""))
-    for name, each in times.items():
-        yield name, min(each) - nothing
+    for code, each in times.items():
+        yield code, min(each) - nothing
 
 
 def row(*cells: object) -> None:
@@ -141,15 +149,19 @@ def table_of_idle(results: list[dict[str, Any]]) -> None:
         key = (each["kind"], each["ping"], each["server"], each["count"])
         groups.setdefault(key, {}).setdefault(each["framework"], []).append(each)
     frameworks = list(next(iter(groups.values())))
-    head("KiB each; processor", *(NAMES[framework] for framework in frameworks))
+    head("KiB each; processor time; for a ping", *(NAMES[framework] for framework in frameworks))
     for (kind, ping, server, count), group in groups.items():
         cells = []
         for framework in frameworks:
             size = statistics.median(each["bytes each"] for each in group[framework]) / 1024
             share = statistics.median(each["processor"] for each in group[framework])
-            cells.append(f"{size:.1f}; {100 * share:.1f} %")
-        pings = f", pings every {ping:g} s" if kind == "events" else ""
-        row(f"{count:,} {kind}, {server}{pings}", *cells)
+            cell = f"{size:.1f}; {100 * share:.1f} %"
+            if pings := sum(each["pings"] for each in group[framework]):
+                spent = sum(each["processor"] * each["seconds"] for each in group[framework])
+                cell += f"; {1e6 * spent / pings:.0f} µs"
+            cells.append(cell)
+        every = f", pings every {ping:g} s" if kind == "events" else ""
+        row(f"{count:,} {kind}, {server}{every}", *cells)
 
 
 def table_of_where(results: list[dict[str, Any]]) -> None:
@@ -169,9 +181,9 @@ def table_of_flat(results: list[dict[str, Any]]) -> None:
 
 
 def table_of_imports(results: list[dict[str, Any]]) -> None:
-    head("import", "ms of processor time")
+    head("", "ms of processor time")
     for each in results:
-        row(f"`{each['module']}`", f"{each['ms']:.0f}")
+        row(f"`{each['import']}`", f"{each['ms']:.0f}")
 
 
 LOOKS = {
@@ -199,8 +211,8 @@ def look(chosen: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
         for server in chosen.servers:
             yield "flat", flat(server, "kui", chosen.requests)
     if "imports" in chosen.only:
-        for module, took in imports(5 * chosen.rounds):
-            yield "imports", {"module": module, "ms": took}
+        for code, took in imports(5 * chosen.rounds):
+            yield "imports", {"import": code, "ms": took}
 
 
 def main(arguments: list[str]) -> None:
