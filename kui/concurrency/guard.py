@@ -186,8 +186,9 @@ class Grace:
             and self.cancelled is None
             and not self.pending
             and self._checkpoints <= _CHECKPOINTS
+            and self.cancelled_from_outside()
         ):
-            self._scope.shield = self.pending = self.cancelled_from_outside()
+            self._scope.shield = self.pending = True
 
     async def let_through(self) -> None:
         """Raise what was held back: somebody is here who can take it. A checkpoint only if there is something."""

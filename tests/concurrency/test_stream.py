@@ -338,6 +338,24 @@ async def test_a_server_that_refuses_to_send_ends_the_source(client, refusal) ->
     assert client.exchange.gone is Gone.CLIENT_LEFT
 
 
+async def test_then_each_checkpoint_of_its_cleanup_is_shielded(client) -> None:
+    async def send(message) -> None:
+        if message["type"] == "http.response.body":
+            raise OSError("gone")
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            yield "one"
+        finally:
+            for _ in range(3):
+                await anyio.lowlevel.checkpoint()
+            client.log.append("cleaned up")
+
+    client.exchange.server_send = send
+    await client.stream(source())
+    assert client.log == ["cleaned up"]
+
+
 async def test_what_the_cleanup_raises_is_raised_although_the_client_has_left(client) -> None:
     async def source() -> AsyncIterator[str]:
         try:
