@@ -274,8 +274,8 @@ async def test_a_block_that_hangs_says_what_was_under_way() -> None:
     async def http(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep_forever()
 
-    with pytest.raises(DeadlineExceeded, match=r"longer than 0.05 s: GET /slow: the app is in"):
-        async with AsyncTestClient(http, lifespan=False, deadline=0.05) as client:
+    with pytest.raises(DeadlineExceeded, match=r"longer than 0.5 s: GET /slow: the app is in"):
+        async with AsyncTestClient(http, lifespan=False, deadline=0.5) as client:
             await client.get("/slow")
 
 
@@ -285,7 +285,7 @@ async def test_an_app_that_does_not_end_is_given_up_at_the_deadline() -> None:
         await anyio.sleep_forever()
 
     with pytest.raises(DeadlineExceeded, match="the client has left"):
-        async with AsyncTestClient(http, lifespan=False, deadline=0.05) as client:
+        async with AsyncTestClient(http, lifespan=False, deadline=0.5) as client:
             await client.send(client.build_request("GET", "/"), stream=True)
 
 
