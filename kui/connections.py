@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar, Token
 from datetime import datetime
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeAlias, TypeVar, overload
 
 from baize.datastructures import URL, Address, ContentType, Headers, MediaType, QueryParams
 from baize.typing import Message, Receive, Scope, Send
@@ -51,18 +50,15 @@ Call: TypeAlias = list[Any]
 HttpRequest, which is made when somebody first asks for it."""
 
 calls: Final[ContextVar[Call]] = ContextVar("kui.request")
-_making: Final = Lock()
 
 
 def request_of(call: Call) -> HttpRequest:
     """The request of a call, of the class that the application has for it."""
     request: HttpRequest | None = call[0]
     if request is None:
-        with _making:  # a thread may ask at the same time
-            request = call[0]
-            if request is None:
-                _, scope, receive, send = call
-                request = call[0] = scope["app"].factory_class.http(scope, receive, send)
+        scope = call[1]
+        call.append(scope["app"].factory_class.http(scope, call[2], call[3]))
+        request = call[0] = call[4]  # the first of them: a thread may have asked at the same time
     return request
 
 
@@ -99,6 +95,8 @@ class RequestVar:
 
 request_var: Final = RequestVar()
 websocket_var: ContextVar[WebSocket] = ContextVar("kui.websocket")
+_get_call: Final = calls.get
+_get_websocket: Final = websocket_var.get
 
 
 class cached(Generic[T]):
@@ -293,107 +291,96 @@ def _missing(kind: str) -> RuntimeError:
 class _Current:
     """Stands for the current connection: attributes are read, set and deleted there."""
 
-    __slots__ = ("_find",)
-    _find: Callable[[], HTTPConnection]
+    __slots__ = ()
+    _find: ClassVar[Callable[[], HTTPConnection]]
 
-    def __init__(self, find: Callable[[], HTTPConnection]) -> None:
-        object.__setattr__(self, "_find", find)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._find(), name)
+    def __getattribute__(self, name: str) -> Any:
+        try:
+            found = type(self)._find()
+        except RuntimeError:
+            if name[:2] == "__":  # what any object has, and tools ask for
+                return object.__getattribute__(self, name)
+            raise
+        return getattr(found, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._find(), name, value)
+        setattr(type(self)._find(), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(self._find(), name)
+        delattr(type(self)._find(), name)
 
     def __getitem__(self, key: str) -> Any:
-        return self._find()[key]
+        return type(self)._find()[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._find())
+        return iter(type(self)._find())
 
     def __len__(self) -> int:
-        return len(self._find())
+        return len(type(self)._find())
 
     def __contains__(self, key: object) -> bool:
-        return key in self._find()
+        return key in type(self)._find()
 
     def __eq__(self, other: object) -> bool:
-        return self._find() is (other._find() if isinstance(other, _Current) else other)
+        kind = type(other)
+        return type(self)._find() is (kind._find() if issubclass(kind, _Current) else other)
 
     def __hash__(self) -> int:
-        return hash(self._find())
+        return hash(type(self)._find())
 
     def __repr__(self) -> str:
         try:
-            return repr(self._find())
+            return repr(type(self)._find())
         except RuntimeError:
             return "<no current connection>"
 
 
-def _current_request() -> HttpRequest:
-    try:
-        call = calls.get()
-    except LookupError:
-        raise _missing("request") from None
-    request: HttpRequest | None = call[0]
-    return request_of(call) if request is None else request
-
-
-def _current_websocket() -> WebSocket:
-    try:
-        return websocket_var.get()
-    except LookupError:
-        raise _missing("websocket") from None
-
-
-def _current_connection() -> HTTPConnection:
-    found: HTTPConnection | None = request_var.get(None)
-    if found is None:
-        found = websocket_var.get(None)
-    if found is None:
-        raise _missing("http_connection")
-    return found
-
-
 class _CurrentRequest(_Current):
-    """What handlers use most, found without a failed look at this class first."""
+    @staticmethod
+    def _find() -> HttpRequest:
+        try:
+            call = calls.get()
+        except LookupError:
+            raise _missing("request") from None
+        request: HttpRequest | None = call[0]
+        return request_of(call) if request is None else request
 
-    __slots__ = ()
+    def __getattribute__(self, name: str) -> Any:
+        """The same in fewer steps: handlers read all that they know of their request through it."""
+        try:
+            call = _get_call()
+        except LookupError:
+            return _Current.__getattribute__(self, name)
+        request = call[0]
+        return getattr(request_of(call) if request is None else request, name)
 
-    @property
-    def method(self) -> Any:
-        return _current_request().method
 
-    @property
-    def path_params(self) -> Any:
-        return _current_request().path_params
+class _CurrentWebSocket(_Current):
+    @staticmethod
+    def _find() -> WebSocket:
+        try:
+            return websocket_var.get()
+        except LookupError:
+            raise _missing("websocket") from None
 
-    @property
-    def query_params(self) -> Any:
-        return _current_request().query_params
+    def __getattribute__(self, name: str) -> Any:
+        """Likewise."""
+        try:
+            websocket = _get_websocket()
+        except LookupError:
+            return _Current.__getattribute__(self, name)
+        return getattr(websocket, name)
 
-    @property
-    def headers(self) -> Any:
-        return _current_request().headers
 
-    @property
-    def cookies(self) -> Any:
-        return _current_request().cookies
-
-    @property
-    def json(self) -> Any:
-        return _current_request().json
-
-    @property
-    def form(self) -> Any:
-        return _current_request().form
-
-    @property
-    def body(self) -> Any:
-        return _current_request().body
+class _CurrentConnection(_Current):
+    @staticmethod
+    def _find() -> HTTPConnection:
+        found: HTTPConnection | None = request_var.get(None)
+        if found is None:
+            found = websocket_var.get(None)
+        if found is None:
+            raise _missing("http_connection")
+        return found
 
 
 if TYPE_CHECKING:
@@ -401,6 +388,6 @@ if TYPE_CHECKING:
     websocket: WebSocket
     http_connection: HTTPConnection
 else:
-    request = _CurrentRequest(_current_request)
-    websocket = _Current(_current_websocket)
-    http_connection = _Current(_current_connection)
+    request = _CurrentRequest()
+    websocket = _CurrentWebSocket()
+    http_connection = _CurrentConnection()
