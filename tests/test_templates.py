@@ -324,6 +324,18 @@ async def test_the_environment_takes_options(pages: Path) -> None:
     assert (await page(templates, "a.html", {"x": "&"})).text == "<&>\n"
 
 
+async def test_a_page_that_awaits_nothing_may_be_rendered_without_waiting(pages: Path) -> None:
+    (pages / "list.html").write_text("{% for n in numbers %}{{ n }} {% endfor %}{{ url_for('/') }}")
+    app = Kui(templates=Jinja2Templates(str(pages), enable_async=False))
+
+    @app.router.http.get("/", name="/")
+    async def handler() -> object:
+        return TemplateResponse("list.html", {"numbers": [1, 2]})
+
+    async with AsyncTestClient(app) as client:
+        assert (await client.get("/")).text == "1 2 /"
+
+
 async def test_an_engine_may_define_render(pages: Path) -> None:
     class Format(BaseTemplates):
         def render(self, name: str, context: dict[str, Any]) -> str:
