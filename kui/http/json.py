@@ -7,8 +7,9 @@ limit are left to kui.requests; JSON that goes out, to kui.responses.
 from __future__ import annotations
 
 import codecs
+import re
 from json import JSONDecodeError, JSONDecoder
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from baize.exceptions import HTTPException
 
@@ -33,7 +34,24 @@ def _finite(text: str) -> float:
     return number
 
 
-_decode = JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_decode: Final = JSONDecoder(parse_constant=_refuse_constant).decode
+_decode_finite: Final = JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+_has_exponent: Final = re.compile("e[+0-9]").search
+_has_upper_exponent: Final = re.compile("E[+0-9]").search
+_has_digits: Final = re.compile("[0-9]{3}").search
+
+
+def _decode_text(text: str) -> Any:
+    # To look at each float takes as long again as the decoding. One that is too large has an exponent,
+    # or 309 digits, of which a look at every hundredth character meets three.
+    if (
+        "." not in text
+        or _has_exponent(text)
+        or _has_upper_exponent(text)
+        or _has_digits(text[::100])
+    ):
+        return _decode_finite(text)
+    return _decode(text)
 
 
 def is_json(media_type: str) -> bool:
@@ -89,7 +107,7 @@ def decode_json(body: bytes, charset: str | None = None) -> Any:
     if codec == "utf-8" and (b"\x00" in body[:4] or body[:1] >= b"\xef"):
         codec = _guess_codec(body)
     try:
-        return _decode(body.decode(codec))
+        return _decode_text(body.decode(codec))
     except UnicodeError:
         problem = "does not fit its charset"
     except _NotANumber as error:
