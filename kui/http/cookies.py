@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from operator import index
 from typing import Literal
 from urllib.parse import quote, unquote_to_bytes
@@ -57,29 +58,10 @@ class Cookie:
     samesite: SameSite = "lax"
 
     def __post_init__(self) -> None:
-        if not is_token(self.name):
-            raise ValueError(f"{self.name!r} is no name for a cookie: letters, digits, - and _ do")
         _encode_value(self.value)
         if self.max_age is not None:
             index(self.max_age)  # a float or a timedelta is a TypeError here, not in the browser
-        for label, text in (("path", self.path), ("domain", self.domain or "")):
-            if not _attribute(text):
-                raise ValueError(
-                    f"the {label} {text!r} of a cookie is ASCII text without controls and ';'"
-                )
-        if self.samesite.lower() not in _SAMESITE:
-            raise ValueError(f"samesite is 'lax', 'strict' or 'none', not {self.samesite!r}")
-        self._check_security()
-
-    def _check_security(self) -> None:
-        if not self.secure and self.samesite.lower() == "none":
-            raise ValueError("browsers refuse samesite='none' without secure=True")
-        prefix = self.name[:9].lower()
-        if prefix.startswith("__host-"):
-            if not self.secure or self.domain or self.path != "/":
-                raise ValueError("a __Host- cookie needs secure=True, path='/' and no domain")
-        elif prefix == "__secure-" and not self.secure:
-            raise ValueError("a __Secure- cookie needs secure=True")
+        _check(self.name, self.path, self.domain, self.secure, self.samesite)
 
     def __str__(self) -> str:
         parts = [f"{self.name}={_encode_value(self.value)}"]
@@ -103,6 +85,28 @@ class Cookie:
 
     def __bytes__(self) -> bytes:
         return str(self).encode("ascii")
+
+
+@lru_cache(maxsize=256)
+def _check(name: str, path: str, domain: str | None, secure: bool, samesite: str) -> None:
+    """Raise ValueError for what `Cookie` refuses; an application sets the same few again and again."""
+    if not is_token(name):
+        raise ValueError(f"{name!r} is no name for a cookie: letters, digits, - and _ do")
+    for label, text in (("path", path), ("domain", domain or "")):
+        if not _attribute(text):
+            raise ValueError(
+                f"the {label} {text!r} of a cookie is ASCII text without controls and ';'"
+            )
+    if samesite.lower() not in _SAMESITE:
+        raise ValueError(f"samesite is 'lax', 'strict' or 'none', not {samesite!r}")
+    if not secure and samesite.lower() == "none":
+        raise ValueError("browsers refuse samesite='none' without secure=True")
+    prefix = name[:9].lower()
+    if prefix.startswith("__host-"):
+        if not secure or domain or path != "/":
+            raise ValueError("a __Host- cookie needs secure=True, path='/' and no domain")
+    elif prefix == "__secure-" and not secure:
+        raise ValueError("a __Secure- cookie needs secure=True")
 
 
 def expiry(seconds: int) -> datetime:
@@ -145,6 +149,8 @@ def parse_cookies(header: str) -> dict[str, str]:
 
 def _encode_value(value: str) -> str:
     # The quotes tell the parser that the percent signs are ours; a bare value is read as it stands.
+    if value.isalnum() and value.isascii():  # as most are
+        return value
     return value if _plain_value(value) else f'"{quote(value, safe="")}"'
 
 

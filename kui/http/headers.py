@@ -57,7 +57,7 @@ def _checked_value(name: str, value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"the value of the header {name} is a str, not {value!r}")
     value = value.strip(" \t")
-    if not _field_value(value):
+    if not (value.isascii() and value.isprintable()) and not _field_value(value):
         raise ValueError(
             f"the value {value!r} of the header {name} has a control character or one outside"
             " latin-1; encode it first"
@@ -165,8 +165,10 @@ def merge_headers(
 
     Example: merging `(b"vary", b"origin")` into `(b"vary", b"accept")` gives `b"accept, origin"`.
     """
-    added = list(added)
+    headers, added = list(headers), list(added)
     replaced = {name for name, _ in added} - {b"set-cookie"}
+    if replaced.isdisjoint([name for name, _ in headers]):
+        return headers + added
     merged = [header for header in headers if header[0] not in replaced or header[0] == b"vary"]
     merged += [header for header in added if header[0] != b"vary"]
     if b"vary" in replaced:

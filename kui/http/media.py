@@ -269,13 +269,10 @@ class RequestHeaders(_Headers):
         return index
 
     def __getitem__(self, key: str) -> str:
-        index = self._index
-        if index is None:
-            index = self._build()
-        try:
-            return index[key.encode("latin-1", "replace").lower()].decode("latin-1")
-        except KeyError:
-            raise KeyError(key) from None
+        value = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
 
     @overload
     def get(self, key: str, /) -> str | None: ...
@@ -286,7 +283,9 @@ class RequestHeaders(_Headers):
         index = self._index
         if index is None:
             index = self._build()
-        value = index.get(key.encode("latin-1", "replace").lower())
+        value = index.get(key.encode("latin-1", "replace"))
+        if value is None and not key.islower():
+            value = index.get(key.encode("latin-1", "replace").lower())
         return default if value is None else value.decode("latin-1")
 
     def __contains__(self, key: object) -> bool:

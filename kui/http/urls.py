@@ -213,10 +213,12 @@ def parse_pairs(data: bytes, codec: str = "utf-8") -> list[tuple[str, str]]:
     if b"+" in data:
         data = data.replace(b"+", b" ")
     if b"%" not in data:
-        pairs = [
-            piece.partition("=") for piece in data.decode(codec, "replace").split("&") if piece
+        return [
+            (name, value)
+            for piece in data.decode(codec, "replace").split("&")
+            if piece
+            for name, _, value in (piece.partition("="),)
         ]
-        return [(name, value) for name, _, value in pairs]
     fields = [piece.partition(b"=") for piece in data.split(b"&") if piece]
     return [
         (

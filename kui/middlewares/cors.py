@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 from kui.connections import request_var
@@ -22,6 +22,7 @@ Endpoint = Callable[[], Awaitable[Any]]
 _ANY_ORIGIN = (re.compile(".*"),)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 _VARY = (b"vary", b"Origin")
+_KEPT = 256  # origins of which it is known whether they may ask
 
 
 class CORSAnswer(NamedTuple):
@@ -56,7 +57,7 @@ class allow_cors:
         routes = Routes(..., http_middlewares=[allow_cors(allow_headers=["Authorization"])])
     """
 
-    __slots__ = ("_any_header", "_any_method", "_origins", "_preflight", "_simple")
+    __slots__ = ("_allows", "_any_header", "_any_method", "_origins", "_preflight", "_simple")
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class allow_cors:
         max_age: int = 600,
     ) -> None:
         self._origins = _patterns(allow_origins)
+        self._allows = lru_cache(_KEPT)(self._matches)
         if allow_credentials and any(_is_boundless(origin) for origin in self._origins):
             raise ValueError(
                 "allow_credentials=True needs allow_origins: with the default, any site on the web"
@@ -126,7 +128,7 @@ class allow_cors:
             answer.append((b"access-control-allow-headers", asked_headers))
         return CORSAnswer(answer, True)
 
-    def _allows(self, origin: bytes) -> bool:
+    def _matches(self, origin: bytes) -> bool:
         text = origin.decode("latin-1")
         return _can_be_echoed(origin) and any(pattern.fullmatch(text) for pattern in self._origins)
 

@@ -90,7 +90,7 @@ class HttpResponse:
         headers = self._headers
         if headers is None:
             # Made for whoever asks: a plain response does without.
-            headers = self._headers = self._own(())
+            headers = self._headers = self._own(None)
         return headers
 
     @property
@@ -210,7 +210,9 @@ class HttpResponse:
             clone.headers.update(headers)
         return clone
 
-    def _own(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> ResponseHeaders:
+    def _own(
+        self, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None
+    ) -> ResponseHeaders:
         own = ResponseHeaders(headers)
         own.fill(self._default_text)
         return own

@@ -242,6 +242,8 @@ def convert_response(value: Any) -> HttpResponse:
         response = convert_response(await endpoint())
         response.headers["X-Powered-By"] = "Kui"
     """
+    if isinstance(value, HttpResponse):
+        return value
     app = current_app()
     converter = _default if app is None else app.response_converter
     return converter.convert(value)

@@ -174,6 +174,7 @@ class MethodTable(dict[str, Hit]):
         }
         if "GET" in self.routes:
             self.routes.setdefault("HEAD", self.routes["GET"])
+        self.clear()
         self.update(
             {
                 method: (entry.hit, entry.route.pattern.names)
@@ -187,6 +188,7 @@ class MethodTable(dict[str, Hit]):
             self._other = (self._answer, only.route.pattern.names)
         else:
             self._other = (only.hit if every else only.miss, only.route.pattern.names)
+            self.update(dict.fromkeys(STANDARD if every else (), self._other))
 
     async def _answer(self) -> Any:
         """Answer a method that no route has named, where there are several routes."""
