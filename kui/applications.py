@@ -6,23 +6,21 @@ for (rule 6); whatever else can happen stands in the functions below it.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from baize.exceptions import HTTPException
-from baize.typing import ASGIApp, Receive, Scope, Send
+from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
 from .admission import RULED, Admission, bad_host, going_down, no_content, not_found
+from .answering import answer, failed, finish, needs_no_exchange
 from .checks import expect, table_of_types
-from .concurrency import ClientDisconnect, body_expected
 from .concurrency.lifespans import lifespans
 from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
 from .connections import Call, State, calls, request_of
-from .exceptions import BARE_500, ExceptionTable, check_key, leaf
+from .exceptions import ExceptionTable, check_key
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
@@ -42,11 +40,6 @@ from .websockets import WebSocket
 __all__ = ["FactoryClass", "Kui"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-logger = logging.getLogger("kui.error")
-
-UNREAD: Final = 64 * 1024
-"""Bytes of a body that nobody has read, after which a connection is kept: a server has them by then."""
 
 _enter = calls.set
 _leave = calls.reset
@@ -266,62 +259,68 @@ class Kui:
                 except KeyError:  # they may be missing
                     simple = False
                 host = None
+                bare = True  # without a body
                 for name, value in scope["headers"]:
                     if name in RULED:
-                        if host is None and name == b"host":
+                        if name != b"host":
+                            bare = False
+                        elif host is None:
                             host = value
                         else:
                             simple = False
                 if simple and self._admitted[host]:
                     table = self._fixed.get(scope["path"])
                     endpoint = self._routed(scope) if table is None else table[method][0]
+                    simple = bare
                 else:
                     endpoint = self._endpoint(scope, call)
-                value = await endpoint()
-                if call[0] is not None and call[0]._exchange is not None:
                     simple = False
+                value = await endpoint()
+                exchange = None if call[0] is None else call[0]._exchange
+                if exchange is not None:
+                    simple, send = exchange.untouched, exchange.server_send
                 plain = self._plain[type(value)] if simple and method != "HEAD" else None
                 if plain is not None:
                     encode, content_type = plain
                     body = encode(value)
                     headers = [content_type, content_length[len(body)]]
+                    start: Message = {
+                        "type": "http.response.start",
+                        "status": 200,
+                        "headers": headers,
+                    }
+                    if exchange is not None and exchange.on_start is not None:
+                        start = exchange.on_start(start)
                     direct = True
-                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                    await send(start)
                     await send({"type": "http.response.body", "body": body})
                 else:
                     response = value if isinstance(value, HttpResponse) else self._convert(value)
-                    direct = response.buffered and (simple or _needs_no_exchange(call))
+                    if exchange is None:
+                        direct = response.buffered and (simple or needs_no_exchange(None, scope))
+                    else:
+                        direct = response.buffered and simple and exchange.on_start is None
                     if direct:
                         await response(scope, receive, send)
                     else:
-                        await self._answer(request_of(call), response)
+                        await answer(request_of(call), response)
+                if direct and exchange is not None:
+                    exchange.started = exchange.finished = True
             except Exception as exc:
-                await self._failed(request_of(call), exc, direct)
+                await failed(request_of(call), exc, None if direct else self.exceptions)
             except BaseException as exc:
                 if call[0] is not None and call[0].lasting:
                     await call[0].abandon(exc)
                 raise
             else:
                 if call[0] is not None and call[0].lasting:
-                    await _finish(call[0], None)
+                    await finish(call[0], None)
         finally:
             self.in_flight -= 1
             if call[0] is not None and call[0]._exchange is not None:
-                await call[0]._exchange.settle()
+                if call[0]._exchange.unsettled:
+                    await call[0]._exchange.settle()
             _leave(token)
-
-    async def _failed(self, request: HttpRequest, exc: Exception, direct: bool) -> None:
-        """Do what is left to do when the handler, or the sending, has raised; raise what the server must hear."""
-        try:
-            raised = exc if direct else await self._recover(request, exc)
-        except BaseException as cancelled:
-            if request.lasting:
-                await request.abandon(cancelled)
-            raise
-        if request.lasting:
-            await _finish(request, exc)
-        if raised is not None:
-            raise raised
 
     def _endpoint(self, scope: Scope, call: Call) -> Endpoint:
         """What answers a request: the endpoint of its route, or what there is in its place."""
@@ -353,46 +352,6 @@ class Kui:
             before = scope.get("path_params")
             scope["path_params"] = {**before, **params} if before else params
         return endpoint
-
-    async def _answer(
-        self, request: HttpRequest, response: HttpResponse, closing: bool = False
-    ) -> None:
-        """Send a response through the exchange; `closing` if the server is going to hear of an error."""
-        exchange = request.exchange
-        if request.get("http_version", "1.1") < "2":
-            if response.buffered and exchange.body_expected:
-                length = request.content_length
-                closing = closing or length is None or length > UNREAD
-            if closing:
-                # A server closes the connection after an error, and after an answer to a body that it
-                # has not got all of; the client is told, lest it asks again there.
-                request.add_response_headers([(b"connection", b"close")])
-        await response(request._scope, exchange.receive, exchange.send)
-
-    async def _recover(self, request: HttpRequest, exc: Exception) -> Exception | None:
-        """Answer an exception as far as that is still possible; return what the server must hear."""
-        exchange = request.exchange
-        found = leaf(exc)
-        if isinstance(found, ClientDisconnect):
-            return None
-        if exchange.gone is not None:
-            if not isinstance(found, HTTPException):  # which is an answer, and no failure
-                logger.error("A request failed after its client had left", exc_info=exc)
-            return None
-        if exchange.started:
-            return exc
-        response, raised = await self.exceptions.answer(exc)
-        if isinstance(leaf(raised or exc), ClientDisconnect) or exchange.gone is not None:
-            return await self._recover(request, raised or exc)
-        try:
-            await self._answer(request, response, closing=raised is not None)
-        except ClientDisconnect:
-            pass
-        except Exception as second:
-            if not exchange.started:
-                await BARE_500(request._scope, exchange.receive, exchange.send)
-            return second
-        return raised
 
     # ---- everything else
 
@@ -428,16 +387,3 @@ class Kui:
         endpoint, params = found
         scope["path_params"] = {**(scope.get("path_params") or {}), **params}
         return endpoint
-
-
-async def _finish(request: HttpRequest, failed: Exception | None) -> None:
-    try:
-        await request.finish(failed)
-    except BaseException as exc:
-        await request.abandon(exc)
-        raise
-
-
-def _needs_no_exchange(call: Call) -> bool:
-    _, scope, _, _ = call
-    return (call[0] is None or call[0]._exchange is None) and not body_expected(scope)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, TypeAlias
@@ -26,8 +27,11 @@ __all__ = [
 ]
 
 Handler: TypeAlias = Callable[[Any], Any]
+Found: TypeAlias = tuple[Handler, Callable[[Any], Awaitable[Any]]]
+"""A handler, and how it is called."""
 
 
+@lru_cache(maxsize=512)
 def description(status_code: int) -> str:
     """A sentence for a status code; for one that the standard library does not know, its class."""
     try:
@@ -81,9 +85,9 @@ class ExceptionTable:
         handlers: Mapping[int | type[BaseException], Handler] | None = None,
     ) -> None:
         self._convert = converter.convert
-        self._by_status: dict[int, Handler] = {}
-        self._by_class: dict[type[BaseException], Handler] = {}
-        self._last: Handler | None = None
+        self._by_status: dict[int, Found] = {}
+        self._by_class: dict[type[BaseException], Found] = {}
+        self._last: Found | None = None
         advice = "a mapping from status codes and classes to functions"
         for key, handler in (expect("exception_handlers", handlers, Mapping, advice) or {}).items():
             self.register(key, handler)
@@ -97,12 +101,14 @@ class ExceptionTable:
         """
         check_key(key)
         function_of("the exception", "an exception handler", handler)
+        waits = handler if iscoroutinefunction(handler) else _in_thread(handler)
+        found = handler, waits
         if key == 500 or key is Exception:
-            self._last = handler
+            self._last = found
         elif isinstance(key, int):
-            self._by_status[key] = handler
+            self._by_status[key] = found
         else:
-            self._by_class[key] = handler
+            self._by_class[key] = found
 
     async def answer(self, exc: Exception) -> tuple[HttpResponse, Exception | None]:
         """The response to `exc`, and what is to be raised on all the same; None if it is dealt with.
@@ -119,24 +125,26 @@ class ExceptionTable:
             raised = second
         found = leaf(raised)
         if self._last is not None and not isinstance(found, HTTPException | ClientDisconnect):
+            last, answer_last = self._last
             try:
-                return self._convert(await _call(self._last, found), self._last), raised
+                return self._convert(await answer_last(found), last), raised
             except HTTPException as answer:
                 return self._plainly(answer), raised
             except Exception as second:
                 raised = second
         return BARE_500, raised
 
-    async def _handle(self, exc: Exception, but: Handler | None = None) -> HttpResponse | None:
+    async def _handle(self, exc: Exception, but: Found | None = None) -> HttpResponse | None:
         """What the handler for `exc` answers, unless that is `but`; None if there is no answer."""
-        handler = self._find(exc)
-        if handler is not None and handler is not but:
+        found = self._find(exc)
+        if found is not None and found is not but:
+            handler, call = found
             try:
-                return self._convert(await _call(handler, exc), handler)
+                return self._convert(await call(exc), handler)
             except HTTPException as answer:
                 if but is not None:
                     raise
-                return await self._handle(answer, handler)
+                return await self._handle(answer, found)
         return self._plainly(exc) if isinstance(exc, HTTPException) else None
 
     def _plainly(self, exc: HTTPException[Any]) -> HttpResponse:
@@ -148,22 +156,22 @@ class ExceptionTable:
         content = description(status) if exc.content is None else exc.content
         return self._convert((content, status, exc.headers))
 
-    def _find(self, exc: Exception) -> Handler | None:
+    def _find(self, exc: Exception) -> Found | None:
         if isinstance(exc, HTTPException):
             handler = self._by_status.get(exc.status_code)
             if handler is not None:
                 return handler
-        for base in type(exc).__mro__:
-            handler = self._by_class.get(base)
-            if handler is not None:
-                return handler
+        if self._by_class:
+            for base in type(exc).__mro__:
+                handler = self._by_class.get(base)
+                if handler is not None:
+                    return handler
         return None
 
 
-async def _call(handler: Handler, exc: Exception) -> Any:
-    if iscoroutinefunction(handler):
-        return await handler(exc)
-    result = await in_thread(handler, exc)
-    if isawaitable(result):
-        result = await result
-    return result
+def _in_thread(handler: Handler) -> Callable[[Any], Awaitable[Any]]:
+    async def call(exc: Any) -> Any:
+        result = await in_thread(handler, exc)
+        return await result if isawaitable(result) else result
+
+    return call

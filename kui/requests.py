@@ -69,6 +69,7 @@ class HttpRequest(HTTPConnection):
 
     _collector: FormCollector | None = None  # set by the few requests that have one (rule 6)
     _given_to: Reader | None = None
+    _chunks: list[bytes] | None = None  # of a body, where whoever read it was cancelled
 
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
         # What the other constructor does, without the call; and what is asked of every request.
@@ -171,10 +172,6 @@ class HttpRequest(HTTPConnection):
         return parts
 
     @cached
-    def _chunks(self) -> list[bytes]:
-        return []
-
-    @cached
     def _body(self) -> Once[bytes]:
         return Once(self._read_body)
 
@@ -191,16 +188,18 @@ class HttpRequest(HTTPConnection):
         limit = self.limits.body
         if (self.content_length or 0) > limit:
             raise too_large(limit)
-        chunks = self._chunks
-        size = sum(map(len, chunks))
-        next_chunk = self.exchange.next_chunk
-        while chunk := await next_chunk():
+        exchange = self.exchange
+        size = sum(map(len, self._chunks or ()))
+        while chunk := await exchange.next_chunk():
             size += len(chunk)
             if size > limit:
                 raise too_large(limit)
-            chunks.append(chunk)
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
+            if size == len(chunk) and exchange.body_was_read:
+                return chunk
+            if self._chunks is None:
+                self._chunks = []
+            self._chunks.append(chunk)
+        body, self._chunks = b"".join(self._chunks or ()), None
         return body
 
     async def _read_json(self) -> Any:
@@ -232,7 +231,7 @@ class HttpRequest(HTTPConnection):
         self._check_given()
         if self._body.working:
             raise RuntimeError("another task is reading request.body; await it here as well")
-        return BodyStream(self.exchange, self._chunks)
+        return BodyStream(self.exchange, self._chunks or [])
 
     def _check_given(self) -> None:
         if self._given_to is not None:

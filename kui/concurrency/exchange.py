@@ -134,6 +134,22 @@ class Exchange(Inbox):
         return self._body_unread
 
     @property
+    def body_was_read(self) -> bool:
+        """Has the body been read, to its end?"""
+        return self._body_unread is False and not self._kept
+
+    @property
+    def untouched(self) -> bool:
+        """Has nothing happened, and is no body left to be read? Then one may as well send past it."""
+        return not (
+            self.started
+            or self.gone is not None
+            or self._pull is not None
+            or self._watchers
+            or self.body_expected
+        )
+
+    @property
     def exit_signal(self) -> ExitSignal | None:
         """What tells that the server stops: the `exit_signal` of the app in the scope, if there is one."""
         signal = getattr(self.scope.get("app"), "exit_signal", None)
@@ -285,7 +301,9 @@ class Exchange(Inbox):
     @property
     def unsettled(self) -> bool:
         """Has `settle` anything to do?"""
-        return self._pull is not None or (not self.finished and self.body_expected)
+        return self._pull is not None or (
+            not self.finished and self._body_unread is not False and self.body_expected
+        )
 
     async def settle(self) -> None:
         """End what the exchange began, and make room in the server's queue, before the app returns or raises.

@@ -171,7 +171,13 @@ class Inbox:
             if self._receiving:
                 await self._until_changed()
                 continue
-            message = await self._receive_here()
+            self._receiving = True  # `_receive_here`, but for the call: most bodies are one message
+            try:
+                message = await self._receive()
+            finally:
+                self._receiving = False
+                if self._changes is not None:
+                    self._changed()
             self._arrived(message)
             if self.ended is None:
                 if self._pulls:

@@ -41,23 +41,14 @@ class Once(Awaitable[T]):
         Whatever `compute` raises is raised here, and the next one who awaits computes again. Under
         cancellation nothing is lost but this wait.
         """
-        return self._get().__await__()
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"this has no {name!r} before it is awaited: put await before it")
-
-    def __getitem__(self, key: object) -> NoReturn:
-        raise TypeError("this has no items before it is awaited: put await before it")
-
-    async def _get(self) -> T:
         while not self.done:
             if self.working:
                 self._turn = self._turn or anyio.Event()
-                await self._turn.wait()
+                yield from self._turn.wait().__await__()
                 continue
             self.working = True
             try:
-                self.value = await self._compute()
+                self.value = yield from self._compute().__await__()
                 self.done = True
             finally:
                 self.working = False
@@ -65,3 +56,9 @@ class Once(Awaitable[T]):
                     self._turn.set()
                     self._turn = None
         return self.value
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"this has no {name!r} before it is awaited: put await before it")
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError("this has no items before it is awaited: put await before it")
