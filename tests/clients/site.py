@@ -434,8 +434,3 @@ async def half_way() -> StreamResponse:
                 await clean_up(record)
 
     return StreamResponse(chunks(begin()))
-
-
-@http.get("/health")
-async def health() -> tuple[str, int]:
-    return ("going", 503) if site.should_exit else ("well", 200)
