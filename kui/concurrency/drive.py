@@ -35,6 +35,7 @@ class Drive(Generic[T]):
     :param source: an async generator, which is closed whatever happens, or another async iterable,
         which belongs to somebody else.
     :param consume: an async function. It is never cancelled by `stop`.
+    :param explain: is given what awaiting it has raised, and raises something else if that says more.
     :param interrupt: cancels a scope around `run`: how `stop` ends a generator that waits.
     :param grace: seconds that the generator's cleanup may take, once it is cancelled or closed.
 
@@ -51,6 +52,7 @@ class Drive(Generic[T]):
         "_advancing",
         "_clock",
         "_consume",
+        "_explain",
         "_generator",
         "_grace",
         "_interrupt",
@@ -65,6 +67,7 @@ class Drive(Generic[T]):
         consume: Callable[[T], Awaitable[None]],
         *,
         interrupt: Callable[[], object],
+        explain: Callable[[Exception], None] = lambda error: None,
         grace: float = GRACE,
     ) -> None:
         self._source = source.__aiter__()
@@ -73,6 +76,7 @@ class Drive(Generic[T]):
         )
         self._consume = consume
         self._interrupt = interrupt
+        self._explain = explain
         self._grace = Grace(getattr(source, "__qualname__", type(source).__qualname__), grace)
         self._advancing = False  # is the generator at work, and not suspended at a yield?
         self._stopping = False
@@ -123,7 +127,12 @@ class Drive(Generic[T]):
                     self.since = self._clock()
                     turn_ends = monotonic() + _FAIR_SHARE
                     await grace.let_through()
-                await consume(item)
+                consuming = consume(item)
+                try:
+                    await consuming
+                except Exception as error:
+                    self._explain(error)
+                    raise
                 if grace.waited:
                     if grace.cancelled_from_outside():
                         await anyio.lowlevel.checkpoint()  # the server has shielded its send

@@ -98,12 +98,12 @@ async def _run(sending: _Sending[T], source: Source[T], group: Beside, grace: fl
         sending.when_free(leave)
 
     work: Drive[T] | Feed[T]
-    if isinstance(source, AsyncIterable):
-        work = Drive(source, sending.send, interrupt=interrupt, grace=grace)
-    elif isinstance(source, Iterable):
-        work = Drive(InThreads(source), sending.send, interrupt=interrupt, grace=grace)
+    if isinstance(source, (AsyncIterable, Iterable)):
+        chunks = source if isinstance(source, AsyncIterable) else InThreads(source)
+        explain = sending.explain
+        work = Drive(chunks, sending.send, interrupt=interrupt, explain=explain, grace=grace)
     else:
-        work = Feed(source, sending.send, interrupt=interrupt, grace=grace)
+        work = Feed(source, sending.send_and_look, interrupt=interrupt, grace=grace)
     sending.work = work
 
     def drain() -> None:
@@ -171,21 +171,34 @@ class _Sending(Generic[T]):
         self._then: Callable[[], object] | None = None
         self._stall = Stall(exchange)
 
-    async def send(self, item: T) -> None:
-        """Send one chunk of the source's, which sends one at a time; behind `start` if it is the first."""
+    def send(self, item: T) -> Awaitable[None]:
+        """Send one chunk of the source's, which sends one at a time; behind `start` if it is the first.
+
+        What awaiting it raises is for `explain`.
+        """
         body = self._encode(item)
-        if not self._open:
-            await self.until_free()
-            if not self.exchange.started:
-                await self.exchange.send(self._start)
-            self._open = True
-        if body:
-            try:
-                await self._send({"type": "http.response.body", "body": body, "more_body": True})
-            except refusals() as error:
-                self.exchange.refused(error)
+        if body and self._open:
+            return self._send({"type": "http.response.body", "body": body, "more_body": True})
+        return self._send_in_turn(body)
+
+    def explain(self, error: Exception) -> None:
+        """What the server raises when the client has gone, in Kui's words."""
+        if isinstance(error, refusals()):
+            self.exchange.refused(error)
+
+    async def send_and_look(self, item: T) -> None:
+        """Send one chunk, as `send` does, and be cancelled if the client has gone meanwhile."""
+        await self._send_in_turn(self._encode(item))
         if self.exchange.gone is not None:
-            await anyio.lowlevel.checkpoint()  # where it is cancelled, unless that is for a drain
+            await anyio.lowlevel.checkpoint()  # which raises nothing if it is for a drain
+
+    async def _send_in_turn(self, body: bytes) -> None:
+        await self.until_free()
+        if not self.exchange.started:
+            await self.exchange.send(self._start)
+        self._open = True
+        if body:
+            await self.exchange.send_chunk(body)
 
     def when_free(self, call: Callable[[], object]) -> None:
         """Call `call()` as soon as the watch is not sending: now, or when the ping under way has been sent."""
