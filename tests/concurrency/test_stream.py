@@ -356,6 +356,36 @@ async def test_then_each_checkpoint_of_its_cleanup_is_shielded(client) -> None:
     assert client.log == ["cleaned up"]
 
 
+@pytest.mark.parametrize("kind", ["generator", "feed"])
+async def test_a_server_that_refuses_a_later_chunk_ends_the_source_too(kind, client) -> None:
+    seen = []
+
+    async def send(message) -> None:
+        if message.get("body") == b"2":
+            raise OSError("gone")
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            for i in range(5):
+                yield str(i)
+        except ClientDisconnect as error:
+            seen.append(str(error.__cause__))
+            raise
+
+    async def feed(send) -> None:
+        try:
+            for i in range(5):
+                await send(str(i))
+        except ClientDisconnect as error:
+            seen.append(str(error.__cause__))
+            raise
+
+    client.exchange.server_send = send
+    await client.stream(source() if kind == "generator" else feed)
+    assert client.exchange.gone is Gone.CLIENT_LEFT
+    assert seen == ["gone"]
+
+
 async def test_what_the_cleanup_raises_is_raised_although_the_client_has_left(client) -> None:
     async def source() -> AsyncIterator[str]:
         try:
