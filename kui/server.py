@@ -22,6 +22,7 @@ import anyio.abc
 from baize.typing import ASGIApp
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.logging import Logger
 from hypercorn.typing import ConnectionState
 
@@ -171,7 +172,11 @@ async def _accept_on_trio(
     from hypercorn.trio.worker_context import WorkerContext
 
     class Served(Connection, TCPServer):  # type: ignore[misc]  # its protocol is a property here
-        pass
+        async def protocol_send(self, event: Event) -> None:
+            try:
+                await super().protocol_send(event)
+            except trio.BusyResourceError:  # another of its tasks is closing it
+                await self.protocol.handle(Closed())
 
     context = WorkerContext(None)
     open_streams: set[trio.SocketStream] = set()
@@ -236,7 +241,11 @@ async def _accept_on_asyncio(
     from hypercorn.asyncio.worker_context import WorkerContext
 
     class Served(Connection, TCPServer):  # type: ignore[misc]  # its protocol is a property here
-        pass
+        async def protocol_send(self, event: Event) -> None:
+            if isinstance(event, RawData) and self.writer.is_closing():
+                await self.protocol.handle(Closed())  # asyncio would log the write
+            else:
+                await super().protocol_send(event)
 
     loop = asyncio.get_running_loop()
     context = WorkerContext(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import struct
 import sys
 from pathlib import Path
 
@@ -296,3 +297,39 @@ def test_the_socket_of_a_client_that_has_gone_is_closed_at_once(
             assert not request or b"200" in client.recv(100)
             server.wait_until(lambda: server.descriptors("socket:") > before)
     server.wait_until(lambda: server.descriptors("socket:") == before)
+
+
+@pytest.mark.parametrize("path", ["/endless/async/work", "/endless/sync/work"])
+def test_a_client_that_resets_an_endless_answer_is_not_worth_a_line(
+    kui_run: KuiRun, path: str
+) -> None:
+    server = kui_run("tests.servers.flowing:app")
+    server.find_url()
+    client = connect(server, path)
+    assert b"xxx" in read_until(client, b"xxx")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    server.find("app: work ended")
+    assert server.stop() == 0
+    lines = server.log.splitlines()
+    assert [line for line in lines if "Listening" not in line] == ["app: work ended"]
+
+
+BUSY = """
+import sys, trio, kui.cli
+
+async def busy(stream, data):
+    raise trio.BusyResourceError("another task is closing it")
+
+trio.SocketStream.send_all = busy
+sys.exit(kui.cli.main())
+"""
+
+
+def test_an_answer_on_a_connection_that_is_being_closed_goes_to_nobody(launch: Launch) -> None:
+    server = launch([sys.executable, "-c", BUSY, "run", APP, "--bind", "127.0.0.1:0"])
+    server.find_url()
+    with connect(server, "/until_exit"):
+        server.find("app: waiting")
+        assert server.stop() == 0
+    assert "BusyResourceError" not in server.log
