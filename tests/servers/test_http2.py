@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import anyio
-import h2.config
-import h2.connection
 import h2.errors
-import h2.events
 import httpx2
 import pytest
 
 from .conftest import KuiRun, Launch
+from .http2 import Http2Client
 from .process import PATIENCE, ServerProcess, get
 
 APP = "tests.servers.apps:app"
@@ -66,68 +61,16 @@ def test_a_key_that_is_another_certificates_is_one_line(
     assert server.log.count("\n") == 1
 
 
-class RawClient:
-    """Speaks HTTP/2 without TLS, and checks nothing."""
-
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
-        self.http2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(
-                header_encoding=None,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        self.http2.initiate_connection()
-
-    def __enter__(self) -> RawClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.sock.close()
-
-    def flush(self) -> None:
-        # A server that is done with the connection need not hear what is acknowledged.
-        with suppress(BrokenPipeError, ConnectionResetError):
-            self.sock.sendall(self.http2.data_to_send())
-
-    def ask(self, stream: int, path: bytes, *, method: bytes = b"GET", end: bool = True) -> None:
-        pseudo = {b":method": method, b":path": path, b":authority": b"x", b":scheme": b"http"}
-        self.http2.send_headers(stream, list(pseudo.items()), end_stream=end)
-        self.flush()
-
-    def events_until(self, stream: int, *kinds: type) -> list[Any]:
-        """What comes, up to an event of one of these kinds on a stream, or to the end."""
-        events: list[Any] = []
-        while not any(
-            isinstance(event, kinds) and getattr(event, "stream_id", stream) == stream
-            for event in events
-        ):
-            try:
-                data = self.sock.recv(65536)
-            except ConnectionResetError:  # a server that is done with it need not read all of it
-                data = b""
-            if not data:
-                break
-            events += self.http2.receive_data(data)
-            self.flush()
-        return events
-
-
 def test_a_body_that_nobody_wants_is_thrown_away_and_the_connection_goes_on(
     kui_run: KuiRun,
 ) -> None:
     server = kui_run(APP)
     server.find_url()
-    with RawClient(server.port) as client:
-        client.ask(1, b"/pid", method=b"POST", end=False)
-        events = client.events_until(1, h2.events.StreamEnded)
-        client.http2.send_data(1, b"x" * 1000)
-        client.flush()
-        client.ask(3, b"/pid")
-        events += client.events_until(3, h2.events.StreamEnded)
-    statuses = [dict(event.headers)[b":status"] for event in events if hasattr(event, "headers")]
-    assert statuses == [b"200", b"200"]
+    with Http2Client(server.port) as client:
+        stream = client.ask("/pid", "POST", end=False)
+        assert client.read_until(stream).status == 200
+        client.send(stream, b"x" * 1000, end=False)
+        client.get("/pid")
     assert server.stop() == 0
     assert "dropped" not in server.log
 
@@ -137,16 +80,12 @@ def test_a_body_that_has_no_end_is_refused_in_the_end(backend: str, launch: Laun
     flags = ["--backend", backend, "--bind", "127.0.0.1:0"]
     server = launch([sys.executable, "-c", code, "run", APP, *flags])
     server.find_url()
-    with RawClient(server.port) as client:
-        client.ask(1, b"/pid", method=b"POST", end=False)
-        client.events_until(1, h2.events.StreamEnded)
-        client.http2.send_data(1, b"x" * 1000)
-        client.http2.send_data(1, b"x" * 1000)
-        client.flush()
-        events = client.events_until(1, h2.events.StreamReset)
-        assert events[-1].error_code == h2.errors.ErrorCodes.NO_ERROR
-        client.ask(3, b"/pid")
-        assert client.events_until(3, h2.events.StreamEnded)
+    with Http2Client(server.port) as client:
+        stream = client.ask("/pid", "POST", end=False)
+        client.read_until(stream)
+        client.send(stream, b"x" * 2000, size=1000, end=False)
+        client.get("/pid")
+        assert client.answers[stream].reset == h2.errors.ErrorCodes.NO_ERROR
     assert server.stop() == 0
     assert "dropped" not in server.log
 
@@ -162,17 +101,14 @@ def test_a_large_upload_gets_its_early_answer(secure: ServerProcess, certificate
 def test_a_client_that_breaks_its_connection_breaks_nobody_elses(kui_run: KuiRun) -> None:
     server = kui_run(APP)
     server.find_url()
-    with RawClient(server.port) as other, RawClient(server.port) as client:
-        other.ask(1, b"/until_exit")
+    with Http2Client(server.port) as other, Http2Client(server.port) as client:
+        stream = other.ask("/until_exit")
         server.find("app: waiting")
-        client.ask(1, b"/\xff")
-        client.events_until(1, h2.events.ConnectionTerminated)
+        client.ask(b"/\xff")
+        client.read_to_the_end()
         assert get(server.url).status_code == 200
         server.send_signal()
-        assert any(
-            isinstance(event, h2.events.DataReceived) and event.data == b"it stops"
-            for event in other.events_until(1, h2.events.StreamEnded)
-        )
+        assert other.read_until(stream).body == b"it stops"
         assert server.wait() == 0
     assert server.log.count("A connection was dropped: UnicodeDecodeError") == 1
     assert "Traceback" not in server.log
