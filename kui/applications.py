@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, null
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from baize.typing import ASGIApp, Message, Receive, Scope, Send
+from baize.typing import ASGIApp, Receive, Scope, Send
 
 from .admission import RULED, Admission, bad_host, going_down, no_content, not_found
 from .answering import answer, failed, finish, needs_no_exchange
@@ -276,36 +276,27 @@ class Kui:
                     endpoint = self._endpoint(scope, call)
                     simple = False
                 value = await endpoint()
-                exchange = None if call[0] is None else call[0]._exchange
-                if exchange is not None:
+                exchange = None
+                if call[0] is not None and call[0]._exchange is not None:
+                    exchange = call[0]._exchange
                     simple, send = exchange.untouched, exchange.server_send
                 plain = self._plain[type(value)] if simple and method != "HEAD" else None
                 if plain is not None:
                     encode, content_type = plain
                     body = encode(value)
                     headers = [content_type, content_length[len(body)]]
-                    start: Message = {
-                        "type": "http.response.start",
-                        "status": 200,
-                        "headers": headers,
-                    }
-                    if exchange is not None and exchange.on_start is not None:
-                        start = exchange.on_start(start)
+                    start = {"type": "http.response.start", "status": 200, "headers": headers}
                     direct = True
-                    await send(start)
+                    await send(start if exchange is None else exchange.passed(start))
                     await send({"type": "http.response.body", "body": body})
                 else:
                     response = value if isinstance(value, HttpResponse) else self._convert(value)
-                    if exchange is None:
-                        direct = response.buffered and (simple or needs_no_exchange(None, scope))
-                    else:
-                        direct = response.buffered and simple and exchange.on_start is None
+                    direct = exchange is None and response.buffered
+                    direct = direct and (simple or needs_no_exchange(None, scope))
                     if direct:
                         await response(scope, receive, send)
                     else:
                         await answer(request_of(call), response)
-                if direct and exchange is not None:
-                    exchange.started = exchange.finished = True
             except Exception as exc:
                 await failed(request_of(call), exc, None if direct else self.exceptions)
             except BaseException as exc:

@@ -149,6 +149,11 @@ class Exchange(Inbox):
             or self.body_expected
         )
 
+    def passed(self, start: Message) -> Message:
+        """The first message of an answer that is sent past it, which is complete with the second."""
+        self.started = self.finished = True
+        return start if self.on_start is None else self.on_start(start)
+
     @property
     def exit_signal(self) -> ExitSignal | None:
         """What tells that the server stops: the `exit_signal` of the app in the scope, if there is one."""
