@@ -35,7 +35,7 @@ def build(site: str) -> Any:
 
 
 def main() -> Kui:
-    app = Kui(templates=Jinja2Templates(templates()))
+    app = Kui(templates=Jinja2Templates(templates(), enable_async=False))
     get, post = app.router.http.get, app.router.http.post
     get("/plain")(plain)
 
