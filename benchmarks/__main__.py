@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -90,6 +91,8 @@ def tell(line: str) -> None:
 
 
 def main() -> int:
+    # Whatever ends it, `timeout` for one, it ends what it has started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     chosen = arguments()
     if chosen.what == "calls":
         return calls(chosen)
