@@ -32,10 +32,9 @@ from .responses.convert import ResponseConverter
 from .routing import Router
 from .routing.methods import Middleware, decorate
 from .routing.routes import Several
-from .sessions import serve_socket
 from .templates import BaseTemplates
 from .views import Endpoint
-from .websockets import WebSocket
+from .websockets import WebSocket, serve_socket
 
 __all__ = ["FactoryClass", "Kui"]
 

@@ -43,12 +43,17 @@ from .responses import (
     convert_response,
 )
 from .routing import FileRoutes, HttpRoute, MultimethodRoutes, Routes, SocketRoute
-from .socket_views import SocketView
 from .staticfiles import Files, Pages
 from .templates import BaseTemplates, Jinja2Templates
 from .toolkit import decorator, request_response, websocket_session
 from .views import HttpView
-from .websockets import Heartbeat, InvalidMessage, WebSocket, WebSocketDisconnect
+from .websockets import (
+    Heartbeat,
+    InvalidMessage,
+    SocketView,
+    WebSocket,
+    WebSocketDisconnect,
+)
 from .wsgi import WSGI
 
 __all__ = [

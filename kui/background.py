@@ -1,6 +1,6 @@
 """What lasts as long as a connection, and ends with it: context managers, and tasks after the response.
 
-The connection is still the current one while they end. `Kui` and `sessions` say when that is.
+The connection is still the current one while they end. `Kui` and `websockets/session` say when that is.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from .checks import describe, takes
 from .concurrency import in_thread
 from .connections import request_var
 from .responses.base import HttpResponse
-from .socket_views import SocketView, view_endpoint
+from .websockets import SocketView, view_endpoint
 
 __all__ = [
     "Endpoint",

@@ -1,7 +1,7 @@
 """One WebSocket's states: its handshake, what it sends, how it ends. The intake has its `receive` (rule 2: one reader).
 
 What servers do differently ends here: how they tell that the client has gone, or that they do not, and that their own
-`send` waits for ever beside a full queue. What a handler sees of it is in `kui/websockets.py`.
+`send` waits for ever beside a full queue. What a handler sees of it is in `kui/websockets/`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,7 @@ from baize.typing import Message
 from kui.concurrency.signals import ExitSignal
 from kui.exceptions import ExceptionTable
 from kui.responses.convert import ResponseConverter
-from kui.sessions import serve_socket
-from kui.websockets import WebSocket
+from kui.websockets import WebSocket, serve_socket
 
 __all__ = ["Kind", "Server", "Session", "session"]
 

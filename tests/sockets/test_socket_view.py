@@ -10,8 +10,8 @@ from baize.exceptions import HTTPException
 
 from kui.connections import websocket
 from kui.routing import SocketRoute
-from kui.socket_views import SocketView
 from kui.views import socket_handler
+from kui.websockets import SocketView
 
 from .fakes import Kind, Server, Session, session
 

@@ -1,6 +1,6 @@
 """SocketView: a WebSocket handler as a class, with a method for each thing that happens to a connection.
 
-What may be received, and how a connection ends, is the business of `websockets.py` and `sessions.py`.
+What may be received, and how a connection ends, is the business of `connection` and `session`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, get_args
 
-from .concurrency import shielded
-from .connections import websocket_var
-from .websockets import Encoding, SocketState, how_to_close, iter_encoded
+from kui.concurrency import shielded
+from kui.connections import websocket_var
+
+from .connection import Encoding, SocketState, how_to_close, iter_encoded
 
 __all__ = ["SocketView", "view_endpoint"]
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import anyio
 from baize.typing import ASGIApp, Message
 
-from .concurrency.socket_states import WebSocketDisconnect
-from .websockets import DENIAL, WebSocket
+from kui.concurrency.socket_states import WebSocketDisconnect
+
+from .connection import DENIAL, WebSocket
 
 __all__ = ["deny"]
 

@@ -1,7 +1,7 @@
 """A WebSocket as a handler sees it: messages as text, bytes and JSON, and what each call may do when.
 
 Who reads, what is kept and how a connection ends belongs to `concurrency/sockets.py`; how a handler is
-run, and what becomes of what it raises, to `sessions.py`.
+run, and what becomes of what it raises, to `session`.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
 
-from .concurrency import shielded
-from .concurrency.heartbeat import Heartbeat, keep_alive
-from .concurrency.intake import Intake, Kind
-from .concurrency.socket_states import SocketState, WebSocketDisconnect
-from .concurrency.sockets import Socket
-from .connections import HTTPConnection
-from .http.headers import ResponseHeaders
-from .http.json import decode_json
-from .responses.encode import to_json
+from kui.concurrency import shielded
+from kui.concurrency.heartbeat import Heartbeat, keep_alive
+from kui.concurrency.intake import Intake, Kind
+from kui.concurrency.socket_states import SocketState, WebSocketDisconnect
+from kui.concurrency.sockets import Socket
+from kui.connections import HTTPConnection
+from kui.http.headers import ResponseHeaders
+from kui.http.json import decode_json
+from kui.responses.encode import to_json
 
 __all__ = [
     "GOING_AWAY",

@@ -1,7 +1,7 @@
 """How a WebSocket handler is run: from its connection to its close frame, whatever it raises (rule 5).
 
 The order of things is that of HTTP: the handler, the end of the connection, the exit stack, background tasks.
-What a refusal looks like on the wire is in `denials.py`.
+What a refusal looks like on the wire is in `denials`.
 """
 
 from __future__ import annotations
@@ -10,15 +10,16 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from .concurrency import shielded
-from .concurrency.children import Children, with_children
-from .concurrency.signals import ExitSignal
-from .concurrency.socket_states import SocketState
-from .connections import websocket_var
+from kui.concurrency import shielded
+from kui.concurrency.children import Children, with_children
+from kui.concurrency.signals import ExitSignal
+from kui.concurrency.socket_states import SocketState
+from kui.connections import websocket_var
+from kui.exceptions import ExceptionTable
+from kui.responses.base import HttpResponse
+
+from .connection import GOING_AWAY, WebSocket, how_to_close
 from .denials import deny
-from .exceptions import ExceptionTable
-from .responses.base import HttpResponse
-from .websockets import GOING_AWAY, WebSocket, how_to_close
 
 __all__ = ["serve_socket"]
 

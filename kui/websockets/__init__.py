@@ -1,0 +1,21 @@
+"""WebSockets: what a handler sees of one, how a handler is run, how a handshake is refused, SocketView.
+
+The states of a connection, and everything that waits, are in `kui/concurrency/`.
+"""
+
+from __future__ import annotations
+
+from .connection import Heartbeat, InvalidMessage, SocketState, WebSocket, WebSocketDisconnect
+from .session import serve_socket
+from .views import SocketView, view_endpoint
+
+__all__ = [
+    "Heartbeat",
+    "InvalidMessage",
+    "SocketState",
+    "SocketView",
+    "WebSocket",
+    "WebSocketDisconnect",
+    "serve_socket",
+    "view_endpoint",
+]
