@@ -178,7 +178,14 @@ def serve(kind: str, app: Any, descriptor: int) -> None:
     if kind == "uvicorn":
         import uvicorn
 
-        config = uvicorn.Config(app, log_level="warning", loop="asyncio", http="h11", ws="wsproto")
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            loop="asyncio",
+            http="h11",
+            ws="wsproto",
+            ws_ping_timeout=300,  # pongs wait while thousands of connections are opened
+        )
         uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
         return
     from hypercorn.config import Config
