@@ -131,6 +131,8 @@ class _OnTrio(Beside):
         import trio.lowlevel
 
         scope = anyio.CancelScope()
+        if self._ended is not None:
+            scope.cancel()
         self._scopes.append(scope)
         trio.lowlevel.spawn_system_task(
             self._run, scope, partial(func, *args), context=copy_context()

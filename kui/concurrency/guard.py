@@ -21,7 +21,7 @@ import anyio.lowlevel
 from .cleanup import GRACE
 from .loops import cancel_scope, on_asyncio
 
-__all__ = ["Grace", "is_checkpoint", "on_first_wait"]
+__all__ = ["Grace", "is_checkpoint", "on_first_wait", "on_wait"]
 
 T = TypeVar("T")
 
@@ -34,6 +34,25 @@ logger = logging.getLogger("kui.error")
 async def on_first_wait(work: Awaitable[T], call: Callable[[], object]) -> T:
     """Await `work`; call `call()` when it first waits. Work that never waits pays for nothing more."""
     return await _stepped(work if isinstance(work, Coroutine) else _awaited(work), call, None)
+
+
+@types.coroutine
+def on_wait(work: Coroutine[Any, Any, T], call: Callable[[], object]) -> Generator[Any, Any, T]:
+    """Await `work`; call `call()` whenever it waits, but not at trio's checkpoints, which wait for nothing."""
+    try:
+        trap = work.send(None)
+        while True:
+            if not is_checkpoint(trap):
+                call()
+            try:
+                value = yield trap
+            except BaseException as error:
+                trap = work.throw(error)
+            else:
+                trap = work.send(value)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 async def _awaited(work: Awaitable[T]) -> T:

@@ -12,15 +12,14 @@ the inbox is its parent, and `close` its end.
 from __future__ import annotations
 
 import asyncio
-import types
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import anyio
 import anyio.lowlevel
 from baize.typing import Message, Receive
 
-from .guard import is_checkpoint
+from .guard import on_wait
 from .loops import on_asyncio
 
 __all__ = ["BYTES", "MESSAGES", "Inbox"]
@@ -203,7 +202,8 @@ class Inbox:
                 break
             else:
                 with anyio.CancelScope() as scope:
-                    self._keep(await _until_it_waits(self._receive_here(), scope))
+                    # Cancelled before, it would be cut at its first checkpoint, and not have looked yet.
+                    self._keep(await on_wait(self._receive_here(), scope.cancel))
             looked = True
             if self._count == count:
                 return
@@ -264,27 +264,3 @@ class Inbox:
             self._receiving = False
             self._pull = None
             self._changed()
-
-
-@types.coroutine
-def _until_it_waits(
-    work: Coroutine[Any, Any, Message], scope: anyio.CancelScope
-) -> Generator[Any, Any, Message]:
-    """Await `work` on trio, and cancel `scope` when it really waits, which a checkpoint does not.
-
-    A scope that is cancelled before would cut it at its first checkpoint, where it has not looked yet.
-    """
-    try:
-        trap = work.send(None)
-        while True:
-            if not is_checkpoint(trap):
-                scope.cancel()
-            try:
-                value = yield trap
-            except BaseException as error:
-                trap = work.throw(error)
-            else:
-                trap = work.send(value)
-    except StopIteration as stop:
-        message: Message = stop.value
-        return message

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import anyio
 
 from .beside import Beside
+from .guard import on_wait
 from .inbox import Inbox
 from .loops import on_asyncio
 
@@ -38,20 +39,21 @@ class Watch:
             watch.end()
     """
 
-    __slots__ = ("_begun", "_due", "_group", "_inbox", "_tick", "_timer")
+    __slots__ = ("_begun", "_due", "_group", "_inbox", "_receives", "_tick", "_timer")
 
     def __init__(
         self,
         inbox: Inbox,
         group: Beside,
         due: Callable[[], float] = lambda: math.inf,
-        tick: Callable[[], Awaitable[None]] | None = None,
+        tick: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
         self._inbox = inbox
         self._group = group
         self._due = due
         self._tick = tick
         self._begun = False
+        self._receives = True  # does the task that ticks receive as well?
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
@@ -81,4 +83,14 @@ class Watch:
             with anyio.CancelScope(deadline=due()) as scope:
                 await inbox.change()
             if tick is not None and scope.cancel_called:
-                await tick()
+                await on_wait(tick(), self._hand_over)
+
+    def _hand_over(self) -> None:
+        """This task waits for something else, such as a client that does not read: let another one receive."""
+        if self._receives and not on_asyncio():
+            self._receives = False
+            self._group.start_soon(self._receive)
+
+    async def _receive(self) -> None:
+        while True:
+            await self._inbox.change()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from contextvars import ContextVar
 
 import anyio
 import anyio.lowlevel
@@ -143,6 +144,59 @@ async def test_no_task_outlives_a_block_that_is_cancelled_while_it_ends() -> Non
             group.start_soon(slow)
             await anyio.wait_all_tasks_blocked()
     assert ended == ["ended"]
+
+
+async def test_what_the_block_raises_comes_before_what_a_task_has_raised() -> None:
+    with pytest.raises(ValueError, match="the block's"):
+        async with beside() as group:
+            group.start_soon(fail)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                raise ValueError("the block's")
+
+
+async def test_a_task_that_fails_while_the_block_ends_is_raised_too() -> None:
+    async def fail_in_cleanup() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise LookupError("of ours")
+
+    with pytest.raises(LookupError, match="of ours"):
+        async with beside() as group:
+            group.start_soon(fail_in_cleanup)
+            await anyio.wait_all_tasks_blocked()
+
+
+async def test_a_task_sees_the_context_of_who_started_it() -> None:
+    var: ContextVar[str] = ContextVar("var", default="nobody's")
+    seen: list[str] = []
+
+    async def look() -> None:
+        seen.append(var.get())
+        var.set("its own")
+
+    async with beside() as group:
+        var.set("mine")
+        group.start_soon(look)
+        await anyio.wait_all_tasks_blocked()
+    assert seen == ["mine"]
+    assert var.get() == "mine"
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
+async def test_a_task_that_starts_another_while_the_block_ends_keeps_nobody_waiting() -> None:
+    async with beside() as group:
+
+        async def late() -> None:
+            try:
+                await anyio.sleep_forever()
+            finally:
+                group.start_soon(forever)
+
+        group.start_soon(late)
+        await anyio.wait_all_tasks_blocked()
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)

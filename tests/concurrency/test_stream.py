@@ -702,6 +702,28 @@ async def test_a_ping_under_way_is_sent_before_the_next_chunk_and_before_the_end
     assert client.log == ["a", "pinged", "b", ""]
 
 
+async def test_a_client_that_leaves_while_a_ping_cannot_be_sent_ends_the_source(client) -> None:
+    closed: list[float] = []
+
+    async def source() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await anyio.sleep(3600)
+        finally:
+            closed.append(anyio.current_time())
+
+    began = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: client.stream(source(), ping=PING, ping_interval=3))
+        await anyio.sleep(1)
+        client.server.stall()
+        await anyio.sleep(60)
+        assert client.server.blocked
+        client.leave()
+    assert client.exchange.gone is Gone.CLIENT_LEFT
+    assert closed[0] - began < 62
+
+
 async def test_the_headers_go_out_soon_although_there_is_no_chunk(client) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: client.stream(client.numbers(1, 60), ping=PING, open_after=0.25))
