@@ -83,7 +83,6 @@ def chained(
 ) -> Iterator[ServerProcess]:
     """A server whose signal handler the app has chained."""
     module, _, flags = request.param.partition(" ")
-    pytest.importorskip(module)
     command = [sys.executable, "-m", module, APP, *flags.split()]
     if module == "granian":
         with reserved_port() as port:
