@@ -57,8 +57,8 @@ def dumps(value: Any, depth: int) -> str:
 def _results(figures: Figures, served: sockets.Sockets, about: dict[str, Any]) -> Iterator[str]:
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     yield (
-        f"Measured {about['date']} in {about['minutes']:.0f} minutes, on {about['cores']} cores of a\n"
-        f"shared {about['processor']}, {about['python']}:\n{versions}."
+        f"Measured {about['date']}, {about['rounds']} rounds in {about['minutes']:.0f} minutes, on "
+        f"{about['cores']} cores of a shared\n{about['processor']}, {about['python']}:\n{versions}."
     )
     yield "![Calls a second, as a share of those of a bare ASGI function](performance.svg)"
     for loop, text in tables(figures):
