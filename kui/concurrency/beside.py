@@ -1,7 +1,6 @@
 """Tasks of ours beside a block of somebody else's (rule 1), which is not to notice them (rule 5).
 
-The block is their parent: it cancels what it has started, and waits for it. That is no nursery of trio's, which
-costs a turn of the loop even where nothing is ever started: until there is a task there is only a scope.
+On trio that is a nursery. On asyncio a task needs nobody to be started, so until there is one there is only a scope.
 """
 
 from __future__ import annotations
@@ -9,14 +8,15 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
-from functools import partial
 from types import TracebackType
-from typing import Any, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import anyio
 
-from .loops import cancel_scope, on_asyncio
+from .loops import on_asyncio
+
+if TYPE_CHECKING:
+    import trio
 
 __all__ = ["Beside", "beside"]
 
@@ -43,27 +43,49 @@ class Beside(ABC):
     one from outside is let through.
     """
 
-    __slots__ = ("_failure", "_scope")
-
-    def __init__(self) -> None:
-        self._scope = cancel_scope()
-        self._failure: BaseException | None = None
+    __slots__ = ()
 
     @abstractmethod
     def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
         """Start `func(*args)` in a task."""
 
     @abstractmethod
-    async def _end(self) -> BaseException | None:
-        """Cancel the tasks, if there are any, and wait for them. Return what has interrupted that, if it can be."""
-
     def cancel(self) -> None:
         """End the block where it stands. Once or more, from any task."""
+
+    @abstractmethod
+    async def __aenter__(self) -> Beside: ...
+
+    @abstractmethod
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None: ...
+
+
+class _OnAsyncio(Beside):
+    __slots__ = ("_failure", "_scope", "_tasks")
+
+    def __init__(self) -> None:
+        self._scope = anyio.CancelScope()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._failure: BaseException | None = None
+
+    def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
+        task = asyncio.get_running_loop().create_task(func(*args))
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+
+    def cancel(self) -> None:
         self._scope.cancel()
 
-    def _failed(self, error: BaseException) -> None:
-        self._failure = self._failure or error
-        self._scope.cancel()
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None and self._failure is None:
+            self._failure = failure
+            self._scope.cancel()
 
     async def __aenter__(self) -> Beside:
         self._scope.__enter__()
@@ -75,7 +97,7 @@ class Beside(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
-        raised = await self._end() or error
+        raised = (await self._end() if self._tasks else None) or error
         if self._failure is not None and not isinstance(error, Exception):
             raised = self._failure
         if raised is not error:
@@ -86,27 +108,8 @@ class Beside(ABC):
             raise raised
         return False
 
-
-class _OnAsyncio(Beside):
-    __slots__ = ("_tasks",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
-        task = asyncio.get_running_loop().create_task(func(*args))
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None:
-            self._failed(failure)
-
-    async def _end(self) -> BaseException | None:
-        if not self._tasks:
-            return None
+    async def _end(self) -> asyncio.CancelledError | None:
+        """Cancel the tasks and wait for them. Return asyncio's own cancellation, if one came meanwhile."""
         interrupted = None
         for task in self._tasks:
             task.cancel()
@@ -114,50 +117,58 @@ class _OnAsyncio(Beside):
             while not all(task.done() for task in self._tasks):
                 try:
                     await asyncio.wait(self._tasks)
-                except asyncio.CancelledError as error:  # asyncio's own, which heeds no shield
+                except asyncio.CancelledError as error:
                     interrupted = error
         return interrupted
 
 
 class _OnTrio(Beside):
-    __slots__ = ("_ended", "_scopes")
+    __slots__ = ("_manager", "_nursery")
+    _nursery: trio.Nursery
 
     def __init__(self) -> None:
-        super().__init__()
-        self._scopes: list[anyio.CancelScope] = []  # one for each task that has not ended
-        self._ended: anyio.Event | None = None
+        import trio
+
+        self._manager = trio.open_nursery()
 
     def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
-        import trio.lowlevel
+        self._nursery.start_soon(func, *args)
 
-        scope = anyio.CancelScope()
-        if self._ended is not None:
-            scope.cancel()
-        self._scopes.append(scope)
-        trio.lowlevel.spawn_system_task(
-            self._run, scope, partial(func, *args), context=copy_context()
-        )
+    def cancel(self) -> None:
+        self._nursery.cancel_scope.cancel()
 
-    async def _run(
-        self, scope: anyio.CancelScope, func: Callable[[], Coroutine[Any, Any, None]]
-    ) -> None:
+    async def __aenter__(self) -> Beside:
+        self._nursery = await self._manager.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        if self._nursery.child_tasks:
+            self._nursery.cancel_scope.cancel()
         try:
-            with scope:
-                await func()
-        except anyio.get_cancelled_exc_class():  # the whole run is over
-            raise
-        except BaseException as error:
-            self._failed(error)
-        finally:
-            self._scopes.remove(scope)
-            if self._ended is not None and not self._scopes:
-                self._ended.set()
+            return await self._manager.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            raised = self._unpacked(group, error)
+        if raised is error:
+            return False
+        raise raised
 
-    async def _end(self) -> BaseException | None:
-        if self._scopes:
-            self._ended = anyio.Event()
-            for scope in self._scopes:
-                scope.cancel()
-            with anyio.CancelScope(shield=True):
-                await self._ended.wait()
-        return None
+    def _unpacked(
+        self, group: BaseExceptionGroup[BaseException], error: BaseException | None
+    ) -> BaseException:
+        """What the block or a task of ours has raised, without the nursery's group around it."""
+        if isinstance(error, Exception):
+            return error
+        cancelled = anyio.get_cancelled_exc_class()
+        left = [each for each in group.exceptions if not isinstance(each, cancelled)]
+        if len(left) > 1:
+            return group
+        if not left:
+            return error or group.exceptions[0]
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(cancelled) is None:
+            return error  # of which the nursery has made a copy
+        return left[0]

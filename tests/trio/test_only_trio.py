@@ -126,4 +126,4 @@ async def test_a_service_lives_in_a_nursery_across_the_lifespan(
     app = Kui(lifespan=life)
     async with AsyncTestClient(app, deadline=None):
         await trio.sleep(10.5)
-    assert app.state.ticks == 10
+        assert app.state.ticks == 10
