@@ -10,8 +10,8 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
-from functools import partial
-from inspect import isasyncgen, isawaitable
+from functools import lru_cache, partial
+from inspect import isasyncgen
 from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import urlsplit
 
@@ -47,6 +47,7 @@ _NOT_MARKUP = (".css", ".csv", ".js", ".json", ".text", ".txt")
 _OF_TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl")
 
 
+@lru_cache(maxsize=512)
 def _extension(name: str) -> str:
     """The extension that tells what a template makes: `.html` for `page.html.j2`."""
     stem, extension = os.path.splitext(name.lower())
@@ -57,6 +58,7 @@ class _TemplateResponse(SmallResponse[Context]):
     """A page; rendered anew each time it is sent, with the request that it then answers."""
 
     __slots__ = ("_render",)
+    media_type = "text/html"
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class _TemplateResponse(SmallResponse[Context]):
         context: Context,
         status_code: int,
         headers: Mapping[str, str] | None,
-        media_type: str,
+        media_type: str | None,
         charset: str | None,
     ) -> None:
         self._render = render
@@ -72,7 +74,7 @@ class _TemplateResponse(SmallResponse[Context]):
 
     async def render(self, content: Context) -> bytes:
         text = self._render({**_of_the_request(), **content})
-        if isawaitable(text):
+        if not isinstance(text, str):
             text = await text
         return text.encode(self.charset)
 
@@ -124,7 +126,7 @@ class BaseTemplates:
         Parameters: `name` of the template; `context`, its variables; `media_type`, by default that
         of the name's extension, else HTML; all others as for SmallResponse.
         """
-        media_type = media_type or _MEDIA_TYPES.get(_extension(name), "text/html")
+        media_type = media_type or _MEDIA_TYPES.get(_extension(name))
         render = self._renderer(name)
         return _TemplateResponse(render, context or {}, status_code, headers, media_type, charset)
 
