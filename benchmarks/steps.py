@@ -24,7 +24,7 @@ from .frameworks.bare_ import plain
 from .frameworks.kui_ import build
 from .report import table
 
-__all__ = ["STEPS", "measured", "steps_table"]
+__all__ = ["STEPS", "measured", "steps_table", "timed"]
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,11 @@ STEPS = (
         method = scope["method"]
         simple = scope["http_version"] == "1.1" and not scope["root_path"]
         host = None
+        bare = True
         for name, value in scope["headers"]:
             if name in RULED:
                 if name != b"host":
-                    simple = False
+                    bare = False
                 elif host is None:
                     host = value
         """,
@@ -108,7 +109,7 @@ STEPS = (
 )
 
 
-def _timed(code: str, names: dict[str, Any]) -> Callable[[int], Awaitable[float]]:
+def timed(code: str, names: dict[str, Any]) -> Callable[[int], Awaitable[float]]:
     """A function that runs the code so many times, and returns the seconds that this took."""
     source = (
         f"async def timed(count, *, {', '.join(f'{name}={name}' for name in names)}):\n"
@@ -119,8 +120,8 @@ def _timed(code: str, names: dict[str, Any]) -> Callable[[int], Awaitable[float]
     )
     found = {**names, "perf_counter": perf_counter}
     exec(source, found)
-    timed: Callable[[int], Awaitable[float]] = found["timed"]
-    return timed
+    made: Callable[[int], Awaitable[float]] = found["timed"]
+    return made
 
 
 async def measured(count: int = 500, rounds: int = 400) -> tuple[list[float], float, float]:
@@ -152,7 +153,7 @@ async def measured(count: int = 500, rounds: int = 400) -> tuple[list[float], fl
             "body": b"Hello, world!",
         }
         codes = ["pass", *(step.code for step in STEPS)]
-        timers = [client.time, bare.time, *(_timed(code, names) for code in codes)]
+        timers = [client.time, bare.time, *(timed(code, names) for code in codes)]
         best = [float("inf")] * len(timers)
         for _ in range(rounds):
             best = [

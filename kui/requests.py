@@ -106,8 +106,9 @@ class HttpRequest(HTTPConnection):
         After `body` it gives the bytes that were kept. Raises RuntimeError where the body was
         given away before, for it can be streamed once, and while another task reads `body`.
         """
-        if self._body.done:
-            return BodyStream(self.exchange, [self._body.value, b""])
+        body: Once[bytes] | None = vars(self).get("_body")  # if anybody has asked for it
+        if body is not None and body.done:
+            return BodyStream(self.exchange, [body.value, b""])
         stream = self._unread()
         self._given_to = "stream()"
         return stream
@@ -229,7 +230,8 @@ class HttpRequest(HTTPConnection):
 
     def _unread(self) -> BodyStream:
         self._check_given()
-        if self._body.working:
+        body: Once[bytes] | None = vars(self).get("_body")
+        if body is not None and body.working:
             raise RuntimeError("another task is reading request.body; await it here as well")
         return BodyStream(self.exchange, self._chunks or [])
 

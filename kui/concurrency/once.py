@@ -50,6 +50,7 @@ class Once(Awaitable[T]):
             try:
                 self.value = yield from self._compute().__await__()
                 self.done = True
+                del self._compute  # mostly a method of whoever keeps this: a cycle otherwise
             finally:
                 self.working = False
                 if self._turn is not None:

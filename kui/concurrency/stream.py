@@ -75,9 +75,12 @@ async def stream(
         if exchange.scope["method"] == "HEAD":
             await close_unstarted(source)
         else:
-            async with beside() as group:
-                sending = _Sending(exchange, start, encode, ping, ping_interval, open_after)
-                await _run(sending, source, group, grace)
+            sending = _Sending(exchange, start, encode, ping, ping_interval, open_after)
+            try:
+                async with beside() as group:
+                    await _run(sending, source, group, grace)
+            finally:
+                sending.end()
         if exchange.gone is None or exchange.gone is Gone.DRAIN:
             if not exchange.started:
                 await exchange.send(start)
@@ -213,6 +216,11 @@ class _Sending(Generic[T]):
             if self._freed is None:
                 self._freed = anyio.Event()
             await self._freed.wait()
+
+    def end(self) -> None:
+        """Let go of the work, which knows this one too: garbage in a cycle waits for the collector."""
+        with suppress(AttributeError):  # there is none if the source refuses to be iterated over
+            del self.work
 
     # For the watch.
 

@@ -1,0 +1,198 @@
+"""What bounds the cases that a profile was asked for: their parts, each measured alone.
+
+A part is code of Kui's with the objects of the case; what it contains of other parts, or the bare
+function does as well, is taken off. `python -m benchmarks.parts` prints microseconds, for one loop.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import anyio
+
+from kui.concurrency import Exchange
+from kui.concurrency.once import Once
+from kui.connections import calls
+from kui.connections import request as proxy
+from kui.http.json import decode_json, json_charset
+from kui.http.media import RequestHeaders, parse_content_length
+from kui.http.urls import parse_query
+from kui.requests import HttpRequest
+
+from . import driver
+from .cases import CASES
+from .driver import Client, lifespan
+from .frameworks import bare_
+from .frameworks.kui_ import build
+from .report import table
+from .steps import timed
+
+__all__ = ["PARTS", "parts_tables"]
+
+
+@dataclass(frozen=True)
+class Part:
+    case: str
+    title: str
+    code: str
+    less: str = "pass"
+
+
+PARTS = (
+    Part("parameters", "the path is looked up, and its number converted", "app._routed(scope)"),
+    Part("parameters", "an HttpRequest is made", "HttpRequest(scope, receive, send)"),
+    Part(
+        "parameters",
+        "three attributes are read through the proxy `request`",
+        "proxy.method; proxy.method; proxy.method",
+        "made.method; made.method; made.method",
+    ),
+    Part(
+        "parameters",
+        "the query is parsed, its fields counted before",
+        "parse_query(b'color=red&size=4')['color']",
+    ),
+    Part(
+        "parameters",
+        "the headers are looked through, and one is decoded",
+        "RequestHeaders(raw)['x-token']",
+    ),
+    Part("json-in-1k", "an HttpRequest is made", "HttpRequest(scope, receive, send)"),
+    Part(
+        "json-in-1k",
+        "the headers are looked through, and three asked for",
+        """
+        headers = RequestHeaders(raw)
+        headers.get("content-type"); headers.get("content-encoding"); headers.get("content-length")
+        """,
+    ),
+    Part(
+        "json-in-1k",
+        "whether it is JSON, not compressed, and not too large",
+        "json_charset('application/json', None); parse_content_length('1059')",
+    ),
+    Part(
+        "json-in-1k",
+        "an exchange is made, the one owner of `receive` and `send`",
+        "Exchange(scope, receive, send)",
+    ),
+    Part(
+        "json-in-1k",
+        "it receives the message",
+        "await Exchange(scope, give, send).next_chunk()",
+        "Exchange(scope, give, send); await give()",
+    ),
+    Part(
+        "json-in-1k",
+        "body and value are computed once, whoever asks, cancelled or not",
+        "await Once(give); await Once(give)",
+        "await give(); await give()",
+    ),
+    Part(
+        "json-in-1k",
+        "it is decoded; NaN and numbers beyond a float's are refused",
+        "decode_json(body)",
+        "json.loads(body)",
+    ),
+)
+
+
+async def _best(
+    timers: list[Callable[[int], Awaitable[float]]], count: int, rounds: int
+) -> list[float]:
+    """Microseconds of each, the best of its rounds."""
+    best = [float("inf")] * len(timers)
+    for _ in range(rounds):
+        best = [min(known, await timer(count)) for known, timer in zip(best, timers, strict=True)]
+    return [took / count * 1e6 for took in best]
+
+
+async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
+    client = Client(app, CASES[case], {})
+    scope = client.scope()
+    scope["app"] = app
+    body = b"".join(CASES[case].body)
+    message = {"type": "http.request", "body": body, "more_body": False}
+
+    async def give() -> dict[str, Any]:
+        return message
+
+    async def send(message: object) -> None:
+        pass
+
+    made = HttpRequest(scope, give, send)
+    token = calls.set([made, scope, give, send])
+    names = {
+        **{"app": app, "scope": scope, "receive": give, "give": give, "send": send},
+        **{"raw": client.headers, "body": body, "json": json, "made": made, "proxy": proxy},
+        **{"HttpRequest": HttpRequest, "RequestHeaders": RequestHeaders, "Exchange": Exchange},
+        **{"Once": Once, "decode_json": decode_json, "json_charset": json_charset},
+        **{"parse_content_length": parse_content_length, "parse_query": parse_query},
+    }
+    parts = [part for part in PARTS if part.case == case]
+    codes = [code for part in parts for code in (part.code, part.less)]
+    bare = Client(bare_.APPS[case], CASES[case], {})
+    whole, alone, *took = await _best(
+        [client.time, bare.time, *(timed(code, names) for code in codes)], count, rounds
+    )
+    calls.reset(token)
+    each = [one - less for one, less in zip(took[::2], took[1::2], strict=True)]
+    rows = [[part.title, f"{one:.1f}"] for part, one in zip(parts, each, strict=True)]
+    rest = whole - alone - sum(each)
+    rows += [
+        ["all else: see the plain request", f"{rest:.1f}"],
+        ["the bare function", f"{alone:.1f}"],
+    ]
+    return table([CASES[case].title, "\u00b5s"], [*rows, ["all", f"{whole:.1f}"]])
+
+
+async def _of_a_stream(app: Any, count: int, rounds: int) -> str:
+    rows = []
+    for title, one in (("bare ASGI", bare_.APPS), ("Kui", None)):
+        few, many = (
+            Client(app if one is None else one[case], CASES[case], {})
+            for case in ("stream-1", "stream-100")
+        )
+        first, all_ = await _best([few.time, many.time], max(count // 20, 1), rounds)
+        rows.append([title, f"{first:.1f}", f"{(all_ - first) / 99:.2f}"])
+    return table(["stream, \u00b5s", "with one chunk", "each further chunk"], rows)
+
+
+async def _of_a_websocket(app: Any, count: int, rounds: int) -> str:
+    rows = []
+    echoes = driver.ECHOES
+    for title, one in (("bare ASGI", bare_.APPS["websocket"]), ("Kui", app)):
+        took = []
+        for driver.ECHOES in (0, 1, 101):
+            took += await _best(
+                [Client(one, CASES["websocket"], {}).time], max(count // 20, 1), rounds
+            )
+        none, first, many = took
+        rows.append([title, f"{none:.1f}", f"{first - none:.1f}", f"{(many - first) / 100:.2f}"])
+    driver.ECHOES = echoes
+    return table(["WebSocket, \u00b5s", "without an echo", "the first", "each further one"], rows)
+
+
+async def parts_tables(count: int = 200, rounds: int = 300) -> str:
+    """The tables, in Markdown."""
+    app = build("main")
+    async with lifespan(app):
+        return "\n\n".join(
+            [
+                await _of_a_request(app, "parameters", count, rounds),
+                await _of_a_request(app, "json-in-1k", count, rounds),
+                await _of_a_stream(app, count, rounds),
+                await _of_a_websocket(app, count, rounds),
+            ]
+        )
+
+
+if __name__ == "__main__":
+    began = perf_counter()
+    print(anyio.run(parts_tables, backend=sys.argv[1] if sys.argv[1:] else "asyncio"))
+    print(f"\n{perf_counter() - began:.0f} s", file=sys.stderr)
