@@ -145,7 +145,7 @@ async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
     rows = [[part.title, f"{one:.1f}"] for part, one in zip(parts, each, strict=True)]
     rest = whole - alone - sum(each)
     rows += [
-        ["all else: see the plain request", f"{rest:.1f}"],
+        ["all else: the calls in between, and what a plain request has", f"{rest:.1f}"],
         ["the bare function", f"{alone:.1f}"],
     ]
     return table([CASES[case].title, "\u00b5s"], [*rows, ["all", f"{whole:.1f}"]])

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import wraps
 from typing import Any, overload
 
-from kui.concurrency.cancel import OpenSocket, WaitingClient
+from kui.concurrency.cancel import OpenSocket, WaitingClient, while_waiting
 from kui.connections import request_var, websocket_var
 
 __all__ = ["cancel_on_disconnect"]
@@ -52,7 +52,10 @@ def cancel_on_disconnect(
 
     @wraps(endpoint)
     async def connected() -> Any:
-        return await _client().run(endpoint)
+        request = request_var.get(None)
+        if request is None:
+            return await OpenSocket(websocket_var.get().socket).run(endpoint)
+        return await while_waiting(endpoint, request._exchange, lambda: request.exchange)
 
     return connected
 
