@@ -141,8 +141,7 @@ async def serve_on(runner: Runner, sockets: list[socket], tls: ssl.SSLContext | 
     config.root_path = options.root_path
     config.websocket_ping_interval = options.websocket_ping_interval
     config.ssl_handshake_timeout = HANDSHAKE
-    # hypercorn's own types for an app are narrower than ASGI's
-    app = ASGIWrapper(runner.wrapped)  # type: ignore[arg-type]
+    app = ASGIWrapper(runner.wrapped)  # type: ignore[arg-type]  # hypercorn's types are narrower than ASGI's
     accept = _accept_on_asyncio if on_asyncio() else _accept_on_trio
 
     async def connections(runner: Runner) -> None:
@@ -187,8 +186,7 @@ async def _accept_on_trio(
         open_streams.add(raw)
         state = ConnectionState(runner.life.state.copy())
         try:
-            # the class says SSLStream, and asks at run time which one it is
-            await Served(app, config, context, state, stream)  # type: ignore[arg-type]
+            await Served(app, config, context, state, stream)  # type: ignore[arg-type]  # it takes both kinds
         except Exception as error:
             runner.dropped(error)
         except BaseExceptionGroup as group:

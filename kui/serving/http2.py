@@ -83,7 +83,7 @@ class Http2(H2Protocol):
         inbox = self._inboxes[stream_id] = Inbox(partial(self._open_window, stream_id))
         # A stream has its app started by the task group that it finds here, and asks it for no more.
         starter = _Starter(self._tasks, inbox, partial(self._room, stream_id))
-        self.task_group = starter  # type: ignore[assignment] # as said
+        self.task_group = starter  # type: ignore[assignment]  # it is asked for nothing else
         await super()._create_stream(request)
 
     async def _close_stream(self, stream_id: int) -> None:

@@ -100,7 +100,7 @@ def virtual_trio_clock() -> trio.testing.MockClock:
             jump()
 
     # MockClock is final, and its clock is read by trio alone: there is no public place to ask first.
-    clock._autojump = unless_a_thread_works  # type: ignore[method-assign]
+    clock._autojump = unless_a_thread_works  # type: ignore[method-assign]  # as said: no other way
     return clock
 
 

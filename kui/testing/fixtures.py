@@ -120,7 +120,7 @@ def pytest_fixture_setup(
         and _runner_of(request) in ("anyio", "trio")
     ):
         # It is declared final, for lack of another way to have a fixture of two forms.
-        fixturedef.func = _open_client  # type: ignore[misc]
+        fixturedef.func = _open_client  # type: ignore[misc]  # as said: final, and no other way
     try:
         return (yield)
     finally:
