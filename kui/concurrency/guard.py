@@ -13,13 +13,16 @@ import logging
 import math
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import anyio.lowlevel
 
 from .cleanup import GRACE
-from .loops import cancel_scope, on_asyncio
+from .loops import Scope, cancel_scope, on_asyncio
+
+if TYPE_CHECKING:
+    import trio
 
 __all__ = ["Grace", "is_checkpoint", "on_first_wait", "on_wait"]
 
@@ -78,6 +81,7 @@ class Grace:
     __slots__ = (
         "_cancelling",
         "_checkpoints",
+        "_met",
         "_native",
         "_noticed",
         "_scope",
@@ -98,6 +102,7 @@ class Grace:
         self._checkpoints = 0  # that have gone by with it held back
         self._noticed = False  # has a checkpoint begun because of it?
         self._suspect: BaseException | None = None  # delivered, perhaps from outside
+        self._met: list[trio.CancelScope] | None = None  # in which of the work's scopes that was
         self._native = False  # was it asyncio's own, by no scope?
         self._cancelling = 0  # how many of these there were before
         self._scope = cancel_scope()
@@ -130,15 +135,26 @@ class Grace:
         """Is a scope around the work cancelled, and none within it?"""
         if self._scope.shield or anyio.current_effective_deadline() > -math.inf:
             return False
-        self._scope.shield = True
+        return not self._cancelled_within()
+
+    def _cancelled_within(self) -> bool:
+        """Is a scope within the work cancelled? One that its cleanup has opened since does not count.
+
+        Such a scope may be over as soon as it has begun: the one of a short `trio.sleep`, for instance.
+        """
+        scopes = _scopes_within(self._scope)
+        if scopes is not None:
+            met = self._met
+            return any(scope.cancel_called for scope in scopes if met is None or scope in met)
+        shield, self._scope.shield = self._scope.shield, True
         within = anyio.current_effective_deadline() == -math.inf
-        self._scope.shield = False
-        return not within
+        self._scope.shield = shield
+        return within
 
     def delivered(self, error: BaseException) -> None:
         """A cancellation is about to be raised in the work."""
         if self.cancelled is None and not self._scope.shield:
-            self._suspect = error
+            self._suspect, self._met = error, _scopes_within(self._scope)
             self.from_outside()
 
     def from_outside(self) -> bool:
@@ -151,14 +167,13 @@ class Grace:
             elif _cancelling() > self._cancelling:
                 self._native = True
             else:
-                self._suspect = (
-                    None  # it was from within, or a cancelled task's that the work awaited
-                )
+                # It was from within, or a cancelled task's that the work awaited.
+                self._suspect = self._met = None
                 return False
             self.cancelled, self._suspect = self._suspect, None
             self.begin()
         elif self._native and _cancelling() <= self._cancelling:
-            self.cancelled = None  # it was a timeout's of asyncio, within
+            self.cancelled = self._met = None  # it was a timeout's of asyncio, within
             self._native = False
             self._scope.shield = False
             self._scope.deadline = math.inf
@@ -172,7 +187,11 @@ class Grace:
             if not checkpoint or self._checkpoints > _CHECKPOINTS:
                 self._let_through()
         elif self.cancelled is not None and not self._native:
-            if anyio.current_effective_deadline() == -math.inf and not self._scope.cancel_called:
+            if (
+                anyio.current_effective_deadline() == -math.inf
+                and not self._scope.cancel_called
+                and self._cancelled_within()
+            ):
                 self._suspect, self.cancelled = self.cancelled, None
                 self._scope.shield = False
         elif self._suspect is not None or self._native:
@@ -315,6 +334,25 @@ def _cancelled_in(errors: Iterable[BaseException]) -> BaseException | None:
         if isinstance(error, BaseExceptionGroup) and (found := _cancelled_in(error.exceptions)):
             return found
     return None
+
+
+def _scopes_within(outer: Scope) -> list[trio.CancelScope] | None:
+    """The scopes that the current task is in, out to `outer`, on trio; None where nobody says so.
+
+    Internals of trio, told by their names.
+    """
+    if on_asyncio():
+        return None
+    import trio.lowlevel
+
+    scopes = []
+    status = getattr(trio.lowlevel.current_task(), "_cancel_status", None)
+    while status is not None and (scope := getattr(status, "_scope", None)) is not outer:
+        if scope is None:
+            return None
+        scopes.append(scope)
+        status = getattr(status, "parent", None)
+    return None if status is None else scopes
 
 
 def is_checkpoint(trap: object) -> bool:

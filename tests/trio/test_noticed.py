@@ -115,3 +115,35 @@ async def test_a_cancellation_that_comes_as_a_wait_of_the_works_own_ends(
         await Grace("the work").run(run)
     assert outer.cancelled_caught
     assert done == ["cleaned up"]
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("over", ["when it begins", "before it waits"])
+async def test_a_cleanup_whose_own_timeout_is_over_at_once_comes_to_its_end(
+    over: str, mock_clock: trio.testing.MockClock
+) -> None:
+    done: list[str] = []
+
+    async def wait_a_moment() -> None:
+        with trio.move_on_after(0 if over == "when it begins" else 0.001):
+            mock_clock.jump(1)
+            await trio.sleep_forever()
+
+    async def work() -> None:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.sleep_forever)
+                nursery.start_soon(cancel)
+        finally:
+            await wait_a_moment()
+            await wait_a_moment()
+            await trio.lowlevel.checkpoint()
+            done.append("cleaned up")
+
+    async def cancel() -> None:
+        outer.cancel()
+
+    with trio.CancelScope() as outer:
+        await Grace("the work").run(work())
+    assert outer.cancelled_caught
+    assert done == ["cleaned up"]
