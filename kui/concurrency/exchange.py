@@ -180,7 +180,7 @@ class Exchange(Inbox):
 
     def _keep(self, message: Message) -> None:
         if self._discarding and message["type"] == "http.request":
-            self._count += 1
+            self.unasked += 1
             self._arrived(message)
             self._changed()
         else:
@@ -292,7 +292,7 @@ class Exchange(Inbox):
         self._discarding = True
         self._refusal = RuntimeError(
             "nobody read the request body, and it was thrown away: read it before the response,"
-            f" or within {STALL:g} s of it"
+            f" or begin within {STALL:g} s of it, and go on"
         )
         self._forget()
         self._changed()
@@ -323,8 +323,8 @@ class Exchange(Inbox):
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
             try:
                 count = -1
-                while not self.finished and self._body_unread and count != self._count:
-                    count = self._count
+                while not self.finished and self._body_unread and count != self.unasked:
+                    count = self.unasked
                     self._forget()
                     await self.poll()
             finally:

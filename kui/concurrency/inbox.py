@@ -38,12 +38,12 @@ class Inbox:
     """The messages of one connection, in order, for a reader, polls and watchers at once.
 
     `ended` is the disconnect message, once it has come in: behind every message that came before it.
-    `was_read` tells whether anybody has ever called `receive`.
+    `was_read` tells whether anybody has ever called `receive`; `unasked` is the number of messages
+    that came in while nobody waited in it.
     """
 
     __slots__ = (
         "_changes",
-        "_count",
         "_failure",
         "_kept",
         "_listeners",
@@ -56,6 +56,7 @@ class Inbox:
         "_told",
         "_watchers",
         "ended",
+        "unasked",
         "was_read",
     )
 
@@ -64,7 +65,7 @@ class Inbox:
         self._receive = receive
         self._kept: list[Message] = []  # a deque, empty, has 10 times the size
         self._size = 0
-        self._count = 0  # of the messages that came in unasked
+        self.unasked = 0
         self._receiving = False  # is somebody waiting in the server's receive()?
         self._changes: anyio.Event | None = None  # set when any of the above has changed
         self._failure: Exception | None = None  # what receive() raised where nobody could see it
@@ -129,7 +130,7 @@ class Inbox:
         return len(message.get("body") or message.get("bytes") or message.get("text") or b"")
 
     def _keep(self, message: Message) -> None:
-        self._count += 1
+        self.unasked += 1
         self._arrived(message)
         if self.ended is not message:
             self._kept.append(message)
@@ -191,12 +192,12 @@ class Inbox:
         """
         looked = False
         while self._more:
-            count = self._count
+            count = self.unasked
             if on_asyncio():
                 self._start_pull()
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
-                    if self._count != count:
+                    if self.unasked != count:
                         break
             elif self._receiving:
                 break
@@ -205,7 +206,7 @@ class Inbox:
                     # Cancelled before, it would be cut at its first checkpoint, and not have looked yet.
                     self._keep(await on_wait(self._receive_here(), scope.cancel))
             looked = True
-            if self._count == count:
+            if self.unasked == count:
                 return
         if not looked:
             await anyio.lowlevel.checkpoint()

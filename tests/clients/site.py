@@ -26,6 +26,7 @@ from .books import Books, Record
 
 for module in (kui.concurrency.stall, kui.concurrency.stream):
     module.STALL = 1.0  # seconds, in place of half a minute
+kui.concurrency.stall.NEGLECT = 2.0  # and of five minutes
 
 CHUNK = b"x" * 8192
 BIG = 64 << 20
@@ -244,6 +245,19 @@ async def echo() -> StreamResponse:
                 await clean_up(record)
 
     return StreamResponse(echo(begin()))
+
+
+@http.post("/sip/{name}")
+async def sip() -> StreamResponse:
+    """A stream that reads the beginning of the body, and goes on without the rest."""
+
+    async def sip(record: Record) -> AsyncIterator[bytes]:
+        await anext(request.stream())
+        async with aclosing(chunks(record)) as rest:
+            async for chunk in rest:
+                yield chunk
+
+    return StreamResponse(sip(begin()))
 
 
 @http.post("/body/{name}")

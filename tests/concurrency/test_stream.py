@@ -516,6 +516,18 @@ async def test_nor_when_it_does_so_in_a_ping(uploader) -> None:
     assert uploader.exchange.gone is Gone.STALLED
 
 
+async def test_one_that_was_read_in_part_does_not_either(uploader) -> None:
+    async def upload_and_leave() -> None:
+        await uploader.server.upload(1000)
+        await uploader.server.put_when_there_is_room(DISCONNECT)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(upload_and_leave)
+        await uploader.stream(half_read(uploader))
+    assert uploader.exchange.gone is Gone.CLIENT_LEFT
+    assert uploader.log == ["open", "closing", "closed"]
+
+
 async def test_a_body_that_is_read_too_late_was_thrown_away_and_that_is_said(uploader) -> None:
     async def late() -> AsyncIterator[str]:
         yield "the beginning"
