@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import anyio
 
-from .loops import on_asyncio
+from .loops import cancel_scope, on_asyncio
 
 if TYPE_CHECKING:
     import trio
@@ -69,7 +69,7 @@ class _OnAsyncio(Beside):
     __slots__ = ("_failure", "_scope", "_tasks")
 
     def __init__(self) -> None:
-        self._scope = anyio.CancelScope()
+        self._scope = cancel_scope()
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
 
