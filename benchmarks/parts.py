@@ -9,23 +9,21 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 import anyio
 
-from kui.concurrency import Exchange
-from kui.concurrency.once import Once
+from kui.asgi import Kui
 from kui.connections import calls
 from kui.connections import request as proxy
-from kui.http.json import decode_json, json_charset
-from kui.http.media import RequestHeaders, parse_content_length
+from kui.http.media import RequestHeaders
 from kui.http.urls import parse_query
 from kui.requests import HttpRequest
 
 from . import driver
-from .cases import CASES
+from .cases import CASES, MESSAGE
 from .driver import Client, lifespan
 from .frameworks import bare_
 from .frameworks.kui_ import build
@@ -42,6 +40,47 @@ class Part:
     code: str
     less: str = "pass"
 
+
+reads = Kui()
+
+
+@reads.router.http.post("/nothing")
+async def read_nothing() -> str:
+    await proxy.exchange.next_chunk()
+    return MESSAGE
+
+
+@reads.router.http.post("/body")
+async def read_body() -> str:
+    await proxy.body
+    return MESSAGE
+
+
+@reads.router.http.post("/loads")
+async def read_and_load() -> str:
+    json.loads(await proxy.body)
+    return MESSAGE
+
+
+@reads.router.http.post("/json")
+async def read_json() -> str:
+    await proxy.json
+    return MESSAGE
+
+
+READS = (
+    ("/nothing", "the message is received, by the one reader that a request has"),
+    (
+        "/body",
+        "its length is looked for in the headers, and has a limit; it is read once, whoever asks, cancelled or not",
+    ),
+    ("/loads", "the standard library's `json.loads`"),
+    (
+        "/json",
+        "the type has to be JSON's; NaN and numbers beyond a float's are refused; it is kept",
+    ),
+)
+"""What a handler does with its body, each of them more than the one before."""
 
 PARTS = (
     Part("parameters", "the path is looked up, and its number converted", "app._routed(scope)"),
@@ -62,43 +101,6 @@ PARTS = (
         "the headers are looked through, and one is decoded",
         "RequestHeaders(raw)['x-token']",
     ),
-    Part("json-in-1k", "an HttpRequest is made", "HttpRequest(scope, receive, send)"),
-    Part(
-        "json-in-1k",
-        "the headers are looked through, and three asked for",
-        """
-        headers = RequestHeaders(raw)
-        headers.get("content-type"); headers.get("content-encoding"); headers.get("content-length")
-        """,
-    ),
-    Part(
-        "json-in-1k",
-        "whether it is JSON, not compressed, and not too large",
-        "json_charset('application/json', None); parse_content_length('1059')",
-    ),
-    Part(
-        "json-in-1k",
-        "an exchange is made, the one owner of `receive` and `send`",
-        "Exchange(scope, receive, send)",
-    ),
-    Part(
-        "json-in-1k",
-        "it receives the message",
-        "await Exchange(scope, give, send).next_chunk()",
-        "Exchange(scope, give, send); await give()",
-    ),
-    Part(
-        "json-in-1k",
-        "body and value are computed once, whoever asks, cancelled or not",
-        "await Once(give); await Once(give)",
-        "await give(); await give()",
-    ),
-    Part(
-        "json-in-1k",
-        "it is decoded; NaN and numbers beyond a float's are refused",
-        "decode_json(body)",
-        "json.loads(body)",
-    ),
 )
 
 
@@ -116,11 +118,9 @@ async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
     client = Client(app, CASES[case], {})
     scope = client.scope()
     scope["app"] = app
-    body = b"".join(CASES[case].body)
-    message = {"type": "http.request", "body": body, "more_body": False}
 
     async def give() -> dict[str, Any]:
-        return message
+        raise AssertionError("it has no body")
 
     async def send(message: object) -> None:
         pass
@@ -128,11 +128,13 @@ async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
     made = HttpRequest(scope, give, send)
     token = calls.set([made, scope, give, send])
     names = {
-        **{"app": app, "scope": scope, "receive": give, "give": give, "send": send},
-        **{"raw": client.headers, "body": body, "json": json, "made": made, "proxy": proxy},
-        **{"HttpRequest": HttpRequest, "RequestHeaders": RequestHeaders, "Exchange": Exchange},
-        **{"Once": Once, "decode_json": decode_json, "json_charset": json_charset},
-        **{"parse_content_length": parse_content_length, "parse_query": parse_query},
+        **{"app": app, "scope": scope, "receive": give, "send": send},
+        **{"raw": client.headers, "made": made, "proxy": proxy},
+        **{
+            "HttpRequest": HttpRequest,
+            "RequestHeaders": RequestHeaders,
+            "parse_query": parse_query,
+        },
     }
     parts = [part for part in PARTS if part.case == case]
     codes = [code for part in parts for code in (part.code, part.less)]
@@ -149,6 +151,18 @@ async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
         ["the bare function", f"{alone:.1f}"],
     ]
     return table([CASES[case].title, "\u00b5s"], [*rows, ["all", f"{whole:.1f}"]])
+
+
+async def _of_a_body(plain: Any, count: int, rounds: int) -> str:
+    case = CASES["json-in-1k"]
+    clients = [Client(reads, replace(case, path=path), {}) for path, _ in READS]
+    clients = [Client(plain, CASES["plain"], {}), *clients, Client(bare_.APPS[case.name], case, {})]
+    *took, alone = await _best([client.time for client in clients], count, rounds)
+    titles = ["a plain request", *(title for _, title in READS)]
+    each = [one - less for one, less in zip(took, [0, *took], strict=False)]
+    rows = [[title, f"{one:.1f}"] for title, one in zip(titles, each, strict=True)]
+    rows += [["all", f"{took[-1]:.1f}"], ["the bare function, all of it", f"{alone:.1f}"]]
+    return table([case.title, "\u00b5s"], rows)
 
 
 async def _of_a_stream(app: Any, count: int, rounds: int) -> str:
@@ -185,7 +199,7 @@ async def parts_tables(count: int = 200, rounds: int = 300) -> str:
         return "\n\n".join(
             [
                 await _of_a_request(app, "parameters", count, rounds),
-                await _of_a_request(app, "json-in-1k", count, rounds),
+                await _of_a_body(app, count, rounds),
                 await _of_a_stream(app, count, rounds),
                 await _of_a_websocket(app, count, rounds),
             ]
