@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from baize.typing import ASGIApp, Receive, Scope, Send
 
@@ -20,7 +20,7 @@ from .concurrency.lifespans import lifespans
 from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
 from .connections import Call, State, calls, request_of
-from .exceptions import ExceptionTable, check_key
+from .exceptions import ExceptionTable, HTTPException, check_key, plainly
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
@@ -39,6 +39,8 @@ from .websockets import WebSocket, serve_socket
 __all__ = ["FactoryClass", "Kui"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_NOT_FOUND: Final = plainly(HTTPException(404))
 
 _enter = calls.set
 _leave = calls.reset
@@ -143,7 +145,8 @@ class Kui:
         self._convert = self.response_converter.convert
         self._fixed = self.router.http_routes.fixed
         self._plain = self.response_converter.plain
-        self._missing = decorate(not_found, self.router.http_middlewares)
+        around = self.router.http_middlewares
+        self._missing = decorate(not_found, around) if around else self._not_found
         self._no_socket = decorate(not_found, self.router.socket_middlewares)
         cors = expect("cors_config", cors_config, Mapping, "the parameters of allow_cors, or {}")
         self._cors = None if cors is None else allow_cors(**cors)
@@ -342,6 +345,10 @@ class Kui:
             before = scope.get("path_params")
             scope["path_params"] = {**before, **params} if before else params
         return endpoint
+
+    async def _not_found(self) -> Any:
+        """What `not_found` raises, or the value that stands for it, where nobody else has a say in it."""
+        return await not_found() if self.exceptions.handles(404) else _NOT_FOUND
 
     # ---- everything else
 

@@ -24,6 +24,7 @@ __all__ = [
     "abort",
     "check_key",
     "description",
+    "plainly",
 ]
 
 Handler: TypeAlias = Callable[[Any], Any]
@@ -88,6 +89,7 @@ class ExceptionTable:
         self._by_status: dict[int, Found] = {}
         self._by_class: dict[type[BaseException], Found] = {}
         self._last: Found | None = None
+        self._handled: dict[int, bool] = {}
         advice = "a mapping from status codes and classes to functions"
         for key, handler in (expect("exception_handlers", handlers, Mapping, advice) or {}).items():
             self.register(key, handler)
@@ -103,6 +105,7 @@ class ExceptionTable:
         function_of("the exception", "an exception handler", handler)
         waits = handler if iscoroutinefunction(handler) else _in_thread(handler)
         found = handler, waits
+        self._handled.clear()
         if key == 500 or key is Exception:
             self._last = found
         elif isinstance(key, int):
@@ -147,14 +150,15 @@ class ExceptionTable:
                 return await self._handle(answer, found)
         return self._plainly(exc) if isinstance(exc, HTTPException) else None
 
+    def handles(self, status: int) -> bool:
+        """Whether there is a handler for an HTTPException of this status; else `plainly` is its answer."""
+        handled = self._handled.get(status)
+        if handled is None:
+            handled = self._handled[status] = self._find(HTTPException(status)) is not None
+        return handled
+
     def _plainly(self, exc: HTTPException[Any]) -> HttpResponse:
-        status = exc.status_code
-        if not 200 <= status <= 599:
-            raise ValueError(
-                f"an HTTPException has a status from 200 to 599, not {status}"
-            ) from exc
-        content = description(status) if exc.content is None else exc.content
-        return self._convert((content, status, exc.headers))
+        return self._convert(plainly(exc))
 
     def _find(self, exc: Exception) -> Found | None:
         if isinstance(exc, HTTPException):
@@ -167,6 +171,17 @@ class ExceptionTable:
                 if handler is not None:
                     return handler
         return None
+
+
+def plainly(exc: HTTPException[Any]) -> tuple[Any, int, Mapping[str, str] | None]:
+    """What stands for an HTTPException that has no handler: its value, status and headers.
+
+    Raises ValueError for a status that is none of an answer.
+    """
+    status = exc.status_code
+    if not 200 <= status <= 599:
+        raise ValueError(f"an HTTPException has a status from 200 to 599, not {status}") from exc
+    return description(status) if exc.content is None else exc.content, status, exc.headers
 
 
 def _in_thread(handler: Handler) -> Callable[[Any], Awaitable[Any]]:
