@@ -446,18 +446,18 @@ async def test_the_exit_stack_is_told_of_the_exception() -> None:
 @pytest.mark.parametrize("key", [404, HTTPException])
 async def test_a_path_that_there_is_not_asks_also_a_handler_that_came_later(key: Any) -> None:
     app = Kui()
-    assert (await get(app, "/nowhere")).text == "Not Found"
+    assert (await get(app, "/nowhere")).text == "Nothing matches the given URI"
     app.exception_handler(key)(lambda exc: ("nothing of the sort", 404))
     assert (await get(app, "/nowhere")).text == "nothing of the sort"
 
 
 async def test_and_a_converter_that_came_later() -> None:
     app = Kui()
-    assert (await get(app, "/nowhere")).text == "Not Found"
+    assert (await get(app, "/nowhere")).text == "Nothing matches the given URI"
 
     @app.response_converter.register(str)
     def shout(text: str, status: int = 200, headers: Any = None) -> PlainTextResponse:
         return PlainTextResponse(text.upper(), status, headers)
 
     response = await get(app, "/nowhere")
-    assert (response.status_code, response.text) == (404, "NOT FOUND")
+    assert (response.status_code, response.text) == (404, "NOTHING MATCHES THE GIVEN URI")
