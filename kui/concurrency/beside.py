@@ -119,6 +119,7 @@ class _OnAsyncio(Beside):
                     await asyncio.wait(self._tasks)
                 except asyncio.CancelledError as error:
                     interrupted = error
+        self._tasks.clear()  # what they were cancelled with knows who knows this group
         return interrupted
 
 
