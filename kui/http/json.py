@@ -1,13 +1,16 @@
 """The JSON of a request body (RFC 8259), and the headers that say that it is there.
 
-Carries the promise that bad JSON is the client's mistake and never a 500. Reading the body and its
-limit are left to kui.requests; JSON that goes out, to kui.responses.
+Carries the promise that bad JSON is the client's mistake and never a 500, and that what is good is
+whatever the standard library says, which decides where msgspec, the quicker codec, refuses a text.
+Reading the body and its limit are left to kui.requests; JSON that goes out, to kui.responses.
 """
 
 from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable
+from functools import cache
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, Final, NoReturn
 
@@ -39,6 +42,15 @@ _decode_finite: Final = JSONDecoder(parse_constant=_refuse_constant, parse_float
 _has_exponent: Final = re.compile("e[+0-9]").search
 _has_upper_exponent: Final = re.compile("E[+0-9]").search
 _has_digits: Final = re.compile("[0-9]{3}").search
+
+
+@cache
+def _quick() -> tuple[Callable[[bytes], Any], tuple[type[Exception], ...]]:
+    """msgspec's decoder, loaded when the first body comes, and what it raises for a text."""
+    from msgspec import MsgspecError
+    from msgspec.json import Decoder
+
+    return Decoder().decode, (MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def _decode_text(text: str) -> Any:
@@ -104,8 +116,13 @@ def decode_json(body: bytes, charset: str | None = None) -> Any:
         decode_json(b'{"id": 1}')  # {"id": 1}
     """
     codec = "utf-8" if charset is None else codec_of(charset)
-    if codec == "utf-8" and (b"\x00" in body[:4] or body[:1] >= b"\xef"):
-        codec = _guess_codec(body)
+    if codec == "utf-8":
+        decode, refusals = _quick()
+        try:
+            return decode(body)
+        except refusals:  # mostly an error, for which there is a sentence below
+            if b"\x00" in body[:4] or body[:1] >= b"\xef":
+                codec = _guess_codec(body)
     try:
         return _decode_text(body.decode(codec))
     except UnicodeError:

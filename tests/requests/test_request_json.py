@@ -6,7 +6,7 @@ import codecs
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from baize.exceptions import HTTPException
@@ -28,6 +28,60 @@ JSON = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=20,
 )  # fmt: skip
+
+
+NUMBERS = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?", fullmatch=True
+)
+
+
+@st.composite
+def nearly_json(draw: st.DrawFn) -> bytes:
+    """A JSON text with a few bytes in the place of others."""
+    text = json.dumps(draw(JSON), ensure_ascii=draw(st.booleans())).encode()
+    begin = draw(st.integers(0, len(text)))
+    end = draw(st.integers(begin, min(begin + 3, len(text))))
+    between = st.binary(max_size=3) | st.sampled_from(
+        [b"\\ud800", b"NaN", b"1e400", b"\xed\xa0\x80"]
+    )
+    return text[:begin] + draw(between) + text[end:]
+
+
+def outcome(body: bytes) -> str:
+    try:
+        return repr(decode_json(body))
+    except HTTPException as error:
+        return f"{error.status_code} {error.content}"
+
+
+def outcome_of_the_standard_library(body: bytes) -> str:
+    def refuse(body: bytes) -> NoReturn:
+        raise LookupError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kui.http.json._quick", lambda: (refuse, (LookupError,)))
+        return outcome(body)
+
+
+@given(nearly_json() | st.binary(max_size=8) | st.builds(str.encode, NUMBERS | st.text()))
+def test_the_quick_codec_says_what_the_standard_library_says(body: bytes) -> None:
+    assert outcome(body) == outcome_of_the_standard_library(body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"18446744073709551616", b"19446744073709551617", b"19933688932870350000",  # 65 bits
+        b"19999999999999999999", b"-9223372036854775809", b"9" * 4300, b"9" * 4301,
+        b"1e308", b"1e309", b"-1e309", b"1" * 309 + b".0", b"1" * 310 + b".0", b"-0", b"-0.0",
+        b"2.2250738585072011e-308", b"9007199254740993.0", b"1e-400", b"0." + b"1" * 800,
+        b'{"a":1,"a":2}', b'"\\ud800"', b'{"\\udfff":0}', b'"\\ud83d\\ude00"', b'"\xed\xa0\x80"',
+        b'"\x00"', b'"\x7f"', b"\xc2\xa01", b"\xef\xbb\xbf1", b"1\x00", b"[1,]", b"NaN", b"[" * 100_000,
+        b"[" * 200 + b"]" * 200,
+    ],
+)  # fmt: skip
+def test_the_corners_of_json_are_those_of_the_standard_library(body: bytes) -> None:
+    assert outcome(body) == outcome_of_the_standard_library(body)
 
 
 @given(JSON, st.booleans())
