@@ -31,7 +31,7 @@ _percent_quoted = re.compile(r"[A-Za-z0-9_.~%\-]*").fullmatch
 _escape = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Cookie:
     """One Set-Cookie line; `str(cookie)` is its value.
 
@@ -61,35 +61,36 @@ class Cookie:
         _encode_value(self.value)
         if self.max_age is not None:
             index(self.max_age)  # a float or a timedelta is a TypeError here, not in the browser
-        _check(self.name, self.path, self.domain, self.secure, self.samesite)
+        self._attributes()
 
     def __str__(self) -> str:
-        parts = [f"{self.name}={_encode_value(self.value)}"]
+        line = f"{self.name}={_encode_value(self.value)}"
         expires = self.expires
         if self.max_age is not None:
-            parts.append(f"Max-Age={max(self.max_age, 0)}")
+            line += f"; Max-Age={max(index(self.max_age), 0)}"
             if self.max_age <= 0:
                 expires = _EPOCH
         if expires is not None:
-            parts.append(f"Expires={format_date(expires)}")
-        if self.domain:
-            parts.append(f"Domain={self.domain}")
-        if self.path:
-            parts.append(f"Path={self.path}")
-        if self.secure:
-            parts.append("Secure")
-        if self.httponly:
-            parts.append("HttpOnly")
-        parts.append(f"SameSite={_SAMESITE[self.samesite.lower()]}")
-        return "; ".join(parts)
+            line += f"; Expires={format_date(expires)}"
+        return line + self._attributes()
+
+    def _attributes(self) -> str:
+        return _attributes(
+            self.name, self.path, self.domain, self.secure, self.httponly, self.samesite
+        )
 
     def __bytes__(self) -> bytes:
         return str(self).encode("ascii")
 
 
 @lru_cache(maxsize=256)
-def _check(name: str, path: str, domain: str | None, secure: bool, samesite: str) -> None:
-    """Raise ValueError for what `Cookie` refuses; an application sets the same few again and again."""
+def _attributes(
+    name: str, path: str, domain: str | None, secure: bool, httponly: bool, samesite: str
+) -> str:
+    """What stands behind the value and the dates; an application sets the same few again and again.
+
+    Raises ValueError for what `Cookie` refuses.
+    """
     if not is_token(name):
         raise ValueError(f"{name!r} is no name for a cookie: letters, digits, - and _ do")
     for label, text in (("path", path), ("domain", domain or "")):
@@ -107,6 +108,14 @@ def _check(name: str, path: str, domain: str | None, secure: bool, samesite: str
             raise ValueError("a __Host- cookie needs secure=True, path='/' and no domain")
     elif prefix == "__secure-" and not secure:
         raise ValueError("a __Secure- cookie needs secure=True")
+    line = f"; Domain={domain}" if domain else ""
+    if path:
+        line += f"; Path={path}"
+    if secure:
+        line += "; Secure"
+    if httponly:
+        line += "; HttpOnly"
+    return f"{line}; SameSite={_SAMESITE[samesite.lower()]}"
 
 
 def expiry(seconds: int) -> datetime:
@@ -134,14 +143,15 @@ def parse_cookies(header: str) -> dict[str, str]:
     Example: `parse_cookies("a=1; b=%20; a=2")` -> `{"a": "1", "b": "%20"}`.
     """
     cookies: dict[str, str] = {}
+    quoted, ascii_only = '"' in header, header.isascii()
     for piece in header.split(";"):
         name, equals, value = piece.partition("=")
         name = name.strip(" \t")
         if equals and name and name not in cookies:
             value = value.strip(" \t")
-            if value[:1] == '"' == value[-1:] and len(value) > 1:
+            if quoted and value[:1] == '"' == value[-1:] and len(value) > 1:
                 value = _unquote(value[1:-1])
-            elif not value.isascii():
+            elif not ascii_only:
                 value = _as_utf8(value)
             cookies[name] = value
     return cookies
