@@ -36,6 +36,7 @@ _parameters = re.compile(_parameter, re.ASCII)
 _media_type = re.compile(rf"{_tchar}/{_tchar}(?:{_parameter})*+", re.ASCII).fullmatch
 # Set-Cookie has lines of its own; Transfer-Encoding is the server's business (ASGI).
 _NOT_ENCODED = frozenset(("set-cookie", "transfer-encoding"))
+_NOTHING: Mapping[str, str] = {}
 _stray_percent = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
@@ -75,6 +76,9 @@ class ResponseHeaders(MutableHeaders):
     `append` joins to what is there with a comma, save for Set-Cookie: each of those stays a line
     of its own. `headers["set-cookie"]` is the last of them, `headers.getlist("set-cookie")` all.
 
+    Those of `defaults` that are not among `headers` are there too; they were checked before, and are
+    in lower case.
+
     Example::
 
         response.headers["Cache-Control"] = "no-store"
@@ -84,12 +88,20 @@ class ResponseHeaders(MutableHeaders):
     __slots__ = ("_set_cookie",)
 
     def __init__(
-        self, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None
+        self,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        defaults: Mapping[str, str] = _NOTHING,
     ) -> None:
-        self._dict: dict[str, str] = {}
         self._set_cookie: list[str] = []
         if headers is None:
+            self._dict: dict[str, str] = {**defaults}
             return
+        self._dict = {}
+        self._add(headers)
+        if defaults:
+            self._dict = {**defaults, **self._dict}
+
+    def _add(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
         if isinstance(headers, ResponseHeaders):
             self._dict.update(headers._dict)
             self._set_cookie += headers._set_cookie
@@ -98,10 +110,6 @@ class ResponseHeaders(MutableHeaders):
             headers = headers.items()
         for name, value in headers:
             self.append(name, value)
-
-    def fill(self, headers: Mapping[str, str]) -> None:
-        """Add those of these headers, checked already and in lower case, that are not there yet."""
-        self._dict = {**headers, **self._dict}
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and name.lower() in self._dict
@@ -143,7 +151,7 @@ class ResponseHeaders(MutableHeaders):
     def encode(self) -> RawHeaders:
         """The lines as ASGI wants them."""
         raw = [
-            (name.encode("latin-1"), value.encode("latin-1"))
+            (name.encode(), value.encode("latin-1"))
             for name, value in self._dict.items()
             if name not in _NOT_ENCODED
         ]
@@ -166,9 +174,13 @@ def merge_headers(
     Example: merging `(b"vary", b"origin")` into `(b"vary", b"accept")` gives `b"accept, origin"`.
     """
     headers, added = list(headers), list(added)
-    replaced = {name for name, _ in added} - {b"set-cookie"}
-    if replaced.isdisjoint([name for name, _ in headers]):
+    present = dict(headers)
+    for name, _ in added:
+        if name in present and name != b"set-cookie":
+            break
+    else:
         return headers + added
+    replaced = {name for name, _ in added} - {b"set-cookie"}
     merged = [header for header in headers if header[0] not in replaced or header[0] == b"vary"]
     merged += [header for header in added if header[0] != b"vary"]
     if b"vary" in replaced:

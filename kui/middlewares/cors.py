@@ -7,7 +7,7 @@ it to whatever goes out: no response is changed, no error is without it.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ _KEPT = 256  # origins of which it is known whether they may ask
 class CORSAnswer(NamedTuple):
     """What CORS says to one request."""
 
-    headers: RawHeaders
+    headers: tuple[tuple[bytes, bytes], ...]
     """To be added to the answer, whatever it is."""
     preflight: bool
     """Whether to answer at once, with 204 and these headers, and not to ask the endpoint."""
@@ -57,7 +57,16 @@ class allow_cors:
         routes = Routes(..., http_middlewares=[allow_cors(allow_headers=["Authorization"])])
     """
 
-    __slots__ = ("_allows", "_any_header", "_any_method", "_origins", "_preflight", "_simple")
+    __slots__ = (
+        "_allows",
+        "_any_header",
+        "_any_method",
+        "_origins",
+        "_preflight",
+        "_simple",
+        "_simple_answer",
+        "_vary",
+    )
 
     def __init__(
         self,
@@ -70,6 +79,7 @@ class allow_cors:
     ) -> None:
         self._origins = _patterns(allow_origins)
         self._allows = lru_cache(_KEPT)(self._matches)
+        self._simple_answer = lru_cache(_KEPT)(self._answer_simply)
         if allow_credentials and any(_is_boundless(origin) for origin in self._origins):
             raise ValueError(
                 "allow_credentials=True needs allow_origins: with the default, any site on the web"
@@ -100,6 +110,12 @@ class allow_cors:
         if headers and not self._any_header:
             self._preflight.append((b"access-control-allow-headers", _joined(headers)))
         self._preflight.append((b"access-control-max-age", b"%d" % max_age))
+        fields = b"Origin"
+        if self._any_method:
+            fields += b", Access-Control-Request-Method"
+        if self._any_header:
+            fields += b", Access-Control-Request-Headers"
+        self._vary = b"vary", fields  # of preflights
 
     def answer(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> CORSAnswer:
         """What to say to a request with this method and these raw headers (ASGI: in lower case).
@@ -107,40 +123,41 @@ class allow_cors:
         `Vary: Origin` is always said: a cache must not give one origin's answer to another. An
         origin that is not allowed is told no more than that, and its browser does the rest.
         """
-        origin = asked_method = asked_headers = b""
+        if method == "OPTIONS":
+            return self._answer_options(dict(headers))
+        origin = b""
         for name, value in headers:
             if name == b"origin":
                 origin = value
-            elif name == b"access-control-request-method":
-                asked_method = value
-            elif name == b"access-control-request-headers":
-                asked_headers = value
-        preflight = method == "OPTIONS" and bool(origin) and bool(asked_method)
-        if not (origin and self._allows(origin)):
-            return CORSAnswer([self._vary(preflight)], preflight)
-        allowed = (b"access-control-allow-origin", origin)
-        if not preflight:
-            return CORSAnswer([allowed, *self._simple], False)
-        answer = [allowed, self._vary(True), *self._preflight]
+        return self._simple_answer(origin)
+
+    def _answer_simply(self, origin: bytes) -> CORSAnswer:
+        if not self._allows(origin):
+            return CORSAnswer((_VARY,), False)
+        return CORSAnswer(((b"access-control-allow-origin", origin), *self._simple), False)
+
+    def _answer_options(self, headers: Mapping[bytes, bytes]) -> CORSAnswer:
+        origin = headers.get(b"origin", b"")
+        asked_method = headers.get(b"access-control-request-method", b"")
+        asked_headers = headers.get(b"access-control-request-headers", b"")
+        if not (origin and asked_method):
+            return self._simple_answer(origin)
+        if not self._allows(origin):
+            return CORSAnswer((self._vary,), True)
+        answer = [(b"access-control-allow-origin", origin), self._vary, *self._preflight]
         if self._any_method and _can_be_echoed(asked_method):
             answer.append((b"access-control-allow-methods", asked_method))
         if self._any_header and asked_headers and _can_be_echoed(asked_headers):
             answer.append((b"access-control-allow-headers", asked_headers))
-        return CORSAnswer(answer, True)
+        return CORSAnswer(tuple(answer), True)
 
     def _matches(self, origin: bytes) -> bool:
         text = origin.decode("latin-1")
-        return _can_be_echoed(origin) and any(pattern.fullmatch(text) for pattern in self._origins)
-
-    def _vary(self, preflight: bool) -> tuple[bytes, bytes]:
-        if not preflight:
-            return _VARY
-        fields = b"Origin"
-        if self._any_method:
-            fields += b", Access-Control-Request-Method"
-        if self._any_header:
-            fields += b", Access-Control-Request-Headers"
-        return b"vary", fields
+        return (
+            bool(origin)
+            and _can_be_echoed(origin)
+            and any(pattern.fullmatch(text) for pattern in self._origins)
+        )
 
     def __call__(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint with these rules before it."""

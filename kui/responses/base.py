@@ -90,7 +90,7 @@ class HttpResponse:
         headers = self._headers
         if headers is None:
             # Made for whoever asks: a plain response does without.
-            headers = self._headers = self._own(None)
+            headers = self._headers = ResponseHeaders(None, self._default_text)
         return headers
 
     @property
@@ -213,9 +213,7 @@ class HttpResponse:
     def _own(
         self, headers: Mapping[str, str] | Iterable[tuple[str, str]] | None
     ) -> ResponseHeaders:
-        own = ResponseHeaders(headers)
-        own.fill(self._default_text)
-        return own
+        return ResponseHeaders(headers, self._default_text)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.status_code}>"
