@@ -109,7 +109,7 @@ class Tree(Generic[T]):
         self.fixed: dict[str, T] = {}
         self._root: _Node[T] = _Node()
         self._depth = 0
-        self._shortcuts: dict[str, _Node[T]] | None = {}
+        self._shortcuts: dict[str, tuple[_Node[T], _Branch[T] | None]] | None = {}
 
     def get(self, pattern: PathPattern) -> T | None:
         """What stands at a pattern that matches the very same paths, or None."""
@@ -151,11 +151,17 @@ class Tree(Generic[T]):
         """As `find`, among the patterns with placeholders."""
         shortcuts = self._shortcuts
         if shortcuts is None:
-            shortcuts = self._shortcuts = dict(_fixed_ways(self._root, ""))
+            ways = _fixed_ways(self._root, "")
+            shortcuts = self._shortcuts = {head: (node, _only_way(node)) for head, node in ways}
         values: list[Any] = []
         head, _, tail = path.rpartition("/")
-        node = shortcuts.get(head)
-        if node is not None:
+        shortcut = shortcuts.get(head)
+        if shortcut is not None:
+            node, branch = shortcut
+            if branch is not None:
+                value = branch.parse(tail)
+                leaf = branch.node.leaf
+                return None if value is NO_MATCH or leaf is None else (leaf, [value])
             leaf = _walk(node, tail, [tail], 0, 0, values)
             return None if leaf is None else (leaf, values)
         # One more than the deepest pattern has: a longer path is not taken to pieces.
@@ -177,6 +183,14 @@ def _fixed_ways(node: _Node[T], path: str) -> Iterator[tuple[str, _Node[T]]]:
         return
     for text, child in node.fixed.items():
         yield from _fixed_ways(child, f"{path}/{text}")
+
+
+def _only_way(node: _Node[T]) -> _Branch[T] | None:
+    """The one branch of a node from which nothing else leads on; None where there is more to decide."""
+    if node.fixed or node.index is not None or len(node.branches) != 1:
+        return None
+    branch = node.branches[0]
+    return None if branch.many else branch
 
 
 def _walk(
