@@ -39,16 +39,17 @@ class Admission(dict[bytes | None, bool]):
     def __missing__(self, host: bytes | None) -> bool:
         if len(self) >= _KEPT:
             self.clear()
-        self[host] = admitted = not self._special() and self._allowed(host)
+        self[host] = admitted = not self._special() and self.allowed(host)
         return admitted
 
-    def _allowed(self, host: bytes | None) -> bool:
+    def allowed(self, host: bytes | None) -> bool:
+        """Whether this Host, or none, is one that is answered here."""
         return self._without if host is None else self._allows(host)
 
     def allows(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Whether a request with these headers has a Host that is answered here (RFC 9112, 3.2)."""
         hosts = [value for name, value in headers if name == b"host"]
-        return len(hosts) <= 1 and self._allowed(hosts[0] if hosts else None)
+        return len(hosts) <= 1 and self.allowed(hosts[0] if hosts else None)
 
 
 async def not_found() -> HttpResponse:

@@ -261,7 +261,7 @@ class Kui:
                 except KeyError:  # they may be missing
                     simple = False
                 host = None
-                bare = True  # without a body
+                bare = simple  # without a body
                 for name, value in scope["headers"]:
                     if name in RULED:
                         if name != b"host":
@@ -269,18 +269,20 @@ class Kui:
                         elif host is None:
                             host = value
                         else:
-                            simple = False
+                            host = b""  # two are as bad as an empty one
                 if simple and self._admitted[host]:
                     table = self._fixed.get(scope["path"])
                     endpoint = self._routed(scope) if table is None else table[method][0]
                     simple = bare
                 else:
-                    endpoint = self._endpoint(scope, call)
+                    endpoint = self._endpoint(scope, call, host)
                     simple = False
                 value = await endpoint()
                 exchange = None
                 if call[0] is not None and call[0]._exchange is not None:
                     exchange = call[0]._exchange
+                    if bare:
+                        exchange.expect_no_body()
                     simple, send = exchange.untouched, exchange.server_send
                 plain = self._plain[type(value)] if simple and method != "HEAD" else None
                 if plain is not None:
@@ -315,7 +317,7 @@ class Kui:
                     await call[0]._exchange.settle()
             _leave(token)
 
-    def _endpoint(self, scope: Scope, call: Call) -> Endpoint:
+    def _endpoint(self, scope: Scope, call: Call, host: bytes | None) -> Endpoint:
         """What answers a request: the endpoint of its route, or what there is in its place."""
         if self._cors is not None:
             answer = self._cors.answer(scope["method"], scope["headers"])
@@ -324,7 +326,7 @@ class Kui:
                 return no_content
         if self.lifespan.crashed is not None:
             return going_down
-        if not self._admitted.allows(scope["headers"]):
+        if not self._admitted.allowed(host):
             return bad_host
         return self._routed(scope)
 

@@ -17,7 +17,7 @@ from .concurrency.relay import Relay, relaying
 from .concurrency.stream import stream
 from .concurrency.transfer import transfer
 from .connections import request_var
-from .requests import HttpRequest
+from .requests import HttpRequest, Reader
 from .responses.base import WITHOUT_CONTENT, HttpResponse
 from .responses.convert import convert_response
 from .toolkit import EndpointApp
@@ -45,8 +45,10 @@ class NextRequest(HttpRequest, MutableMapping[str, Any]):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    def _check_given(self) -> None:
-        raise RuntimeError("the body is the next app's: a middleware passes it on unread")
+    _given_to: Reader | None = "next app"
+
+    def _given_away(self) -> RuntimeError:
+        return RuntimeError("the body is the next app's: a middleware passes it on unread")
 
 
 class NextResponse(HttpResponse):

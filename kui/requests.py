@@ -5,7 +5,7 @@ The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `h
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from typing import Any, Final, Literal, TypeAlias
 
 from baize.exceptions import HTTPException
@@ -20,9 +20,10 @@ from .forms import (
     parse_multipart,
     parse_urlencoded,
 )
-from .http.headers import RawHeaders, merge_headers
+from .http.headers import merge_headers
 from .http.json import decode_json, is_json, json_charset
-from .http.media import refuse_encoding
+from .http.media import parse_content_length, refuse_encoding
+from .http.urls import multi_mapping
 from .limits import Limits
 
 __all__ = ["BodyStream", "HttpRequest"]
@@ -30,7 +31,7 @@ __all__ = ["BodyStream", "HttpRequest"]
 URLENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
 
-Reader: TypeAlias = Literal["stream()", "parts()", "form"]
+Reader: TypeAlias = Literal["stream()", "parts()", "form", "next app"]
 
 
 class BodyStream:
@@ -70,6 +71,7 @@ class HttpRequest(HTTPConnection):
     _collector: FormCollector | None = None  # set by the few requests that have one (rule 6)
     _given_to: Reader | None = None
     _chunks: list[bytes] | None = None  # of a body, where whoever read it was cancelled
+    _limits: Limits | None = None  # those of the route
 
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
         # What the other constructor does, without the call; and what is asked of every request.
@@ -85,11 +87,15 @@ class HttpRequest(HTTPConnection):
         method: str = self._scope["method"]
         return method
 
-    @cached
+    @property
     def limits(self) -> Limits:
         """What may be buffered of this request: the app's limits, or those of the route."""
-        limits: Limits = self.app.limits
+        limits: Limits = self._limits or self._scope["app"].limits
         return limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = limits
 
     @property
     def exchange(self) -> Exchange:
@@ -106,32 +112,32 @@ class HttpRequest(HTTPConnection):
         After `body` it gives the bytes that were kept. Raises RuntimeError where the body was
         given away before, for it can be streamed once, and while another task reads `body`.
         """
-        body: Once[bytes] | None = vars(self).get("_body")  # if anybody has asked for it
+        body: Once[bytes] | None = vars(self).get("body")  # if anybody has asked for it
         if body is not None and body.done:
             return BodyStream(self.exchange, [body.value, b""])
         stream = self._unread()
         self._given_to = "stream()"
         return stream
 
-    @property
+    @cached
     def body(self) -> Awaitable[bytes]:
         """The whole body: `await request.body`, as often as one likes, by any task.
 
         Raises HTTPException 413 beyond `limits.body` bytes, ClientDisconnect where the client
         leaves before the end, RuntimeError after `stream()`. Nothing is lost if it is cancelled.
         """
-        return self._body
+        return Once(self._read_body)
 
-    @property
+    @cached
     def json(self) -> Awaitable[Any]:
         """The body decoded as JSON (RFC 8259): `await request.json`.
 
         Raises HTTPException 415 for another content type or a content encoding, 400 for what is
         not JSON, and whatever `body` raises.
         """
-        return self._json
+        return Once(self._read_json)
 
-    @property
+    @cached
     def form(self) -> Awaitable[FormData]:
         """The body decoded as a form, urlencoded or multipart: `await request.form`.
 
@@ -139,7 +145,7 @@ class HttpRequest(HTTPConnection):
         for another content type, 400 for a malformed form, 413 beyond the limits, and whatever
         `body` raises. After a multipart form, `body` and `json` raise RuntimeError.
         """
-        return self._form
+        return Once(self._read_form)
 
     async def data(self) -> Any:
         """The body by its content type: JSON decoded, a form as `FormData`, all else as bytes.
@@ -172,50 +178,41 @@ class HttpRequest(HTTPConnection):
         self._given_to = "parts()"
         return parts
 
-    @cached
-    def _body(self) -> Once[bytes]:
-        return Once(self._read_body)
-
-    @cached
-    def _json(self) -> Once[Any]:
-        return Once(self._read_json)
-
-    @cached
-    def _form(self) -> Once[FormData]:
-        return Once(self._read_form)
-
     async def _read_body(self) -> bytes:
-        self._check_given()
+        if self._given_to is not None:
+            raise self._given_away()
         limit = self.limits.body
-        if (self.content_length or 0) > limit:
+        if (parse_content_length(self.headers.get("content-length")) or 0) > limit:
             raise too_large(limit)
         exchange = self.exchange
-        size = sum(map(len, self._chunks or ()))
+        chunks = self._chunks
+        size = 0 if chunks is None else sum(map(len, chunks))
         while chunk := await exchange.next_chunk():
             size += len(chunk)
             if size > limit:
                 raise too_large(limit)
-            if size == len(chunk) and exchange.body_was_read:
-                return chunk
-            if self._chunks is None:
-                self._chunks = []
-            self._chunks.append(chunk)
-        body, self._chunks = b"".join(self._chunks or ()), None
-        return body
+            if chunks is None:
+                if exchange.body_was_read:
+                    return chunk
+                chunks = self._chunks = []
+            chunks.append(chunk)
+        self._chunks = None
+        return b"".join(chunks or ())
 
     async def _read_json(self) -> Any:
-        self._check_given()
+        if self._given_to is not None:
+            raise self._given_away()
         headers = self.headers
         charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
-        return decode_json(await self._body, charset)
+        return decode_json(await self.body, charset)
 
     async def _read_form(self) -> FormData:
         if self.content_type == URLENCODED:
             refuse_encoding(self.headers.get("content-encoding"))
-            body = await self._body
+            body = await self.body
             charset = self.content_type.options.get("charset")
             fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
-            return FormData(fields)
+            return multi_mapping(FormData, fields)
         if self._collector is None:
             self._expect_multipart(f"{URLENCODED} or {MULTIPART}")
             self._collector = FormCollector(self._unread(), self.content_type, self.limits)
@@ -229,22 +226,22 @@ class HttpRequest(HTTPConnection):
         refuse_encoding(self.headers.get("content-encoding"))
 
     def _unread(self) -> BodyStream:
-        self._check_given()
-        body: Once[bytes] | None = vars(self).get("_body")
+        if self._given_to is not None:
+            raise self._given_away()
+        body: Once[bytes] | None = vars(self).get("body")
         if body is not None and body.working:
             raise RuntimeError("another task is reading request.body; await it here as well")
         return BodyStream(self.exchange, self._chunks or [])
 
-    def _check_given(self) -> None:
-        if self._given_to is not None:
-            raise RuntimeError(
-                f"the body was given away by request.{self._given_to}; it can be read once, or"
-                f" again and again where request.body is read first"
-            )
+    def _given_away(self) -> RuntimeError:
+        return RuntimeError(
+            f"the body was given away by request.{self._given_to}; it can be read once, or again"
+            f" and again where request.body is read first"
+        )
 
     # ---- the answer and the client
 
-    def add_response_headers(self, headers: RawHeaders) -> None:
+    def add_response_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Add headers to whatever answers this request, an error included.
 
         A name replaces that of the response; the lists of `Vary` are merged. Names are bytes in

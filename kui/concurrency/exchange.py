@@ -87,33 +87,24 @@ class Exchange(Inbox):
             await exchange.settle()
     """
 
-    __slots__ = (
-        "_answered",
-        "_body_unread",
-        "_discarding",
-        "_trailers",
-        "finished",
-        "gone",
-        "on_start",
-        "scope",
-        "server_send",
-        "started",
-        "stray",
-    )
+    stray = False
+    _trailers = False  # does something follow the last piece of the body?
+    _answered = False  # has the last message been begun, or will there be none?
+    _discarding = False  # will nobody read what still comes in?
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(receive)
+        self.ended = None  # what the other constructor does, without the call
+        self._receive = receive
+        self._kept = []
+        self._changes = None
+        self._pull = None
         self.scope = scope
+        self.server_send = send
         self.on_start: Callable[[Message], Message] | None = None
-        self.stray = False
         self.started = False
         self.finished = False
         self.gone: Gone | None = None
-        self.server_send = send
         self._body_unread: bool | None = None  # None: nobody has asked yet
-        self._trailers = False  # does something follow the last piece of the body?
-        self._answered = False  # has the last message been begun, or will there be none?
-        self._discarding = False  # will nobody read what still comes in?
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive, send: Send) -> Exchange:
@@ -133,6 +124,10 @@ class Exchange(Inbox):
             self._body_unread = body_expected(self.scope)
         return self._body_unread
 
+    def expect_no_body(self) -> None:
+        """Tell it what the caller has seen in the headers."""
+        self._body_unread = False
+
     @property
     def body_was_read(self) -> bool:
         """Has the body been read, to its end?"""
@@ -146,7 +141,7 @@ class Exchange(Inbox):
             or self.gone is not None
             or self._pull is not None
             or self._watchers
-            or self.body_expected
+            or (self._body_unread is not False and self.body_expected)
         )
 
     def passed(self, start: Message) -> Message:

@@ -42,39 +42,23 @@ class Inbox:
     that came in while nobody waited in it.
     """
 
-    __slots__ = (
-        "_changes",
-        "_failure",
-        "_kept",
-        "_listeners",
-        "_pull",
-        "_pulls",
-        "_receive",
-        "_receiving",
-        "_refusal",
-        "_size",
-        "_told",
-        "_watchers",
-        "ended",
-        "unasked",
-        "was_read",
-    )
+    # Those of the class are for the few that change them: to set all of these takes as long as the rest.
+    unasked = 0
+    was_read = False
+    _size = 0
+    _receiving = False  # is somebody waiting in the server's receive()?
+    _failure: Exception | None = None  # what receive() raised where nobody could see it
+    _refusal: Exception | None = None  # what a reader gets who comes too late
+    _listeners: list[Callable[[], object]] | None = None
+    _told = False  # have they been called?
+    _watchers = 0
+    _pulls = False  # is it watched on asyncio, where one task keeps receiving?
 
     def __init__(self, receive: Receive) -> None:
         self.ended: Message | None = None
         self._receive = receive
         self._kept: list[Message] = []  # a deque, empty, has 10 times the size
-        self._size = 0
-        self.unasked = 0
-        self._receiving = False  # is somebody waiting in the server's receive()?
-        self._changes: anyio.Event | None = None  # set when any of the above has changed
-        self._failure: Exception | None = None  # what receive() raised where nobody could see it
-        self._refusal: Exception | None = None  # what a reader gets who comes too late
-        self.was_read = False
-        self._listeners: list[Callable[[], object]] | None = None
-        self._told = False  # have they been called?
-        self._watchers = 0
-        self._pulls = False  # is it watched on asyncio, where one task keeps receiving?
+        self._changes: anyio.Event | None = None  # set when anything here has changed
         self._pull: asyncio.Task[None] | None = None
 
     # What there is, and what may be done about it.

@@ -257,7 +257,7 @@ class RequestHeaders(_Headers):
         return self._raw
 
     def _build(self) -> dict[bytes, bytes]:
-        lines = self._lines()
+        lines = self._raw if isinstance(self._raw, list) else self._lines()
         index = dict(lines)
         names = b"".join(index)
         if len(index) < len(lines) or names != names.lower():
@@ -283,9 +283,10 @@ class RequestHeaders(_Headers):
         index = self._index
         if index is None:
             index = self._build()
-        value = index.get(key.encode("latin-1", "replace"))
+        name = key.encode() if key.isascii() else key.encode("latin-1", "replace")
+        value = index.get(name)
         if value is None and not key.islower():
-            value = index.get(key.encode("latin-1", "replace").lower())
+            value = index.get(name.lower())
         return default if value is None else value.decode("latin-1")
 
     def __contains__(self, key: object) -> bool:
