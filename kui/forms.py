@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
 from baize.datastructures import ContentType, Headers
@@ -21,7 +22,7 @@ from .concurrency import UPLOADS, in_thread, shielded
 from .http.charsets import codec_of
 from .http.urls import parse_pairs
 from .limits import DEFAULT_LIMITS, Limits
-from .multipart import MultipartReader, Part, parse_multipart
+from .multipart import NOTHING, MultipartEvents, MultipartReader, Part, parse_multipart
 
 __all__ = [
     "FormCollector",
@@ -36,7 +37,8 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_BATCH: Final = 256 * 1024
+_BATCH: Final = 1024 * 1024
+"""Bytes that a thread is woken up to write: as many as a file may have in memory, so that none has more."""
 
 
 def parse_urlencoded(
@@ -171,6 +173,18 @@ class FormData(_FormData):
 
     __slots__ = ()
 
+    def __init__(
+        self,
+        raw: Mapping[str, str | _UploadFile]
+        | Iterable[tuple[str, str | _UploadFile]]
+        | None = None,
+    ) -> None:
+        if type(raw) is list:  # as every form of a request; to ask what else it may be takes longer
+            self._dict = dict(raw)
+            self._list = raw.copy()
+        else:
+            super().__init__(raw)
+
     def __eq__(self, other: object) -> bool:
         return _FormData(self.multi_items()) == other
 
@@ -198,17 +212,18 @@ class FormCollector:
     """
 
     __slots__ = (
-        "_batch",
+        "_events",
         "_failure",
         "_file",
         "_form",
         "_items",
-        "_limits",
+        "_job",
         "_memory",
         "_part",
-        "_parts",
         "_pending",
     )
+
+    _part: Part  # the one whose body comes, or came last
 
     def __init__(
         self,
@@ -216,15 +231,12 @@ class FormCollector:
         content_type: ContentType,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
-        self._limits = limits
-        self._parts = parse_multipart(chunks, content_type, self._limits)
+        self._events = MultipartEvents(chunks, content_type, limits)
         self._items: list[tuple[str, str | _UploadFile]] = []
-        self._part: Part | None = None
-        self._file: UploadFile | None = None
-        self._memory = self._limits.body
-        # What is to be written to the current file next, and what a thread is writing to it now.
-        self._pending = bytearray()
-        self._batch = bytearray()
+        self._file: UploadFile | None = None  # what this part is, if it is no field
+        self._pending = bytearray()  # of this part: the field so far, or what is not written yet
+        self._job: Callable[[], Awaitable[None]] | None = None  # to be done before anything else
+        self._memory = limits.body
         self._form: FormData | None = None
         self._failure: Exception | None = None
 
@@ -241,8 +253,7 @@ class FormCollector:
             raise self._failure
         if self._form is None:
             try:
-                while await self._collect_part():
-                    pass
+                await self._collect()
             except Exception as error:
                 self._failure = error
                 await self.aclose()
@@ -254,61 +265,74 @@ class FormCollector:
         """Close all files; may be called at any time, any number of times. Not to be cancelled."""
         await _close_all([file for _, file in self._items if isinstance(file, UploadFile)])
 
-    async def _collect_part(self) -> bool:
-        """Collect one part, or what is left of it; False: there was none."""
-        part = self._part
-        if part is None:
-            try:
-                part = self._part = await anext(self._parts)
-            except StopAsyncIteration:
-                return False
-            if part.filename is not None:
-                self._file = UploadFile(part.filename, part.headers)
-                self._items.append((part.name, self._file))
-        if self._file is None:
-            # The reader has counted it: this is no second limit.
-            self._items.append((part.name, await part.text(self._limits.field_bytes)))
-        else:
-            await self._store(part, self._file)
-            self._file = None
-        self._part = None
-        return True
-
-    async def _store(self, part: Part, file: UploadFile) -> None:
+    async def _collect(self) -> None:
+        """Collect all parts, or what is left of them where this was cancelled before."""
+        events = self._events
         while True:
-            if self._batch or len(self._pending) >= _BATCH:
-                await self._flush(file)
-            chunk = await part.next_chunk()
-            if not chunk:
-                break
-            if (
-                file.in_memory
-                and not self._pending
-                and len(chunk) <= self._memory
-                and part.size <= file.spool_max_size
-            ):
+            if self._job is not None:
+                await self._job()
+                self._job = None
+            event = events.send(None)
+            while event is NOTHING:
+                event = events.send(await events.receive())
+            if isinstance(event, bytes):
+                self._store(event)
+            elif isinstance(event, Part):
+                self._begin(event)
+            elif event is None:
+                self._end()
+            else:
+                return
+
+    def _begin(self, part: Part) -> None:
+        self._part = part
+        if part.filename is None:
+            self._file = None
+        else:
+            self._file = UploadFile(part.filename, part.headers)
+            self._items.append((part.name, self._file))
+
+    def _store(self, chunk: bytes) -> None:
+        file, pending = self._file, self._pending
+        if file is not None and not pending and file.in_memory:
+            if len(chunk) <= self._memory and self._part.size <= file.spool_max_size:
                 file.write(chunk)
                 self._memory -= len(chunk)
-            else:
-                if file.in_memory and not self._pending:
-                    self._memory += file.file.tell()  # it moves to disk with the next batch
-                self._pending += chunk
-        while self._batch or self._pending:
-            await self._flush(file)
-        await file.aseek(0)
+                return
+            self._memory += file.file.tell()  # it moves to disk with the next batch
+        pending += chunk
+        if file is not None and len(pending) >= _BATCH:
+            self._write(file)
 
-    async def _flush(self, file: UploadFile) -> None:
-        # A batch leaves `pending` before it is written and is emptied by the thread that wrote it:
-        # so it is written once, also when the wait for the thread was cancelled and begins again.
-        if not self._batch:
-            self._batch, self._pending = self._pending, bytearray()
-        batch = self._batch
+    def _end(self) -> None:
+        file = self._file
+        if file is None:
+            self._items.append((self._part.name, self._pending.decode(self._part.codec, "replace")))
+            self._pending.clear()
+        elif self._pending or not file.in_memory:
+            self._write(file, last=True)
+        else:
+            file.seek(0)
+
+    def _write(self, file: UploadFile, last: bool = False) -> None:
+        """Have a thread write what is pending, and go to the file's start if it is the last.
+
+        Where the wait for that thread is cancelled, the next one is sent to do the same: it writes
+        what is not written, at its place, and nothing twice.
+        """
+        batch, self._pending = self._pending, bytearray()
+        place = self._part.size - len(batch)
+        done = False
 
         def write() -> None:
-            if batch:
+            nonlocal done
+            if not done:
                 if file.in_memory:
                     file.file.rollover()
+                file.file.seek(place)
                 file.file.write(batch)
-                batch.clear()
+                if last:
+                    file.file.seek(0)
+                done = True
 
-        await file._in_thread(write)
+        self._job = partial(file._in_thread, write)

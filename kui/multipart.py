@@ -7,9 +7,11 @@ which is loaded with the first form; collecting parts into a form, to kui.forms.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import AsyncIterator, Iterator
-from typing import Any, Final
+import enum
+from collections.abc import AsyncIterator, Generator
+from functools import cache
+from typing import Any, Final, TypeAlias
+from unicodedata import category
 
 from baize.datastructures import ContentType, Headers
 from baize.exceptions import HTTPException
@@ -18,45 +20,76 @@ from .http.charsets import codec_of
 from .http.media import parse_content_type
 from .limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["MultipartReader", "Part", "parse_multipart"]
+__all__ = ["Found", "MultipartEvents", "MultipartReader", "Part", "parse_multipart"]
 
 _SLICE: Final = 64 * 1024
 _MOST_HEADERS: Final = 16
 _MALFORMED: Final = "The multipart body is malformed"
 
 
-class _End:
-    """Stands for the end of the body among the events of the parser."""
+class Found(enum.Enum):
+    """What the parser finds beside parts, bytes of their bodies, and their ends."""
+
+    NOTHING = "the next chunk has to be received"
+    END = "the end of the body"
 
 
-_END: Final = _End()
+NOTHING: Final = Found.NOTHING
+END: Final = Found.END
+
+
+# A part begins, a piece of its body, its end; or none of them.
+_Event: TypeAlias = "Part | bytes | Found | None"
 
 
 class Part:
     """One part of a form: `async for chunk in part`, or `await part.read()`.
 
     `name` is the field's name; `filename` the last component of the file's name without control
-    characters, None for a field; `headers` the part's own, and `content_type` the one among them,
-    `""` where none was sent. `filename*` is ignored (RFC 7578 4.2).
+    characters, None for a field. `filename*` is ignored (RFC 7578 4.2).
 
     Its body can be read once, and until the next part is asked for. Where reading is cancelled,
     nothing is lost, and it can be read on.
     """
 
-    __slots__ = ("_done", "_kept", "_reader", "content_type", "filename", "headers", "name", "size")
+    __slots__ = ("_done", "_headers", "_kept", "_lines", "_reader", "filename", "name", "size")
 
-    def __init__(
-        self, reader: MultipartReader, name: str, filename: str | None, headers: Headers
-    ) -> None:
-        self._reader = reader
-        self._kept = bytearray()  # what a cancelled read has got so far
-        self._done = False
+    _reader: MultipartReader  # set by it
+
+    def __init__(self, name: str, filename: str | None, lines: list[tuple[str, str]]) -> None:
         self.name = name
         self.filename = filename
-        self.headers = headers
-        self.content_type: str = headers.get("content-type", "")
         self.size = 0
         """How many bytes of its body have arrived so far."""
+        self._lines = lines
+        self._headers: Headers | None = None
+        self._kept = bytearray()  # what a cancelled read has got so far
+        self._done = False
+
+    @property
+    def headers(self) -> Headers:
+        """The part's own headers."""
+        if self._headers is None:
+            self._headers = Headers(self._lines)
+        return self._headers
+
+    @property
+    def content_type(self) -> str:
+        """The Content-Type among its headers, `""` where none was sent."""
+        return self.headers.get("content-type", "")
+
+    @property
+    def codec(self) -> str:
+        """The codec of the charset that its Content-Type names, else UTF-8.
+
+        Raises HTTPException 400 for a charset that is not known.
+        """
+        # One header is the Content-Disposition, and most fields have no other.
+        if len(self._lines) > 1 and ";" in self.content_type:
+            charset = parse_content_type(self.content_type).options.get("charset")
+            if charset:
+                return codec_of(charset)
+        return "utf-8"
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -111,14 +144,123 @@ class Part:
         What does not fit the charset becomes U+FFFD; a field `_charset_` has no meaning here.
         Raises what `read` raises, and HTTPException 400 for a charset that is not known.
         """
-        codec = "utf-8"
-        if ";" in self.content_type:
-            charset = parse_content_type(self.content_type).options.get("charset")
-            codec = codec_of(charset) if charset else codec
+        codec = self.codec
         return (await self.read(limit)).decode(codec, "replace")
 
     def __repr__(self) -> str:
         return f"<Part {self.name!r} filename={self.filename!r}>"
+
+
+class MultipartEvents:
+    """What a body consists of, event by event: the one reader of `chunks`, for whoever keeps parts.
+
+    `send(None)` gives the next event that is there: a `Part` that begins, bytes of its body, None
+    at its end, or one of `Found`. After NOTHING, `send(await receive())` gives it the next chunk.
+    It raises what `parse_multipart` names, and is not to be asked again then.
+    """
+
+    __slots__ = ("_chunks", "_waiting", "send")
+
+    def __init__(
+        self, chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits
+    ) -> None:
+        library = _library()
+        # Latin-1 keeps every byte of the headers; they are read as UTF-8 afterwards.
+        parser = library.PushMultipartParser(
+            _boundary(content_type),
+            max_header_size=limits.part_headers,
+            max_header_count=_MOST_HEADERS,
+            max_segment_count=limits.parts,
+            header_charset="latin-1",
+        )
+        self._chunks = chunks
+        self._waiting = False
+        self.send = _events(library, parser, limits).send
+
+    async def receive(self) -> bytes:
+        """The next chunk that is not empty, `b""` after the last. Cancelled, it takes none."""
+        if self._waiting:
+            raise RuntimeError("two tasks read the parts of one form")
+        self._waiting = True
+        try:
+            async for chunk in self._chunks:
+                if chunk:
+                    return chunk
+            return b""
+        finally:
+            self._waiting = False
+
+
+def _events(library: Any, parser: Any, limits: Limits) -> Generator[_Event, bytes | None, None]:
+    """The events of `MultipartEvents`, with the limits held; the END again and again."""
+    part: Part | None = None  # whose body comes next
+    outside = field_bytes = 0
+    sentence = _MALFORMED
+    try:
+        while True:
+            chunk = yield NOTHING
+            if chunk is None:
+                continue
+            if not chunk:
+                break
+            for start in range(0, len(chunk), _SLICE):
+                piece = chunk[start : start + _SLICE]
+                if part is None:
+                    outside += len(piece)
+                    if outside > limits.part_headers + 2 * _SLICE:
+                        raise _refusal(413, f"{_MALFORMED}: too much stands outside its parts.")
+                for event in parser.parse(piece):
+                    outside = 0
+                    if event is None:
+                        part = None
+                    elif part is None:
+                        part = event = _part(library, event, limits)
+                        if part.filename is None:
+                            field_bytes += len(part.name)
+                    else:
+                        part.size += len(event)
+                        if part.filename is None:
+                            field_bytes += len(event)
+                        elif part.size > limits.file_bytes:
+                            limit = limits.file_bytes
+                            raise _refusal(413, f"A file may have at most {limit} bytes.")
+                    if field_bytes > limits.field_bytes:
+                        limit = limits.field_bytes
+                        raise _refusal(
+                            413, f"The fields of a form may have at most {limit} bytes in total."
+                        )
+                    yield event
+        sentence = "The multipart body ends before its last boundary"
+        parser.close()
+    except library.ParserLimitReached:
+        raise _refusal(413, "The multipart body has too many parts or headers.") from None
+    except library.MultipartError as error:
+        raise _refusal(400, f"{sentence}.") from error
+    while True:
+        yield END
+
+
+def _part(library: Any, segment: Any, limits: Limits) -> Part:
+    """What the head of a part says.
+
+    :raises HTTPException: 413 if it is too large, 400 if it names no field.
+    """
+    lines = []
+    size = 0
+    for name, value in segment.headerlist:
+        value = _text(value)
+        size += len(name) + len(value) + 4
+        lines.append((name, value))
+    if size > limits.part_headers:
+        raise _refusal(413, "The headers of a part are too large.")
+    name, filename = _text(segment.name), segment.filename
+    if not name and library.parse_content_disposition(segment["Content-Disposition"])[1] is None:
+        raise _refusal(400, "A part has no name.")
+    return Part(name, None if filename is None else _clean(_text(filename)), lines)
+
+
+def _refusal(status: int, sentence: str) -> HTTPException[str]:
+    return HTTPException(status, content=sentence)
 
 
 class MultipartReader:
@@ -128,163 +270,54 @@ class MultipartReader:
     `parse_multipart`, which makes it.
     """
 
-    __slots__ = (
-        "_chunk",
-        "_chunks",
-        "_ended",
-        "_error_type",
-        "_events",
-        "_failure",
-        "_field_bytes",
-        "_limit_type",
-        "_offset",
-        "_outside",
-        "_parse_disposition",
-        "_parser",
-        "_part",
-        "_passed",
-        "_waiting",
-        "limits",
-    )
+    __slots__ = ("_events", "_failure", "_part", "limits")
 
     def __init__(
         self, chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits
     ) -> None:
-        from multipart import (  # type: ignore[import-untyped]  # one module cannot be marked typed
-            MultipartError,
-            ParserLimitReached,
-            PushMultipartParser,
-            parse_content_disposition,
-        )
-
         self.limits = limits
-        self._chunks = chunks
-        self._error_type: type[Exception] = MultipartError
-        self._limit_type: type[Exception] = ParserLimitReached
-        self._parse_disposition = parse_content_disposition
-        # Latin-1 keeps every byte of the headers; they are read as UTF-8 afterwards.
-        self._parser = PushMultipartParser(
-            _boundary(content_type),
-            max_header_size=limits.part_headers,
-            max_header_count=_MOST_HEADERS,
-            max_segment_count=limits.parts,
-            header_charset="latin-1",
-        )
-        self._events: Iterator[Any] = iter(())
-        self._chunk = b""
-        self._offset = 0
-        self._part: Part | None = None  # the one whose body comes next
-        self._passed = False  # and has the next one been asked for?
-        self._field_bytes = 0
-        self._outside = 0
-        self._ended = False
-        self._waiting = False
+        self._events = MultipartEvents(chunks, content_type, limits)
+        self._part: Part | None = None  # the one whose body can be read
         self._failure: HTTPException[str] | None = None
 
     def __aiter__(self) -> AsyncIterator[Part]:
         return self
 
     async def __anext__(self) -> Part:
-        if self._part is not None:
-            self._passed = True  # even if this is cancelled before the rest of it was skipped
+        self._part = None  # also if this is cancelled before the rest of it was skipped
         while True:
             event = await self._next_event()
-            if isinstance(event, _End):
+            if isinstance(event, Part):
+                event._reader = self
+                self._part = event
+                return event
+            if event is END:
                 raise StopAsyncIteration
-            if event is None:
-                self._part = None
-            elif self._part is not None:
-                self._count(self._part, event)
-            else:
-                self._part, self._passed = self._open(event), False
-                return self._part
 
     async def _next_chunk(self, part: Part) -> bytes:
-        if self._part is not part or self._passed:
+        if self._part is not part:
             raise RuntimeError("read a part before you ask for the next one; now it is gone")
         event = await self._next_event()
-        if event is None:
-            self._part = None
-            return b""
-        self._count(part, event)
-        chunk: bytes = event
-        return chunk
+        if isinstance(event, bytes):
+            return event
+        self._part = None
+        return b""
 
-    async def _next_event(self) -> Any:
-        """Return what the parser finds next: a part's head, bytes of a body, its end, or _END."""
+    async def _next_event(self) -> _Event:
+        """What comes next, and is not NOTHING."""
+        if self._failure is not None:
+            raise self._failure
+        events = self._events
+        chunk = None
         while True:
-            if self._failure is not None:
-                raise self._failure
             try:
-                for event in self._events:
-                    self._outside = 0
-                    return event
-                if self._ended:
-                    return _END
-                if self._offset >= len(self._chunk):
-                    chunk = await self._receive()
-                    if chunk is None:
-                        self._ended = True
-                        self._parser.close()
-                        return _END
-                    if not chunk:
-                        continue
-                    self._chunk, self._offset = chunk, 0
-                part = self._chunk[self._offset : self._offset + _SLICE]
-                self._offset += _SLICE
-                if self._part is None:
-                    self._outside += len(part)
-                    if self._outside > self.limits.part_headers + 2 * _SLICE:
-                        raise self._fail(413, f"{_MALFORMED}: too much stands outside its parts.")
-                self._events = self._parser.parse(part)
-            except self._limit_type:
-                raise self._fail(413, "The multipart body has too many parts or headers.") from None
-            except self._error_type as error:
-                sentence = _MALFORMED
-                if self._ended:
-                    sentence = "The multipart body ends before its last boundary"
-                raise self._fail(400, f"{sentence}.") from error
-
-    async def _receive(self) -> bytes | None:
-        if self._waiting:
-            raise RuntimeError("two tasks read the parts of one form")
-        self._waiting = True
-        try:
-            return await anext(self._chunks, None)
-        finally:
-            self._waiting = False
-
-    def _fail(self, status: int, sentence: str) -> HTTPException[str]:
-        self._failure = HTTPException(status, content=sentence)
-        return self._failure
-
-    def _open(self, segment: Any) -> Part:
-        lines = [(name, _text(value)) for name, value in segment.headerlist]
-        if sum(len(name) + len(value) + 4 for name, value in lines) > self.limits.part_headers:
-            raise self._fail(413, "The headers of a part are too large.")
-        name, filename = _text(segment.name), segment.filename
-        if not name and self._parse_disposition(segment["Content-Disposition"])[1] is None:
-            raise self._fail(400, "A part has no name.")
-        part = Part(
-            self, name, None if filename is None else _clean(_text(filename)), Headers(lines)
-        )
-        if filename is None:
-            self._count_field(len(name))
-        return part
-
-    def _count(self, part: Part, chunk: bytes) -> None:
-        part.size += len(chunk)
-        if part.filename is None:
-            self._count_field(len(chunk))
-        elif part.size > self.limits.file_bytes:
-            limit = self.limits.file_bytes
-            raise self._fail(413, f"A file may have at most {limit} bytes.")
-
-    def _count_field(self, size: int) -> None:
-        self._field_bytes += size
-        if self._field_bytes > self.limits.field_bytes:
-            limit = self.limits.field_bytes
-            raise self._fail(413, f"The fields of a form may have at most {limit} bytes in total.")
+                event = events.send(chunk)
+            except HTTPException as failure:
+                self._failure = failure
+                raise
+            if event is not NOTHING:
+                return event
+            chunk = await events.receive()
 
 
 def parse_multipart(
@@ -327,12 +360,20 @@ def _boundary(content_type: ContentType) -> bytes:
     return boundary.encode("ascii")
 
 
+@cache
+def _library() -> Any:
+    import multipart  # type: ignore[import-untyped]  # one module cannot be marked typed
+
+    return multipart
+
+
 def _text(raw: str) -> str:
     return raw if raw.isascii() else raw.encode("latin-1").decode("utf-8", "replace")
 
 
 def _clean(filename: str) -> str:
     """Return the last component of a file's name, with no control characters; never `.` or `..`."""
-    visible = "".join([char for char in filename if unicodedata.category(char) != "Cc"])
-    last = visible.replace("\\", "/").rpartition("/")[2].strip()
+    if not filename.isprintable():
+        filename = "".join([char for char in filename if category(char) != "Cc"])
+    last = filename.replace("\\", "/").rpartition("/")[2].strip()
     return "" if last in (".", "..") else last
