@@ -7,9 +7,8 @@ is imported when an application makes a `Jinja2Templates`, not before: `import k
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from contextvars import ContextVar
 from functools import lru_cache, partial
 from inspect import isasyncgen
 from typing import TYPE_CHECKING, Any, Never
@@ -27,9 +26,6 @@ __all__ = ["BaseTemplates", "Jinja2Templates"]
 
 Context = Mapping[str, Any]
 Render = Callable[[dict[str, Any]], "str | Awaitable[str]"]
-
-# The async generators that the template which is being rendered has started.
-_opened: ContextVar[list[AsyncGenerator[object, Never]]] = ContextVar("kui.templates.opened")
 
 # By the extension of a template's name: what it makes, where that is not HTML.
 _MEDIA_TYPES = {
@@ -73,21 +69,24 @@ class _TemplateResponse(SmallResponse[Context]):
         super().__init__(context, status_code, headers, media_type, charset)
 
     async def render(self, content: Context) -> bytes:
-        text = self._render({**_of_the_request(), **content})
+        text = self._render(_with_the_request(content))
         if not isinstance(text, str):
             text = await text
         return text.encode(self.charset)
 
+    def _produce(self) -> Coroutine[Any, Any, bytes]:
+        return self.render(self.content)
 
-def _of_the_request() -> dict[str, Any]:
+
+def _with_the_request(context: Context) -> dict[str, Any]:
     request = request_var.get(None)
     if request is None:
-        return {}
+        return {**context}
 
     def url_for(name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
         return urlsplit(request.url_for(name, {**(params or {}), **more})).path
 
-    return {"request": request, "url_for": url_for}
+    return {"request": request, "url_for": url_for, **context}
 
 
 class BaseTemplates:
@@ -144,6 +143,9 @@ class Jinja2Templates(BaseTemplates):
     makes none (`.txt`, `.json`, `.js`, `.css`, `.csv`). The environment is `.env`, for filters and
     globals of one's own.
 
+    A file that has changed is loaded anew: each is looked at when its template is used, but not
+    within 0.25 seconds of the last look; with `auto_reload=False` never.
+
     Raises ImportError without jinja2 and for an unknown package, ValueError for a package without
     the directory and for no directory at all. `TemplateResponse` raises jinja2.TemplateNotFound and
     jinja2.TemplateSyntaxError at once; what rendering raises, it raises while the response is sent.
@@ -154,12 +156,15 @@ class Jinja2Templates(BaseTemplates):
     def __init__(self, *directories: str | os.PathLike[str], **options: Any) -> None:
         import jinja2
 
+        from .jinja import Environment, opened
+
         if not directories:
             raise ValueError('Jinja2Templates needs a directory, such as "templates"')
         self._directories = [os.fspath(directory) for directory in directories]
         loaders = [_loader(directory) for directory in self._directories]
         self._not_found = jinja2.TemplateNotFound
-        self.env: jinja2.Environment = jinja2.Environment(
+        self._opened = opened
+        self.env: jinja2.Environment = Environment(
             **{
                 "loader": jinja2.ChoiceLoader(loaders),
                 "autoescape": _is_markup,
@@ -167,14 +172,15 @@ class Jinja2Templates(BaseTemplates):
                 **options,
             }
         )
-        self.env.context_class = _context_class()
 
     def _renderer(self, name: str) -> Render:
-        return partial(self._page, self.get_template(name))
+        page = self._page if self.env.is_async else self._page_at_once
+        return partial(page, self.get_template(name))
 
     async def render(self, name: str, context: dict[str, Any]) -> str:
         """The page as text."""
-        return await self._page(self.get_template(name), context)
+        page = self._renderer(name)(context)
+        return page if isinstance(page, str) else await page
 
     def get_template(self, name: str) -> jinja2.Template:
         """The template called `name`. Raises jinja2.TemplateNotFound, which says where it looked."""
@@ -187,40 +193,27 @@ class Jinja2Templates(BaseTemplates):
         opened: list[AsyncGenerator[object, Never]] = [
             value for value in context.values() if isasyncgen(value)
         ]
-        token = _opened.set(opened)
+        token = self._opened.set(opened)
         try:
-            if self.env.is_async:
-                return await template.render_async(context)
-            return template.render(context)
+            return await template.render_async(context)
         except self._not_found as missing:  # one that it includes or extends
             raise self._located(missing) from missing
         finally:
-            _opened.reset(token)
+            self._opened.reset(token)
             if opened:
                 await _close(opened)
+
+    def _page_at_once(self, template: jinja2.Template, context: dict[str, Any]) -> str:
+        try:
+            return template.render(context)
+        except self._not_found as missing:
+            raise self._located(missing) from missing
 
     def _located(self, missing: jinja2.TemplateNotFound) -> jinja2.TemplateNotFound:
         if missing.message != missing.name:  # it says more already
             return missing
         places = ", ".join(self._directories)
         return self._not_found(missing.name, f"there is no template {missing.name!r} in {places}")
-
-
-def _context_class() -> type[jinja2.runtime.Context]:
-    """Jinja's own, and it keeps the async generators that a template starts, to be closed (rule 3).
-
-    Jinja leaves one that it does not exhaust to the garbage collector, which closes it elsewhere.
-    """
-    import jinja2
-
-    class Context(jinja2.runtime.Context):
-        def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-            value = super().call(function, *args, **kwargs)
-            if isasyncgen(value):
-                _opened.get().append(value)
-            return value
-
-    return Context
 
 
 async def _close(generators: list[AsyncGenerator[object, Never]]) -> None:

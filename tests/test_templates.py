@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -334,6 +335,132 @@ async def test_a_page_that_awaits_nothing_may_be_rendered_without_waiting(pages:
 
     async with AsyncTestClient(app) as client:
         assert (await client.get("/")).text == "1 2 /"
+
+
+@pytest.mark.parametrize("enable_async", [True, False])
+async def test_what_a_template_calls_need_not_be_what_it_can_iterate_over(
+    pages: Path, enable_async: bool
+) -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    (pages / "call.html").write_text("{% set all = numbers() %}called")
+    templates = Jinja2Templates(pages, enable_async=enable_async)
+    assert (await page(templates, "call.html", {"numbers": numbers})).text == "called"
+    assert (await page(templates, "call.html", {"numbers": list})).text == "called"
+
+
+class Bag:
+    """It has attributes and items."""
+
+    name = "attribute"
+
+    def __getitem__(self, key: str) -> str:
+        return f"item {key}"
+
+
+class Named(dict[str, object]):
+    name = "attribute"
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        {"name": "item"},
+        {"name": None, "other": 1},
+        {},
+        {"items": "item", "keys": 1},
+        Named(name="item"),
+        Named(other="item"),
+        Bag(),
+        object(),
+        [1, 2],
+        "text",
+        None,
+    ],
+)
+def test_a_dot_means_what_it_means_in_jinja(pages: Path, thing: object) -> None:
+    source = (
+        "{{ x.name }} {{ x.other }} {{ x.name is defined }} {{ x.items is callable }}"
+        " {{ x.keys is callable }} {{ x.__class__ }} {{ x['name'] }} {{ x.__len__ is defined }}"
+    )
+    env = Jinja2Templates(pages, enable_async=False).env
+    expected = jinja2.Environment(autoescape=True).from_string(source).render(x=thing)
+    assert env.from_string(source).render(x=thing) == expected
+
+
+def test_what_is_undefined_says_where(pages: Path) -> None:
+    env = Jinja2Templates(pages, enable_async=False, undefined=jinja2.StrictUndefined).env
+    with pytest.raises(jinja2.UndefinedError, match="'dict object' has no attribute 'name'"):
+        env.from_string("{{ x.name }}").render(x={})
+
+
+@pytest.mark.parametrize("enable_async", [True, False])
+async def test_globals_are_those_of_the_time_and_the_nearest_come_first(
+    pages: Path, enable_async: bool
+) -> None:
+    (pages / "a.html").write_text("{{ one }} {{ two }} {{ three }} {% include 'b.html' %}")
+    (pages / "b.html").write_text(
+        "{{ one }} {{ two }} {% import 'c.html' as c %}{{ c.m() }}"
+        " {% import 'c.html' as c with context %}{{ c.m() }}"
+    )
+    (pages / "c.html").write_text("{% macro m() %}{{ one }}{{ three }}{% endmacro %}")
+    templates = Jinja2Templates(pages, enable_async=enable_async)
+    templates.env.globals.update(one=1, two=1, three=1)
+    templates.env.get_template("a.html", globals={"two": 2, "three": 2})
+    assert (await page(templates, "a.html", {"three": 3})).text == "1 2 3 1 2 11 13"
+    templates.env.globals["one"] = "new"
+    assert (await page(templates, "a.html", {"three": 3})).text.startswith("new 2 3 new 2")
+    assert templates.env.globals["two"] == 1
+
+
+class Clock:
+    """Stands for the time at which files are looked at."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("kui.jinja.monotonic", lambda: self.now)
+
+
+def rewrite(file: Path, text: str) -> None:
+    """Change a file so that its time of change is another, however fast that is."""
+    before = file.stat().st_mtime_ns
+    file.write_text(text)
+    os.utime(file, ns=(before, before + 10**9))
+
+
+@pytest.mark.parametrize("changed", ["page.html", "part.html"])
+def test_a_file_that_has_changed_is_loaded_anew_but_not_looked_at_all_the_time(
+    pages: Path, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    (pages / "part.html").write_text("old")
+    (pages / "page.html").write_text("{% include 'part.html' %} old")
+    templates = Jinja2Templates(pages, enable_async=False)
+
+    def render() -> str:
+        return templates.get_template("page.html").render()
+
+    assert render() == "old old"
+    assert render() == "old old"  # it has looked
+    rewrite(pages / changed, (pages / changed).read_text().replace("old", "new"))
+    clock.now += 0.24
+    assert render() == "old old"
+    clock.now += 0.02
+    assert render().count("new") == 1
+
+
+def test_without_auto_reload_a_file_is_not_looked_at_again(
+    pages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    (pages / "page.html").write_text("old")
+    templates = Jinja2Templates(pages, auto_reload=False)
+    assert templates.get_template("page.html").filename == str(pages / "page.html")
+    before = templates.get_template("page.html")
+    rewrite(pages / "page.html", "new")
+    clock.now += 1
+    assert templates.get_template("page.html") is before
 
 
 async def test_an_engine_may_define_render(pages: Path) -> None:
