@@ -207,10 +207,12 @@ class HttpRequest(HTTPConnection):
         return decode_json(await self.body, charset)
 
     async def _read_form(self) -> FormData:
-        if self.content_type == URLENCODED:
-            refuse_encoding(self.headers.get("content-encoding"))
+        headers = self.headers
+        usual = headers.get("content-type") == URLENCODED
+        if usual or self.content_type == URLENCODED:
+            refuse_encoding(headers.get("content-encoding"))
             body = await self.body
-            charset = self.content_type.options.get("charset")
+            charset = None if usual else self.content_type.options.get("charset")
             fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
             return multi_mapping(FormData, fields)
         if self._collector is None:

@@ -236,7 +236,7 @@ class RequestHeaders(_Headers):
 
     Headers sent several times are joined with `", "` (Cookie with `"; "`); Set-Cookie is never
     joined, its last value counts. `getlist` has each value as it was sent. Bytes are read as
-    latin-1. Making one costs next to nothing: the list is looked at when a header is asked for.
+    latin-1.
 
     :param raw: the `headers` of an ASGI scope.
 
@@ -245,28 +245,17 @@ class RequestHeaders(_Headers):
         RequestHeaders([(b"accept", b"a/b"), (b"accept", b"c/d")])["Accept"]  # "a/b, c/d"
     """
 
-    __slots__ = ("_index", "_raw")
+    __slots__ = ("_index", "_lines")
 
     def __init__(self, raw: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self._raw = raw
-        self._index: dict[bytes, bytes] | None = None
-
-    def _lines(self) -> Sequence[tuple[bytes, bytes]]:
-        if not isinstance(self._raw, (list, tuple)):
-            self._raw = list(self._raw)
-        return self._raw
-
-    def _build(self) -> dict[bytes, bytes]:
-        lines = self._raw if isinstance(self._raw, list) else self._lines()
+        lines = self._lines = raw if isinstance(raw, list) else list(raw)
         index = dict(lines)
-        names = b"".join(index)
-        if len(index) < len(lines) or names != names.lower():
+        if len(index) < len(lines) or not b"".join(index).islower():
             values: dict[bytes, list[bytes]] = {}
             for name, value in lines:
                 values.setdefault(name.lower(), []).append(value)
             index = {name: _join(name, several) for name, several in values.items()}
-        self._index = index
-        return index
+        self._index: dict[bytes, bytes] = index
 
     def __getitem__(self, key: str) -> str:
         value = self.get(key)
@@ -281,8 +270,6 @@ class RequestHeaders(_Headers):
     def get(self, key: str, /, default: str | T | None = None) -> str | T | None:
         """Return the value of the header `key`, or `default` where it was not sent."""
         index = self._index
-        if index is None:
-            index = self._build()
         name = key.encode() if key.isascii() else key.encode("latin-1", "replace")
         value = index.get(name)
         if value is None and not key.islower():
@@ -293,20 +280,19 @@ class RequestHeaders(_Headers):
         return isinstance(key, str) and self.get(key) is not None
 
     def __iter__(self) -> Iterator[str]:
-        index = self._build() if self._index is None else self._index
-        return iter([name.decode("latin-1") for name in index])
+        return iter([name.decode("latin-1") for name in self._index])
 
     def __len__(self) -> int:
-        return len(self._build() if self._index is None else self._index)
+        return len(self._index)
 
     def getlist(self, key: str) -> list[str]:
         """Return every value of the header `key`, in the order they were sent; none: `[]`."""
         wanted = key.encode("latin-1", "replace").lower()
-        return [value.decode("latin-1") for name, value in self._lines() if name.lower() == wanted]
+        return [value.decode("latin-1") for name, value in self._lines if name.lower() == wanted]
 
     def multi_items(self) -> list[tuple[str, str]]:
         """Return every header as it was sent: (lower-case name, value), repeated ones too."""
-        return [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in self._lines()]
+        return [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in self._lines]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.multi_items()!r})"

@@ -216,12 +216,12 @@ def parse_pairs(data: bytes, codec: str = "utf-8") -> list[tuple[str, str]]:
     if b"+" in data:
         data = data.replace(b"+", b" ")
     if b"%" not in data:
-        return [
-            (name, value)
-            for piece in data.decode(codec, "replace").split("&")
-            if piece
-            for name, _, value in (piece.partition("="),)
-        ]
+        pairs = []
+        for piece in data.decode(codec, "replace").split("&"):
+            if piece:
+                name, _, value = piece.partition("=")
+                pairs.append((name, value))
+        return pairs
     fields = [piece.partition(b"=") for piece in data.split(b"&") if piece]
     return [
         (
