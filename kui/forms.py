@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
@@ -146,18 +146,24 @@ class UploadFile(_UploadFile):
                 self._lock.release()
 
 
-async def _close_all(files: Sequence[UploadFile]) -> None:
+async def _close_all(files: Iterable[UploadFile]) -> None:
+    on_disk = []
     for file in files:
         file._closing = True
+        if file.in_memory or file.file.closed:
+            file._close_if_idle()
+        else:
+            on_disk.append(file)
+    if not on_disk:
+        return
 
     def close_each() -> None:
-        for file in files:
+        for file in on_disk:
             file._close_if_idle()
 
     try:
-        if any(not (file.in_memory or file.file.closed) for file in files):
-            with shielded():
-                await in_thread(close_each, limiter=UPLOADS, abandon_on_cancel=True)
+        with shielded():
+            await in_thread(close_each, limiter=UPLOADS, abandon_on_cancel=True)
     finally:
         close_each()
 

@@ -42,6 +42,18 @@ END: Final = Found.END
 _Event: TypeAlias = "Part | bytes | Found | None"
 
 
+class _PartHeaders(Headers):
+    """Headers, made of lines without asking what else they may be made of."""
+
+    __slots__ = ()
+
+    def __init__(self, lines: list[tuple[str, str]]) -> None:
+        values = self._dict = {}
+        for name, value in lines:
+            name = name.lower()
+            values[name] = f"{values[name]}, {value}" if name in values else value
+
+
 class Part:
     """One part of a form: `async for chunk in part`, or `await part.read()`.
 
@@ -70,7 +82,7 @@ class Part:
     def headers(self) -> Headers:
         """The part's own headers."""
         if self._headers is None:
-            self._headers = Headers(self._lines)
+            self._headers = _PartHeaders(self._lines)
         return self._headers
 
     @property

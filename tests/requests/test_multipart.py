@@ -86,6 +86,17 @@ def test_a_part_has_a_name_a_filename_headers_and_a_type() -> None:
     finish(read())
 
 
+def test_a_header_that_a_part_has_twice_is_one_with_both_values() -> None:
+    async def read() -> Part:
+        lines = b"X-Word: a\r\nx-other: c\r\nx-word: b\r\n"
+        body = START + DISPOSITION + lines + b"\r\nx" + END
+        return await anext(parse_multipart(cut(body, 10), FORM))
+
+    headers = finish(read()).headers
+    assert headers["X-Word"] == headers["x-word"] == "a, b"
+    assert list(headers) == ["content-disposition", "x-word", "x-other"]
+
+
 def test_a_part_arrives_before_the_rest_was_sent() -> None:
     async def read() -> None:
         body = encode(Field("a", b"x" * 100), Field("b", b"y" * 100))
