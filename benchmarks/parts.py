@@ -14,23 +14,25 @@ from typing import Any
 
 import anyio
 
-from kui.asgi import Kui
+from kui.asgi import HTMLResponse, Jinja2Templates, Kui, TemplateResponse
 from kui.connections import calls
 from kui.connections import request as proxy
 from kui.http.json import decode_json
 from kui.http.media import RequestHeaders
 from kui.http.urls import parse_query
+from kui.multipart import END, NOTHING, MultipartEvents
 from kui.requests import HttpRequest
 
 from . import driver
-from .cases import CASES, MESSAGE
+from .cases import CASES, MESSAGE, ROWS
 from .driver import Client, lifespan
+from .files import templates
 from .frameworks import bare_
 from .frameworks.kui_ import build
 from .report import table
 from .steps import timed
 
-__all__ = ["PARTS", "parts_tables"]
+__all__ = ["FORMS", "PAGES", "PARTS", "READS", "parts_tables"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Part:
     less: str = "pass"
 
 
-reads = Kui()
+pages = Jinja2Templates(templates(), enable_async=False)
+reads = Kui(templates=pages)
 
 
 @reads.router.http.post("/nothing")
@@ -68,6 +71,42 @@ async def read_json() -> str:
     return MESSAGE
 
 
+@reads.router.http.post("/parsed")
+async def read_and_parse() -> str:
+    from multipart import PushMultipartParser  # type: ignore[import-untyped]  # it has no types
+
+    with PushMultipartParser("frontier") as parser:
+        async for chunk in proxy.stream():
+            for _ in parser.parse(chunk):
+                pass
+    return MESSAGE
+
+
+@reads.router.http.post("/events")
+async def read_events() -> str:
+    events = MultipartEvents(proxy.stream(), proxy.content_type, proxy.limits)
+    event = events.send(None)
+    while event is not END:
+        event = events.send(await events.receive() if event is NOTHING else None)
+    return MESSAGE
+
+
+@reads.router.http.post("/form")
+async def read_form() -> str:
+    await proxy.form
+    return MESSAGE
+
+
+@reads.router.http.get("/rendered")
+async def rendered() -> HTMLResponse:
+    return HTMLResponse(pages.get_template("rows.html").render(title="Rows", rows=ROWS))
+
+
+@reads.router.http.get("/page")
+async def page() -> Any:
+    return TemplateResponse("rows.html", {"title": "Rows", "rows": ROWS})
+
+
 READS = (
     ("/nothing", "the message is received, by the one reader that a request has"),
     (
@@ -78,6 +117,23 @@ READS = (
     ("/json", "the type has to be JSON's; the value is kept for whoever asks again"),
 )
 """What a handler does with its body, each of them more than the one before."""
+
+FORMS = (
+    READS[0],
+    ("/parsed", "the package `multipart` finds the parts, in a stream"),
+    ("/events", "the type is parsed, limits are held, names and headers are decoded and checked"),
+    (
+        "/form",
+        "a text, and a file that is closed however the request ends; kept for whoever asks again",
+    ),
+)
+PAGES = (
+    ("/rendered", "the template is found and rendered, in the environment that Kui makes"),
+    (
+        "/page",
+        "a response that is rendered while it is sent, where its errors are caught, with `request` and `url_for`",
+    ),
+)
 
 PARTS = (
     Part("parameters", "the path is looked up, and its number converted", "app._routed(scope)"),
@@ -150,12 +206,15 @@ async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
     return table([CASES[case].title, "\u00b5s"], [*rows, ["all", f"{whole:.1f}"]])
 
 
-async def _of_a_body(plain: Any, count: int, rounds: int) -> str:
-    case = CASES["json-in-1k"]
-    clients = [Client(reads, replace(case, path=path), {}) for path, _ in READS]
-    clients = [Client(plain, CASES["plain"], {}), *clients, Client(bare_.APPS[case.name], case, {})]
+async def _of_handlers(
+    plain: Any, name: str, does: tuple[tuple[str, str], ...], count: int, rounds: int
+) -> str:
+    """What handlers of one case add, each of which does more than the one before."""
+    case = CASES[name]
+    clients = [Client(reads, replace(case, path=path), {}) for path, _ in does]
+    clients = [Client(plain, CASES["plain"], {}), *clients, Client(bare_.APPS[name], case, {})]
     *took, alone = await _best([client.time for client in clients], count, rounds)
-    titles = ["a plain request", *(title for _, title in READS)]
+    titles = ["a plain request", *(title for _, title in does)]
     each = [one - less for one, less in zip(took, [0, *took], strict=False)]
     rows = [[title, f"{one:.1f}"] for title, one in zip(titles, each, strict=True)]
     rows += [["all", f"{took[-1]:.1f}"], ["the bare function, all of it", f"{alone:.1f}"]]
@@ -196,7 +255,9 @@ async def parts_tables(count: int = 200, rounds: int = 300) -> str:
         return "\n\n".join(
             [
                 await _of_a_request(app, "parameters", count, rounds),
-                await _of_a_body(app, count, rounds),
+                await _of_handlers(app, "json-in-1k", READS, count, rounds),
+                await _of_handlers(app, "multipart-1k", FORMS, count // 4 or 1, rounds),
+                await _of_handlers(app, "template", PAGES, count // 4 or 1, rounds),
                 await _of_a_stream(app, count, rounds),
                 await _of_a_websocket(app, count, rounds),
             ]

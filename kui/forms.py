@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import Final, ParamSpec, TypeVar
 
@@ -20,7 +20,7 @@ from baize.exceptions import HTTPException
 
 from .concurrency import UPLOADS, in_thread, shielded
 from .http.charsets import codec_of
-from .http.urls import parse_pairs
+from .http.urls import multi_mapping, parse_pairs
 from .limits import DEFAULT_LIMITS, Limits
 from .multipart import NOTHING, MultipartEvents, MultipartReader, Part, parse_multipart
 
@@ -179,18 +179,6 @@ class FormData(_FormData):
 
     __slots__ = ()
 
-    def __init__(
-        self,
-        raw: Mapping[str, str | _UploadFile]
-        | Iterable[tuple[str, str | _UploadFile]]
-        | None = None,
-    ) -> None:
-        if type(raw) is list:  # as every form of a request; to ask what else it may be takes longer
-            self._dict = dict(raw)
-            self._list = raw.copy()
-        else:
-            super().__init__(raw)
-
     def __eq__(self, other: object) -> bool:
         return _FormData(self.multi_items()) == other
 
@@ -264,7 +252,7 @@ class FormCollector:
                 self._failure = error
                 await self.aclose()
                 raise
-            self._form = FormData(self._items)
+            self._form = multi_mapping(FormData, self._items)
         return self._form
 
     async def aclose(self) -> None:

@@ -13,7 +13,7 @@ from benchmarks.cases import CASES, Case
 from benchmarks.chart import chart
 from benchmarks.driver import WrongAnswer
 from benchmarks.frameworks import FRAMEWORKS
-from benchmarks.parts import PARTS, READS, parts_tables
+from benchmarks.parts import FORMS, PAGES, PARTS, READS, parts_tables
 from benchmarks.publish import dumps
 from benchmarks.report import as_json, tables, targets_table
 from benchmarks.steps import STEPS, measured
@@ -51,9 +51,8 @@ async def test_each_step_of_a_plain_request_still_runs() -> None:
 
 async def test_each_part_of_the_other_profiles_still_runs() -> None:
     text = await parts_tables(count=1, rounds=1)
-    assert all(
-        title in text for title in [*(part.title for part in PARTS), *(title for _, title in READS)]
-    )
+    handlers = [title for _, title in READS + FORMS + PAGES]
+    assert all(title in text for title in [*(part.title for part in PARTS), *handlers])
     assert text.count("| Kui ") == 2
 
 
