@@ -115,7 +115,10 @@ class cached(Generic[T]):
         if instance is None:
             return self
         value = self.compute(instance)
-        setattr(instance, self.name, value)  # through `__dict__` it would take twice as long
+        try:
+            setattr(instance, self.name, value)  # through `__dict__` it would take twice as long
+        except AttributeError:  # a subclass has a property of this name, which asks for this one
+            value = vars(instance).setdefault(self.name, value)
         return value
 
 

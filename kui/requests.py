@@ -1,11 +1,11 @@
 """One HTTP request: its method, its body in every form, and what lives as long as it does.
 
-The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `http/media.py`.
+The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `http/json.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from baize.exceptions import HTTPException
@@ -70,6 +70,7 @@ class HttpRequest(HTTPConnection):
 
     _collector: FormCollector | None = None  # set by the few requests that have one (rule 6)
     _given_to: Reader | None = None
+    _body: Once[bytes] | None = None  # set when somebody asks for it, under whatever name
     _chunks: list[bytes] | None = None  # of a body, where whoever read it was cancelled
     _limits: Limits | None = None  # those of the route
 
@@ -112,7 +113,7 @@ class HttpRequest(HTTPConnection):
         After `body` it gives the bytes that were kept. Raises RuntimeError where the body was
         given away before, for it can be streamed once, and while another task reads `body`.
         """
-        body: Once[bytes] | None = vars(self).get("body")  # if anybody has asked for it
+        body = self._body
         if body is not None and body.done:
             return BodyStream(self.exchange, [body.value, b""])
         stream = self._unread()
@@ -126,7 +127,7 @@ class HttpRequest(HTTPConnection):
         Raises HTTPException 413 beyond `limits.body` bytes, ClientDisconnect where the client
         leaves before the end, RuntimeError after `stream()`. Nothing is lost if it is cancelled.
         """
-        return Once(self._read_body)
+        return self._whole()
 
     @cached
     def json(self) -> Awaitable[Any]:
@@ -178,6 +179,12 @@ class HttpRequest(HTTPConnection):
         self._given_to = "parts()"
         return parts
 
+    def _whole(self) -> Once[bytes]:
+        """The body as it was sent, whatever a subclass makes of `body`."""
+        if self._body is None:
+            self._body = Once(self._read_body)
+        return self._body
+
     async def _read_body(self) -> bytes:
         if self._given_to is not None:
             raise self._given_away()
@@ -187,15 +194,16 @@ class HttpRequest(HTTPConnection):
         exchange = self.exchange
         chunks = self._chunks
         size = 0 if chunks is None else sum(map(len, chunks))
-        while chunk := await exchange.next_chunk():
+        # What passes the limit is kept, too: who asks again is refused again, and not given the rest.
+        while size <= limit and (chunk := await exchange.next_chunk()):
             size += len(chunk)
-            if size > limit:
-                raise too_large(limit)
             if chunks is None:
-                if exchange.body_was_read:
+                if exchange.body_was_read and size <= limit:
                     return chunk
                 chunks = self._chunks = []
             chunks.append(chunk)
+        if size > limit:
+            raise too_large(limit)
         self._chunks = None
         return b"".join(chunks or ())
 
@@ -204,14 +212,14 @@ class HttpRequest(HTTPConnection):
             raise self._given_away()
         headers = self.headers
         charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
-        return decode_json(await self.body, charset)
+        return decode_json(await self._whole(), charset)
 
     async def _read_form(self) -> FormData:
         headers = self.headers
         usual = headers.get("content-type") == URLENCODED
         if usual or self.content_type == URLENCODED:
             refuse_encoding(headers.get("content-encoding"))
-            body = await self.body
+            body = await self._whole()
             charset = None if usual else self.content_type.options.get("charset")
             fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
             return multi_mapping(FormData, fields)
@@ -230,7 +238,7 @@ class HttpRequest(HTTPConnection):
     def _unread(self) -> BodyStream:
         if self._given_to is not None:
             raise self._given_away()
-        body: Once[bytes] | None = vars(self).get("body")
+        body = self._body
         if body is not None and body.working:
             raise RuntimeError("another task is reading request.body; await it here as well")
         return BodyStream(self.exchange, self._chunks or [])
@@ -243,7 +251,7 @@ class HttpRequest(HTTPConnection):
 
     # ---- the answer and the client
 
-    def add_response_headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def add_response_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Add headers to whatever answers this request, an error included.
 
         A name replaces that of the response; the lists of `Vary` are merged. Names are bytes in

@@ -162,6 +162,37 @@ async def test_an_app_may_have_a_request_class_of_its_own() -> None:
         assert (await client.get("/")).text == "GET!"
 
 
+async def test_a_request_class_may_make_something_else_of_the_body_and_its_json() -> None:
+    class Request(HttpRequest):
+        @property
+        def body(self) -> Awaitable[bytes]:
+            return self._shouted(super().body)
+
+        @property
+        def json(self) -> Awaitable[Any]:
+            return self._listed(super().json)
+
+        async def _shouted(self, body: Awaitable[bytes]) -> bytes:
+            return (await body).upper()
+
+        async def _listed(self, json: Awaitable[Any]) -> list[Any]:
+            return [await json]
+
+    async def handler() -> list[Any]:
+        pieces = [chunk.decode() for _ in range(2) async for chunk in request.stream()]
+        return [(await request.body).decode(), await request.json, await request.json, *pieces]
+
+    async def read_first() -> list[Any]:
+        await request.body
+        return await handler()
+
+    app = Kui(factory_class=FactoryClass(http=Request))
+    app.router.http.post("/")(read_first)
+    async with AsyncTestClient(app) as client:
+        answer = await client.post("/", json="a")
+        assert answer.json() == ['"A"', ["a"], ["a"], '"a"', '"a"']
+
+
 async def test_the_json_encoder_of_the_app_encodes_what_json_has_not() -> None:
     class Money(decimal.Decimal):
         pass

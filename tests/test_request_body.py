@@ -253,6 +253,22 @@ async def test_a_body_that_turns_out_too_large_is_refused() -> None:
     assert (await post(handler, app, content=chunks())).status_code == 413
 
 
+async def test_a_body_that_was_refused_is_refused_again_and_its_rest_is_no_body() -> None:
+    async def handler() -> list[str]:
+        for _ in range(2):
+            with pytest.raises(HTTPException, match="413"):
+                await request.body
+        return [chunk.decode() async for chunk in request.stream()]
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"abc"
+        yield b"de"
+        yield b"f"
+
+    app = app_with(handler, limits=Limits(body=4))
+    assert (await post(handler, app, content=chunks())).json() == ["abc", "de", "f"]
+
+
 async def test_a_route_has_limits_of_its_own_and_a_stream_has_none() -> None:
     app = Kui(limits=Limits(body=4))
 

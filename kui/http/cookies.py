@@ -31,7 +31,7 @@ _percent_quoted = re.compile(r"[A-Za-z0-9_.~%\-]*").fullmatch
 _escape = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Cookie:
     """One Set-Cookie line; `str(cookie)` is its value.
 

@@ -195,6 +195,13 @@ def test_a_lone_surrogate_is_no_text() -> None:
         Cookie("a", "\ud800")
 
 
+def test_equal_cookies_are_one_in_a_set() -> None:
+    assert {Cookie("a", "1"), Cookie("a", "1"), Cookie("a", "2")} == {
+        Cookie("a", "1"),
+        Cookie("a", "2"),
+    }
+
+
 @given(st.text(alphabet=st.characters(max_codepoint=0xFF)))
 def test_what_the_standard_library_wrote_is_read(value: str) -> None:
     jar: SimpleCookie = SimpleCookie()
