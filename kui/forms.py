@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 _BATCH: Final = 1024 * 1024
 """Bytes that a thread is woken up to write: as many as a file may have in memory, so that none has more."""
+_LARGE: Final = 4 * 1024
+"""Bytes of a piece that is kept as it is: what the object takes beside them is nothing then."""
 
 
 def parse_urlencoded(
@@ -187,6 +189,25 @@ class FormData(_FormData):
         await _close_all([file for _, file in self.multi_items() if isinstance(file, UploadFile)])
 
 
+class _Pending:
+    """Bytes of a part that are not stored yet, in the pieces that came; small ones are joined."""
+
+    __slots__ = ("pieces", "size")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes | bytearray] = []
+        self.size = 0
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if len(chunk) >= _LARGE:
+            self.pieces.append(chunk)
+        elif self.pieces and isinstance(last := self.pieces[-1], bytearray):
+            last += chunk
+        else:
+            self.pieces.append(bytearray(chunk))
+
+
 class FormCollector:
     """Collects a multipart form, over as many calls of `read` as it takes.
 
@@ -228,7 +249,7 @@ class FormCollector:
         self._events = MultipartEvents(chunks, content_type, limits)
         self._items: list[tuple[str, str | _UploadFile]] = []
         self._file: UploadFile | None = None  # what this part is, if it is no field
-        self._pending = bytearray()  # of this part: the field so far, or what is not written yet
+        self._pending = _Pending()  # of this part: the field so far, or what is not written yet
         self._job: Callable[[], Awaitable[None]] | None = None  # to be done before anything else
         self._memory = limits.body
         self._form: FormData | None = None
@@ -288,22 +309,23 @@ class FormCollector:
 
     def _store(self, chunk: bytes) -> None:
         file, pending = self._file, self._pending
-        if file is not None and not pending and file.in_memory:
+        if file is not None and not pending.size and file.in_memory:
             if len(chunk) <= self._memory and self._part.size <= file.spool_max_size:
                 file.write(chunk)
                 self._memory -= len(chunk)
                 return
             self._memory += file.file.tell()  # it moves to disk with the next batch
-        pending += chunk
-        if file is not None and len(pending) >= _BATCH:
+        pending.add(chunk)
+        if file is not None and pending.size >= _BATCH:
             self._write(file)
 
     def _end(self) -> None:
         file = self._file
         if file is None:
-            self._items.append((self._part.name, self._pending.decode(self._part.codec, "replace")))
-            self._pending.clear()
-        elif self._pending or not file.in_memory:
+            body = b"".join(self._pending.pieces)
+            self._pending = _Pending()
+            self._items.append((self._part.name, body.decode(self._part.codec, "replace")))
+        elif self._pending.size or not file.in_memory:
             self._write(file, last=True)
         else:
             file.seek(0)
@@ -314,8 +336,8 @@ class FormCollector:
         Where the wait for that thread is cancelled, the next one is sent to do the same: it writes
         what is not written, at its place, and nothing twice.
         """
-        batch, self._pending = self._pending, bytearray()
-        place = self._part.size - len(batch)
+        batch, self._pending = self._pending, _Pending()
+        place = self._part.size - batch.size
         done = False
 
         def write() -> None:
@@ -324,7 +346,7 @@ class FormCollector:
                 if file.in_memory:
                     file.file.rollover()
                 file.file.seek(place)
-                file.file.write(batch)
+                file.file.writelines(batch.pieces)
                 if last:
                     file.file.seek(0)
                 done = True
