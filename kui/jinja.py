@@ -51,8 +51,10 @@ class Template(jinja2.Template):
         now = monotonic()
         if now - self._looked < LOOK_AGAIN:
             return True
-        self._looked = now
-        return super().is_up_to_date
+        fresh = super().is_up_to_date
+        if fresh:  # else it is loaded anew, which may fail, and then again the next time
+            self._looked = now
+        return fresh
 
     def new_context(
         self,

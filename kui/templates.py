@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapp
 from contextlib import AsyncExitStack
 from functools import lru_cache, partial
 from inspect import isasyncgen
+from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import urlsplit
 
@@ -195,6 +196,8 @@ class Jinja2Templates(BaseTemplates):
         ]
         token = self._opened.set(opened)
         try:
+            if not self.env.is_async:
+                return template.render(context)
             return await template.render_async(context)
         except self._not_found as missing:  # one that it includes or extends
             raise self._located(missing) from missing
@@ -203,7 +206,11 @@ class Jinja2Templates(BaseTemplates):
             if opened:
                 await _close(opened)
 
-    def _page_at_once(self, template: jinja2.Template, context: dict[str, Any]) -> str:
+    def _page_at_once(
+        self, template: jinja2.Template, context: dict[str, Any]
+    ) -> str | Awaitable[str]:
+        if AsyncGeneratorType in map(type, context.values()):  # which has to be closed
+            return self._page(template, context)
         try:
             return template.render(context)
         except self._not_found as missing:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -338,6 +338,27 @@ async def test_a_page_that_awaits_nothing_may_be_rendered_without_waiting(pages:
 
 
 @pytest.mark.parametrize("enable_async", [True, False])
+async def test_an_async_generator_of_the_context_is_closed(pages: Path, enable_async: bool) -> None:
+    closed = False
+
+    async def numbers() -> AsyncGenerator[int, None]:
+        nonlocal closed
+        try:
+            yield 1
+            yield 2
+        finally:
+            await anyio.lowlevel.checkpoint()
+            closed = True
+
+    started = numbers()
+    await anext(started)
+    (pages / "page.html").write_text("page")
+    templates = Jinja2Templates(pages, enable_async=enable_async)
+    assert (await page(templates, "page.html", {"numbers": started})).text == "page"
+    assert closed
+
+
+@pytest.mark.parametrize("enable_async", [True, False])
 async def test_what_a_template_calls_need_not_be_what_it_can_iterate_over(
     pages: Path, enable_async: bool
 ) -> None:
@@ -448,6 +469,25 @@ def test_a_file_that_has_changed_is_loaded_anew_but_not_looked_at_all_the_time(
     assert render() == "old old"
     clock.now += 0.02
     assert render().count("new") == 1
+
+
+def test_a_file_that_was_broken_or_deleted_stays_so(
+    pages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    (pages / "broken.html").write_text("old")
+    (pages / "gone.html").write_text("old")
+    templates = Jinja2Templates(pages)
+    for name in ("broken.html", "gone.html"):
+        templates.get_template(name)
+    rewrite(pages / "broken.html", "{% if %}")
+    (pages / "gone.html").unlink()
+    clock.now += 0.26
+    for _ in range(3):
+        with pytest.raises(jinja2.TemplateSyntaxError):
+            templates.get_template("broken.html")
+        with pytest.raises(jinja2.TemplateNotFound):
+            templates.get_template("gone.html")
 
 
 def test_without_auto_reload_a_file_is_not_looked_at_again(
