@@ -136,7 +136,9 @@ PAGES = (
 )
 
 PARTS = (
-    Part("parameters", "the path is looked up, and its number converted", "app._routed(scope)"),
+    Part(
+        "parameters", "the path is looked up, and its number converted", "app._routed(scope, path)"
+    ),
     Part("parameters", "an HttpRequest is made", "HttpRequest(scope, receive, send)"),
     Part(
         "parameters",
@@ -181,7 +183,7 @@ async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
     made = HttpRequest(scope, give, send)
     token = calls.set([made, scope, give, send])
     names = {
-        **{"app": app, "scope": scope, "receive": give, "send": send},
+        **{"app": app, "scope": scope, "path": scope["path"], "receive": give, "send": send},
         **{"raw": client.headers, "made": made, "proxy": proxy},
         **{
             "HttpRequest": HttpRequest,

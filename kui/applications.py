@@ -271,8 +271,9 @@ class Kui:
                         else:
                             host = b""  # two are as bad as an empty one
                 if simple and self._admitted[host]:
-                    table = self._fixed.get(scope["path"])
-                    endpoint = self._routed(scope) if table is None else table[method][0]
+                    path = scope["path"]
+                    table = self._fixed.get(path)
+                    endpoint = self._routed(scope, path) if table is None else table[method][0]
                     simple = bare
                 else:
                     endpoint = self._endpoint(scope, call, host)
@@ -328,11 +329,11 @@ class Kui:
             return going_down
         if not self._admitted.allowed(host):
             return bad_host
-        return self._routed(scope)
-
-    def _routed(self, scope: Scope) -> Endpoint:
-        """The endpoint of the route, or what answers where there is none."""
         path = route_path(scope) if scope.get("root_path") else scope["path"]
+        return self._routed(scope, path)
+
+    def _routed(self, scope: Scope, path: str) -> Endpoint:
+        """The endpoint of the route of a path, or what answers where there is none."""
         found = self._search(path, scope["method"])
         if found is None:
             if path[:1] == "/":

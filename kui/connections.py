@@ -115,10 +115,7 @@ class cached(Generic[T]):
         if instance is None:
             return self
         value = self.compute(instance)
-        try:
-            setattr(instance, self.name, value)  # through `__dict__` it would take twice as long
-        except AttributeError:  # a subclass has a property of this name, which asks for this one
-            value = vars(instance).setdefault(self.name, value)
+        setattr(instance, self.name, value)  # through `__dict__` it would take twice as long
         return value
 
 

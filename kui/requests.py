@@ -12,7 +12,7 @@ from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
 
 from .concurrency import Exchange, Once
-from .connections import HTTPConnection, cached, no_receive, no_send
+from .connections import HTTPConnection, no_receive, no_send
 from .forms import (
     FormCollector,
     FormData,
@@ -70,7 +70,9 @@ class HttpRequest(HTTPConnection):
 
     _collector: FormCollector | None = None  # set by the few requests that have one (rule 6)
     _given_to: Reader | None = None
-    _body: Once[bytes] | None = None  # set when somebody asks for it, under whatever name
+    _body: Once[bytes] | None = None
+    _json: Once[Any] | None = None
+    _form: Once[FormData] | None = None
     _chunks: list[bytes] | None = None  # of a body, where whoever read it was cancelled
     _limits: Limits | None = None  # those of the route
 
@@ -120,7 +122,7 @@ class HttpRequest(HTTPConnection):
         self._given_to = "stream()"
         return stream
 
-    @cached
+    @property
     def body(self) -> Awaitable[bytes]:
         """The whole body: `await request.body`, as often as one likes, by any task.
 
@@ -129,16 +131,18 @@ class HttpRequest(HTTPConnection):
         """
         return self._whole()
 
-    @cached
+    @property
     def json(self) -> Awaitable[Any]:
         """The body decoded as JSON (RFC 8259): `await request.json`.
 
         Raises HTTPException 415 for another content type or a content encoding, 400 for what is
         not JSON, and whatever `body` raises.
         """
-        return Once(self._read_json)
+        if self._json is None:
+            self._json = Once(self._read_json)
+        return self._json
 
-    @cached
+    @property
     def form(self) -> Awaitable[FormData]:
         """The body decoded as a form, urlencoded or multipart: `await request.form`.
 
@@ -146,7 +150,9 @@ class HttpRequest(HTTPConnection):
         for another content type, 400 for a malformed form, 413 beyond the limits, and whatever
         `body` raises. After a multipart form, `body` and `json` raise RuntimeError.
         """
-        return Once(self._read_form)
+        if self._form is None:
+            self._form = Once(self._read_form)
+        return self._form
 
     async def data(self) -> Any:
         """The body by its content type: JSON decoded, a form as `FormData`, all else as bytes.

@@ -43,7 +43,7 @@ class _Alone(Kui):
     def _endpoint(self, *_: Any) -> Endpoint:
         return self._missing if self._http is None else self._http
 
-    def _routed(self, scope: Scope) -> Endpoint:
+    def _routed(self, *_: Any) -> Endpoint:
         return self._endpoint()
 
     def _socket_endpoint(self, *_: Any) -> Endpoint:

@@ -61,7 +61,7 @@ class Cookie:
         _encode_value(self.value)
         if self.max_age is not None:
             index(self.max_age)  # a float or a timedelta is a TypeError here, not in the browser
-        self._attributes()
+        _attributes(self.name, self.path, self.domain, self.secure, self.httponly, self.samesite)
 
     def __str__(self) -> str:
         line = f"{self.name}={_encode_value(self.value)}"
@@ -72,15 +72,9 @@ class Cookie:
                 expires = _EPOCH
         if expires is not None:
             line += f"; Expires={format_date(expires)}"
-        return line + self._attributes()
-
-    def _attributes(self) -> str:
-        return _attributes(
+        return line + _attributes(
             self.name, self.path, self.domain, self.secure, self.httponly, self.samesite
         )
-
-    def __bytes__(self) -> bytes:
-        return str(self).encode("ascii")
 
 
 @lru_cache(maxsize=256)

@@ -150,7 +150,8 @@ class HttpResponse:
         headers = self._headers
         raw = [*self._default_headers] if headers is None else headers.encode()
         if self._cookies:
-            raw += [(b"set-cookie", bytes(cookie)) for cookie in self._cookies]
+            for cookie in self._cookies:
+                raw.append((b"set-cookie", str(cookie).encode("ascii")))
         return raw
 
     def messages(self, method: str, body: bytes) -> tuple[Message, Message]:
