@@ -272,8 +272,8 @@ class RequestHeaders(_Headers):
         index = self._index
         name = key.encode() if key.isascii() else key.encode("latin-1", "replace")
         value = index.get(name)
-        if value is None and not key.islower():
-            value = index.get(name.lower())
+        if value is None and (lower := name.lower()) != name:
+            value = index.get(lower)
         return default if value is None else value.decode("latin-1")
 
     def __contains__(self, key: object) -> bool:
