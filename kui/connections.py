@@ -209,7 +209,9 @@ class HTTPConnection(Lasting, Mapping[str, Any]):
     @property
     def path_params(self) -> dict[str, Any]:
         """The parameters of the path, converted: `{"id": 7}` for `/item/{id:int}`."""
-        params: dict[str, Any] = self._scope.setdefault("path_params", {})
+        params: dict[str, Any] | None = self._scope.get("path_params")
+        if params is None:
+            params = self._scope["path_params"] = {}
         return params
 
     @path_params.setter

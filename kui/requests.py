@@ -5,7 +5,7 @@ The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `h
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Generator, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 from baize.exceptions import HTTPException
@@ -191,7 +191,7 @@ class HttpRequest(HTTPConnection):
             self._body = Once(self._read_body)
         return self._body
 
-    async def _read_body(self) -> bytes:
+    def _read_body(self) -> Generator[Any, Any, bytes]:
         if self._given_to is not None:
             raise self._given_away()
         limit = self.limits.body
@@ -201,7 +201,7 @@ class HttpRequest(HTTPConnection):
         chunks = self._chunks
         size = 0 if chunks is None else sum(map(len, chunks))
         # What passes the limit is kept, too: who asks again is refused again, and not given the rest.
-        while size <= limit and (chunk := await exchange.next_chunk()):
+        while size <= limit and (chunk := (yield from exchange.next_chunk().__await__())):
             size += len(chunk)
             if chunks is None:
                 if exchange.body_was_read and size <= limit:
@@ -213,19 +213,20 @@ class HttpRequest(HTTPConnection):
         self._chunks = None
         return b"".join(chunks or ())
 
-    async def _read_json(self) -> Any:
+    def _read_json(self) -> Generator[Any, Any, Any]:
         if self._given_to is not None:
             raise self._given_away()
         headers = self.headers
         charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
-        return decode_json(await self._whole(), charset)
+        body = yield from self._whole().__await__()
+        return decode_json(body, charset)
 
-    async def _read_form(self) -> FormData:
+    def _read_form(self) -> Generator[Any, Any, FormData]:
         headers = self.headers
         usual = headers.get("content-type") == URLENCODED
         if usual or self.content_type == URLENCODED:
             refuse_encoding(headers.get("content-encoding"))
-            body = await self._whole()
+            body = yield from self._whole().__await__()
             charset = None if usual else self.content_type.options.get("charset")
             fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
             return multi_mapping(FormData, fields)
@@ -234,7 +235,7 @@ class HttpRequest(HTTPConnection):
             self._collector = FormCollector(self._unread(), self.content_type, self.limits)
             self._given_to = "form"
             self.lasting = True
-        return await self._collector.read()
+        return (yield from self._collector.read().__await__())
 
     def _expect_multipart(self, wanted: str) -> None:
         if self.content_type != MULTIPART:

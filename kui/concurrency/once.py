@@ -19,7 +19,13 @@ T = TypeVar("T")
 class Once(Awaitable[T]):
     """The result of `compute`, kept: `value`, once `done`; while somebody computes it, it is `working`.
 
+    `compute` is a generator function, which waits by `yield from`: a coroutine in between would be one
+    more for each body.
+
     Example::
+
+        def read_body():
+            return b"".join((yield from read_chunks().__await__()))
 
         body = Once(read_body)
         await body  # reads
@@ -29,7 +35,7 @@ class Once(Awaitable[T]):
     __slots__ = ("_compute", "_turn", "done", "value", "working")
     value: T
 
-    def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, compute: Callable[[], Generator[Any, Any, T]]) -> None:
         self._compute = compute
         self.done = False
         self.working = False
@@ -48,7 +54,7 @@ class Once(Awaitable[T]):
                 continue
             self.working = True
             try:
-                self.value = yield from self._compute().__await__()
+                self.value = yield from self._compute()
                 self.done = True
                 del self._compute  # mostly a method of whoever keeps this: a cycle otherwise
             finally:

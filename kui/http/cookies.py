@@ -58,7 +58,8 @@ class Cookie:
     samesite: SameSite = "lax"
 
     def __post_init__(self) -> None:
-        _encode_value(self.value)
+        if not self.value.isascii():
+            _encode_value(self.value)
         if self.max_age is not None:
             index(self.max_age)  # a float or a timedelta is a TypeError here, not in the browser
         _attributes(self.name, self.path, self.domain, self.secure, self.httponly, self.samesite)

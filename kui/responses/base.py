@@ -124,9 +124,11 @@ class HttpResponse:
         Example: `response.set_cookie("__Host-id", token, 3600, secure=True, httponly=True)`.
         """
         until = None if expires is None else expiry(expires)
-        self.cookies.append(
-            Cookie(key, value, max_age, until, path, domain, secure, httponly, samesite)
-        )
+        cookie = Cookie(key, value, max_age, until, path, domain, secure, httponly, samesite)
+        if self._cookies is None:
+            self._cookies = [cookie]
+        else:
+            self._cookies.append(cookie)
 
     def delete_cookie(
         self,
