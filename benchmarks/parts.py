@@ -14,9 +14,17 @@ from typing import Any
 
 import anyio
 
-from kui.asgi import HTMLResponse, Jinja2Templates, Kui, TemplateResponse
+from kui.asgi import (
+    HTMLResponse,
+    Jinja2Templates,
+    Kui,
+    PlainTextResponse,
+    TemplateResponse,
+    convert_response,
+)
 from kui.connections import calls
 from kui.connections import request as proxy
+from kui.forms import parse_urlencoded
 from kui.http.json import decode_json
 from kui.http.media import RequestHeaders
 from kui.http.urls import parse_query
@@ -32,7 +40,7 @@ from .frameworks.kui_ import build
 from .report import table
 from .steps import timed
 
-__all__ = ["FORMS", "PAGES", "PARTS", "READS", "parts_tables"]
+__all__ = ["HANDLERS", "PARTS", "parts_tables"]
 
 
 @dataclass(frozen=True)
@@ -107,33 +115,89 @@ async def page() -> Any:
     return TemplateResponse("rows.html", {"title": "Rows", "rows": ROWS})
 
 
-READS = (
-    ("/nothing", "the message is received, by the one reader that a request has"),
-    (
-        "/body",
-        "its length is looked for in the headers, and has a limit; it is read once, whoever asks, cancelled or not",
-    ),
-    ("/decoded", "msgspec decodes it, which takes the standard library three times as long"),
-    ("/json", "the type has to be JSON's; the value is kept for whoever asks again"),
-)
-"""What a handler does with its body, each of them more than the one before."""
+@reads.router.http.post("/fields")
+async def read_fields() -> str:
+    parse_urlencoded(await proxy.body)
+    return MESSAGE
 
-FORMS = (
-    READS[0],
-    ("/parsed", "the package `multipart` finds the parts, in a stream"),
-    ("/events", "the type is parsed, limits are held, names and headers are decoded and checked"),
-    (
-        "/form",
-        "a text, and a file that is closed however the request ends; kept for whoever asks again",
-    ),
+
+@reads.router.http.get("/response")
+async def respond() -> PlainTextResponse:
+    return PlainTextResponse(MESSAGE)
+
+
+@reads.router.http.get("/headers")
+async def respond_with_headers() -> PlainTextResponse:
+    response = PlainTextResponse(MESSAGE)
+    for name in ("x-one", "x-two", "x-three"):
+        response.headers[name] = "1"
+    return response
+
+
+def adding(name: str) -> Any:
+    def middleware(endpoint: Any) -> Any:
+        async def around() -> Any:
+            response = convert_response(await endpoint())
+            response.headers[name] = "1"
+            return response
+
+        return around
+
+    return middleware
+
+
+@reads.router.http.get(
+    "/around", middlewares=[adding(name) for name in ("x-one", "x-two", "x-three")]
 )
-PAGES = (
-    ("/rendered", "the template is found and rendered, in the environment that Kui makes"),
-    (
-        "/page",
-        "a response that is rendered while it is sent, where its errors are caught, with `request` and `url_for`",
-    ),
+async def around() -> str:
+    return MESSAGE
+
+
+_RECEIVED = ("/nothing", "the message is received, by the one reader that a request has")
+_BODY = (
+    "/body",
+    "its length is looked for in the headers, and has a limit; it is read once, whoever asks, cancelled or not",
 )
+
+HANDLERS = {
+    "json-in-1k": (
+        _RECEIVED,
+        _BODY,
+        ("/decoded", "msgspec decodes it, which takes the standard library three times as long"),
+        ("/json", "the type has to be JSON's; the value is kept for whoever asks again"),
+    ),
+    "form": (
+        _RECEIVED,
+        _BODY,
+        ("/fields", "its fields are counted and parsed"),
+        ("/form", "the type has to be a form's; the mapping is kept for whoever asks again"),
+    ),
+    "multipart-1k": (
+        _RECEIVED,
+        ("/parsed", "the package `multipart` finds the parts, in a stream"),
+        (
+            "/events",
+            "the type is parsed, limits are held, names and headers are decoded and checked",
+        ),
+        (
+            "/form",
+            "a text, and a file that is closed however the request ends; kept for whoever asks again",
+        ),
+    ),
+    "middlewares": (
+        ("/response", "a response object is made where a text would do"),
+        ("/headers", "three headers are checked, set and encoded"),
+        ("/around", "three functions are awaited, each of which makes sure that it has a response"),
+    ),
+    "template": (
+        ("/rendered", "the template is found and rendered, in the environment that Kui makes"),
+        (
+            "/page",
+            "a response that is rendered while it is sent, where its errors are caught, with `request` and `url_for`",
+        ),
+    ),
+}
+"""For each case handlers of which each does more than the one before, and what that is."""
 
 PARTS = (
     Part(
@@ -211,7 +275,6 @@ async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
 async def _of_handlers(
     plain: Any, name: str, does: tuple[tuple[str, str], ...], count: int, rounds: int
 ) -> str:
-    """What handlers of one case add, each of which does more than the one before."""
     case = CASES[name]
     clients = [Client(reads, replace(case, path=path), {}) for path, _ in does]
     clients = [Client(plain, CASES["plain"], {}), *clients, Client(bare_.APPS[name], case, {})]
@@ -257,9 +320,10 @@ async def parts_tables(count: int = 200, rounds: int = 300) -> str:
         return "\n\n".join(
             [
                 await _of_a_request(app, "parameters", count, rounds),
-                await _of_handlers(app, "json-in-1k", READS, count, rounds),
-                await _of_handlers(app, "multipart-1k", FORMS, count // 4 or 1, rounds),
-                await _of_handlers(app, "template", PAGES, count // 4 or 1, rounds),
+                *[
+                    await _of_handlers(app, case, does, count // 4 or 1, rounds)
+                    for case, does in HANDLERS.items()
+                ],
                 await _of_a_stream(app, count, rounds),
                 await _of_a_websocket(app, count, rounds),
             ]
