@@ -20,7 +20,6 @@ from kui.asgi import (
     Kui,
     PlainTextResponse,
     TemplateResponse,
-    convert_response,
 )
 from kui.connections import calls
 from kui.connections import request as proxy
@@ -36,7 +35,7 @@ from .cases import CASES, MESSAGE, ROWS
 from .driver import Client, lifespan
 from .files import templates
 from .frameworks import bare_
-from .frameworks.kui_ import build
+from .frameworks.kui_ import adding, build
 from .report import table
 from .steps import timed
 
@@ -132,18 +131,6 @@ async def respond_with_headers() -> PlainTextResponse:
     for name in ("x-one", "x-two", "x-three"):
         response.headers[name] = "1"
     return response
-
-
-def adding(name: str) -> Any:
-    def middleware(endpoint: Any) -> Any:
-        async def around() -> Any:
-            response = convert_response(await endpoint())
-            response.headers[name] = "1"
-            return response
-
-        return around
-
-    return middleware
 
 
 @reads.router.http.get(

@@ -118,18 +118,21 @@ def main() -> Kui:
     return app
 
 
+def adding(name: str) -> Any:
+    """A middleware that adds a header of this name."""
+
+    def middleware(endpoint: Any) -> Any:
+        async def around() -> Any:
+            response = convert_response(await endpoint())
+            response.headers[name] = "1"
+            return response
+
+        return around
+
+    return middleware
+
+
 def middlewares() -> Kui:
-    def adding(name: str) -> Any:
-        def middleware(endpoint: Any) -> Any:
-            async def around() -> Any:
-                response = convert_response(await endpoint())
-                response.headers[name] = "1"
-                return response
-
-            return around
-
-        return middleware
-
     around = [adding("x-one"), adding("x-two"), adding("x-three")]
     return Kui(routes=[HttpRoute("/plain", plain)], http_middlewares=around)
 
