@@ -20,6 +20,7 @@ from kui.asgi import (
     Kui,
     PlainTextResponse,
     TemplateResponse,
+    cancel_on_disconnect,
 )
 from kui.connections import calls
 from kui.connections import request as proxy
@@ -39,7 +40,7 @@ from .frameworks.kui_ import adding, build
 from .report import table
 from .steps import timed
 
-__all__ = ["HANDLERS", "PARTS", "parts_tables"]
+__all__ = ["CANCELLING", "HANDLERS", "PARTS", "parts_tables"]
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,22 @@ async def around() -> str:
     return MESSAGE
 
 
+@reads.router.http.get("/scope")
+async def in_a_scope() -> str:
+    with anyio.CancelScope():  # noqa: ASYNC100 (what it takes is all that is wanted)
+        return MESSAGE
+
+
+@reads.router.http.get("/cancelling", middlewares=[cancel_on_disconnect])
+async def cancelling() -> str:
+    return MESSAGE
+
+
+CANCELLING = (
+    "a plain request, with the task that it has for itself",
+    "a cancel scope of anyio's, the first in its task",
+    "the group around the watch, and a look whether the handler waits",
+)
 _RECEIVED = ("/nothing", "the message is received, by the one reader that a request has")
 _BODY = (
     "/body",
@@ -273,6 +290,26 @@ async def _of_handlers(
     return table([case.title, "\u00b5s"], rows)
 
 
+def _in_a_task(app: Any) -> Any:
+    """The app with a task for each request, as servers have it: the first scope in a task takes longer."""
+
+    async def in_a_task(*connection: Any) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(app, *connection)
+
+    return in_a_task
+
+
+async def _of_cancelling(plain: Any, count: int, rounds: int) -> str:
+    case = CASES["plain"]
+    does = [(plain, case.path), (reads, "/scope"), (reads, "/cancelling")]
+    clients = [Client(_in_a_task(app), replace(case, path=path), {}) for app, path in does]
+    took = await _best([client.time for client in clients], count, rounds)
+    each = [one - less for one, less in zip(took, [0, *took], strict=False)]
+    rows = [[title, f"{one:.1f}"] for title, one in zip(CANCELLING, each, strict=True)]
+    return table(["`cancel_on_disconnect`", "\u00b5s"], rows)
+
+
 async def _of_a_stream(app: Any, count: int, rounds: int) -> str:
     rows = []
     for title, one in (("bare ASGI", bare_.APPS), ("Kui", None)):
@@ -311,6 +348,7 @@ async def parts_tables(count: int = 200, rounds: int = 300) -> str:
                     await _of_handlers(app, case, does, count // 4 or 1, rounds)
                     for case, does in HANDLERS.items()
                 ],
+                await _of_cancelling(app, count // 4 or 1, rounds),
                 await _of_a_stream(app, count, rounds),
                 await _of_a_websocket(app, count, rounds),
             ]

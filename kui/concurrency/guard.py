@@ -34,9 +34,11 @@ _CHECKPOINTS: Final = 100
 logger = logging.getLogger("kui.error")
 
 
-async def on_first_wait(work: Awaitable[T], call: Callable[[], object]) -> T:
+def on_first_wait(work: Awaitable[T], call: Callable[[], object]) -> Awaitable[T]:
     """Await `work`; call `call()` when it first waits. Work that never waits pays for nothing more."""
-    return await _stepped(work if isinstance(work, Coroutine) else _awaited(work), call, None)
+    if type(work) is not types.CoroutineType and not isinstance(work, Coroutine):
+        work = _awaited(work)
+    return _stepped(work, call, None)
 
 
 @types.coroutine
