@@ -25,10 +25,10 @@ from kui.asgi import (
 from kui.connections import calls
 from kui.connections import request as proxy
 from kui.forms import parse_urlencoded
+from kui.forms.multipart import END, NOTHING, MultipartEvents
 from kui.http.json import decode_json
 from kui.http.media import RequestHeaders
 from kui.http.urls import parse_query
-from kui.multipart import END, NOTHING, MultipartEvents
 from kui.requests import HttpRequest
 
 from . import driver

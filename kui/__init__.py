@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .asgi import *  # noqa: F403 - the very names, whatever they are
-    from .server import serve as serve
     from .serving.process import run as run
+    from .serving.server import serve as serve
 
 __version__ = "0.1.0"
 
-_SERVING = {"run": "kui.serving.process", "serve": "kui.server"}
+_SERVING = {"run": "kui.serving.process", "serve": "kui.serving.server"}
 
 
 def __getattr__(name: str) -> Any:

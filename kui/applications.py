@@ -15,7 +15,7 @@ from baize.typing import ASGIApp, Receive, Scope, Send
 
 from .admission import RULED, Admission, bad_host, going_down, no_content, not_found
 from .answering import answer, failed, finish, needs_no_exchange
-from .checks import expect, table_of_types
+from .argument_checks import expect, table_of_types
 from .concurrency.lifespans import lifespans
 from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
@@ -25,14 +25,14 @@ from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
 from .middlewares.cors import allow_cors
-from .mounts import INSIDE, mounted_apps, wrapped
 from .requests import HttpRequest
 from .responses.base import HttpResponse, content_length
 from .responses.convert import ResponseConverter
 from .routing import Router
 from .routing.methods import Middleware, decorate
+from .routing.mounts import INSIDE, mounted_apps, wrapped
 from .routing.routes import Several
-from .templates import BaseTemplates
+from .templating import BaseTemplates
 from .views import Endpoint
 from .websockets import WebSocket, serve_socket
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from baize.typing import ServerSentEvent
 
 from .applications import FactoryClass, Kui
-from .asgi_middleware import NextRequest, NextResponse, middleware
+from .asgi_apps.composition import Hosts, Router, Subpaths
+from .asgi_apps.endpoint import decorator, request_response, websocket_session
+from .asgi_apps.middleware import NextRequest, NextResponse, middleware
+from .asgi_apps.staticfiles import Files, Pages
+from .asgi_apps.wsgi import WSGI
 from .concurrency import ClientDisconnect
 from .connections import (
     HTTPConnection,
@@ -16,7 +20,6 @@ from .connections import (
     websocket,
     websocket_var,
 )
-from .dispatch import Hosts, Router, Subpaths
 from .exceptions import HTTPException, abort
 from .limits import Limits
 from .middlewares.compression import compress
@@ -27,7 +30,6 @@ from .middlewares.methods import required_method
 from .middlewares.origins import allow_origins
 from .middlewares.request_limits import request_limits
 from .middlewares.timeout import timeout
-from .mounts import Mount
 from .requests import HttpRequest
 from .responses import (
     FileResponse,
@@ -43,9 +45,8 @@ from .responses import (
     convert_response,
 )
 from .routing import FileRoutes, HttpRoute, MultimethodRoutes, Routes, SocketRoute
-from .staticfiles import Files, Pages
-from .templates import BaseTemplates, Jinja2Templates
-from .toolkit import decorator, request_response, websocket_session
+from .routing.mounts import Mount
+from .templating import BaseTemplates, Jinja2Templates
 from .views import HttpView
 from .websockets import (
     Heartbeat,
@@ -54,7 +55,6 @@ from .websockets import (
     WebSocket,
     WebSocketDisconnect,
 )
-from .wsgi import WSGI
 
 __all__ = [
     "WSGI",

@@ -73,7 +73,7 @@ def _routes(app: str) -> int:
 
 def _table(app: object, spec: str) -> list[tuple[str, str, str, str]]:
     from .applications import Kui
-    from .checks import describe
+    from .argument_checks import describe
     from .routing import HttpRoute
 
     if not isinstance(app, Kui):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeAlias, Type
 from baize.datastructures import URL, Address, ContentType, Headers, MediaType, QueryParams
 from baize.typing import Message, Receive, Scope, Send
 
-from .background import Lasting
 from .http.cookies import parse_cookies
 from .http.dates import parse_date
 from .http.media import MediaType as AcceptedType
@@ -26,6 +25,7 @@ from .http.media import (
     parse_content_type,
 )
 from .http.urls import base_url, build_url, parse_query, parse_referrer
+from .lifetime import Lasting
 
 if TYPE_CHECKING:
     from .applications import Kui

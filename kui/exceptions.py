@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 from baize.exceptions import HTTPException, abort
 
-from .checks import expect, function_of
+from .argument_checks import expect, function_of
 from .concurrency import ClientDisconnect, in_thread
 from .responses.base import HttpResponse
 from .responses.content import PlainTextResponse

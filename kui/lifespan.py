@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from baize.typing import Receive, Scope, Send
 
-from .checks import function_of, list_of_functions
+from .argument_checks import function_of, list_of_functions
 from .concurrency.cleanup import GRACE
 from .concurrency.services import Life, Services, alive, run_shielded, wait_until
 from .concurrency.signals import ExitSignal, chained_signals

@@ -1,7 +1,7 @@
 """How much of a request Kui takes in: one frozen value for an app, or for a route.
 
 Carries the promise that a body cannot fill the memory or the disk. This file only holds the
-numbers; whoever reads (kui.requests, kui.forms, kui.multipart) keeps to them and answers 413.
+numbers; whoever reads (`kui.requests`, `kui.forms`) keeps to them and answers 413.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from baize.typing import Message, Receive, Scope, Send
 
 from .concurrency import Exchange, Once
 from .connections import HTTPConnection, no_receive, no_send
-from .forms import (
+from .forms.collector import (
     FormCollector,
     FormData,
     MultipartReader,

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from baize.exceptions import HTTPException
 
-from .checks import describe, takes
+from .argument_checks import describe, takes
 from .concurrency import in_thread
 from .connections import request_var
 from .responses.base import HttpResponse

@@ -13,7 +13,7 @@ import pytest
 from baize.typing import Message
 
 from kui.asgi import ClientDisconnect, HTTPException, Kui, request
-from kui.background import BackgroundTasks
+from kui.lifetime import BackgroundTasks
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-import kui.concurrency.watch
+import kui.concurrency.http.watch
 from benchmarks.cases import CASES, Case
 from benchmarks.worker import Sites
 from kui.asgi import Kui, StreamResponse, cancel_on_disconnect
@@ -75,7 +75,7 @@ async def wait() -> None:
 async def test_so_does_what_has_watched_its_client(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kui.concurrency.watch, "PATIENCE", 0.0)
+    monkeypatch.setattr(kui.concurrency.http.watch, "PATIENCE", 0.0)
     scope = {
         "type": "http",
         "method": "GET",

@@ -14,7 +14,7 @@ import kui.asgi
 
 ROOT = Path(kui.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
-KNOWS_THE_LOOPS = (ROOT / "concurrency", ROOT / "testing", ROOT / "server.py")
+KNOWS_THE_LOOPS = (ROOT / "concurrency", ROOT / "testing", ROOT / "serving")
 
 
 def imported(module: Path) -> set[str]:

@@ -9,7 +9,7 @@ from baize.typing import Receive, Scope, Send
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kui.proxies import ForwardedHeaders
+from kui.serving.proxies import ForwardedHeaders
 
 PROXY = "10.0.0.1"
 

@@ -440,7 +440,7 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr("kui.jinja.monotonic", lambda: self.now)
+        monkeypatch.setattr("kui.templating.jinja.monotonic", lambda: self.now)
 
 
 def rewrite(file: Path, text: str) -> None:

@@ -3,10 +3,9 @@
 The rest of Kui calls it by purpose; it imports nothing of Kui.
 """
 
+from .async_cached import Once
 from .cleanup import GRACE, shielded
-from .exchange import ClientDisconnect, Exchange, Gone, body_expected
-from .harness import every_checkpoint
-from .once import Once
+from .http.exchange import ClientDisconnect, Exchange, Gone, body_expected
 from .signals import ExitSignal, chained_signals
 from .threads import FILES, GENERATORS, HANDLERS, UPLOADS, Limiter, in_thread
 
@@ -24,7 +23,6 @@ __all__ = [
     "Once",
     "body_expected",
     "chained_signals",
-    "every_checkpoint",
     "in_thread",
     "shielded",
 ]

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 import anyio
 
-from .beside import Beside, beside
-from .exchange import ClientDisconnect, Exchange
 from .guard import on_first_wait
-from .sockets import Socket
-from .watch import Watch
+from .http.exchange import ClientDisconnect, Exchange
+from .http.watch import Watch
+from .task_group import Beside, beside
+from .websocket.sockets import Socket
 
 __all__ = ["Connected", "OpenSocket", "WaitingClient", "until", "while_waiting"]
 

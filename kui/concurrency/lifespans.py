@@ -12,8 +12,8 @@ from typing import Any
 import anyio
 from baize.typing import ASGIApp, Message
 
-from .beside import beside
 from .cleanup import GRACE, shielded
+from .task_group import beside
 
 __all__ = ["LifespanFailed", "lifespans"]
 

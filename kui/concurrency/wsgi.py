@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import anyio
 
-from .beside import beside
-from .exchange import ClientDisconnect
+from .http.exchange import ClientDisconnect
 from .loops import Loop
+from .task_group import beside
 from .threads import Job, Limiter
 
 __all__ = ["ClientLeft", "Dialogue", "dialogue"]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from baize.datastructures import URL
 
-from kui.checks import expect, function_of
+from kui.argument_checks import expect, function_of
 
 from .base import HttpResponse
 from .content import JSONResponse, PlainTextResponse, RedirectResponse, encode_text

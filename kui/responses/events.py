@@ -9,7 +9,7 @@ from typing import Any, Final
 from baize.typing import Message
 
 from kui.concurrency import Exchange
-from kui.concurrency.stream import Source, stream
+from kui.concurrency.http.stream import Source, stream
 
 from .encode import to_json
 from .stream import StreamResponse

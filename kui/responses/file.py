@@ -1,6 +1,6 @@
 """A file as a response: whole, in parts, or "you have it already" (design: "Files"; RFC 9110, 13 to 15).
 
-What a request gets is decided in `kui/http/ranges.py`, how the file is read in `kui/concurrency/files.py`;
+What a request gets is decided in `kui/http/ranges.py`, how the file is read in `kui/responses/open_files.py`;
 here the answer is put together and sent.
 """
 
@@ -21,13 +21,13 @@ from urllib.parse import quote
 from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
 
-from kui.concurrency.exchange import ClientDisconnect, Exchange, Gone
-from kui.concurrency.files import NotRegularFile, OpenFile, open_file, refuse_irregular
-from kui.concurrency.transfer import transfer
+from kui.concurrency.http.exchange import ClientDisconnect, Exchange, Gone
+from kui.concurrency.http.watched_send import transfer
 from kui.http.dates import format_date, parse_date
 from kui.http.headers import RawHeaders
 from kui.http.headers import content_type as with_charset
 from kui.http.ranges import ByteRange, Choice, Validators, choose, conditions
+from kui.responses.open_files import NotRegularFile, OpenFile, open_file, refuse_irregular
 
 from .base import HttpResponse
 

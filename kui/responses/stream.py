@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency import Exchange
-from kui.concurrency.drive import close_unstarted
-from kui.concurrency.stream import Source, stream
+from kui.concurrency.http.generator_runner import close_unstarted
+from kui.concurrency.http.stream import Source, stream
 from kui.http.headers import ResponseHeaders, charset_of, content_type
 
 from .base import WITHOUT_CONTENT, HttpResponse

@@ -13,7 +13,7 @@ __all__ = ["TemplateResponse"]
 def TemplateResponse(name: str, *args: Any, **kwargs: Any) -> HttpResponse:
     """A shortcut for `app.templates.TemplateResponse` of the application that answers.
 
-    Parameters: those of `kui.templates.BaseTemplates.TemplateResponse`: `name`, `context=None`,
+    Parameters: those of `kui.asgi.BaseTemplates.TemplateResponse`: `name`, `context=None`,
     `status_code=200`, `headers=None`, `media_type=None`, `charset=None`.
 
     Raises RuntimeError outside of a request and for an application without templates, and what

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import overload
 
-from kui.checks import list_of_functions
+from kui.argument_checks import list_of_functions
 
 from .methods import Middleware, methods_of, refuse_clash
 from .routes import HttpRoute, Registrar, Route, Several

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from inspect import iscoroutine
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from kui.checks import describe
+from kui.argument_checks import describe
 from kui.connections import request_var
 from kui.middlewares.methods import required_method
 from kui.views import Endpoint, allowed, other_method

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from kui.checks import describe, list_of_functions
+from kui.argument_checks import describe, list_of_functions
 from kui.views import Endpoint
 
 from .methods import (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias, TypeVar
 
-from kui.checks import describe, list_of_functions
+from kui.argument_checks import describe, list_of_functions
 from kui.middlewares.methods import method_names
 from kui.views import Endpoint, Handler, http_handler, socket_handler
 

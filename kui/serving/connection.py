@@ -1,6 +1,6 @@
 """One connection as hypercorn 0.18 serves it, put right where it waits for nobody.
 
-What either loop does of its own stands in `kui/server.py`; HTTP/2 in `http2`.
+What either loop does of its own stands in `kui/serving/server.py`; HTTP/2 in `http2`.
 """
 
 from __future__ import annotations

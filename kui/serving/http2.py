@@ -2,7 +2,7 @@
 
 A stream whose window is closed holds its app back, and an app that takes nothing its client; one
 whose app fails half-way is reset; an early answer does not end the connection. What waits for a
-window is in `windows`; listeners and tasks are `kui/server.py`'s.
+window is in `windows`; listeners and tasks are `kui/serving/server.py`'s.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import cast
 
 from baize.typing import ASGIApp
 
-from kui.checks import takes
+from kui.argument_checks import takes
 
 from .binding import CannotServe
 

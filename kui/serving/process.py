@@ -22,7 +22,7 @@ import anyio
 from baize.typing import ASGIApp
 
 from kui.concurrency.loops import Loop
-from kui.server import serve_on
+from kui.serving.server import serve_on
 
 from .binding import CannotServe, bound, tls_context
 from .importing import load_app

@@ -14,7 +14,7 @@ import anyio
 from baize.typing import ASGIApp, Message
 
 from kui.lifespan import SERVER, WIND_DOWN
-from kui.proxies import ForwardedHeaders
+from kui.serving.proxies import ForwardedHeaders
 
 from .access import AccessLog
 from .binding import CannotServe

@@ -6,8 +6,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kui.concurrency.harness import every_checkpoint as every_checkpoint
-
     from .bodies import RequestBody as RequestBody
     from .client import AsyncTestClient as AsyncTestClient
     from .clocks import VirtualClockLoop as VirtualClockLoop
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from .errors import WebSocketDenied as WebSocketDenied
     from .events import Event as Event
     from .events import EventStream as EventStream
+    from .harness import every_checkpoint as every_checkpoint
     from .sockets import WebSocketSession as WebSocketSession
     from .sync import TestClient as TestClient
     from .transport import ASGITransport as ASGITransport
@@ -42,7 +41,7 @@ _HOMES = {
     "WebSocketClosed": ".errors",
     "WebSocketDenied": ".errors",
     "WebSocketSession": ".sockets",
-    "every_checkpoint": "..concurrency.harness",
+    "every_checkpoint": ".harness",
     "virtual_clock": ".clocks",
     "virtual_trio_clock": ".clocks",
 }

@@ -13,10 +13,10 @@ from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency import shielded
-from kui.concurrency.heartbeat import Heartbeat, keep_alive
-from kui.concurrency.intake import Intake, Kind
-from kui.concurrency.socket_states import SocketState, WebSocketDisconnect
-from kui.concurrency.sockets import Socket
+from kui.concurrency.websocket.heartbeat import Heartbeat, keep_alive
+from kui.concurrency.websocket.socket_reader import Intake, Kind
+from kui.concurrency.websocket.socket_states import SocketState, WebSocketDisconnect
+from kui.concurrency.websocket.sockets import Socket
 from kui.connections import HTTPConnection
 from kui.http.headers import ResponseHeaders
 from kui.http.json import decode_json

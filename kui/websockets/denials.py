@@ -8,7 +8,7 @@ from __future__ import annotations
 import anyio
 from baize.typing import ASGIApp, Message
 
-from kui.concurrency.socket_states import WebSocketDisconnect
+from kui.concurrency.websocket.socket_states import WebSocketDisconnect
 
 from .connection import DENIAL, WebSocket
 

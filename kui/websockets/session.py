@@ -13,7 +13,7 @@ from typing import Any
 from kui.concurrency import shielded
 from kui.concurrency.children import Children, with_children
 from kui.concurrency.signals import ExitSignal
-from kui.concurrency.socket_states import SocketState
+from kui.concurrency.websocket.socket_states import SocketState
 from kui.connections import websocket_var
 from kui.exceptions import ExceptionTable
 from kui.responses.base import HttpResponse

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 import anyio
 import anyio.lowlevel
 
-import kui.concurrency.stall
-import kui.concurrency.stream
+import kui.concurrency.http.stall_detector
+import kui.concurrency.http.stream
 from kui.asgi import (
     FileResponse,
     Kui,
@@ -24,9 +24,9 @@ from kui.asgi import (
 
 from .books import Books, Record
 
-for module in (kui.concurrency.stall, kui.concurrency.stream):
+for module in (kui.concurrency.http.stall_detector, kui.concurrency.http.stream):
     module.STALL = 1.0  # seconds, in place of half a minute
-kui.concurrency.stall.NEGLECT = 2.0  # and of five minutes
+kui.concurrency.http.stall_detector.NEGLECT = 2.0  # and of five minutes
 
 CHUNK = b"x" * 8192
 BIG = 64 << 20

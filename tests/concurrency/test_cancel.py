@@ -10,10 +10,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency import ClientDisconnect, Exchange, Gone, every_checkpoint
+from kui.concurrency import ClientDisconnect, Exchange, Gone
 from kui.concurrency.cancel import WaitingClient, until
 from kui.concurrency.loops import clock
 from kui.concurrency.slots import Full, Slots
+from kui.testing import every_checkpoint
 
 from .fakes import DISCONNECT, WAYS, Server, body
 

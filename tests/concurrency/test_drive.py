@@ -12,8 +12,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency import every_checkpoint
-from kui.concurrency.drive import Drive, ItemLost, close_unstarted
+from kui.concurrency.http.generator_runner import Drive, ItemLost, close_unstarted
+from kui.testing import every_checkpoint
 
 from .fakes import WAYS
 
@@ -113,7 +113,7 @@ async def test_the_generator_lives_in_one_task_and_one_context() -> None:
 
 
 async def test_a_generator_that_never_waits_lets_others_run(monkeypatch) -> None:
-    monkeypatch.setattr("kui.concurrency.drive._FAIR_SHARE", 0.0)
+    monkeypatch.setattr("kui.concurrency.http.generator_runner._FAIR_SHARE", 0.0)
     stopped = anyio.Event()
 
     async def source() -> AsyncIterator[int]:
@@ -136,7 +136,7 @@ async def test_the_first_wait_is_told_and_only_that() -> None:
 
 
 async def test_who_never_waits_is_never_said_to(monkeypatch) -> None:
-    monkeypatch.setattr("kui.concurrency.drive._FAIR_SHARE", 3600.0)
+    monkeypatch.setattr("kui.concurrency.http.generator_runner._FAIR_SHARE", 3600.0)
 
     async def source() -> AsyncIterator[int]:
         yield 1

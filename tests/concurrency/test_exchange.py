@@ -9,8 +9,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency import ClientDisconnect, Exchange, Gone, body_expected, every_checkpoint
-from kui.concurrency.inbox import BYTES, MESSAGES
+from kui.concurrency import ClientDisconnect, Exchange, Gone, body_expected
+from kui.concurrency.http.receive_buffer import BYTES, MESSAGES
+from kui.testing import every_checkpoint
 
 from .fakes import DISCONNECT, START, WAYS, Server, body, chunk
 

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency import every_checkpoint
+from kui.testing import every_checkpoint
 
 pytestmark = pytest.mark.anyio
 

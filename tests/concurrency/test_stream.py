@@ -15,9 +15,10 @@ import anyio.lowlevel
 import pytest
 import trio
 
-from kui.concurrency import ClientDisconnect, Exchange, ExitSignal, Gone, every_checkpoint
-from kui.concurrency.drive import ItemLost
-from kui.concurrency.stream import stream
+from kui.concurrency import ClientDisconnect, Exchange, ExitSignal, Gone
+from kui.concurrency.http.generator_runner import ItemLost
+from kui.concurrency.http.stream import stream
+from kui.testing import every_checkpoint
 
 from .fakes import DISCONNECT, START, WAYS, Server, body
 

@@ -12,8 +12,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency import GENERATORS, HANDLERS, Limiter, every_checkpoint, in_thread
+from kui.concurrency import GENERATORS, HANDLERS, Limiter, in_thread
 from kui.concurrency.sync import InThreads
+from kui.testing import every_checkpoint
 
 from .fakes import WAYS
 

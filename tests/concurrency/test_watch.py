@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from kui.concurrency import Exchange
-from kui.concurrency.beside import beside
-from kui.concurrency.watch import PATIENCE, Watch
+from kui.concurrency.http.watch import PATIENCE, Watch
+from kui.concurrency.task_group import beside
 
 from .fakes import DISCONNECT, Server, body
 

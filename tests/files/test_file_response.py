@@ -23,10 +23,12 @@ from baize.typing import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kui.concurrency import Exchange, Gone, every_checkpoint, files
-from kui.concurrency.files import FileShrank
+from kui.concurrency import Exchange, Gone
 from kui.responses import file as module
+from kui.responses import open_files
 from kui.responses.file import FileResponse, content_disposition, guess_content_type
+from kui.responses.open_files import FileShrank
+from kui.testing import every_checkpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -387,8 +389,8 @@ async def test_a_file_that_may_not_be_read_is_an_error_of_the_server(
     def refuse(name: str, flags: int) -> int:
         raise PermissionError(13, "Permission denied", name)
 
-    monkeypatch.setattr(files, "_open_cached", lambda name: None)
-    monkeypatch.setattr(files.os, "open", refuse)
+    monkeypatch.setattr(open_files, "_open_cached", lambda name: None)
+    monkeypatch.setattr(open_files.os, "open", refuse)
     with pytest.raises(PermissionError):
         await ask(FileResponse(path))
 
@@ -453,8 +455,8 @@ async def test_a_disk_that_fails_at_once_fails_before_the_start(
     def fail(*args: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(files.OpenFile, "read_cached", lambda *args: None)
-    monkeypatch.setattr(files, "_read", fail)
+    monkeypatch.setattr(open_files.OpenFile, "read_cached", lambda *args: None)
+    monkeypatch.setattr(open_files, "_read", fail)
     sent: list[Message] = []
     with pytest.raises(OSError, match="Input/output"):
         await ask(FileResponse(path), on_send=sent.append)
@@ -508,8 +510,8 @@ async def test_nothing_is_left_open_wherever_it_is_cut(
     how: Any, where: str, path: Path, descriptors: Descriptors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if where == "disk":
-        monkeypatch.setattr(files, "_open_cached", lambda name: None)
-        monkeypatch.setattr(files.OpenFile, "read_cached", lambda *args: None)
+        monkeypatch.setattr(open_files, "_open_cached", lambda name: None)
+        monkeypatch.setattr(open_files.OpenFile, "read_cached", lambda *args: None)
 
     async def scenario(state: SimpleNamespace) -> None:
         async def receive() -> Message:

@@ -17,8 +17,9 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from kui.concurrency import every_checkpoint, files
-from kui.concurrency.files import FileShrank, NotRegularFile, OpenFile, open_file
+from kui.responses import open_files
+from kui.responses.open_files import FileShrank, NotRegularFile, OpenFile, open_file
+from kui.testing import every_checkpoint
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(*args: object, **kwargs: object) -> None:
         raise AssertionError("a thread was asked")
 
-    monkeypatch.setattr(files, "in_thread", refuse)
+    monkeypatch.setattr(open_files, "in_thread", refuse)
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(offset)
         raise BlockingIOError(errno.EAGAIN, "would wait")
 
-    monkeypatch.setattr(files.os, "preadv", preadv)
-    monkeypatch.setattr(files, "_open_cached", lambda path: None)
+    monkeypatch.setattr(open_files.os, "preadv", preadv)
+    monkeypatch.setattr(open_files, "_open_cached", lambda path: None)
     return asked
 
 
@@ -93,7 +94,7 @@ async def test_a_file_system_that_cannot_say_what_is_in_memory_is_asked_once(
         asked.append(offset)
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(files.os, "preadv", preadv)
+    monkeypatch.setattr(open_files.os, "preadv", preadv)
     file = await open_file(path)
     assert await read_all(file) == content
     assert asked == [0]
@@ -110,7 +111,7 @@ async def test_what_memory_has_of_a_chunk_is_taken_first(
         buffers[0][:10] = content[:10]
         return 10
 
-    monkeypatch.setattr(files.os, "preadv", preadv)
+    monkeypatch.setattr(open_files.os, "preadv", preadv)
     file = await open_file(path)
     assert await file.read(0, 100) == content[:10]
     assert await file.read(10, 100) == content[10:110]
@@ -121,7 +122,7 @@ async def test_what_memory_has_of_a_chunk_is_taken_first(
 async def test_an_empty_answer_from_memory_is_not_believed(
     path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files.os, "preadv", lambda *args: 0)
+    monkeypatch.setattr(open_files.os, "preadv", lambda *args: 0)
     file = await open_file(path)
     assert await file.read(0, 100) == content[:100]
     file.close()
@@ -132,7 +133,7 @@ async def test_a_failing_disk_is_heard(path: Path, monkeypatch: pytest.MonkeyPat
     def preadv(*args: object) -> int:
         raise OSError(errno.EIO, "the disk is broken")
 
-    monkeypatch.setattr(files.os, "preadv", preadv)
+    monkeypatch.setattr(open_files.os, "preadv", preadv)
     file = await open_file(path)
     with pytest.raises(OSError, match="broken"):
         await file.read(0, 100)
@@ -183,7 +184,7 @@ async def test_only_regular_files_are_opened(
     opener: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, descriptors: Descriptors
 ) -> None:
     if opener == "thread":
-        monkeypatch.setattr(files, "_open_cached", lambda path: None)
+        monkeypatch.setattr(open_files, "_open_cached", lambda path: None)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -266,7 +267,7 @@ async def test_a_cancelled_opening_waits_for_its_thread_and_closes(
     path: Path, monkeypatch: pytest.MonkeyPatch, descriptors: Descriptors
 ) -> None:
     held = Held(os.open)
-    monkeypatch.setattr(files.os, "open", held)
+    monkeypatch.setattr(open_files.os, "open", held)
 
     async def use() -> None:
         file = await open_file(path)
@@ -290,7 +291,7 @@ async def test_an_opening_that_asyncio_tears_from_its_thread_is_closed_by_the_th
     path: Path, monkeypatch: pytest.MonkeyPatch, descriptors: Descriptors
 ) -> None:
     held = Held(os.open)
-    monkeypatch.setattr(files.os, "open", held)
+    monkeypatch.setattr(open_files.os, "open", held)
     task = asyncio.ensure_future(open_file(path))
     await anyio.to_thread.run_sync(held.entered.wait)
     task.cancel()
@@ -306,8 +307,8 @@ async def test_an_opening_that_asyncio_tears_from_its_thread_is_closed_by_the_th
 async def test_a_descriptor_is_not_closed_under_the_thread_that_reads_it(
     path: Path, monkeypatch: pytest.MonkeyPatch, descriptors: Descriptors
 ) -> None:
-    held = Held(files._read)
-    monkeypatch.setattr(files, "_read", held)
+    held = Held(open_files._read)
+    monkeypatch.setattr(open_files, "_read", held)
     file = await open_file(path)
     task = asyncio.ensure_future(file.read(0, 10))
     await anyio.to_thread.run_sync(held.entered.wait)

@@ -23,8 +23,8 @@ from kui.asgi import (
     request,
 )
 from kui.http.urls import build_url, route_path
-from kui.mounts import Mounted, below
 from kui.routing import Router
+from kui.routing.mounts import Mounted, below
 from kui.testing import AsyncTestClient
 
 from .seen import Named, ask, tell

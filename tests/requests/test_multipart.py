@@ -17,9 +17,9 @@ from form_bodies import BOUNDARY, FORM, Chunks, Field, cut, encode, finish
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kui.forms.multipart import Part, parse_multipart
 from kui.http.media import parse_content_type
 from kui.limits import Limits
-from kui.multipart import Part, parse_multipart
 
 T = TypeVar("T")
 

@@ -21,9 +21,9 @@ from baize.datastructures import Headers
 from baize.exceptions import HTTPException
 from form_bodies import BOUNDARY, FORM, Chunks, Field, collect_form, cut, encode
 
-from kui.concurrency import every_checkpoint
 from kui.forms import FormCollector, FormData, UploadFile
 from kui.limits import DEFAULT_LIMITS, Limits
+from kui.testing import every_checkpoint
 
 pytestmark = pytest.mark.anyio
 

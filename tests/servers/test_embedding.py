@@ -16,9 +16,9 @@ import trio
 from baize.typing import Receive, Scope, Send
 
 from kui.lifespan import Lifespan
-from kui.server import serve
 from kui.serving.binding import CannotServe
 from kui.serving.runner import ShutdownFailed, StartupFailed
+from kui.serving.server import serve
 
 from .process import PATIENCE
 

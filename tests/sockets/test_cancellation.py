@@ -9,10 +9,9 @@ from typing import Any, Literal, TypeAlias
 import anyio
 import pytest
 
-from kui.concurrency import every_checkpoint
-from kui.concurrency.socket_states import SocketState
+from kui.concurrency.websocket.socket_states import SocketState
 from kui.connections import websocket, websocket_var
-from kui.testing import virtual_clock
+from kui.testing import every_checkpoint, virtual_clock
 
 from .fakes import Kind, Server, Session, session
 

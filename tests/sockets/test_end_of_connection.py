@@ -6,7 +6,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from kui.concurrency.socket_states import SocketState
+from kui.concurrency.websocket.socket_states import SocketState
 from kui.connections import websocket
 from kui.websockets import InvalidMessage, WebSocketDisconnect
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from kui.concurrency.backlog import MESSAGES
+from kui.concurrency.websocket.message_queue import MESSAGES
 from kui.connections import websocket
 from kui.websockets import Heartbeat, WebSocketDisconnect
 

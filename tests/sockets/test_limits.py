@@ -5,8 +5,8 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from kui.concurrency.backlog import BYTES, MESSAGES
-from kui.concurrency.intake import PATIENCE
+from kui.concurrency.websocket.message_queue import BYTES, MESSAGES
+from kui.concurrency.websocket.socket_reader import PATIENCE
 from kui.connections import websocket
 from kui.websockets import WebSocketDisconnect
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from kui.concurrency.socket_states import SocketState
+from kui.concurrency.websocket.socket_states import SocketState
 from kui.connections import websocket
 from kui.websockets import WebSocketDisconnect
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import kui.testing
-from kui.concurrency.harness import every_checkpoint
+from kui.testing.harness import every_checkpoint
 
 
 @pytest.mark.parametrize("name", kui.testing.__all__)

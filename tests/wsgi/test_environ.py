@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from baize.typing import Scope
 
-from kui.mounts import below
-from kui.wsgi import environ_of
+from kui.asgi_apps.wsgi import environ_of
+from kui.routing.mounts import below
 
 
 def scope(**more: Any) -> Scope:

@@ -12,15 +12,16 @@ from typing import Any, Final, TypeAlias
 
 from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
-from .concurrency import Exchange, Gone
-from .concurrency.relay import Relay, relaying
-from .concurrency.stream import stream
-from .concurrency.transfer import transfer
-from .connections import request_var
-from .requests import HttpRequest, Reader
-from .responses.base import WITHOUT_CONTENT, HttpResponse
-from .responses.convert import convert_response
-from .toolkit import EndpointApp
+from kui.concurrency import Exchange, Gone
+from kui.concurrency.app_runner import Relay, relaying
+from kui.concurrency.http.stream import stream
+from kui.concurrency.http.watched_send import transfer
+from kui.connections import request_var
+from kui.requests import HttpRequest, Reader
+from kui.responses.base import WITHOUT_CONTENT, HttpResponse
+from kui.responses.convert import convert_response
+
+from .endpoint import EndpointApp
 
 __all__ = ["NextRequest", "NextResponse", "middleware"]
 

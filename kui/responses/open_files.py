@@ -16,7 +16,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import anyio.lowlevel
 
-from .threads import FILES, in_thread
+from kui.concurrency.threads import FILES, in_thread
 
 __all__ = [
     "FileBelow",

@@ -15,10 +15,10 @@ from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import urlsplit
 
-from .concurrency import shielded
-from .connections import request_var
-from .responses.base import HttpResponse
-from .responses.content import SmallResponse
+from kui.concurrency import shielded
+from kui.connections import request_var
+from kui.responses.base import HttpResponse
+from kui.responses.content import SmallResponse
 
 if TYPE_CHECKING:
     import jinja2

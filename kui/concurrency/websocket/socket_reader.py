@@ -15,8 +15,9 @@ import anyio
 import anyio.lowlevel
 from baize.typing import Message, Receive
 
-from .backlog import Backlog
-from .loops import GRID, clock
+from kui.concurrency.loops import GRID, clock
+
+from .message_queue import Backlog
 from .socket_states import SocketState
 
 if TYPE_CHECKING:

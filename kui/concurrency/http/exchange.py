@@ -16,11 +16,12 @@ from typing import Final, NoReturn
 import anyio
 from baize.typing import Message, Receive, Scope, Send
 
-from .beside import beside
-from .cleanup import GRACE
-from .guard import on_first_wait
-from .inbox import Inbox
-from .signals import ExitSignal
+from kui.concurrency.cleanup import GRACE
+from kui.concurrency.guard import on_first_wait
+from kui.concurrency.signals import ExitSignal
+from kui.concurrency.task_group import beside
+
+from .receive_buffer import Inbox
 
 __all__ = ["STALL", "ClientDisconnect", "Exchange", "Gone", "body_expected", "refusals"]
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, overload
 import anyio
 import anyio.lowlevel
 
-from .loops import on_asyncio
+from kui.concurrency.loops import on_asyncio
 
 __all__ = ["every_checkpoint"]
 

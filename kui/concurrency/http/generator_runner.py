@@ -14,9 +14,9 @@ from typing import Any, Final, Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
-from .cleanup import GRACE
-from .guard import Grace
-from .loops import clock
+from kui.concurrency.cleanup import GRACE
+from kui.concurrency.guard import Grace
+from kui.concurrency.loops import clock
 
 __all__ = ["Drive", "Feed", "ItemLost", "close_unstarted"]
 

@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 from baize.typing import ASGIApp, Message, Receive, Scope
 
-from .beside import Beside, beside
+from .task_group import Beside, beside
 
 __all__ = ["Call", "Relay", "relaying"]
 

@@ -16,9 +16,9 @@ from unicodedata import category
 from baize.datastructures import ContentType, Headers
 from baize.exceptions import HTTPException
 
-from .http.charsets import codec_of
-from .http.media import parse_content_type
-from .limits import DEFAULT_LIMITS, Limits
+from kui.http.charsets import codec_of
+from kui.http.media import parse_content_type
+from kui.limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["Found", "MultipartEvents", "MultipartReader", "Part", "parse_multipart"]
 

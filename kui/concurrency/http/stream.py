@@ -15,13 +15,14 @@ import anyio
 import anyio.lowlevel
 from baize.typing import Message
 
-from .beside import Beside, beside
-from .cleanup import GRACE
-from .drive import Drive, Feed, close_unstarted
+from kui.concurrency.cleanup import GRACE
+from kui.concurrency.loops import clock, on_the_grid
+from kui.concurrency.sync import InThreads
+from kui.concurrency.task_group import Beside, beside
+
 from .exchange import STALL, ClientDisconnect, Exchange, Gone, refusals
-from .loops import clock, on_the_grid
-from .stall import Stall
-from .sync import InThreads
+from .generator_runner import Drive, Feed, close_unstarted
+from .stall_detector import Stall
 from .watch import Watch
 
 __all__ = ["Source", "stream"]

@@ -26,11 +26,12 @@ from hypercorn.events import Closed, Event, RawData
 from hypercorn.logging import Logger
 from hypercorn.typing import ConnectionState
 
-from .concurrency.loops import on_asyncio
-from .concurrency.services import split_cancelled
-from .serving.binding import CannotServe, address_of, bound, tls_context
-from .serving.connection import Connection
-from .serving.runner import CUT, Options, Runner
+from kui.concurrency.loops import on_asyncio
+from kui.concurrency.services import split_cancelled
+
+from .binding import CannotServe, address_of, bound, tls_context
+from .connection import Connection
+from .runner import CUT, Options, Runner
 
 if TYPE_CHECKING:
     import trio

@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 
 import anyio
 
-from .beside import beside
+from kui.concurrency.guard import on_first_wait
+from kui.concurrency.loops import on_the_grid
+from kui.concurrency.task_group import beside
+
 from .exchange import Exchange, Gone
-from .guard import on_first_wait
-from .loops import on_the_grid
-from .stall import Stall
+from .stall_detector import Stall
 from .watch import Watch
 
 __all__ = ["transfer"]

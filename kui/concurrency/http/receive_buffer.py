@@ -19,8 +19,8 @@ import anyio
 import anyio.lowlevel
 from baize.typing import Message, Receive
 
-from .guard import on_wait
-from .loops import on_asyncio
+from kui.concurrency.guard import on_wait
+from kui.concurrency.loops import on_asyncio
 
 __all__ = ["BYTES", "MESSAGES", "Inbox"]
 

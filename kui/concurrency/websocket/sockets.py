@@ -13,13 +13,14 @@ import anyio
 import anyio.lowlevel
 from baize.typing import Message, Receive, Send
 
-from .children import Children, this_task
-from .cleanup import GRACE
-from .close_codes import CloseNote, note_close
-from .exchange import refusals
-from .intake import Intake
+from kui.concurrency.children import Children, this_task
+from kui.concurrency.cleanup import GRACE
+from kui.concurrency.close_codes import CloseNote, note_close
+from kui.concurrency.http.exchange import refusals
+from kui.concurrency.loops import GRID
+
 from .interrupt import InterruptibleSend
-from .loops import GRID
+from .socket_reader import Intake
 from .socket_states import SocketState, WebSocketDisconnect, how_it_ended
 
 __all__ = ["LINGER", "Socket"]

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from baize.typing import ASGIApp, Receive, Scope, Send
 
-from .http.hosts import valid_host
+from kui.http.hosts import valid_host
 
 __all__ = ["ForwardedHeaders"]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from kui.concurrency.loops import clock
+
 from .exchange import STALL, Exchange, Gone
-from .loops import clock
 
 __all__ = ["NEGLECT", "Stall"]
 

@@ -13,17 +13,18 @@ from typing import Any, Final, TypeAlias
 from baize.exceptions import HTTPException
 from baize.typing import ASGIApp, Receive, Scope, Send
 
-from . import routing
-from .checks import describe
-from .concurrency.lifespans import lifespans
-from .connections import HTTPConnection, request_var, websocket_var
-from .http.hosts import split_host
-from .http.urls import route_path
-from .mounts import Mounted, below, mounted_apps
-from .routing import HttpRoute, SocketRoute
-from .routing.router import Found
-from .routing.routes import Several
-from .toolkit import EndpointApp, not_found
+from kui import routing
+from kui.argument_checks import describe
+from kui.concurrency.lifespans import lifespans
+from kui.connections import HTTPConnection, request_var, websocket_var
+from kui.http.hosts import split_host
+from kui.http.urls import route_path
+from kui.routing import HttpRoute, SocketRoute
+from kui.routing.mounts import Mounted, below, mounted_apps
+from kui.routing.router import Found
+from kui.routing.routes import Several
+
+from .endpoint import EndpointApp, not_found
 
 __all__ = ["Hosts", "Router", "Subpaths"]
 

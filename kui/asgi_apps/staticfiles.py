@@ -16,16 +16,17 @@ from baize.datastructures import URL
 from baize.exceptions import HTTPException
 from baize.typing import ASGIApp, Receive, Scope, Send
 
-from .concurrency.files import FileBelow, OpenFile, open_first
-from .connections import request_var
-from .http.headers import ResponseHeaders
-from .http.urls import build_url, full_paths
-from .mounts import Forward
-from .responses.base import HttpResponse
-from .responses.content import RedirectResponse
-from .responses.file import FileResponse
-from .toolkit import EndpointApp
-from .views import other_method
+from kui.connections import request_var
+from kui.http.headers import ResponseHeaders
+from kui.http.urls import build_url, full_paths
+from kui.responses.base import HttpResponse
+from kui.responses.content import RedirectResponse
+from kui.responses.file import FileResponse
+from kui.responses.open_files import FileBelow, OpenFile, open_first
+from kui.routing.mounts import Forward
+from kui.views import other_method
+
+from .endpoint import EndpointApp
 
 __all__ = ["Files", "Pages"]
 

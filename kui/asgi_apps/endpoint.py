@@ -14,14 +14,14 @@ from typing import Any, TypeAlias, TypeVar
 from baize.exceptions import HTTPException
 from baize.typing import Receive, Scope, Send
 
-from .applications import Kui
-from .concurrency import Exchange, in_thread
-from .connections import request_var, websocket_var
-from .requests import HttpRequest
-from .responses.base import HttpResponse
-from .responses.convert import convert_response
-from .views import Endpoint
-from .websockets import WebSocket
+from kui.applications import Kui
+from kui.concurrency import Exchange, in_thread
+from kui.connections import request_var, websocket_var
+from kui.requests import HttpRequest
+from kui.responses.base import HttpResponse
+from kui.responses.convert import convert_response
+from kui.views import Endpoint
+from kui.websockets import WebSocket
 
 __all__ = ["EndpointApp", "View", "decorator", "request_response", "websocket_session"]
 

@@ -11,15 +11,16 @@ from typing import Any, Self, overload
 
 from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
-from .checks import describe, list_of_functions, takes
-from .concurrency import Exchange
-from .concurrency.socket_states import WebSocketDisconnect
-from .connections import HTTPConnection, request_var, websocket_var
-from .http.headers import merge_headers
-from .http.urls import full_paths, route_path
-from .responses.base import HttpResponse
-from .routing import HttpRoute, Middleware, Routes, SocketRoute
-from .routing.routes import Route
+from kui.argument_checks import describe, list_of_functions, takes
+from kui.concurrency import Exchange
+from kui.concurrency.websocket.socket_states import WebSocketDisconnect
+from kui.connections import HTTPConnection, request_var, websocket_var
+from kui.http.headers import merge_headers
+from kui.http.urls import full_paths, route_path
+from kui.responses.base import HttpResponse
+
+from . import HttpRoute, Middleware, Routes, SocketRoute
+from .routes import Route
 
 __all__ = ["INSIDE", "Forward", "Mount", "Mounted", "below", "mounted_apps", "wrapped"]
 

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 import anyio
 
-from .beside import Beside
-from .guard import on_wait
-from .inbox import Inbox
-from .loops import on_asyncio
+from kui.concurrency.guard import on_wait
+from kui.concurrency.loops import on_asyncio
+from kui.concurrency.task_group import Beside
+
+from .receive_buffer import Inbox
 
 __all__ = ["PATIENCE", "Watch"]
 

@@ -14,14 +14,15 @@ from typing import Any, Final, TypeAlias
 
 from baize.typing import Message, Receive, Scope, Send
 
-from .checks import describe, takes
-from .concurrency import Exchange, Gone
-from .concurrency.transfer import transfer
-from .concurrency.wsgi import Dialogue, dialogue, limiter_for
-from .http.headers import RawHeaders, ResponseHeaders
-from .http.urls import full_paths, percent_decode
-from .responses.base import WITHOUT_CONTENT, HttpResponse
-from .toolkit import EndpointApp
+from kui.argument_checks import describe, takes
+from kui.concurrency import Exchange, Gone
+from kui.concurrency.http.watched_send import transfer
+from kui.concurrency.wsgi import Dialogue, dialogue, limiter_for
+from kui.http.headers import RawHeaders, ResponseHeaders
+from kui.http.urls import full_paths, percent_decode
+from kui.responses.base import WITHOUT_CONTENT, HttpResponse
+
+from .endpoint import EndpointApp
 
 __all__ = ["WSGI", "environ_of"]
 

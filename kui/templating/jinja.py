@@ -1,7 +1,7 @@
 """Jinja's environment as `Jinja2Templates` makes it, with the three classes that Jinja lets one choose.
 
 It closes what a template starts (rule 3), does not ask the disk for each page, and finds names in fewer steps.
-Imports Jinja, so that only `kui.templates` imports it, and late.
+Imports Jinja, so that only `kui.templating` imports it, and late.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Carries rules 4 and 7 for uploads: whatever waits for the disk waits in a thread, on both loops, and
 every temporary file is closed however the request ends. How a multipart body is split into parts is
-left to kui.multipart; who closes the form at the end, to kui.requests.
+left to `kui.forms.multipart`; who closes the form at the end, to kui.requests.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from baize.datastructures import FormData as _FormData
 from baize.datastructures import UploadFile as _UploadFile
 from baize.exceptions import HTTPException
 
-from .concurrency import UPLOADS, in_thread, shielded
-from .http.charsets import codec_of
-from .http.urls import multi_mapping, parse_pairs
-from .limits import DEFAULT_LIMITS, Limits
+from kui.concurrency import UPLOADS, in_thread, shielded
+from kui.http.charsets import codec_of
+from kui.http.urls import multi_mapping, parse_pairs
+from kui.limits import DEFAULT_LIMITS, Limits
+
 from .multipart import NOTHING, MultipartEvents, MultipartReader, Part, parse_multipart
 
 __all__ = [

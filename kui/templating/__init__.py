@@ -1,0 +1,8 @@
+"""Templates: the engines that `TemplateResponse` renders with.
+
+Jinja is imported when the first `Jinja2Templates` is made.
+"""
+
+from .engines import BaseTemplates, Jinja2Templates
+
+__all__ = ["BaseTemplates", "Jinja2Templates"]
