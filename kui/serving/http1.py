@@ -1,0 +1,528 @@
+"""HTTP/1.1 on the server's side (RFC 9112), without a socket, a clock or a loop: over httptools, which is llhttp.
+
+Bytes become requests, one at a time: `Http1` parses up to the end of a request and keeps what
+follows as it came, so that however much a client pipelines, at most one request is parsed. ASGI
+messages become bytes: `Http1Response`. What httptools lets through and RFC 9112 does not is refused
+here. Who reads, writes and waits is `connection`.
+"""
+
+from __future__ import annotations
+
+import enum
+import http
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Final
+from urllib.parse import unquote
+
+from baize.typing import Message
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
+
+from kui.http.hosts import valid_host
+
+from .responses import Headers, Phase, Response, checked_headers
+
+__all__ = ["CONTINUE", "Http1", "Http1Response", "Malformed", "Reading", "Request", "refusal"]
+
+HEAD_SIZE: Final = 64 * 1024
+"""Bytes of a request's head, and of what surrounds the chunks of its body."""
+FIELDS: Final = 100
+"""Header fields of a request, its trailers included."""
+PIECE: Final = 16 * 1024
+"""Bytes that are parsed at a time where the end of a request may be among them."""
+SLICE: Final = 64 * 1024
+"""Bytes of a response that are given away at a time."""
+
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_END: Final = b"\r\n\r\n"
+_SCHEMES: Final = (b"http://", b"https://")
+
+
+class Malformed(Exception):
+    """The client has sent what is no request, or none that is served; `status` is the answer to it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+class Reading(enum.Enum):
+    """What the next bytes belong to."""
+
+    HEAD = "the head of a request"
+    BODY = "the body of the current request"
+    REST = "what follows the current request, and is not looked at"
+    UPGRADED = "another protocol"
+    FAILED = "nothing: what came before was malformed"
+
+
+class Request:
+    """A request whose head is complete. Its body comes in until `complete`.
+
+    `target` is as it was sent; `path` is undecoded and has no query. `expects` is True while the
+    client waits for 100 Continue; `websocket` if it asks for a WebSocket.
+    """
+
+    __slots__ = (
+        "body",
+        "complete",
+        "expects",
+        "headers",
+        "keep_alive",
+        "length",
+        "method",
+        "path",
+        "query",
+        "target",
+        "version",
+        "websocket",
+    )
+
+    def __init__(self, method: str, target: bytes, version: str, headers: Headers) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.headers = headers
+        self.path, _, self.query = target.partition(b"?")
+        self.keep_alive = False
+        self.expects = False
+        self.websocket = False
+        self.length: int | None = 0
+        """The Content-Length; None for a body in chunks."""
+        self.body = bytearray()
+        """What has come of the body and nobody has taken."""
+        self.complete = False
+
+    @property
+    def decoded_path(self) -> str:
+        """The path as ASGI has it: percent-decoded, as UTF-8."""
+        path = self.path.decode("ascii")
+        return unquote(path) if "%" in path else path
+
+    def take_body(self) -> bytes:
+        """What has come of the body, which is then no longer kept."""
+        body = bytes(self.body)
+        self.body.clear()
+        return body
+
+
+class Http1:
+    """The requests of one connection.
+
+    ::
+
+        http1 = Http1()
+        http1.receive_data(data)
+        if http1.request is not None:
+            ...  # answer it, and receive more data while it is not complete
+            http1.start_next()
+
+    `request` is the current one, once its head is complete. `error` is what is wrong with what has come in, once something is;
+    nothing is parsed after it. `reading` says what the next bytes belong to.
+    """
+
+    __slots__ = (
+        "_chunked",
+        "_fields",
+        "_headers",
+        "_left",
+        "_parser",
+        "_rest",
+        "_size",
+        "_tail",
+        "_target",
+        "error",
+        "reading",
+        "request",
+    )
+
+    def __init__(self) -> None:
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._rest = b""
+        self._target = b""
+        self._headers: Headers = []
+        self._fields = 0
+        self._size = 0  # bytes of the head, or of what is in a body and is no data
+        self._tail = b""  # the last three bytes that were parsed: an end may be split
+        self._left = 0
+        self._chunked = False
+        self.reading = Reading.HEAD
+        self.request: Request | None = None
+        self.error: Malformed | None = None
+
+    @property
+    def kept(self) -> int:
+        """How many bytes have come in behind the current request."""
+        return len(self._rest)
+
+    @property
+    def in_head(self) -> bool:
+        """True if a part of a head has come in."""
+        return self.reading is Reading.HEAD and self._size > 0
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes in, and parse them up to the end of the current request."""
+        if self.reading is Reading.HEAD or self.reading is Reading.BODY:
+            self._parse(data)
+        elif self.reading is not Reading.FAILED:
+            self._rest += data
+
+    def start_next(self) -> None:
+        """Let go of the current request, which is complete, and parse what has come in behind it."""
+        assert self.reading is Reading.REST
+        self.request = None
+        self.reading = Reading.HEAD
+        self._target = b""
+        self._headers = []
+        self._fields = self._size = 0
+        self._tail = b""
+        if self._rest:
+            data, self._rest = self._rest, b""
+            self._parse(data)
+
+    def take_rest(self) -> bytes:
+        """What has come in behind the request: the first bytes of another protocol."""
+        rest, self._rest = self._rest, b""
+        return rest
+
+    def close(self) -> None:
+        """Let go of the parser, which refers to this object."""
+        self._parser = None
+
+    # ---- parsing, a piece at a time
+
+    def _parse(self, data: bytes) -> None:
+        position = 0
+        try:
+            while position < len(data):
+                end = self._end_of_piece(data, position)
+                self._feed(data, position, end)
+                position = end
+                if self.reading is not Reading.HEAD and self.reading is not Reading.BODY:
+                    break
+        except Malformed as error:
+            self._fail(error)
+        except HttpParserUpgrade:
+            self._upgraded(data[end:])
+        except HttpParserCallbackError:
+            if self.error is None:  # a fault of this module; the library keeps no reliable cause
+                raise
+        except HttpParserError as error:
+            self._fail(Malformed(400, str(error)))
+        else:
+            self._rest = data[position:]
+
+    def _end_of_piece(self, data: bytes, position: int) -> int:
+        """How far to parse: a request ends at its length, or else at an empty line."""
+        if self.reading is Reading.BODY and not self._chunked:
+            return min(len(data), position + self._left)
+        if self._tail:
+            split = (self._tail + data[position : position + 3]).find(_END)
+            if split >= 0:
+                return position + split + 4 - len(self._tail)
+        end = data.find(_END, position, position + PIECE)
+        return min(len(data), position + PIECE) if end < 0 else end + 4
+
+    def _feed(self, data: bytes, position: int, end: int) -> None:
+        assert self._parser is not None
+        size = end - position
+        if self.reading is Reading.HEAD or self._chunked:
+            self._size += size
+            self._tail = (self._tail + data[max(position, end - 3) : end])[-3:]
+            if self.reading is Reading.HEAD and self._size > HEAD_SIZE:
+                raise Malformed(431, "the head is longer than 64 KiB")
+        else:
+            self._left -= size
+        self._parser.feed_data(data if size == len(data) else memoryview(data)[position:end])
+        if self._tail.endswith(b"\n") and self._target and self.reading is Reading.HEAD:
+            if self._parser.get_http_version() == "0.0":  # the first line is over, and had none
+                raise Malformed(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
+        if self._size > HEAD_SIZE and self._chunked:
+            raise Malformed(400, "there is more around the chunks than in them")
+
+    def _fail(self, error: Malformed) -> None:
+        self.error = error
+        self.reading = Reading.FAILED
+        self._rest = b""
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Have a callback fail; the library hides what it has raised."""
+        error = Malformed(status, reason)
+        self._fail(error)
+        raise error
+
+    def _upgraded(self, rest: bytes) -> None:
+        """llhttp stops at any Upgrade, and takes no body then. Those that are not WebSockets are ignored.
+
+        The body is then parsed behind a head that has nothing but its framing (RFC 9110, 7.8).
+        """
+        request = self.request
+        assert request is not None
+        if request.websocket:
+            request.complete = True
+            self.reading = Reading.UPGRADED
+            self._rest = rest
+            return
+        self._parser = HttpRequestParser(self)
+        framing = (
+            b"Transfer-Encoding: chunked"
+            if request.length is None
+            else b"Content-Length: %d" % request.length
+        )
+        self._parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+        self._tail = b""
+        if request.complete:
+            self._rest = rest
+        elif rest:
+            self._parse(rest)
+
+    # ---- what httptools calls
+
+    def on_url(self, piece: bytes) -> None:
+        self._target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        if self._fields > FIELDS:
+            self._refuse(431, "there are more than 100 header fields")
+        if self.reading is Reading.HEAD:
+            self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self.request is not None:  # it is parsed again, without its Upgrade
+            return
+        parser = self._parser
+        assert parser is not None
+        version = parser.get_http_version()
+        method = parser.get_method().decode("ascii")
+        request = Request(method, self._target, version, self._headers)
+        request.keep_alive = parser.should_keep_alive()
+        self._check(request)
+        self.request = request
+        self.reading = Reading.BODY
+        self._chunked = request.length is None
+        self._left = request.length or 0
+        self._size = 0
+        self._tail = b""
+
+    def on_body(self, data: bytes) -> None:
+        assert self.request is not None
+        self.request.body += data
+        self._size = 0
+
+    def on_message_complete(self) -> None:
+        assert self.request is not None and self._parser is not None
+        if not self._parser.should_upgrade():
+            self.request.complete = True
+            self.reading = Reading.REST
+
+    # ---- what is refused
+
+    def _check(self, request: Request) -> None:
+        """Refuse what RFC 9112 does not allow, and note what the headers say of the request itself."""
+        if request.version != "1.1" and request.version != "1.0":
+            self._refuse(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
+        hosts = 0
+        for name, value in request.headers:
+            note = _NOTED.get(name)
+            if note is not None:
+                note(self, request, value)
+            elif name == b"host":
+                hosts += 1
+                if value and not _known_host(value):
+                    self._refuse(400, "the Host is malformed")
+        if hosts > 1 or (not hosts and request.version == "1.1"):
+            self._refuse(400, "there is not one Host")
+        if request.path[:1] != b"/" or b"#" in request.target:
+            self._check_target(request)
+        if request.websocket:
+            if request.method != "GET" or request.version != "1.1" or request.length != 0:
+                request.websocket = False
+            assert self._parser is not None
+            request.websocket = request.websocket and self._parser.should_upgrade()
+
+    def _check_target(self, request: Request) -> None:
+        """A target that is no path: `*`, or the absolute form, which replaces Host (RFC 9112, 3.2)."""
+        target = request.target
+        if request.method == "CONNECT":
+            self._refuse(501, "this is no proxy: CONNECT is not served")
+        if b"#" in target:
+            self._refuse(400, "the target has a fragment")
+        if target == b"*" and request.method == "OPTIONS":
+            return
+        for scheme in _SCHEMES:
+            if target[: len(scheme)].lower() == scheme:
+                break
+        else:
+            self._refuse(400, "the target is neither a path nor a URL")
+        authority, slash, path = request.path[len(scheme) :].partition(b"/")
+        if not _known_host(authority):
+            self._refuse(400, "the host of the target is malformed")
+        request.path = slash + path or b"/"
+        others = [header for header in request.headers if header[0] != b"host"]
+        request.headers = [(b"host", authority), *others]
+
+    def _note_length(self, request: Request, value: bytes) -> None:
+        if not value.isdigit() or len(value) > 19:
+            self._refuse(400, "the Content-Length is no number")
+        request.length = int(value)
+
+    def _note_encoding(self, request: Request, value: bytes) -> None:
+        if request.version == "1.0":
+            self._refuse(400, "HTTP/1.0 knows no Transfer-Encoding")
+        if value.lower() != b"chunked":
+            self._refuse(501, "no Transfer-Encoding but chunked is served")
+        request.length = None
+
+    def _note_expect(self, request: Request, value: bytes) -> None:
+        request.expects = value.lower() == b"100-continue" and request.version == "1.1"
+
+    def _note_upgrade(self, request: Request, value: bytes) -> None:
+        offers = (offer.strip() for offer in value.lower().split(b","))
+        request.websocket = request.websocket or b"websocket" in offers
+
+
+_NOTED: Final[dict[bytes, Callable[[Http1, Request, bytes], None]]] = {
+    b"content-length": Http1._note_length,
+    b"transfer-encoding": Http1._note_encoding,
+    b"expect": Http1._note_expect,
+    b"upgrade": Http1._note_upgrade,
+}
+_known_host = lru_cache(256)(valid_host)
+
+
+def status_line(status: int) -> bytes:
+    """`HTTP/1.1 200 OK`; a status without a name of its own gets one all the same."""
+    return _status_lines.get(status) or b"HTTP/1.1 %d Unknown" % status
+
+
+_status_lines: Final = {
+    status.value: b"HTTP/1.1 %d %b" % (status.value, status.phrase.encode("ascii"))
+    for status in http.HTTPStatus
+}
+
+
+class Http1Response(Response):
+    """A response as it is written for HTTP/1.1 and 1.0 clients.
+
+    :param request: what it answers.
+    :param keep_alive: False if the connection ends with it, whatever the app and the client say.
+
+    `keep_alive` is False, once the head is written, if the connection must end with it.
+    `until_close` is True if the client sees the end of the body by that of the connection.
+    """
+
+    __slots__ = ("_chunked", "_version", "keep_alive", "until_close")
+
+    def __init__(self, request: Request, keep_alive: bool) -> None:
+        super().__init__(request.method == "HEAD")
+        self.keep_alive = keep_alive and request.keep_alive
+        self.until_close = False
+        self._chunked = False
+        self._version = request.version
+
+    def send(self, message: Message, date: bytes) -> list[bytes | memoryview]:
+        """The bytes to write for a message of the app, in order; none for its start.
+
+        :param date: the Date header's value, for a response that has none.
+        :raises Misuse: as `Response.advance` does.
+        """
+        before = self.phase
+        phase = self.advance(message)
+        if phase is Phase.STARTED:
+            return []
+        if phase is Phase.WAITING:
+            return [self._hints(message)]
+        if before is Phase.TRAILERS:
+            return [self._written_trailers(message)] if self._chunked else []
+        body: bytes = message.get("body", b"")
+        last = phase is not Phase.BODY
+        head = (
+            self._written_head(len(body) if last else None, date)
+            if before is Phase.STARTED
+            else b""
+        )
+        if self.bodiless:
+            body = b""
+        elif self._chunked:
+            head, body, end = _chunk(head, body, phase)
+            if len(body) < SLICE:
+                return [b"".join((head, body, end))]
+            return [*_slices(head, body), end]
+        if len(body) < SLICE:
+            data = head + body
+            return [data] if data else []
+        return _slices(head, body)
+
+    def _written_head(self, length: int | None, date: bytes) -> bytes:
+        """The head; `length` is the body's, if it is all there."""
+        lines = [status_line(self.status)]
+        dated = False
+        for name, value in self.headers:
+            lines.append(b"%b: %b" % (name, value))
+            dated = dated or name == b"date"
+        if self.left is None and not self.bodiless:
+            if length is not None and not self._trailers:
+                lines.append(b"content-length: %d" % length)
+            elif self._version == "1.1":
+                self._chunked = True
+                lines.append(b"transfer-encoding: chunked")
+            else:
+                self.until_close = True
+        if not dated:
+            lines.append(b"date: " + date)
+        self.keep_alive = self.keep_alive and not (self.close or self.until_close)
+        if not self.keep_alive:
+            lines.append(b"connection: close")
+        elif self._version == "1.0":
+            lines.append(b"connection: keep-alive")
+        lines.append(_END[2:])
+        return b"\r\n".join(lines)
+
+    def _hints(self, message: Message) -> bytes:
+        """103 Early Hints (RFC 8297), which a client of HTTP/1.0 would not understand."""
+        if self._version != "1.1":
+            return b""
+        links, _, _ = checked_headers([(b"link", link) for link in message.get("links", ())])
+        lines = [status_line(103), *(b"link: " + link for _, link in links), _END[2:]]
+        return b"\r\n".join(lines)
+
+    def _written_trailers(self, message: Message) -> bytes:
+        trailers, _, _ = checked_headers(message.get("headers", ()))
+        lines = b"".join(b"%b: %b\r\n" % header for header in trailers)
+        return lines if self.phase is Phase.TRAILERS else lines + b"\r\n"
+
+
+def _chunk(head: bytes, body: bytes, phase: Phase) -> tuple[bytes, bytes, bytes]:
+    """What comes before a chunk, the chunk, and what comes after it (RFC 9112, 7.1)."""
+    end = b"\r\n" if body else b""
+    if body:
+        head += b"%x\r\n" % len(body)
+    if phase is Phase.DONE:
+        end += b"0\r\n\r\n"
+    elif phase is Phase.TRAILERS:
+        end += b"0\r\n"
+    return head, body, end
+
+
+def _slices(head: bytes, body: bytes) -> list[bytes | memoryview]:
+    view = memoryview(body)
+    first = SLICE - len(head)
+    if first <= 0:
+        first = 0
+    return [head + view[:first], *(view[at : at + SLICE] for at in range(first, len(body), SLICE))]
+
+
+def refusal(status: int, reason: str, date: bytes) -> bytes:
+    """A whole response that ends the connection, for what no app answers."""
+    body = reason.encode("utf-8")
+    return (
+        b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\ndate: %b\r\n"
+        b"connection: close\r\n\r\n%b" % (status_line(status), len(body), date, body)
+    )
