@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from baize.exceptions import HTTPException
 from baize.typing import ASGIApp, Receive, Scope, Send
 
 from kui import routing
 from kui.argument_checks import describe
 from kui.concurrency.lifespans import lifespans
 from kui.connections import HTTPConnection, request_var, websocket_var
+from kui.http.exceptions import HTTPException
 from kui.http.hosts import split_host
 from kui.http.urls import route_path
 from kui.routing import HttpRoute, SocketRoute
