@@ -20,8 +20,8 @@ from kui.http.exceptions import HTTPException
 from kui.http.hosts import split_host
 from kui.http.urls import route_path
 from kui.routing import HttpRoute, SocketRoute
+from kui.routing.lookup import Found
 from kui.routing.mounts import Mounted, below, mounted_apps
-from kui.routing.router import Found
 from kui.routing.routes import Several
 
 from .endpoint import EndpointApp, not_found
@@ -108,7 +108,8 @@ class Router(routing.Router, EndpointApp):
 
     async def _request(self) -> Any:
         request = request_var.get()
-        found = self.http_routes.search(route_path(request._scope), request.method)
+        scope = request._scope
+        found = self.http_routes.search(route_path(scope), request.method, scope["headers"])
         return await _found(request, found)
 
     async def _websocket(self) -> Any:
