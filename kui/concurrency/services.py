@@ -18,7 +18,7 @@ import anyio.lowlevel
 
 from .cleanup import GRACE, shielded
 
-__all__ = ["Life", "Services", "alive", "split_cancelled", "wait_until"]
+__all__ = ["InContext", "Life", "Services", "alive", "split_cancelled", "wait_until"]
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def split_cancelled(group: BaseExceptionGroup[Any]) -> tuple[Exception | None, B
     return None, group
 
 
-class _InContext(Awaitable[T]):
+class InContext(Awaitable[T]):
     """Awaits `coroutine`, each step of it in `context`."""
 
     __slots__ = ("_context", "_coroutine")
@@ -145,7 +145,7 @@ class Services:
         """
         group = self._open_group()
         context = copy_context() if self._context is None else self._context.copy()
-        return await _InContext(
+        return await InContext(
             context, group.start(self._run_started, func, args, name=_name(func, name))
         )
 

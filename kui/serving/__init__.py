@@ -1,9 +1,20 @@
-"""What stands around `kui.server`: addresses, stages, processes. Nothing here knows a loop by name.
+"""Serving: addresses, connections, stages, processes.
 
 binding, importing   what can be wrong before anything runs: addresses, certificates, the app's name
+server               `kui.serve`
 runner               one server from start to end, and the server's side of the lifespan
-connection, http2    a connection as hypercorn serves it, put right; windows for HTTP/2
-access               the access log
+access, proxies      the access log; what trusted proxies say of a client
 process              `kui.run`: a process, its signals, its last deadline
 workers, reload      several processes, and one that is started anew
+
+A connection, from the socket up:
+
+pipes                what a connection needs of its socket, on every loop: `Pipe`
+pipe_trio            it on trio, and accepting
+accepting, timing    what accepting has in common; the one timer of a server
+state                what the connections of a server share: the app, limits, `run_app`
+responses            the states of a response, for every version of HTTP
+http1, connection    HTTP/1.1 without a socket; one connection of it
+
+hypercorn_*          connections as `kui run` serves them until those above can do all that it does
 """

@@ -1,77 +1,401 @@
-"""One connection as hypercorn 0.18 serves it, put right where it waits for nobody.
+"""One HTTP/1.1 connection: read, call the app, answer, and on to the next request.
 
-What either loop does of its own stands in `kui/serving/server.py`; HTTP/2 in `http2`.
+`Http1` knows the protocol, a `Pipe` the socket. A loop's driver (`pipe_trio`, `pipe_asyncio`) calls
+`advance` when something may have come in, and runs `serve` where a request runs on its loop. No
+task reads beside the app: `receive` reads the socket when the app asks, and so it is told at once
+when its client leaves.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import enum
+import logging
+from typing import Any, Final
 
-from hypercorn.events import Event, RawData
-from hypercorn.protocol import ProtocolWrapper
-from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.protocol.h11 import (
-    H2CProtocolRequiredError,
-    H2ProtocolAssumedError,
-    H11Protocol,
-)
+import anyio
+from baize.typing import Message, Scope
 
-from .http2 import Http2
+from .http1 import CONTINUE, Http1, Http1Response, Malformed, Request, refusal
+from .pipes import CHUNK, Pipe
+from .responses import Misuse, Phase
+from .state import Gone, ServerState
+from .timing import NEVER
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Next"]
+
+UNREAD: Final = 1024 * 1024
+"""Bytes of a body that are thrown away for the sake of the next request, or of the answer's last bytes."""
+
+ASGI: Final = {"version": "3.0", "spec_version": "2.5"}
+EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
+    "http.response.early_hint": {},
+    "http.response.trailers": {},
+}
+
+logger = logging.getLogger("kui.server")
+
+
+class Next(enum.Enum):
+    """What a driver does next with a connection."""
+
+    WAIT = "until more comes in"
+    SERVE = "what has come in"
+    END = "close it"
 
 
 class Connection:
-    """Comes before hypercorn's TCPServer, of either loop, among the bases.
+    """See the module; one task or callback at a time uses it, but for a request's `receive` and `send`."""
 
-    hypercorn keeps the socket of a client that has closed its connection, with a task or two, for
-    the five seconds of keep-alive. Here nothing waits for a client that can ask for nothing more.
+    __slots__ = (
+        "_base",
+        "_changed",
+        "_cycle",
+        "_deadline",
+        "_expired",
+        "_in_head",
+        "_reading",
+        "_state",
+        "http",
+        "pipe",
+    )
+
+    def __init__(self, state: ServerState, pipe: Pipe) -> None:
+        self.pipe = pipe
+        self.http = Http1()
+        self._state = state
+        self._base: Scope = {
+            "asgi": ASGI,
+            "client": pipe.client,
+            "server": pipe.server,
+            "root_path": state.root_path,
+            "extensions": EXTENSIONS,
+        }
+        self._cycle: Cycle | None = None
+        self._deadline = NEVER
+        self._expired = False
+        self._in_head = False
+        self._reading = False
+        self._changed: anyio.Event | None = None
+        state.add(self)
+
+    # ---- between requests
+
+    def advance(self) -> Next:
+        """Take in what has come, up to a request that can be served. Never waits."""
+        http = self.http
+        while http.request is None and http.error is None:
+            try:
+                data = self.pipe.take()
+            except OSError:
+                return Next.END
+            if data is None:
+                return self._waits()
+            if not data:
+                return Next.END
+            http.receive_data(data)
+        self._deadline = NEVER
+        self._in_head = False
+        return Next.SERVE
+
+    def _waits(self) -> Next:
+        """Nothing more has come in: how long is the rest waited for?"""
+        limits, now = self._state.limits, self._state.ticker.now
+        if self.http.in_head:
+            if self._expired:
+                self.http.fail(Malformed(408, "the head of the request took too long"))
+                return Next.SERVE
+            if not self._in_head:
+                self._in_head = True
+                self._deadline = now + limits.head
+        elif self._expired or self._state.stopping:
+            return Next.END
+        else:
+            self._deadline = now + limits.keep_alive
+        return Next.WAIT
+
+    def tick(self, now: float) -> None:
+        """See `Timed`. A request that is late is noticed by whoever waits for it; a write fails."""
+        if now >= self._deadline:
+            self._deadline = NEVER
+            self._expired = True
+            self.pipe.wake()
+        elif self.pipe.stalled(now):
+            self.pipe.abort()
+        if self._changed is not None and self._cycle is not None and self.pipe.hung_up():
+            self._cycle.gone = True
+            self._wake()
+
+    def shut_down(self) -> None:
+        """See `Served`: an answer that has not begun tells the client that it is the last one."""
+        if self._cycle is None:
+            self.pipe.wake()
+        else:
+            self._cycle.response.keep_alive = False
+
+    def cut(self) -> None:
+        """See `Served`."""
+        self.pipe.abort()
+
+    def close(self) -> None:
+        """The connection has ended. May be called again."""
+        self.pipe.close()
+        self.http.close()
+        self._state.discard(self)
+
+    # ---- a request
+
+    async def serve(self) -> bool:
+        """Answer the request that `advance` has found; True if the connection can have another one."""
+        request = self.http.request
+        if request is None:
+            await self._refuse()
+            return False
+        cycle = self._cycle = Cycle(self, request, not self._state.stopping)
+        try:
+            returned = await self._state.run_app(self._scope(request), cycle.receive, cycle.send)
+            cycle.over = True
+            return await self._conclude(cycle, returned)
+        except OSError:
+            return False
+        finally:
+            cycle.over = True
+            self._cycle = None
+            self._wake()
+            if cycle.response.begun and (cycle.broken or cycle.response.phase is not Phase.DONE):
+                self.pipe.abort()
+
+    def _scope(self, request: Request) -> Scope:
+        return {
+            **self._base,
+            "type": "http",
+            "http_version": request.version,
+            "method": request.method,
+            "scheme": "https" if self.pipe.secure else "http",
+            "path": request.decoded_path,
+            "raw_path": request.path,
+            "query_string": request.query,
+            "headers": request.headers,
+            "state": self._state.lifespan.copy(),
+        }
+
+    async def _conclude(self, cycle: Cycle, returned: bool) -> bool:
+        """The app has ended: complete what it has left undone; True if another request may follow."""
+        request, response = cycle.request, cycle.response
+        if response.phase is Phase.DONE and not cycle.broken:
+            if response.keep_alive and await self._drained(request):
+                self.http.start_next()
+                return True
+            if not request.complete or self.http.kept:
+                await self._linger()
+        elif not response.begun and not cycle.broken:
+            await self._answer_instead(cycle, returned)
+        return False
+
+    async def _answer_instead(self, cycle: Cycle, returned: bool) -> None:
+        """The app has sent nothing."""
+        if self.http.error is not None:
+            await self._refuse()
+        elif not cycle.gone:
+            if returned:
+                logger.error(
+                    "The app returned without a response to %r", cycle.request.path.decode()
+                )
+            await self._say(500, "Internal Server Error")
+
+    async def _refuse(self) -> None:
+        error = self.http.error
+        assert error is not None
+        client = self.pipe.client
+        logger.warning("A malformed request from %s: %s", client[0] if client else "-", error)
+        await self._say(error.status, str(error))
+
+    async def _say(self, status: int, reason: str) -> None:
+        """Answer in the place of the app, and end the connection so that the client can read it."""
+        try:
+            await self.pipe.write(refusal(status, reason, self._state.ticker.date))
+            await self._linger()
+        except OSError:
+            pass  # it has gone
+
+    async def _drained(self, request: Request) -> bool:
+        """Throw away what the app has not read of the body; True if that was all of it."""
+        left = UNREAD
+        self._expired = False
+        while not request.complete and left > 0:
+            self._deadline = self._state.ticker.now + self._state.limits.linger
+            data = await self._read()
+            if not data:
+                return False
+            left -= len(data)
+            self.http.receive_data(data)
+            request.body.clear()
+            if self.http.error is not None:
+                return False
+        return request.complete
+
+    async def _linger(self) -> None:
+        """End the connection so that the client can read its answer first (RFC 9112, 9.6).
+
+        A socket that is closed while bytes are unread resets the connection, and the reset may
+        overtake the answer.
+        """
+        self.pipe.finish()
+        self._expired = False
+        self._deadline = self._state.ticker.now + self._state.limits.linger
+        left = UNREAD
+        while left > 0 and (data := await self._read()):
+            left -= len(data)
+
+    async def _read(self) -> bytes:
+        """The next bytes; none at the end, and none when the deadline is over."""
+        pipe = self.pipe
+        if pipe.credit <= 0:
+            await pipe.yield_()
+        while (data := pipe.take()) is None:
+            if self._expired:
+                return b""
+            await pipe.wait()
+        return data
+
+    # ---- for the app's receive
+
+    async def read_for(self, cycle: Cycle) -> None:
+        """Read once for `cycle.receive`, or wait until another task of the app has.
+
+        Returns when something may have changed: bytes, the end, the end of the cycle. Cancelled,
+        it has read nothing.
+        """
+        if self._reading:
+            await self._until_changed()
+            return
+        pipe, request = self.pipe, cycle.request
+        self._reading = True
+        try:
+            if request.expects and not cycle.response.begun:
+                request.expects = False
+                pipe.push(CONTINUE)
+            if pipe.credit <= 0:
+                await pipe.yield_()
+            if not request.complete:
+                self._expired = False
+                self._deadline = self._state.ticker.now + self._state.limits.body
+            while self.http.kept < CHUNK and cycle.waits:
+                data = pipe.take()
+                if data is not None:
+                    if data:
+                        self.http.receive_data(data)
+                    else:
+                        cycle.gone = True
+                    return
+                if self._expired:
+                    self.http.fail(Malformed(408, "the body of the request took too long"))
+                    cycle.gone = True
+                    return
+                await pipe.wait()
+            if cycle.waits:
+                await self._until_changed()  # a tick sees the end of who has sent too much
+        except OSError:
+            cycle.gone = cycle.broken = True
+        finally:
+            self._reading = False
+            self._deadline = NEVER
+            self._wake()
+
+    async def _until_changed(self) -> None:
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
+    def wake_receivers(self) -> None:
+        """Something has happened that `receive` has to see: have those that wait look again."""
+        if self._reading:
+            self.pipe.wake()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    def unread_is_too_much(self, request: Request) -> bool:
+        """True if what is left of a body is not worth a connection."""
+        if request.complete:
+            return False
+        return request.expects or (request.length or 0) > UNREAD
+
+    def date(self) -> bytes:
+        """The value of a Date header."""
+        return self._state.ticker.date
+
+
+class Cycle:
+    """The `receive` and `send` of one request, which end with it: then `send` raises, and `receive` touches no socket.
+
+    `gone` is True once the client has left, `broken` once no more can be sent, `over` once the app
+    has returned.
     """
 
-    _over = False
-    """Has the client said that it will send nothing more?"""
-    _protocol: Protocol
+    __slots__ = ("_connection", "_told", "broken", "gone", "over", "request", "response")
+
+    def __init__(self, connection: Connection, request: Request, keep_alive: bool) -> None:
+        self._connection = connection
+        self.request = request
+        self.response = Http1Response(request, keep_alive)
+        self.gone = False
+        self.broken = False
+        self.over = False
+        self._told = False  # has the app been given the end of the body?
 
     @property
-    def protocol(self) -> Protocol:
-        return self._protocol
+    def waits(self) -> bool:
+        """True if `receive` has nothing to return yet."""
+        if self.over or self.gone or self.response.phase is Phase.DONE:
+            return False
+        request = self.request
+        return not (request.body or (request.complete and not self._told))
 
-    @protocol.setter
-    def protocol(self, made: ProtocolWrapper) -> None:
-        self._protocol = Protocol(made)
+    async def receive(self) -> Message:
+        """ASGI's `receive`. Cancelled, it has taken nothing.
 
-    async def _read_data(self) -> None:
-        await super()._read_data()  # type: ignore[misc] # that of the TCPServer behind it
-        self._over = True
-        await self.idle_task.stop()  # type: ignore[attr-defined] # likewise
+        Several tasks may wait in it: one of them gets what comes of the body, all get the disconnect.
+        """
+        request = self.request
+        while not self.over:
+            if request.body or (request.complete and not self._told):
+                self._told = request.complete
+                body = request.take_body()
+                return {"type": "http.request", "body": body, "more_body": not self._told}
+            if self.gone or self.response.phase is Phase.DONE or self._connection.http.error:
+                break
+            await self._connection.read_for(self)
+        return {"type": "http.disconnect"}
 
-    async def _idle_timeout(self) -> None:
-        if not self._over:
-            await super()._idle_timeout()  # type: ignore[misc] # likewise
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
 
-
-class Protocol:
-    """What is spoken on a connection: hypercorn's HTTP/1.1, or our HTTP/2, as hypercorn has found out."""
-
-    def __init__(self, made: ProtocolWrapper) -> None:
-        self._made = made
-        self._spoken: H11Protocol | Http2
-        self._spoken = Http2(made) if isinstance(made.protocol, H2Protocol) else made.protocol
-
-    async def initiate(self) -> None:
-        await self._spoken.initiate()
-
-    async def handle(self, event: Event) -> None:
-        """Deal with an event, which may be a client's wish to go on with HTTP/2."""
+        :raises Gone: the client has gone (RST, or a deadline), or the request is over.
+        :raises Misuse: the message may not be sent now, or is wrong.
+        """
+        if self.over or self.broken:
+            raise Gone("the client has gone, or the request is over")
+        response, connection = self.response, self._connection
+        if response.phase is Phase.STARTED and connection.unread_is_too_much(self.request):
+            response.keep_alive = False
         try:
-            await self._spoken.handle(event)
+            parts = response.send(message, connection.date())
+        except Misuse:
+            self.broken = response.begun
+            raise
+        if not parts:
             return
-        except H2ProtocolAssumedError as wish:
-            upgrade: tuple[Any, ...] = ()
-            data = wish.data
-        except H2CProtocolRequiredError as wish:
-            upgrade, data = (wish.headers, wish.settings), wish.data
-        self._spoken = Http2(self._made)
-        await self._spoken.initiate(*upgrade)
-        if data:
-            await self._spoken.handle(RawData(data))
+        try:
+            await connection.pipe.write(*parts)
+        except OSError as error:
+            self.gone = self.broken = True
+            connection.wake_receivers()
+            raise Gone("the client has gone") from error
+        except BaseException:
+            self.broken = True
+            raise
+        if response.phase is Phase.DONE:
+            connection.wake_receivers()

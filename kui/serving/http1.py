@@ -207,14 +207,14 @@ class Http1:
                 if self.reading is not Reading.HEAD and self.reading is not Reading.BODY:
                     break
         except Malformed as error:
-            self._fail(error)
+            self.fail(error)
         except HttpParserUpgrade:
             self._upgraded(data[end:])
         except HttpParserCallbackError:
             if self.error is None:  # a fault of this module; the library keeps no reliable cause
                 raise
         except HttpParserError as error:
-            self._fail(Malformed(400, str(error)))
+            self.fail(Malformed(400, str(error)))
         else:
             self._rest = data[position:]
 
@@ -246,7 +246,8 @@ class Http1:
         if self._size > HEAD_SIZE and self._chunked:
             raise Malformed(400, "there is more around the chunks than in them")
 
-    def _fail(self, error: Malformed) -> None:
+    def fail(self, error: Malformed) -> None:
+        """Parse nothing more, for this reason."""
         self.error = error
         self.reading = Reading.FAILED
         self._rest = b""
@@ -254,7 +255,7 @@ class Http1:
     def _refuse(self, status: int, reason: str) -> None:
         """Have a callback fail; the library hides what it has raised."""
         error = Malformed(status, reason)
-        self._fail(error)
+        self.fail(error)
         raise error
 
     def _upgraded(self, rest: bytes) -> None:

@@ -30,7 +30,7 @@ from kui.concurrency.loops import on_asyncio
 from kui.concurrency.services import split_cancelled
 
 from .binding import CannotServe, address_of, bound, tls_context
-from .connection import Connection
+from .hypercorn_connection import Connection
 from .runner import CUT, Options, Runner
 
 if TYPE_CHECKING:

@@ -35,7 +35,7 @@ from hypercorn.typing import (
 from hypercorn.typing import Event as Flag
 from priority.priority import DeadlockError
 
-from .windows import Inbox, Outbox
+from .hypercorn_windows import Inbox, Outbox
 
 __all__ = ["Http2"]
 

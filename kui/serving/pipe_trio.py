@@ -1,0 +1,221 @@
+"""The sockets of a server on trio: accept, read, write, and one task for each connection.
+
+A request runs in its connection's task, each in a context of its own. What is read and written is
+`connection`'s business; what a pipe promises is in `pipes`.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import trio
+from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
+
+from kui.concurrency.services import InContext
+
+from .accepting import Accepting
+from .connection import Connection, Next
+from .pipes import CHUNK, CREDIT, Part, Turns, hung_up, peer_of
+from .state import ServerState
+from .timing import NEVER, Ticker
+
+__all__ = ["TrioPipe", "accept", "run_connection"]
+
+_RESET: Final = struct.pack("ii", 1, 0)
+_AT_ONCE: Final = 64
+"""Connections that are accepted without a checkpoint."""
+
+
+class TrioPipe:
+    """A `Pipe` over a socket.
+
+    :param stall: seconds that a write may make no progress; 0: as long as it takes.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_outbox",
+        "_sock",
+        "_stall",
+        "_stalls_at",
+        "_ticker",
+        "_turns",
+        "client",
+        "credit",
+        "protocol",
+        "secure",
+        "server",
+    )
+
+    def __init__(self, sock: socket.socket, ticker: Ticker, stall: float) -> None:
+        self.client, self.server = peer_of(sock)
+        self.protocol: str | None = None
+        self.secure = False
+        self.credit = CREDIT
+        self._sock = sock
+        self._ticker = ticker
+        self._stall = stall or NEVER
+        self._stalls_at = NEVER
+        self._turns = Turns()
+        self._outbox = b""
+        self._closed = False
+
+    def take(self) -> bytes | None:
+        """See `Pipe`."""
+        try:
+            data = self._sock.recv(CHUNK)
+        except BlockingIOError:
+            return None
+        self.credit -= 1
+        return data
+
+    async def wait(self) -> None:
+        """See `Pipe`."""
+        if self._outbox and not self._turns.taken:
+            await self._write_rest(())
+        self.credit = CREDIT
+        try:
+            await wait_readable(self._sock)
+        except trio.ClosedResourceError:  # by `wake`, or by `close`, after which `take` raises
+            pass
+
+    def wake(self) -> None:
+        """See `Pipe`. A write that waits too is woken, and waits again."""
+        if not self._closed:
+            notify_closing(self._sock)
+
+    async def yield_(self) -> None:
+        """See `Pipe`."""
+        self.credit = CREDIT
+        await checkpoint()
+
+    async def write(self, *parts: Part) -> None:
+        """See `Pipe`."""
+        if self.credit <= 0:
+            await self.yield_()
+        if self._turns.taken:
+            await self._turns.wait()
+            await self._write_rest(parts)
+            return
+        if self._outbox:
+            await self._write_rest(parts)
+            return
+        for index, part in enumerate(parts):
+            sent = self._send(part)
+            if sent < len(part):
+                await self._write_rest((memoryview(part)[sent:], *parts[index + 1 :]))
+                return
+        self.credit -= 1
+
+    def _send(self, part: Part) -> int:
+        try:
+            return self._sock.send(part)
+        except BlockingIOError:
+            return 0
+
+    async def _write_rest(self, parts: tuple[Part, ...]) -> None:
+        """Send what is left, in one's turn: the outbox, which a cancellation leaves, and parts, which it breaks."""
+        self._turns.take()
+        self.credit = CREDIT
+        try:
+            while self._outbox:
+                sent = self._send(self._outbox)
+                self._outbox = self._outbox[sent:]
+                if self._outbox:
+                    await self._until_writable()
+            try:
+                for part in parts:
+                    view = memoryview(part)[self._send(part) :]
+                    while view:
+                        await self._until_writable()
+                        view = view[self._send(view) :]
+            except BaseException:
+                self.abort()
+                raise
+        finally:
+            self._stalls_at = NEVER
+            self._turns.pass_on()
+
+    async def _until_writable(self) -> None:
+        self._stalls_at = self._ticker.now + self._stall
+        try:
+            await wait_writable(self._sock)
+        except trio.ClosedResourceError:
+            if self._closed:
+                raise ConnectionAbortedError("the connection was cut") from None
+
+    def push(self, data: bytes) -> None:
+        """See `Pipe`."""
+        if self._outbox or self._turns.taken:
+            self._outbox += data
+            if len(self._outbox) > CHUNK:  # somebody asks for answers and takes none
+                self.abort()
+        else:
+            with suppress(OSError):  # which the next read or write tells
+                self._outbox = data[self._send(data) :]
+
+    def finish(self) -> None:
+        """See `Pipe`."""
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """See `Pipe`."""
+        if not self._closed:
+            self._closed = True
+            notify_closing(self._sock)
+            self._sock.close()
+
+    def abort(self) -> None:
+        """See `Pipe`."""
+        if not self._closed:
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.close()
+
+    def stalled(self, now: float) -> bool:
+        """See `Pipe`."""
+        return now >= self._stalls_at
+
+    def hung_up(self) -> bool:
+        """See `Pipe`."""
+        return self._closed or hung_up(self._sock.fileno())
+
+
+async def run_connection(state: ServerState, sock: socket.socket) -> None:
+    """Serve one connection to its end. Raises nothing but Cancelled."""
+    pipe = TrioPipe(sock, state.ticker, state.limits.send)
+    connection = Connection(state, pipe)
+    fresh = contextvars.copy_context()
+    try:
+        while True:
+            now = connection.advance()
+            if now is Next.WAIT:
+                await pipe.wait()
+            elif now is Next.END or not await InContext(fresh.copy(), connection.serve()):
+                return
+    finally:
+        connection.close()
+
+
+async def accept(
+    listener: socket.socket, accepting: Accepting, start: Callable[[socket.socket], None]
+) -> None:
+    """Accept connections on a listening socket until cancelled; `start` is given each."""
+    while True:
+        await wait_readable(listener)
+        for _ in range(_AT_ONCE):
+            try:
+                sock, _ = listener.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                await accepting.failed(error)
+                break
+            accepting.prepare(sock)
+            start(sock)

@@ -1,0 +1,162 @@
+"""What all connections of one server share: the app, the limits, the ticker, and how far the server's end has come."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import anyio
+from baize.typing import ASGIApp, Receive, Scope, Send
+
+from kui.concurrency.loops import clock
+from kui.concurrency.services import split_cancelled
+
+from .timing import Ticker, Timed
+
+__all__ = ["Gone", "Limits", "Served", "ServerState"]
+
+logger = logging.getLogger("kui.server")
+
+
+class Gone(ConnectionError):
+    """What `send` raises when nothing can be sent to the client any more (ASGI 2.4: an OSError)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a client is waited for, in seconds, and how many may come.
+
+    A deadline is noticed up to half a second late.
+    """
+
+    head: float = 10.0
+    """For the whole head of a request, from its first byte on; then 408."""
+    keep_alive: float = 5.0
+    """For the next request. A proxy in front must give its connections up earlier than that."""
+    body: float = 30.0
+    """For the next bytes of a body that the app waits for."""
+    send: float = 30.0
+    """For a client that takes nothing of what is sent to it; 0: for ever."""
+    handshake: float = 10.0
+    """For a TLS handshake."""
+    linger: float = 2.0
+    """For a client to read the last answer, while what it still sends is thrown away."""
+    connections: int | None = None
+    """How many may be open at once; further ones are answered with 503."""
+
+
+class Served(Timed, Protocol):
+    """A connection, whatever is spoken on it."""
+
+    def shut_down(self) -> None:
+        """The server stops: end at once if idle, else after what is under way. Must not wait."""
+
+    def cut(self) -> None:
+        """End now, whatever is under way. Must not wait."""
+
+
+class ServerState:
+    """See the module.
+
+    `stopping` is True once connections are to end by themselves, `cancelled` once the tasks of all
+    requests have been cancelled.
+    """
+
+    __slots__ = (
+        "app",
+        "cancelled",
+        "connections",
+        "lifespan",
+        "limits",
+        "on_empty",
+        "root_path",
+        "stopping",
+        "ticker",
+    )
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        limits: Limits,
+        *,
+        root_path: str = "",
+        lifespan: dict[str, Any] | None = None,
+    ) -> None:
+        self.app = app
+        self.limits = limits
+        self.root_path = root_path.rstrip("/")
+        self.lifespan = {} if lifespan is None else lifespan
+        """What the lifespan has put into its state; each request gets a copy."""
+        self.ticker = Ticker(clock())
+        self.connections: set[Served] = set()
+        self.stopping = False
+        self.cancelled = False
+        self.on_empty: Callable[[], object] = lambda: None
+        """Called when the last connection has ended."""
+
+    @property
+    def full(self) -> bool:
+        """True if no more connections are to be served."""
+        return self.limits.connections is not None and (
+            len(self.connections) >= self.limits.connections
+        )
+
+    def add(self, connection: Served) -> None:
+        """A connection is open."""
+        self.connections.add(connection)
+        self.ticker.add(connection)
+
+    def discard(self, connection: Served) -> None:
+        """A connection has ended; may be called again."""
+        self.connections.discard(connection)
+        self.ticker.discard(connection)
+        if not self.connections:
+            self.on_empty()
+
+    def stop(self) -> None:
+        """Tell every connection that the server stops."""
+        self.stopping = True
+        for connection in tuple(self.connections):
+            connection.shut_down()
+
+    def cut(self) -> None:
+        """End every connection now."""
+        for connection in tuple(self.connections):
+            connection.cut()
+
+    async def run_app(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Call the app; True if it has returned. What it raises is logged, whatever it is.
+
+        Only the server's own cancellation is raised on: nothing that an app raises leaves its
+        connection, be it SystemExit, a group, or a Cancelled that nobody has asked for.
+        """
+        try:
+            await self.app(scope, receive, send)
+            return True
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            failed: BaseException | None = error
+            cancelled: BaseException | None = None
+            if self.cancelled:
+                if isinstance(error, BaseExceptionGroup):
+                    failed, cancelled = split_cancelled(error)
+                elif isinstance(error, anyio.get_cancelled_exc_class()):
+                    failed, cancelled = None, error
+            if failed is not None and not _is_gone(failed):
+                path = scope.get("raw_path", b"").decode("ascii", "replace")
+                logger.error("The app failed at %r", path, exc_info=failed)
+            if cancelled is not None:
+                if cancelled is error:
+                    raise
+                raise cancelled from None
+            return False
+
+
+def _is_gone(error: BaseException) -> bool:
+    """True if the app has only passed on that its client has gone."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(Gone)[1] is None
+    return isinstance(error, Gone)

@@ -1,0 +1,128 @@
+"""A server of bare ASGI apps in the test's own event loop: `serve(app)`, and clients that write bytes by hand."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.abc
+import pytest
+from baize.typing import ASGIApp
+
+from kui.serving import pipe_trio
+from kui.serving.accepting import Accepting
+from kui.serving.state import Limits, ServerState
+
+PATIENCE = 20.0
+
+
+@pytest.fixture(params=["trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Server:
+    """A running server: its state, and where it listens."""
+
+    def __init__(self, state: ServerState, port: int, scope: anyio.CancelScope) -> None:
+        self.state = state
+        self.port = port
+        self._scope = scope
+
+    def cancel(self) -> None:
+        """Cancel every request, as a server does at its end."""
+        self.state.cancelled = True
+        self._scope.cancel()
+
+    @asynccontextmanager
+    async def connect(self, data: bytes = b"") -> AsyncIterator[Client]:
+        """A client that has sent `data`."""
+        async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
+            client = Client(stream)
+            await client.send(data)
+            yield client
+
+    async def ask(self, data: bytes) -> bytes:
+        """What a client gets that sends `data`, and then reads up to the end of the connection."""
+        async with self.connect(data) as client:
+            return await client.rest()
+
+
+class Client:
+    """Writes and reads bytes, with patience."""
+
+    def __init__(self, stream: anyio.abc.SocketStream) -> None:
+        self.stream = stream
+        self._read = b""
+
+    async def send(self, data: bytes) -> None:
+        with anyio.fail_after(PATIENCE):
+            await self.stream.send(data)
+
+    async def until(self, end: bytes) -> bytes:
+        """What comes up to `end`, with it."""
+        with anyio.fail_after(PATIENCE):
+            while end not in self._read:
+                self._read += await self.stream.receive()
+        found, _, self._read = self._read.partition(end)
+        return found + end
+
+    async def rest(self) -> bytes:
+        """What comes up to the end of the connection; a reset raises BrokenResourceError."""
+        data, self._read = self._read, b""
+        with anyio.fail_after(PATIENCE):
+            while True:
+                try:
+                    data += await self.stream.receive()
+                except anyio.EndOfStream:
+                    return data
+
+    async def body(self) -> bytes:
+        """The body of a response that has a Content-Length."""
+        head = await self.until(b"\r\n\r\n")
+        (length,) = [
+            int(line[16:]) for line in head.split(b"\r\n") if line.startswith(b"content-length: ")
+        ]
+        with anyio.fail_after(PATIENCE):
+            while len(self._read) < length:
+                self._read += await self.stream.receive()
+        body, self._read = self._read[:length], self._read[length:]
+        return body
+
+    def reset(self) -> None:
+        """Leave with a reset."""
+        import struct
+
+        raw = self.stream.extra(anyio.abc.SocketAttribute.raw_socket)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+Serve = Callable[..., Any]
+
+
+@pytest.fixture
+def serve(anyio_backend: str) -> Serve:
+    """`async with serve(app) as server`: serves it until the end of the block. Options are `Limits`'."""
+
+    @asynccontextmanager
+    async def serving(app: ASGIApp, **limits: Any) -> AsyncIterator[Server]:
+        state = ServerState(app, Limits(**limits))
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1024)
+        listener.setblocking(False)
+        with listener:
+            async with anyio.create_task_group() as group:
+                run: Callable[..., Awaitable[None]] = pipe_trio.run_connection
+                start = partial(group.start_soon, run, state)
+                group.start_soon(state.ticker.run)
+                group.start_soon(pipe_trio.accept, listener, Accepting(), start)
+                server = Server(state, listener.getsockname()[1], group.cancel_scope)
+                yield server
+                server.cancel()
+
+    return serving
