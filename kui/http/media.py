@@ -14,8 +14,7 @@ from typing import TypeVar, overload
 from baize.datastructures import ContentType as _ContentType
 from baize.datastructures import Headers as _Headers
 from baize.datastructures import MediaType as _MediaType
-
-from .exceptions import HTTPException
+from baize.exceptions import HTTPException
 
 __all__ = [
     "ContentType",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any, Final
 
 from baize.typing import Message
@@ -14,7 +16,7 @@ from kui.concurrency.http.stream import Source, stream
 from .encode import to_json
 from .stream import StreamResponse
 
-__all__ = ["SendEventResponse", "encode_event"]
+__all__ = ["EncodedEvent", "EventSource", "SendEventResponse", "encode_event"]
 
 OPEN_AFTER: Final = 0.25
 """Seconds after which the headers go out, although there is no event yet."""
@@ -24,6 +26,28 @@ PING: Final = b": ping\n\n"
 _PLAIN: Final = frozenset(("data", "id", "event"))
 # The standard's ends of line; others, such as U+2028, are text.
 _lines = re.compile("\r\n|\r|\n").split
+
+
+class EncodedEvent:
+    """An event that has been encoded before, for many streams: `data` is what is sent."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+
+class EventSource(AsyncIterator[Any]):
+    """Events whose first one decides what is answered: the headers go out with it, however long it takes.
+
+    What is raised before it, such as HTTPException(403), is the answer.
+    """
+
+    __slots__ = ()
+
+    @abstractmethod
+    async def __anext__(self) -> Any:
+        """The next event, as SendEventResponse takes it."""
 
 
 class SendEventResponse(StreamResponse):
@@ -89,11 +113,11 @@ class SendEventResponse(StreamResponse):
             encode=encode_event,
             ping=None if interval is None else PING,
             ping_interval=interval or 0,
-            open_after=OPEN_AFTER,
+            open_after=math.inf if isinstance(self._source, EventSource) else OPEN_AFTER,
         )
 
 
-def encode_event(event: Mapping[str, Any] | str) -> bytes:
+def encode_event(event: Mapping[str, Any] | str | EncodedEvent) -> bytes:
     """An event as it is sent: a line for each field, and an empty one.
 
     Raises ValueError for a field that there is not, an id or a name with a line break, an id with
@@ -104,6 +128,8 @@ def encode_event(event: Mapping[str, Any] | str) -> bytes:
     if isinstance(event, str):
         event = {"data": event}
     elif not isinstance(event, (dict, Mapping)):  # to recognise a dict is much the quicker
+        if isinstance(event, EncodedEvent):
+            return event.data
         raise TypeError(f"an event is a dictionary or a str, not {type(event).__qualname__}")
     if not event:
         raise ValueError("an event has at least one of data, event, id, retry and comment")

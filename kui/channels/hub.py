@@ -1,0 +1,180 @@
+"""Between the store and the readers of a process: which channels are followed, and what of them is here.
+
+One task for a few topics at a time reads what may be missing; another compares the last ids now and
+then, and lets go of channels that nobody reads any more. No reader waits for another one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final
+
+from kui.concurrency.loops import clock
+from kui.concurrency.notice import Notice, checkpoint, pause
+from kui.concurrency.task_group import beside
+
+from .messages import ChannelsUnavailable, Message
+from .positions import Position
+from .store import Store
+from .topic import Topic
+
+__all__ = ["Hub"]
+
+LOOK: Final = 10.0
+"""Seconds between two comparisons of the last ids, and for which a channel without readers is kept."""
+AT_ONCE: Final = 100
+"""Channels whose last ids are asked for in one call."""
+KEEPERS: Final = 4
+"""Tasks that read the store for topics."""
+PAGE: Final = 32
+"""Messages that are read from the store at a time."""
+
+logger = logging.getLogger("kui.error")
+
+
+class Hub:
+    """The topics of a process; the listener of its store.
+
+    Entered and left in one task, around the life of the app.
+    """
+
+    def __init__(self, store: Store, buffer: int) -> None:
+        self._store = store
+        self._buffer = buffer
+        self._topics: dict[str, Topic] = {}
+        self._stale: dict[str, Topic] = {}
+        self._work = Notice()
+
+    async def __aenter__(self) -> Hub:
+        self._clock = clock()
+        self._tasks = await beside().__aenter__()
+        self._store.open(self)
+        self._tasks.start_soon(self._store.run)
+        for _ in range(KEEPERS):
+            self._tasks.start_soon(self._keep)
+        self._tasks.start_soon(self._look_after)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool | None:
+        try:
+            return await self._tasks.__aexit__(kind, error, trace)
+        finally:
+            self._topics.clear()
+            self._stale.clear()
+            self._store.close()
+
+    # ---- for readers
+
+    def join(self, channels: Sequence[str], reader: object) -> list[Topic]:
+        """The topics of channels, which are followed as long as `reader` exists and has not left."""
+        new = [name for name in channels if name not in self._topics]
+        for name in new:
+            self._topics[name] = Topic(name, self._buffer)
+        topics = [self._topics[name] for name in channels]
+        for topic in topics:
+            topic.readers.add(reader)
+            topic.idle_since = None
+        if new:
+            self._store.follow(new)
+        return topics
+
+    def leave(self, topics: Sequence[Topic], reader: object) -> None:
+        """Take back `join`; a reader that is only forgotten is noticed as well."""
+        for topic in topics:
+            topic.readers.discard(reader)
+
+    def suspect(self, topic: Topic) -> None:
+        """A reader has found something in the store that the topic does not know."""
+        topic.doubt()
+        self._repair(topic)
+
+    # ---- for the store
+
+    def followed(self, channel: str) -> None:
+        topic = self._topics.get(channel)
+        if topic is not None:
+            topic.begin_anew()
+            self._repair(topic)
+
+    def arrived(self, channel: str, position: Position, json: bytes) -> None:
+        topic = self._topics.get(channel)
+        if topic is not None and not topic.arrive(Message(channel, position, json)):
+            self._repair(topic)
+
+    def lost(self) -> None:
+        for topic in self._topics.values():
+            topic.doubt()
+        self._stale.clear()
+
+    # ---- tasks
+
+    def _repair(self, topic: Topic) -> None:
+        self._stale[topic.name] = topic
+        self._work.notify()
+
+    async def _keep(self) -> None:
+        while True:
+            while self._stale:
+                topic = self._stale.pop(next(iter(self._stale)))
+                if self._topics.get(topic.name) is topic and not topic.reading:
+                    topic.reading = True
+                    try:
+                        await self._read(topic)
+                    finally:
+                        topic.reading = False
+            await self._work.wait()
+
+    async def _read(self, topic: Topic) -> None:
+        """Read what a topic misses, until it is live; if the store is away, `followed` begins anew."""
+        while True:
+            topic.before_reading()
+            generation = topic.generation
+            try:
+                page = await self._store.read(topic.name, topic.last, PAGE)
+            except ChannelsUnavailable:
+                if generation == topic.generation:
+                    return
+            else:
+                if topic.repair(page):
+                    return
+
+    async def _look_after(self) -> None:
+        while True:
+            await pause(LOOK)
+            self._let_go()
+            names = [name for name, topic in self._topics.items() if topic.live]
+            for start in range(0, len(names), AT_ONCE):
+                await self._compare(names[start : start + AT_ONCE])
+
+    def _let_go(self) -> None:
+        now = self._clock()
+        left = []
+        for name, topic in self._topics.items():
+            if topic.readers:
+                continue
+            if topic.idle_since is None:
+                topic.idle_since = now
+            elif now - topic.idle_since >= LOOK:
+                left.append(name)
+        for name in left:
+            del self._topics[name]
+        if left:
+            self._store.unfollow(left)
+
+    async def _compare(self, names: Sequence[str]) -> None:
+        try:
+            tails = await self._store.tails(names)
+        except ChannelsUnavailable:
+            await checkpoint()
+            return
+        for name, tail in zip(names, tails, strict=True):
+            topic = self._topics.get(name)
+            if topic is not None and topic.live and topic.last != tail:
+                self.suspect(topic)

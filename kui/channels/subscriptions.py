@@ -1,0 +1,299 @@
+"""A reader of channels: its positions, and what it is given next.
+
+Nothing runs for a reader but the task that reads. It may be left and cancelled anywhere: it moves on
+only when it returns a message.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from kui.concurrency.cancel import until
+from kui.concurrency.loops import clock
+from kui.concurrency.notice import Notice, checkpoint
+from kui.exceptions import HTTPException
+
+from .hub import PAGE, Hub
+from .messages import ChannelsUnavailable, Gap, Message, ReaderTooSlow
+from .positions import Position, bounds, format_cursor, resumed
+from .store import Store
+from .topic import Place, Topic
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["OVERFLOWS", "Allow", "Overflow", "Reading", "Subscription"]
+
+Allow: TypeAlias = Callable[[str], Awaitable[bool]]
+Overflow: TypeAlias = Literal["catch_up", "drop_oldest", "disconnect"]
+
+OVERFLOWS: Final = ("catch_up", "drop_oldest", "disconnect")
+
+
+class Reading:
+    """What all subscriptions of a process share: where messages come from, and who may have them."""
+
+    __slots__ = ("allow", "hub", "store", "timeout")
+
+    def __init__(self, hub: Hub, store: Store, allow: Allow | None, timeout: float) -> None:
+        self.hub = hub
+        self.store = store
+        self.allow = allow
+        self.timeout = timeout
+
+
+class Subscription:
+    """The messages of some channels: an async iterable of `Message` and `Gap`, made by `Channels.subscribe`.
+
+    It is open from its first message on, or from the beginning of an `async with` block, which tells
+    before a WebSocket is accepted whether the client may have it. Leaving the loop, or forgetting the
+    subscription, is enough to end it. One task may read at a time.
+
+    Opening raises HTTPException(403) if `allow` refuses a channel, ChannelsUnavailable if the store
+    does not answer in time. Reading raises ReaderTooSlow, with `overflow="disconnect"`; it waits while
+    the store is away. It ends when `max_age` seconds have passed since the opening. Cancelled, it loses
+    nothing: what was not returned comes next.
+
+    Example::
+
+        async with channels.subscribe("news", after=cursor) as subscription:
+            await websocket.accept()
+            async for message in subscription:
+                await websocket.send_json([subscription.cursor, message.data])
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_after",
+        "_channels",
+        "_deadline",
+        "_history",
+        "_max_age",
+        "_notice",
+        "_overflow",
+        "_reading",
+        "_topics",
+        "_tracks",
+        "_turn",
+    )
+
+    def __init__(
+        self,
+        reading: Reading,
+        channels: Sequence[str],
+        after: Mapping[str, Position],
+        history: int,
+        overflow: Overflow,
+        max_age: float | None,
+    ) -> None:
+        self._reading = reading
+        self._channels = channels
+        self._after = after
+        self._history = history
+        self._overflow: Overflow = overflow
+        self._max_age = max_age
+        self._deadline: float | None = None
+        self._topics: list[Topic] = []
+        self._tracks: list[_Track] = []
+        self._notice: Notice | None = None
+        self._turn = 0
+
+    @property
+    def cursor(self) -> str:
+        """Where this reader is, as `after=` takes it: behind the last message that it was given.
+
+        Raises RuntimeError before the subscription is open.
+        """
+        if not self._tracks:
+            raise RuntimeError("a subscription has a cursor once it is open")
+        if len(self._tracks) == 1:
+            return str(self._tracks[0].position)
+        return format_cursor({track.topic.name: track.position for track in self._tracks})
+
+    async def __aenter__(self) -> Self:
+        if self._tracks or self._deadline is not None:
+            raise RuntimeError("a subscription is entered once, before it is read")
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the subscription; reading it afterwards raises StopAsyncIteration."""
+        self._reading.hub.leave(self._topics, self)
+        self._deadline = 0.0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message | Gap:
+        if self._tracks:
+            await checkpoint()
+        elif self._deadline is None:
+            await self._open()
+        while self._deadline is None or clock()() < self._deadline:
+            for track in self._tracks:
+                if not track.has_something and track.must_read():
+                    await self._read(track)
+            item = self._take()
+            if item is not None:
+                return item
+            if not any(track.must_read() for track in self._tracks):
+                await self._wait()
+        raise StopAsyncIteration
+
+    async def _open(self) -> None:
+        reading = self._reading
+        if reading.allow is not None:
+            for channel in self._channels:
+                if await reading.allow(channel) is not True:
+                    raise HTTPException(403, content="This channel is not for you.")
+        self._topics = reading.hub.join(self._channels, self)
+        notice = self._topics[0].notice
+        if len(self._topics) > 1:
+            notice = Notice()
+            for topic in self._topics:
+                topic.notify_also(notice)
+        self._notice = notice
+        opened = clock()()
+        found = await until(opened + reading.timeout, self._locate)
+        if found is None:
+            raise ChannelsUnavailable("the store of the channels has not answered in time")
+        if self._max_age is not None:
+            self._deadline = opened + self._max_age
+        self._tracks = [
+            _Track(topic, position, self._overflow)
+            for topic, position in zip(self._topics, found[0], strict=True)
+        ]
+
+    async def _locate(self) -> list[Position]:
+        """The position at which each channel is begun."""
+        await checkpoint()
+        assert self._notice is not None
+        positions = []
+        for topic in self._topics:
+            while not topic.live:
+                await self._notice.wait()
+            assert topic.last is not None
+            position = self._after.get(topic.name, topic.last)
+            if self._history and topic.name not in self._after:
+                page = await self._reading.store.read(topic.name, None, 0)
+                position = bounds(page.kept, self._history)
+            positions.append(position)
+        return positions
+
+    def _take(self) -> Message | Gap | None:
+        """The next item that is here; each channel has its turn."""
+        tracks = self._tracks
+        if len(tracks) == 1:
+            return tracks[0].take()
+        for _ in tracks:
+            self._turn = (self._turn + 1) % len(tracks)
+            item = tracks[self._turn].take()
+            if item is not None:
+                return item
+        return None
+
+    async def _read(self, track: _Track) -> None:
+        """Have a track read a page of the store."""
+        hub, topic = self._reading.hub, track.topic
+        try:
+            page = await self._reading.store.read(topic.name, track.position, PAGE)
+        except ChannelsUnavailable:
+            hub.suspect(topic)
+            return
+        track.give(page.messages, resumed(page.kept, track.position))
+        if track.must_read() and not track.has_something:
+            hub.suspect(topic)  # there is nothing behind this position, and the topic has another
+
+    async def _wait(self) -> None:
+        assert self._notice is not None
+        if self._deadline is None:
+            await self._notice.wait()
+        else:
+            await until(self._deadline, self._notice.wait)
+
+
+class _Track:
+    """A reader's way through one channel."""
+
+    __slots__ = ("_gap", "_generation", "_overflow", "_page", "position", "topic")
+
+    def __init__(self, topic: Topic, position: Position, overflow: Overflow) -> None:
+        self.topic = topic
+        self.position = position
+        self._overflow = overflow
+        self._generation = -1  # the topic's, when the position was last found in it
+        self._page: deque[Message] | None = None
+        self._gap: Position | None = None
+
+    @property
+    def has_something(self) -> bool:
+        """True if `take` will give something that was read from the store."""
+        return bool(self._page) or self._gap is not None
+
+    def take(self) -> Message | Gap | None:
+        """The next item, if it is here; this moves the position.
+
+        :raises ReaderTooSlow: the reader asked for it.
+        """
+        if self._gap is not None:
+            there, self._gap = self._gap, None
+            return self._skip(there)
+        if self._page:
+            return self._move(self._page.popleft())
+        self._page = None
+        topic = self.topic
+        place = topic.place(self.position)
+        if place is Place.INSIDE:
+            self._generation = topic.generation
+            return self._move(topic.next(self.position))
+        if place is Place.TIP:
+            self._generation = topic.generation
+        elif place is Place.BEHIND and self._has_fallen_behind():
+            if self._overflow == "disconnect":
+                raise ReaderTooSlow(f"a reader of {topic.name!r} has fallen behind")
+            return self._skip(topic.first)
+        return None
+
+    def must_read(self) -> bool:
+        """True if only the store knows what comes next."""
+        topic = self.topic
+        place = topic.place(self.position)
+        if place is Place.BEHIND:
+            return topic.live and not self._has_fallen_behind()
+        if place is not Place.ELSEWHERE or not topic.live:
+            return False
+        last = topic.last
+        ahead = last is not None and self.position.epoch == last.epoch
+        return not (ahead and self._generation == topic.generation)
+
+    def _has_fallen_behind(self) -> bool:
+        """True if the position has been in the topic, and the reader does not want to catch up."""
+        return self._overflow != "catch_up" and self._generation == self.topic.generation
+
+    def give(self, messages: Iterable[Message], gap: Position | None) -> None:
+        """Take what the store has behind the position."""
+        self._gap = gap
+        seq = (gap or self.position).seq
+        self._page = deque(message for message in messages if message.position.seq > seq)
+        if not self._page and gap is None:
+            self._generation = self.topic.generation
+
+    def _move(self, message: Message) -> Message:
+        self.position = message.position
+        return message
+
+    def _skip(self, there: Position) -> Gap:
+        gap = Gap(self.topic.name, str(self.position), str(Position(there.epoch, there.seq + 1)))
+        self.position = there
+        return gap

@@ -1,0 +1,183 @@
+"""The newest messages of one channel in this process, shared by all of its readers.
+
+Readers have no queues of their own: each knows its position, takes what follows it from here, and
+waits for the notice of the next message. What is not here any more, a reader gets from the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum, auto
+from typing import Final
+from weakref import WeakSet
+
+from kui.concurrency.notice import Notice
+
+from .messages import Message
+from .positions import Position, resumed
+from .store import Page
+
+__all__ = ["Place", "Topic"]
+
+MOST_BYTES: Final = 1 << 20
+"""Bytes of the messages that a topic keeps; one message is kept however long it is."""
+
+
+class Place(Enum):
+    """Where a position is, seen from a topic."""
+
+    INSIDE = auto()
+    """The message behind it is here."""
+    TIP = auto()
+    """The message behind it is yet to come."""
+    BEHIND = auto()
+    """The message behind it has been here, and is not any more."""
+    ELSEWHERE = auto()
+    """Only the store can tell."""
+
+
+class Topic:
+    """The newest messages of a channel, without a hole, up to `last`.
+
+    `live` is True while new messages are appended as they arrive; when something may be missing it
+    turns False until the store has been read, which one task does at a time: it is `reading`.
+    `generation` grows with each time that this begins anew:
+    a position that is not in the topic, and was compared with an older one, says nothing.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_capacity",
+        "_doubted",
+        "_others",
+        "_ring",
+        "_seen",
+        "generation",
+        "idle_since",
+        "last",
+        "live",
+        "name",
+        "notice",
+        "readers",
+        "reading",
+    )
+
+    def __init__(self, name: str, capacity: int) -> None:
+        self.name = name
+        self.last: Position | None = None
+        self.live = False
+        self.reading = False
+        self.generation = 0
+        self.notice = Notice()
+        self.readers: WeakSet[object] = WeakSet()
+        self.idle_since: float | None = None
+        self._capacity = capacity
+        self._ring: deque[Message] = deque()
+        self._bytes = 0
+        self._seen: Position | None = None
+        self._doubted = False
+        self._others: WeakSet[Notice] = WeakSet()
+
+    def notify_also(self, notice: Notice) -> None:
+        """Have the notice of a reader of several channels notified too, as long as it exists."""
+        self._others.add(notice)
+
+    def notify(self) -> None:
+        """Wake the readers that wait for this topic."""
+        self.notice.notify()
+        if self._others:
+            for notice in list(self._others):
+                notice.notify()
+
+    # ---- what a reader asks
+
+    def place(self, position: Position) -> Place:
+        """Where `position` is."""
+        last = self.last
+        if last is None or position.epoch != last.epoch or position.seq > last.seq:
+            return Place.ELSEWHERE
+        if position.seq == last.seq:
+            return Place.TIP
+        return Place.INSIDE if position.seq >= last.seq - len(self._ring) else Place.BEHIND
+
+    def next(self, position: Position) -> Message:
+        """The message behind a position that is `INSIDE`."""
+        assert self.last is not None
+        return self._ring[position.seq - (self.last.seq - len(self._ring))]
+
+    @property
+    def first(self) -> Position:
+        """The position before the first message that is here."""
+        assert self.last is not None
+        return Position(self.last.epoch, self.last.seq - len(self._ring))
+
+    # ---- what the hub tells
+
+    def arrive(self, message: Message) -> bool:
+        """Take a message that was published. Return False if the store must be read first."""
+        last, position = self.last, message.position
+        if self.live and last is not None and position.epoch == last.epoch:
+            if position.seq <= last.seq:
+                return True
+            if position.seq == last.seq + 1:
+                self._append(message)
+                self.notify()
+                return True
+        self._seen = position
+        self.live = False
+        return False
+
+    def doubt(self) -> None:
+        """Append nothing more until the store has been read, from now on."""
+        self.live = False
+        self._doubted = True
+
+    def begin_anew(self) -> None:
+        """The same, and what positions outside of the topic were compared with does not hold any more."""
+        self.doubt()
+        self.generation += 1
+
+    def before_reading(self) -> None:
+        """The store is asked now; what arrives meanwhile may be missing in its answer."""
+        self._seen = None
+        self._doubted = False
+
+    def repair(self, page: Page) -> bool:
+        """Take what the store has behind `last`, where it was asked. Return True if nothing is missing now."""
+        kept = page.kept
+        if self.last is None:
+            self.last = Position(kept.epoch, kept.top)
+        elif (there := resumed(kept, self.last)) is not None:
+            self._restart(there)
+        elif kept.top - self.last.seq > self._capacity:
+            self._restart(Position(kept.epoch, kept.top))  # each reader reads what it needs
+        last = self.last
+        for message in page.messages:
+            if message.position.epoch == last.epoch and message.position.seq == last.seq + 1:
+                self._append(message)
+                last = message.position
+        complete = last.seq >= kept.top and self._covers(self._seen)
+        self.live = complete and not self._doubted
+        self.notify()
+        return self.live
+
+    def _covers(self, seen: Position | None) -> bool:
+        last = self.last
+        return seen is None or (
+            last is not None and seen.epoch == last.epoch and seen.seq <= last.seq
+        )
+
+    def _restart(self, there: Position) -> None:
+        self._ring.clear()
+        self._bytes = 0
+        self.last = there
+        self.generation += 1
+
+    def _append(self, message: Message) -> None:
+        self._ring.append(message)
+        self._bytes += len(message.json)
+        self.last = message.position
+        while len(self._ring) > self._capacity or (
+            self._bytes > MOST_BYTES and len(self._ring) > 1
+        ):
+            self._bytes -= len(self._ring.popleft().json)
