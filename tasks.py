@@ -1,7 +1,7 @@
-"""The two things one does with a fresh checkout: `python3 tasks.py serve` and `python3 tasks.py test`.
+"""What is done with a checkout: `python3 tasks.py serve` looks at it, `python3 tasks.py test` tests it.
 
-Needs CPython 3.11 or later, and nothing else: it makes `.venv` beside this file, installs
-Kui and its tools into it as `constraints.txt` pins them, and runs the task there.
+Needs CPython 3.11 or later, and nothing else. Each task makes an environment beside this file, installs what
+the task needs into it, as `constraints.txt` pins it, and runs there.
 """
 
 from __future__ import annotations
@@ -17,23 +17,34 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+INSTALLED = VENV / "installed"
 
 
-def install() -> None:
-    """Make the environment, or bring it up to date when a pin or a dependency has changed."""
-    wanted = hashlib.sha256(
-        (ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes()
-    ).hexdigest()
-    stamp = VENV / "installed"
-    if stamp.exists() and stamp.read_text() == wanted:
+def install(extras: str) -> None:
+    """Make the environment, or bring it up to date when a pin, a dependency or the task has changed.
+
+    An environment that holds the development tools serves every task.
+    """
+    pinned = (ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes()
+    digest = hashlib.sha256(pinned).hexdigest()
+    installed = INSTALLED.read_text() if INSTALLED.exists() else ""
+    if installed in (f"{digest} {extras}", f"{digest} dev", digest):
         return
+    print(
+        f"Installing Kui and what this task needs into {VENV.name}; once, it takes a while.",
+        flush=True,
+    )
     venv.EnvBuilder(with_pip=True, clear=True).create(VENV)
     subprocess.run(
-        [str(PYTHON), "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[dev]"],
-        env={**os.environ, "PIP_CONSTRAINT": str(ROOT / "constraints.txt")},
+        [str(PYTHON), "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[{extras}]"],
+        env={
+            **os.environ,
+            "PIP_CONSTRAINT": str(ROOT / "constraints.txt"),
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        },
         check=True,
     )
-    stamp.write_text(wanted)
+    INSTALLED.write_text(f"{digest} {extras}")
 
 
 def run(*command: str) -> None:
@@ -44,9 +55,10 @@ def run(*command: str) -> None:
 
 
 def serve(arguments: list[str]) -> None:
-    """Serve examples/showcase on trio; then look at http://127.0.0.1:8000/."""
-    print("The showcase is at http://127.0.0.1:8000/ - Ctrl-C stops it.", flush=True)
-    if os.name == "posix":  # nothing stands between a signal and the server, which takes its time
+    """Serve examples/showcase, on trio; arguments such as `--backend asyncio` go to `kui run`."""
+    install("uvloop")
+    print("Starting the showcase. Open the address below in a browser; Ctrl-C ends it.", flush=True)
+    if os.name == "posix":  # no process stands between a signal and the server
         os.chdir(ROOT)
         os.execv(BIN / "kui", ["kui", "run", "examples.showcase:app", *arguments])
     run("kui", "run", "examples.showcase:app", *arguments)
@@ -54,15 +66,16 @@ def serve(arguments: list[str]) -> None:
 
 def test(arguments: list[str]) -> None:
     """Check style and types, then run every test; arguments go to pytest."""
+    install("dev")
     run("ruff", "check", ".")
     run("ruff", "format", "--check", ".")
     run("mypy")
     run("pytest", "-n", "4", *arguments)
 
 
+TASKS = {"serve": serve, "test": test}
+
 if __name__ == "__main__":
-    tasks = {"serve": serve, "test": test}
-    if len(sys.argv) < 2 or sys.argv[1] not in tasks:
-        sys.exit(f"usage: python3 tasks.py {'|'.join(tasks)}")
-    install()
-    tasks[sys.argv[1]](sys.argv[2:])
+    if len(sys.argv) < 2 or sys.argv[1] not in TASKS:
+        sys.exit(f"usage: python3 tasks.py {'|'.join(TASKS)} [arguments]")
+    TASKS[sys.argv[1]](sys.argv[2:])

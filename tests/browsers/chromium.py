@@ -10,6 +10,8 @@ import os
 import shutil
 import signal
 import tempfile
+from base64 import b64decode
+from pathlib import Path
 from typing import Any
 
 from tests.servers.process import ServerProcess
@@ -125,6 +127,23 @@ class Window:
         enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
         self._call("Input.dispatchKeyEvent", type="keyDown", text="\r", **enter)
         self._call("Input.dispatchKeyEvent", type="keyUp", **enter)
+
+    def look(self, *, width: int = 1280, height: int = 900, dark: bool = False) -> None:
+        """Show the page in a window of this size, in CSS pixels, in the light or the dark theme."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        theme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[theme])
+
+    def screenshot(self, file: Path, *, whole: bool = True) -> None:
+        """Write a PNG of the page, the part below the window's edge included if `whole`."""
+        answer = self._call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        file.write_bytes(b64decode(answer["data"]))
 
     def kill(self) -> None:
         """Kill the browser, all of its processes at once. It says goodbye to nobody."""
