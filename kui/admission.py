@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from baize.exceptions import HTTPException
+from kui.http.exceptions import HTTPException
 
 from .http.hosts import AllowedHosts
 from .responses.base import HttpResponse

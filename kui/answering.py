@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from baize.exceptions import HTTPException
 from baize.typing import Scope
+
+from kui.http.exceptions import AnyHTTPException
 
 from .concurrency import ClientDisconnect, body_expected
 from .exceptions import BARE_500, ExceptionTable, leaf
@@ -77,7 +78,7 @@ async def _recover(request: HttpRequest, exc: Exception, table: ExceptionTable) 
     exchange = request._exchange
     if exchange is not None:
         if exchange.gone is not None:
-            if not isinstance(found, HTTPException):  # which is an answer, and no failure
+            if not isinstance(found, AnyHTTPException):  # which is an answer, and no failure
                 logger.error("A request failed after its client had left", exc_info=exc)
             return None
         if exchange.started:

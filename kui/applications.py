@@ -143,7 +143,6 @@ class Kui:
         )
         self._search = self.router.http_routes.search
         self._convert = self.response_converter.convert
-        self._fixed = self.router.http_routes.fixed
         self._plain = self.response_converter.plain
         around = self.router.http_middlewares
         self._missing = decorate(not_found, around) if around else self._not_found
@@ -271,9 +270,7 @@ class Kui:
                         else:
                             host = b""  # two are as bad as an empty one
                 if simple and self._admitted[host]:
-                    path = scope["path"]
-                    table = self._fixed.get(path)
-                    endpoint = self._routed(scope, path) if table is None else table[method][0]
+                    endpoint = self._routed(scope, scope["path"])
                     simple = bare
                 else:
                     endpoint = self._endpoint(scope, call, host)
@@ -334,13 +331,14 @@ class Kui:
 
     def _routed(self, scope: Scope, path: str) -> Endpoint:
         """The endpoint of the route of a path, or what answers where there is none."""
-        found = self._search(path, scope["method"])
+        found = self._search(path, scope["method"], scope["headers"])
         if found is None:
             if path[:1] == "/":
                 return self._missing
             if path == "*" and scope["method"] == "OPTIONS":  # of the server (RFC 9110, 9.3.7)
                 return no_content
-            found = self._search(route_path(scope), scope["method"])  # in absolute form
+            # In absolute form:
+            found = self._search(route_path(scope), scope["method"], scope["headers"])
             if found is None:
                 return self._missing
         endpoint, params = found

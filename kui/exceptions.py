@@ -8,10 +8,10 @@ from http import HTTPStatus
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
-from baize.exceptions import HTTPException, abort
-
 from .argument_checks import expect, function_of
 from .concurrency import ClientDisconnect, in_thread
+from .http.exceptions import AnyHTTPException, HTTPException, abort
+from .http.headers import ResponseHeaders
 from .responses.base import HttpResponse
 from .responses.content import PlainTextResponse
 from .responses.convert import ResponseConverter
@@ -30,6 +30,20 @@ __all__ = [
 Handler: TypeAlias = Callable[[Any], Any]
 Found: TypeAlias = tuple[Handler, Callable[[Any], Awaitable[Any]]]
 """A handler, and how it is called."""
+
+
+_OF_CONTENT: Final = frozenset(
+    (
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-location",
+        "content-type",
+        "etag",
+        "last-modified",
+    )
+)
 
 
 @lru_cache(maxsize=512)
@@ -105,6 +119,8 @@ class ExceptionTable:
         function_of("the exception", "an exception handler", handler)
         waits = handler if iscoroutinefunction(handler) else _in_thread(handler)
         found = handler, waits
+        if key is HTTPException:  # a library may raise baize's
+            key = AnyHTTPException
         self._handled.clear()
         if key == 500 or key is Exception:
             self._last = found
@@ -127,11 +143,11 @@ class ExceptionTable:
         except Exception as second:
             raised = second
         found = leaf(raised)
-        if self._last is not None and not isinstance(found, HTTPException | ClientDisconnect):
+        if self._last is not None and not isinstance(found, AnyHTTPException | ClientDisconnect):
             last, answer_last = self._last
             try:
                 return self._convert(await answer_last(found), last), raised
-            except HTTPException as answer:
+            except AnyHTTPException as answer:
                 return self._plainly(answer), raised
             except Exception as second:
                 raised = second
@@ -140,15 +156,17 @@ class ExceptionTable:
     async def _handle(self, exc: Exception, but: Found | None = None) -> HttpResponse | None:
         """What the handler for `exc` answers, unless that is `but`; None if there is no answer."""
         found = self._find(exc)
-        if found is not None and found is not but:
-            handler, call = found
-            try:
-                return self._convert(await call(exc), handler)
-            except HTTPException as answer:
-                if but is not None:
-                    raise
-                return await self._handle(answer, found)
-        return self._plainly(exc) if isinstance(exc, HTTPException) else None
+        if found is None or found is but:
+            return self._plainly(exc) if isinstance(exc, AnyHTTPException) else None
+        handler, call = found
+        response: HttpResponse | None
+        try:
+            response = self._convert(await call(exc), handler)
+        except AnyHTTPException as answer:
+            if but is not None:
+                raise
+            response = await self._handle(answer, found)
+        return None if response is None else _with_headers_of(exc, response)
 
     def handles(self, status: int) -> bool:
         """Whether there is a handler for an HTTPException of this status; else `plainly` is its answer."""
@@ -157,11 +175,11 @@ class ExceptionTable:
             handled = self._handled[status] = self._find(HTTPException(status)) is not None
         return handled
 
-    def _plainly(self, exc: HTTPException[Any]) -> HttpResponse:
+    def _plainly(self, exc: AnyHTTPException[Any]) -> HttpResponse:
         return self._convert(plainly(exc))
 
     def _find(self, exc: Exception) -> Found | None:
-        if isinstance(exc, HTTPException):
+        if isinstance(exc, AnyHTTPException):
             handler = self._by_status.get(exc.status_code)
             if handler is not None:
                 return handler
@@ -173,15 +191,31 @@ class ExceptionTable:
         return None
 
 
-def plainly(exc: HTTPException[Any]) -> tuple[Any, int, Mapping[str, str] | None]:
+def plainly(exc: AnyHTTPException[Any]) -> tuple[Any, int, Mapping[str, str] | None]:
     """What stands for an HTTPException that has no handler: its value, status and headers.
 
-    Raises ValueError for a status that is none of an answer.
+    Raises ValueError and TypeError for what our own HTTPException refuses.
     """
+    if not isinstance(exc, HTTPException):  # baize's own, which has checked nothing
+        exc = HTTPException(exc.status_code, exc.headers, exc.content)
     status = exc.status_code
-    if not 200 <= status <= 599:
-        raise ValueError(f"an HTTPException has a status from 200 to 599, not {status}") from exc
     return description(status) if exc.content is None else exc.content, status, exc.headers
+
+
+def _with_headers_of(exc: Exception, response: HttpResponse) -> HttpResponse:
+    """The answer of a handler, with those headers of an HTTPException that it has not set itself.
+
+    A status may require them: Allow, WWW-Authenticate, Retry-After (RFC 9110, 15.5.2 and 15.5.6).
+    Headers that describe the exception's own content are left out.
+    """
+    if not isinstance(exc, AnyHTTPException) or not exc.headers:
+        return response
+    own = response.headers
+    missing = ResponseHeaders(exc.headers)
+    for name in exc.headers:
+        if name in own or name.lower() in _OF_CONTENT:
+            missing.pop(name, None)
+    return response.amended(None, missing) if missing else response
 
 
 def _in_thread(handler: Handler) -> Callable[[Any], Awaitable[Any]]:

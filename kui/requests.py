@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Generator, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
+
+from kui.http.exceptions import HTTPException
 
 from .concurrency import Exchange, Once
 from .connections import HTTPConnection, no_receive, no_send

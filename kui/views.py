@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any, ClassVar, Final, TypeAlias
 
-from baize.exceptions import HTTPException
+from kui.http.exceptions import HTTPException
 
 from .argument_checks import describe, takes
 from .concurrency import in_thread

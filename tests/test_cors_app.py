@@ -210,3 +210,16 @@ async def test_an_application_without_cors_says_nothing() -> None:
     async with client_of(app) as client:
         response = await client.get("/", headers=ORIGIN)
     assert not {"vary", "access-control-allow-origin"} & set(response.headers)
+
+
+async def test_a_preflight_goes_by_the_method_that_it_asks_for() -> None:
+    app = Kui()
+    app.router.http.get("/x/me", middlewares=[allow_cors(allow_methods=["GET"])])(plain)
+    app.router.http.delete("/x/{id}", middlewares=[allow_cors(allow_methods=["DELETE"])])(plain)
+    async with AsyncTestClient(app) as client:
+        for method in ("GET", "DELETE"):
+            asked = {**ORIGIN, "Access-Control-Request-Method": method}
+            response = await client.options("/x/me", headers=asked)
+            assert response.status_code == 204
+            assert response.headers["access-control-allow-methods"] == method
+        assert (await client.delete("/x/me")).status_code == 200

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
 from contextlib import suppress
 from typing import Any
 
 import anyio
 import pytest
-from baize.exceptions import HTTPException
+from baize.exceptions import HTTPException as BaizeHTTPException
 
 from kui.asgi import (
     BaseTemplates,
     ClientDisconnect,
+    HTTPException,
     HttpResponse,
     HttpRoute,
     HttpView,
     Kui,
     PlainTextResponse,
     TemplateResponse,
+    abort,
     convert_response,
     request,
 )
@@ -64,8 +68,120 @@ async def test_an_http_exception_may_have_any_status(status: int) -> None:
     assert response.text
 
 
-async def test_a_status_outside_the_range_is_a_500() -> None:
-    assert (await get(app_that_raises(HTTPException(700)))).status_code == 500
+async def test_what_baizes_own_exception_does_not_check_is_a_500() -> None:
+    for exc in BaizeHTTPException(700), BaizeHTTPException(403, "no"):  # type: ignore[arg-type]
+        app = app_that_raises(exc)
+        response = await get(app)
+        assert response.status_code == 500
+        assert "no" not in response.text
+        with pytest.raises((TypeError, ValueError), match="HTTPException"):
+            await get(app, raise_app_exceptions=True)
+
+
+@pytest.mark.parametrize("raised", [HTTPException, abort, Teapot])
+def test_an_http_exception_refuses_a_mistake_where_it_is_made(raised: Any) -> None:
+    if raised is Teapot:
+        raised = lambda *arguments: HTTPException.__init__(Teapot(), *arguments)  # noqa: E731
+    for content in "no", b"no", ["no"], ["ab"], [("a", "b", "c")], {"detail": 1}, 7:
+        with pytest.raises(TypeError) as caught:
+            raised(403, content)
+        assert f"write HTTPException(403, content={content!r})" in str(caught.value)
+    for status in "no", None, 403.0, True:
+        with pytest.raises(TypeError, match=r"is an int.*write HTTPException\(403, content=...\)"):
+            raised(status)
+    for status in 0, 99, 101, 199, 600:
+        with pytest.raises(ValueError, match=f"from 200 to 599, not {status}"):
+            raised(status)
+    for headers in {"a b": "c"}, {"a": "b\nc"}, [("a", "\u20ac")]:
+        with pytest.raises(ValueError, match="header"):
+            raised(403, headers)
+
+
+async def test_its_headers_are_a_mapping_or_pairs() -> None:
+    for headers in {"X-A": "b"}, [("X-A", "b")], (("X-A", "b"), ("Set-Cookie", "c=1")):
+        exc = HTTPException(403, headers, "no")
+        assert exc.headers is not None and exc.headers["X-A"] == "b"
+        response = await get(app_that_raises(exc))
+        assert (response.status_code, response.text, response.headers["x-a"]) == (403, "no", "b")
+
+
+def test_a_copy_of_an_http_exception_is_the_same() -> None:
+    for exc in HTTPException(403, {"a": "b"}, "no"), Teapot():
+        for twin in copy.copy(exc), pickle.loads(pickle.dumps(exc)):
+            assert type(twin) is type(exc)
+            assert (twin.status_code, twin.headers, twin.content) == (
+                exc.status_code,
+                exc.headers,
+                exc.content,
+            )
+            assert twin.args == exc.args
+
+
+async def test_a_handler_for_our_exception_answers_baizes_too() -> None:
+    async def handle(exc: HTTPException[Any]) -> tuple[str, int]:
+        return "handled", exc.status_code
+
+    app = app_that_raises(BaizeHTTPException(418), exception_handlers={HTTPException: handle})
+    response = await get(app, raise_app_exceptions=True)
+    assert (response.status_code, response.text) == (418, "handled")
+
+
+async def test_what_the_framework_refuses_is_our_exception() -> None:
+    app = Kui()
+
+    @app.router.http.post("/")
+    async def endpoint() -> str:
+        try:
+            await request.json
+        except HTTPException as exc:
+            return str(exc.status_code)
+        return "no refusal"
+
+    async with AsyncTestClient(app) as client:
+        assert (await client.post("/", content=b"x")).text == "415"
+
+
+@pytest.mark.parametrize("raises", [False, True])
+async def test_a_handler_keeps_the_headers_of_the_exception_that_it_does_not_set(
+    raises: bool,
+) -> None:
+    headers = {
+        "WWW-Authenticate": "Basic",
+        "Retry-After": "7",
+        "Content-Type": "a/b",
+        "ETag": '"a"',
+    }
+    app = app_that_raises(HTTPException(401, headers, b"x"))
+    page = PlainTextResponse("page", 401, {"Retry-After": "9"})
+
+    @app.exception_handler(401)
+    async def handle(exc: HTTPException[Any]) -> HttpResponse:
+        if raises:
+            raise HTTPException(403, {"Retry-After": "9"}, "page")
+        return page
+
+    response = await get(app, raise_app_exceptions=True)
+    assert response.status_code == (403 if raises else 401)
+    assert response.text == "page"
+    assert response.headers["www-authenticate"] == "Basic"
+    assert response.headers["retry-after"] == "9"
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
+    assert "etag" not in response.headers
+    assert dict(page.headers) == {"content-type": "text/plain; charset=utf-8", "retry-after": "9"}
+
+
+async def test_a_handler_for_405_keeps_allow() -> None:
+    app = Kui()
+    app.router.http.get("/")(lambda: "x")
+
+    @app.exception_handler(405)
+    def handle(exc: HTTPException[Any]) -> tuple[dict[str, str], int]:
+        return {"error": "method"}, 405
+
+    async with AsyncTestClient(app) as client:
+        response = await client.post("/")
+    assert (response.status_code, response.json()) == (405, {"error": "method"})
+    assert "GET" in response.headers["allow"]
 
 
 async def test_the_exact_status_goes_before_the_class_and_the_class_before_its_bases() -> None:

@@ -10,18 +10,18 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
-from baize.exceptions import HTTPException
 from baize.typing import ASGIApp, Receive, Scope, Send
 
 from kui import routing
 from kui.argument_checks import describe
 from kui.concurrency.lifespans import lifespans
 from kui.connections import HTTPConnection, request_var, websocket_var
+from kui.http.exceptions import HTTPException
 from kui.http.hosts import split_host
 from kui.http.urls import route_path
 from kui.routing import HttpRoute, SocketRoute
+from kui.routing.lookup import Found
 from kui.routing.mounts import Mounted, below, mounted_apps
-from kui.routing.router import Found
 from kui.routing.routes import Several
 
 from .endpoint import EndpointApp, not_found
@@ -108,7 +108,8 @@ class Router(routing.Router, EndpointApp):
 
     async def _request(self) -> Any:
         request = request_var.get()
-        found = self.http_routes.search(route_path(request._scope), request.method)
+        scope = request._scope
+        found = self.http_routes.search(route_path(scope), request.method, scope["headers"])
         return await _found(request, found)
 
     async def _websocket(self) -> Any:

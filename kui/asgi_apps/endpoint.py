@@ -11,12 +11,12 @@ from functools import update_wrapper, wraps
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, TypeAlias, TypeVar
 
-from baize.exceptions import HTTPException
 from baize.typing import Receive, Scope, Send
 
 from kui.applications import Kui
 from kui.concurrency import Exchange, in_thread
 from kui.connections import request_var, websocket_var
+from kui.http.exceptions import HTTPException
 from kui.requests import HttpRequest
 from kui.responses.base import HttpResponse
 from kui.responses.convert import convert_response

@@ -13,10 +13,10 @@ from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 from baize.datastructures import URL
-from baize.exceptions import HTTPException
 from baize.typing import ASGIApp, Receive, Scope, Send
 
 from kui.connections import request_var
+from kui.http.exceptions import HTTPException
 from kui.http.headers import ResponseHeaders
 from kui.http.urls import build_url, full_paths
 from kui.responses.base import HttpResponse

@@ -16,10 +16,10 @@ from typing import Final, ParamSpec, TypeVar
 from baize.datastructures import ContentType, Headers
 from baize.datastructures import FormData as _FormData
 from baize.datastructures import UploadFile as _UploadFile
-from baize.exceptions import HTTPException
 
 from kui.concurrency import UPLOADS, in_thread, shielded
 from kui.http.charsets import codec_of
+from kui.http.exceptions import HTTPException
 from kui.http.urls import multi_mapping, parse_pairs
 from kui.limits import DEFAULT_LIMITS, Limits
 

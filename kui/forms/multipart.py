@@ -14,9 +14,9 @@ from typing import Any, Final, TypeAlias
 from unicodedata import category
 
 from baize.datastructures import ContentType, Headers
-from baize.exceptions import HTTPException
 
 from kui.http.charsets import codec_of
+from kui.http.exceptions import HTTPException
 from kui.http.media import parse_content_type
 from kui.limits import DEFAULT_LIMITS, Limits
 

@@ -6,7 +6,7 @@ no charsets at all (unicode_escape), and every unknown name that is looked up th
 
 from __future__ import annotations
 
-from baize.exceptions import HTTPException
+from .exceptions import HTTPException
 
 __all__ = ["codec_of"]
 

@@ -19,6 +19,7 @@ __all__ = [
     "charset_of",
     "content_type",
     "encode_location",
+    "header_mapping",
     "is_token",
     "merge_headers",
 ]
@@ -161,6 +162,30 @@ class ResponseHeaders(MutableHeaders):
 
     def __repr__(self) -> str:
         return f"ResponseHeaders({self._dict!r})"
+
+
+def header_mapping(
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+) -> Mapping[str, str] | None:
+    """Check the headers of an answer, and return them as a mapping; a mapping, and None, as given.
+
+    :param headers: a mapping, or a list or tuple of pairs. A name may occur in several pairs.
+    :raises TypeError: if they are neither, or a name or a value is no `str`.
+    :raises ValueError: if a name is no token, or a value has a control character or one outside
+        latin-1.
+
+    Example: `header_mapping([("allow", "GET")])["Allow"]` -> `"GET"`.
+    """
+    if headers is None:
+        return None
+    if isinstance(headers, Mapping):
+        ResponseHeaders(headers)
+        return headers
+    if not isinstance(headers, (list, tuple)) or not all(
+        isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in headers
+    ):
+        raise TypeError(f"headers are a mapping or a sequence of pairs, not {headers!r:.100}")
+    return ResponseHeaders(headers)
 
 
 def merge_headers(

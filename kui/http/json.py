@@ -14,9 +14,8 @@ from functools import cache
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, Final, NoReturn
 
-from baize.exceptions import HTTPException
-
 from .charsets import codec_of
+from .exceptions import HTTPException
 from .media import parse_content_type, refuse_encoding
 
 __all__ = ["decode_json", "is_json", "json_charset"]

@@ -14,7 +14,8 @@ from typing import TypeVar, overload
 from baize.datastructures import ContentType as _ContentType
 from baize.datastructures import Headers as _Headers
 from baize.datastructures import MediaType as _MediaType
-from baize.exceptions import HTTPException
+
+from .exceptions import HTTPException
 
 __all__ = [
     "ContentType",

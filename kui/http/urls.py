@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from baize.datastructures import URL, MultiMapping, QueryParams
-from baize.exceptions import HTTPException
 from baize.typing import Scope
 
+from .exceptions import HTTPException
 from .hosts import valid_host
 
 M = TypeVar("M", bound=MultiMapping[Any, Any])

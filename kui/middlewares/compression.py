@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, Final
 
-from baize.exceptions import HTTPException
 from baize.typing import Message, Send
 
 from kui.concurrency import Limiter, in_thread
 from kui.connections import request_var
 from kui.http.codings import Coder, available, compressible, maker, preferred
+from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders, merge_headers
 from kui.http.media import parse_content_length
 from kui.http.ranges import parse_etags

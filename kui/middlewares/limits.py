@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any
 
-from baize.exceptions import HTTPException
-
 from kui.concurrency.cancel import WaitingClient
 from kui.concurrency.slots import Full, Slots
 from kui.connections import request_var
+from kui.http.exceptions import HTTPException
 
 __all__ = ["limit_concurrency"]
 

@@ -10,9 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import wraps
 from typing import Any, Final, TypeAlias
 
-from baize.exceptions import HTTPException
-
 from kui.connections import websocket_var
+from kui.http.exceptions import HTTPException
 
 __all__ = ["allow_origins"]
 

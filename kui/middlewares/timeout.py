@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial, wraps
 from typing import Any, Self
 
-from baize.exceptions import HTTPException
 from baize.typing import Receive, Scope, Send
 
 from kui.concurrency import Exchange
 from kui.concurrency.cancel import until
 from kui.concurrency.loops import clock
 from kui.http.cookies import Cookie
+from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders, ResponseHeaders
 from kui.responses import HttpResponse, convert_response
 
@@ -82,7 +82,11 @@ class _InTime(HttpResponse):
     def raw_headers(self) -> RawHeaders:
         return self._response.raw_headers()
 
-    def amended(self, status_code: int | None, headers: Mapping[str, str] | None) -> Self:
+    def amended(
+        self,
+        status_code: int | None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+    ) -> Self:
         return type(self)(self._response.amended(status_code, headers), self._deadline)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -200,8 +200,12 @@ class HttpResponse:
     async def _produce(self) -> bytes:
         raise NotImplementedError(f"{type(self).__name__} has no body; it overrides __call__")
 
-    def amended(self, status_code: int | None, headers: Mapping[str, str] | None) -> Self:
-        """A copy with another status, and with headers that replace or join its own."""
+    def amended(
+        self,
+        status_code: int | None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
+    ) -> Self:
+        """A copy with another status, and with headers that replace its own; Set-Cookie lines are added."""
         clone = copy(self)
         if self._headers is not None:
             clone._headers = self._headers.copy()
@@ -210,7 +214,13 @@ class HttpResponse:
         if status_code is not None:
             clone.status_code = status_code if status_code in STATUSES else bad_status(status_code)
         if headers is not None:
-            clone.headers.update(headers)
+            added = ResponseHeaders(headers)
+            for name in added:
+                if name == "set-cookie":
+                    for line in added.getlist(name):
+                        clone.headers.append(name, line)
+                else:
+                    clone.headers[name] = added[name]
         return clone
 
     def _own(

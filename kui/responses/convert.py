@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from baize.datastructures import URL
 
 from kui.argument_checks import expect, function_of
+from kui.http.headers import header_mapping
 
 from .base import HttpResponse
 from .content import JSONResponse, PlainTextResponse, RedirectResponse, encode_text
@@ -122,16 +123,20 @@ class ResponseConverter:
     def convert(self, value: Any, handler: object = None) -> HttpResponse:
         """The response that `value` stands for; a response stands for itself.
 
-        A plain tuple of two or three whose second is an int from 100 to 599, and whose third is a
-        mapping or None, is value, status and headers; every other tuple is a value.
+        A plain tuple of two or three whose second is an int from 100 to 599 is value, status and
+        headers; the headers are a mapping, a sequence of pairs, or None. Every other tuple is a
+        value.
 
         Parameters: `handler`, a function, or a name, to be named in errors; by default that of the
         current request. Raises TypeError for a value of a type that no converter knows, None among
-        them, and what the converter raises.
+        them, and for headers that are none; ValueError for a header that HTTP does not allow; and
+        what the converter raises.
         """
         kind = type(value)
         if kind is tuple and _is_answer(value):
             value, *rest = value
+            if len(rest) == 2:
+                rest[1] = _headers(rest[1], handler)
             kind = type(value)
             converter = self._found.get(kind) or self._find(value, kind, handler)
             return converter(value, *rest)
@@ -178,13 +183,19 @@ class _Plainly(dict[type, Plain | None]):
 
 
 def _is_answer(value: tuple[Any, ...]) -> bool:
-    """Whether a tuple is value, status and perhaps headers."""
-    if not 2 <= len(value) <= 3:
-        return False
-    status = value[1]
-    if not isinstance(status, int) or not 100 <= status <= 599:
-        return False
-    return len(value) == 2 or value[2] is None or isinstance(value[2], Mapping)
+    """True if a tuple is value, status and, if there are three, headers."""
+    # Whatever the third is: to take a tuple with a status for JSON would send a refusal as a 200.
+    return 2 <= len(value) <= 3 and isinstance(value[1], int) and 100 <= value[1] <= 599
+
+
+def _headers(headers: Any, handler: object) -> Mapping[str, str] | None:
+    try:
+        return header_mapping(headers)
+    except TypeError as error:
+        raise TypeError(
+            f"{_who(handler)} returned a tuple with a status, whose third is no headers: {error};"
+            " write value, status, headers, or return a list, which is JSON"
+        ) from None
 
 
 def _checking(converter: Callable[..., Any]) -> Converter:
@@ -208,8 +219,12 @@ def _name(function: object) -> str:
     return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
 
 
+def _who(handler: object) -> str:
+    return current_handler() if handler is None else f"the handler {_name(handler)}"
+
+
 def _explain(value: Any, kind: type, handler: object) -> str:
-    who = current_handler() if handler is None else f"the handler {_name(handler)}"
+    who = _who(handler)
     if value is None:
         return f'{who} returned None; return "" for an empty body, or HttpResponse(204) for none'
     if isinstance(value, type):

@@ -18,12 +18,12 @@ from functools import lru_cache, partial
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
-from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency.http.exchange import ClientDisconnect, Exchange, Gone
 from kui.concurrency.http.watched_send import transfer
 from kui.http.dates import format_date, parse_date
+from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders
 from kui.http.headers import content_type as with_charset
 from kui.http.ranges import ByteRange, Choice, Validators, choose, conditions

@@ -9,25 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 from kui.argument_checks import describe, list_of_functions
-from kui.views import Endpoint
 
-from .methods import (
-    Hit,
-    MethodTable,
-    Middleware,
-    decorate,
-    methods_of,
-    refuse_clash,
-)
-from .routes import HttpRoute, Registrar, Route, Several, SocketRoute
-from .tree import Tree
+from .lookup import HttpRoutes, SocketRoutes
+from .methods import Middleware, decorate, methods_of
+from .routes import HttpRoute, Registrar, Route, Several
 
-__all__ = ["HttpRoutes", "NoSuchRoute", "Router", "SocketRoutes"]
-
-Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
+__all__ = ["NoSuchRoute", "Router"]
 
 
 class NoSuchRoute(KeyError):
@@ -35,111 +25,6 @@ class NoSuchRoute(KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
-
-
-class HttpRoutes:
-    """The HTTP routes, by path and method."""
-
-    __slots__ = ("_find", "_tree", "fixed")
-
-    def __init__(self) -> None:
-        self._tree: Tree[MethodTable] = Tree()
-        self.fixed = self._tree.fixed
-        """The tables of the paths without parameters, which come before all others."""
-        self._find = self._tree.find_open
-
-    def search(self, path: str, method: str) -> Found | None:
-        """The endpoint for a decoded path and a method, and the path parameters; None is a 404.
-
-        The endpoint is complete, with all middlewares. For a method that no route of the path
-        takes it raises HTTPException 405 inside them, or answers OPTIONS.
-        """
-        table = self.fixed.get(path)
-        if table is not None:
-            return table[method][0], {}
-        found = self._find(path)
-        if found is None:
-            return None
-        table, values = found
-        endpoint, names = table[method]
-        if len(names) == 1:  # dict(zip(...)) would take longer than the search
-            return endpoint, {names[0]: values[0]}
-        if len(names) == 2:
-            return endpoint, {names[0]: values[0], names[1]: values[1]}
-        return endpoint, {name: value for name, value in zip(names, values, strict=True)}
-
-    def route(self, path: str, method: str) -> HttpRoute | None:
-        """The route whose handler `search` would find, for messages; None if there is none."""
-        found = self._tree.find(path)
-        entry = None if found is None else found[0].entry(method)
-        return None if entry is None else entry.route
-
-    def check(self, route: HttpRoute, methods: frozenset[str] | None) -> None:
-        """Raise ValueError if another route of the same path has one of these methods."""
-        table = self._tree.get(route.pattern)
-        if table is not None:
-            refuse_clash([(one.route, one.methods) for one in table.entries], route, methods)
-
-    def add(
-        self,
-        route: HttpRoute,
-        methods: frozenset[str] | None,
-        middlewares: Iterable[Middleware],
-    ) -> None:
-        """Add a route that `check` let pass; `middlewares` are all there are around it."""
-        table = self._tree.get(route.pattern)
-        if table is not None:
-            table.add(route, methods, middlewares)
-            return
-        table = MethodTable()
-        table.add(route, methods, middlewares)
-        self._tree.put(route.pattern, table)
-
-    def substitute(self, route: HttpRoute, endpoint: Endpoint) -> Endpoint:
-        """Have a complete endpoint answer in the place of a route's; returns what did before."""
-        table = self._tree.get(route.pattern)
-        assert table is not None, "the route was added"
-        return table.substitute(route, endpoint)
-
-
-class SocketRoutes:
-    """The WebSocket routes, by path."""
-
-    __slots__ = ("_tree",)
-
-    def __init__(self) -> None:
-        self._tree: Tree[tuple[Hit, SocketRoute]] = Tree()
-
-    def search(self, path: str) -> Found | None:
-        """The endpoint for a decoded path, with all middlewares, and the path parameters, or None."""
-        found = self._tree.find(path)
-        if found is None:
-            return None
-        ((endpoint, names), _), values = found
-        return endpoint, dict(zip(names, values, strict=True))
-
-    def route(self, path: str) -> SocketRoute | None:
-        """The route whose handler `search` would find, for messages; None if there is none."""
-        found = self._tree.find(path)
-        return None if found is None else found[0][1]
-
-    def check(self, route: SocketRoute) -> None:
-        """Raise ValueError if another route has the same path."""
-        found = self._tree.get(route.pattern)
-        if found is not None:
-            raise ValueError(f"both {found[1]} and {route} have the same path: take one away")
-
-    def add(self, route: SocketRoute, middlewares: Iterable[Middleware]) -> None:
-        """Add a route that `check` let pass; `middlewares` are all there are around it."""
-        endpoint = decorate(route.handler, middlewares)
-        self._tree.put(route.pattern, ((endpoint, route.pattern.names), route))
-
-    def substitute(self, route: SocketRoute, endpoint: Endpoint) -> Endpoint:
-        """Have a complete endpoint answer in the place of a route's; returns what did before."""
-        found = self._tree.get(route.pattern)
-        assert found is not None, "the route was added"
-        self._tree.put(route.pattern, ((endpoint, route.pattern.names), route))
-        return found[0][0]
 
 
 class Router(Registrar):

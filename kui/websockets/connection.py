@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
-from baize.exceptions import HTTPException
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency import shielded
@@ -18,6 +17,7 @@ from kui.concurrency.websocket.socket_reader import Intake, Kind
 from kui.concurrency.websocket.socket_states import SocketState, WebSocketDisconnect
 from kui.concurrency.websocket.sockets import Socket
 from kui.connections import HTTPConnection
+from kui.http.exceptions import AnyHTTPException
 from kui.http.headers import ResponseHeaders
 from kui.http.json import decode_json
 from kui.responses.encode import to_json
@@ -349,7 +349,7 @@ def decode_message(data: str | bytes) -> Any:
     """The value of a message that is JSON. Raises InvalidMessage, with 1007, for one that is not."""
     try:
         return decode_json(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
-    except HTTPException as error:
+    except AnyHTTPException as error:
         raise InvalidMessage(str(error.content)) from None
 
 

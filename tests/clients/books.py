@@ -19,11 +19,14 @@ import anyio
 import sniffio
 from baize.typing import ASGIApp, Receive, Scope, Send
 
+import kui
+
 PATIENCE = 15.0
 """Seconds that a state may take to come about on a busy machine."""
 LOOK = 0.01
 """Seconds between two looks at what announces itself to nobody."""
 
+_FRAMEWORK = os.path.dirname(kui.__file__)
 _IDLE = ("/threading.py", "/queue.py", "/_thread_cache.py", "/_backends/_asyncio.py", "/thread.py")
 """The files in whose code, and nowhere else, is a thread that waits for its next job."""
 
@@ -172,7 +175,7 @@ def _busy_threads() -> Iterator[str]:
             files.append(frame.f_code.co_filename)
             frame = frame.f_back  # type: ignore[assignment] # None ends the loop
         if not all(file.endswith(_IDLE) for file in files):
-            ours = [file for file in files if "/kui/" in file] or files
+            ours = [file for file in files if file.startswith(_FRAMEWORK)] or files
             yield f"{names.get(ident)} in {ours[0]}"
 
 

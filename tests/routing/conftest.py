@@ -25,15 +25,13 @@ def ask() -> Ask:
     """
 
     async def asking(router: Router, method: str, path: str, **headers: str) -> Any:
-        found = router.http_routes.search(path, method)
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        found = router.http_routes.search(path, method, raw)
         if found is None:
             return 404
         endpoint, params = found
-        request: Any = SimpleNamespace(
-            method=method,
-            path_params=params,
-            headers={name.replace("_", "-"): value for name, value in headers.items()},
-        )
+        request: Any = SimpleNamespace(method=method, path_params=params, headers=headers)
         token = request_var.set(request)
         try:
             value = await endpoint()

@@ -333,7 +333,7 @@ async def test_no_descriptor_stays_open(tree: Path) -> None:
         (lambda: Files("no_such_package:x"), "there is no package 'no_such_package'"),
         (lambda: Files("no_such.package:x"), "there is no package 'no_such.package'"),
         (lambda: Files("/etc", "kui"), "'/etc' is absolute"),
-        (lambda: Files("kui", cacheability="a\r\nb"), "control character"),
+        (lambda: Files("kui:testing", cacheability="a\r\nb"), "control character"),
         (lambda: Files("kui/asgi.py"), "there is no directory"),
     ],
 )

@@ -1,0 +1,83 @@
+"""`HTTPException`: an answer that is raised instead of returned.
+
+Checks its arguments where it is made, because a mistake in them would otherwise change the answer.
+Which response is made of it is defined in `kui.exceptions`.
+"""
+
+from __future__ import annotations
+
+import copyreg
+from collections.abc import Iterable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+from baize.exceptions import HTTPException as AnyHTTPException  # noqa: TID251 -- here only
+
+from .headers import header_mapping
+
+__all__ = ["AnyHTTPException", "HTTPException", "abort"]
+
+T = TypeVar("T")
+
+
+class HTTPException(AnyHTTPException[T]):
+    """An answer that ends the handler: a status, headers and content.
+
+    Derived from `baize.exceptions.HTTPException`, which means the same to Kui, but checks nothing:
+    to catch both, catch `AnyHTTPException`.
+
+    :param status_code: an int from 200 to 599.
+    :param headers: a mapping, or a sequence of pairs, of text; stored as a mapping.
+    :param content: anything that a handler may return; None: a sentence for the status.
+    :raises ValueError: if the status is out of range, or a header has a name or a value that HTTP
+        does not allow (RFC 9110, 5.1 and 5.5).
+    :raises TypeError: if the status is no int, or the headers are neither a mapping nor pairs of
+        text; the message says what to write instead.
+
+    Example::
+
+        raise HTTPException(403, content="Members only.")
+    """
+
+    headers: Mapping[str, str] | None
+    content: T | None
+
+    def __init__(
+        self,
+        status_code: int = 400,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+        content: T | None = None,
+    ) -> None:
+        if not isinstance(status_code, int) or isinstance(status_code, bool):
+            raise TypeError(
+                f"the status of an HTTPException is an int, not {status_code!r}:"
+                " write HTTPException(403, content=...)"
+            )
+        if not 200 <= status_code <= 599:
+            raise ValueError(f"an HTTPException has a status from 200 to 599, not {status_code}")
+        try:
+            checked = header_mapping(headers)
+        except TypeError as error:
+            advice = f"HTTPException({int(status_code)}, content={headers!r:.100})"
+            raise TypeError(
+                f"{error}; what the client is told is the content: write {advice}"
+            ) from None
+        super().__init__(status_code, checked, content)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default a copy is made by calling the class with `args`, the second of which is a sentence.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # missing in typeshed
+
+
+def abort(
+    status_code: int = 400,
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    content: Any = None,
+) -> NoReturn:
+    """Raise an `HTTPException` made of these arguments.
+
+    :raises TypeError: as HTTPException does.
+    :raises ValueError: as HTTPException does.
+
+    Example: `abort(403, content="Members only.")`.
+    """
+    raise HTTPException(status_code, headers, content)
