@@ -10,7 +10,8 @@ workers, reload      several processes, and one that is started anew
 A connection, from the socket up:
 
 pipes                what a connection needs of its socket, on every loop: `Pipe`
-pipe_trio            it on trio, and accepting
+pipe_trio            it on trio, and accepting; a request runs in its connection's task
+pipe_asyncio         it on asyncio and uvloop, and accepting; each request in a task of its own
 accepting, timing    what accepting has in common; the one timer of a server
 state                what the connections of a server share: the app, limits, `run_app`
 responses            the states of a response, for every version of HTTP

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+import anyio.abc
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
@@ -187,8 +188,10 @@ class TrioPipe:
         return self._closed or hung_up(self._sock.fileno())
 
 
-async def run_connection(state: ServerState, sock: socket.socket) -> None:
-    """Serve one connection to its end. Raises nothing but Cancelled."""
+async def run_connection(
+    state: ServerState, group: anyio.abc.TaskGroup, sock: socket.socket
+) -> None:
+    """Serve one connection to its end, in this task."""
     pipe = TrioPipe(sock, state.ticker, state.limits.send)
     connection = Connection(state, pipe)
     fresh = contextvars.copy_context()
@@ -199,6 +202,8 @@ async def run_connection(state: ServerState, sock: socket.socket) -> None:
                 await pipe.wait()
             elif now is Next.END or not await InContext(fresh.copy(), connection.serve()):
                 return
+    except Exception as error:
+        state.failed(error)
     finally:
         connection.close()
 

@@ -126,6 +126,11 @@ class ServerState:
         for connection in tuple(self.connections):
             connection.cut()
 
+    def failed(self, error: Exception) -> None:
+        """A connection has failed for a reason that is not the app's; no other is to suffer."""
+        logger.warning("A connection was dropped: %r", error)
+        logger.debug("It was dropped here", exc_info=error)
+
     async def run_app(self, scope: Scope, receive: Receive, send: Send) -> bool:
         """Call the app; True if it has returned. What it raises is logged, whatever it is.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -13,16 +13,21 @@ import anyio.abc
 import pytest
 from baize.typing import ASGIApp
 
-from kui.serving import pipe_trio
+from kui.serving import pipe_asyncio, pipe_trio
 from kui.serving.accepting import Accepting
 from kui.serving.state import Limits, ServerState
 
 PATIENCE = 20.0
 
 
-@pytest.fixture(params=["trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["trio", "asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture
+def anyio_backend(loop: str) -> tuple[str, dict[str, Any]]:
+    return ("trio", {}) if loop == "trio" else ("asyncio", {"use_uvloop": loop == "uvloop"})
 
 
 class Server:
@@ -105,7 +110,7 @@ Serve = Callable[..., Any]
 
 
 @pytest.fixture
-def serve(anyio_backend: str) -> Serve:
+def serve(loop: str) -> Serve:
     """`async with serve(app) as server`: serves it until the end of the block. Options are `Limits`'."""
 
     @asynccontextmanager
@@ -117,10 +122,10 @@ def serve(anyio_backend: str) -> Serve:
         listener.setblocking(False)
         with listener:
             async with anyio.create_task_group() as group:
-                run: Callable[..., Awaitable[None]] = pipe_trio.run_connection
-                start = partial(group.start_soon, run, state)
+                pipes = pipe_trio if loop == "trio" else pipe_asyncio
+                start = partial(group.start_soon, pipes.run_connection, state, group)
                 group.start_soon(state.ticker.run)
-                group.start_soon(pipe_trio.accept, listener, Accepting(), start)
+                group.start_soon(pipes.accept, listener, Accepting(), start)
                 server = Server(state, listener.getsockname()[1], group.cancel_scope)
                 yield server
                 server.cancel()

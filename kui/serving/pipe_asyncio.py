@@ -1,0 +1,345 @@
+"""The sockets of a server on asyncio, and on uvloop: accept, read, write, and a task for each request.
+
+A connection that waits for its next request is a protocol without a task. A task that served
+several requests would carry what one has left behind, such as a cancellation, into the next. What
+is read and written is `connection`'s business; what a pipe promises is in `pipes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+import anyio.abc
+
+from .accepting import Accepting
+from .connection import Connection, Next
+from .pipes import CHUNK, CREDIT, Part, Turns, hung_up, peer_of
+from .state import ServerState
+from .timing import NEVER, Ticker
+
+__all__ = ["AsyncioPipe", "accept", "run_connection"]
+
+_RESET: Final = struct.pack("ii", 1, 0)
+
+
+class AsyncioPipe(asyncio.BufferedProtocol):
+    """A `Pipe` over a transport, whose protocol it is.
+
+    The transport buffers nothing that the kernel does not take at once: a write that returns is
+    with the kernel, as on trio. `on_change`, if it is not None, is called when bytes or the end
+    have come and no task waits for them.
+
+    :param stall: seconds that a write may make no progress; 0: as long as it takes.
+    """
+
+    __slots__ = (
+        "_closed",
+        "_drained",
+        "_ended",
+        "_lost",
+        "_outbox",
+        "_pending",
+        "_reading",
+        "_sock",
+        "_stall",
+        "_stalls_at",
+        "_ticker",
+        "_transport",
+        "_turns",
+        "_unread",
+        "_waiter",
+        "client",
+        "credit",
+        "on_change",
+        "protocol",
+        "secure",
+        "server",
+    )
+    _transport: asyncio.Transport
+
+    def __init__(self, sock: socket.socket, ticker: Ticker, stall: float) -> None:
+        self.client, self.server = peer_of(sock)
+        self.protocol: str | None = None
+        self.secure = False
+        self.credit = CREDIT
+        self.on_change: Callable[[], None] | None = None
+        self._sock = sock
+        self._ticker = ticker
+        self._stall = stall or NEVER
+        self._stalls_at = NEVER
+        self._pending = 0  # bytes that waited in the transport when the deadline was set
+        self._turns = Turns()
+        self._outbox = b""
+        self._unread = b""
+        self._reading = True
+        self._ended = False
+        self._lost = False
+        self._closed = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._drained: asyncio.Future[None] | None = None
+
+    # ---- what the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are no asyncio.Transport, but have all of its methods.
+        self._transport = transport  # type: ignore[assignment]
+        self._transport.set_write_buffer_limits(high=0)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _buffer[: CHUNK - len(self._unread)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._unread += _buffer[:nbytes]
+        if len(self._unread) >= CHUNK:
+            self._reading = False
+            self._transport.pause_reading()
+        self._changed()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._changed()
+        return True  # what is to be sent is still sent
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost = True
+        self.resume_writing()
+        self._changed()
+
+    def pause_writing(self) -> None:
+        if self._drained is None:
+            self._drained = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None and not drained.done():
+            drained.set_result(None)
+
+    def _changed(self) -> None:
+        if self._waiter is not None:
+            self.wake()
+        elif self.on_change is not None:
+            self.on_change()
+
+    # ---- a pipe
+
+    def take(self) -> bytes | None:
+        """See `Pipe`."""
+        if self._unread:
+            data, self._unread = self._unread, b""
+            if not self._reading and not self._lost:
+                self._reading = True
+                self._transport.resume_reading()
+            self.credit -= 1
+            return data
+        if self._lost or self._closed:
+            raise ConnectionResetError("the connection was lost")
+        return b"" if self._ended else None
+
+    async def wait(self) -> None:
+        """See `Pipe`."""
+        if self._outbox and not self._turns.taken:
+            await self._write_in_turn(())
+        self.credit = CREDIT
+        if self._unread or self._lost or self._ended:
+            return
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def wake(self) -> None:
+        """See `Pipe`."""
+        if self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+        elif self.on_change is not None:
+            self.on_change()
+
+    async def yield_(self) -> None:
+        """See `Pipe`."""
+        self.credit = CREDIT
+        await asyncio.sleep(0)
+
+    async def write(self, *parts: Part) -> None:
+        """See `Pipe`."""
+        if self.credit <= 0:
+            await self.yield_()
+        if self._turns.taken:
+            await self._turns.wait()
+            await self._write_in_turn(parts)
+            return
+        if self._outbox:
+            await self._write_in_turn(parts)
+            return
+        for index, part in enumerate(parts):
+            self._send(part)
+            if self._drained is not None:
+                await self._write_in_turn(parts[index + 1 :])
+                return
+        self.credit -= 1
+
+    def _send(self, part: Part) -> None:
+        if self._lost or self._closed:
+            raise ConnectionResetError("the connection was lost")
+        self._transport.write(part)
+
+    async def _write_in_turn(self, parts: tuple[Part, ...]) -> None:
+        """Wait until the transport has nothing left, send the outbox and then the parts, one by one."""
+        self._turns.take()
+        self.credit = CREDIT
+        try:
+            try:
+                await self._until_drained()
+                if self._outbox:
+                    outbox, self._outbox = self._outbox, b""
+                    self._send(outbox)
+                    await self._until_drained()
+                for part in parts:
+                    self._send(part)
+                    await self._until_drained()
+            except BaseException:
+                if parts or self._drained is not None:
+                    self.abort()
+                raise
+        finally:
+            self._stalls_at = NEVER
+            self._turns.pass_on()
+
+    async def _until_drained(self) -> None:
+        while self._drained is not None:
+            self._pending = self._transport.get_write_buffer_size()
+            self._stalls_at = self._ticker.now + self._stall
+            await asyncio.shield(self._drained)
+        if self._lost:
+            raise ConnectionResetError("the connection was lost")
+
+    def push(self, data: bytes) -> None:
+        """See `Pipe`."""
+        if self._outbox or self._turns.taken or self._drained is not None:
+            self._outbox += data
+            if len(self._outbox) > CHUNK:  # somebody asks for answers and takes none
+                self.abort()
+        elif not (self._lost or self._closed):
+            self._transport.write(data)
+
+    def finish(self) -> None:
+        """See `Pipe`."""
+        if not (self._lost or self._closed):
+            with suppress(OSError):
+                self._transport.write_eof()
+
+    def close(self) -> None:
+        """See `Pipe`."""
+        if not self._closed:
+            self._closed = True
+            self.on_change = None
+            self._transport.close()
+            self._changed()
+
+    def abort(self) -> None:
+        """See `Pipe`."""
+        if not self._lost:
+            with suppress(OSError):
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._closed = True
+            self.on_change = None
+            self._transport.abort()
+            self._changed()
+            self.resume_writing()
+
+    def stalled(self, now: float) -> bool:
+        """See `Pipe`."""
+        if now < self._stalls_at:
+            return False
+        left = self._transport.get_write_buffer_size()
+        if left < self._pending:
+            self._pending = left
+            self._stalls_at = now + self._stall
+            return False
+        return True
+
+    def hung_up(self) -> bool:
+        """See `Pipe`."""
+        return self._lost or self._closed or hung_up(self._sock.fileno())
+
+
+_buffer: Final = memoryview(bytearray(CHUNK))
+"""Where a transport reads to, whichever it is: it hands over what it has read before another one reads."""
+
+
+class _Driver:
+    """Serves the requests of a connection, each in a task of its own."""
+
+    __slots__ = ("_connection", "_context", "_group", "_pipe", "_state")
+
+    def __init__(self, state: ServerState, pipe: AsyncioPipe, group: anyio.abc.TaskGroup) -> None:
+        self._state = state
+        self._pipe = pipe
+        self._group = group
+        self._context = contextvars.copy_context()
+        self._connection = Connection(state, pipe)
+        self.advance()
+
+    def advance(self) -> None:
+        """Something may have come in, and no request is being served."""
+        connection = self._connection
+        try:
+            now = connection.advance()
+        except Exception as error:
+            self._state.failed(error)
+            now = Next.END
+        if now is Next.WAIT:
+            self._pipe.on_change = self.advance
+        else:
+            self._pipe.on_change = None
+            if now is Next.SERVE:
+                self._context.run(self._group.start_soon, self._serve)
+            else:
+                connection.close()
+
+    async def _serve(self) -> None:
+        another = False
+        try:
+            another = await self._connection.serve()
+        except Exception as error:
+            self._state.failed(error)
+        finally:
+            if not another:
+                self._connection.close()
+        if another:
+            self.advance()
+
+
+async def run_connection(
+    state: ServerState, group: anyio.abc.TaskGroup, sock: socket.socket
+) -> None:
+    """Begin to serve a connection; `group` gets the tasks of its requests."""
+    pipe = AsyncioPipe(sock, state.ticker, state.limits.send)
+    try:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: pipe, sock)
+    except OSError:
+        sock.close()
+        return
+    _Driver(state, pipe, group)
+
+
+async def accept(
+    listener: socket.socket, accepting: Accepting, start: Callable[[socket.socket], None]
+) -> None:
+    """Accept connections on a listening socket until cancelled; `start` is given each."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            sock, _ = await loop.sock_accept(listener)
+        except OSError as error:
+            await accepting.failed(error)
+        else:
+            accepting.prepare(sock)
+            start(sock)
