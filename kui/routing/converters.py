@@ -36,7 +36,7 @@ RANKS: Final = {"int": 1, "uuid": 2, "date": 3, "decimal": 4, "str": 6, "any": 7
 MAX_DIGITS: Final = 4300  # where CPython stops by default; without a bound int() is quadratic
 
 _decimal = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_uuid = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
+_uuid = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32}")
 _date = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 

@@ -22,9 +22,13 @@ LONGEST_WITH_OWN: Final = 255
 
 _digits = re.compile("[0-9]+")
 _fixed_length: Final = {
-    "uuid": (36, re.compile("(?=[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})")),
-    "date": (10, re.compile("(?=[0-9]{4}-[0-9]{2}-[0-9]{2})")),
+    "uuid": (
+        (36, re.compile("(?=[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12})")),
+        (32, re.compile("(?=[0-9A-Fa-f]{32})")),
+    ),
+    "date": ((10, re.compile("(?=[0-9]{4}-[0-9]{2}-[0-9]{2})")),),
 }
+"""The forms of texts whose length is known, the longest first."""
 
 
 def divide(parts: Sequence[Part], text: str, *, open_end: bool = False) -> list[str] | None:
@@ -130,8 +134,10 @@ class _Reach:
         if part.name == "decimal":
             whole = self._back_digits(ends)
             return whole | self._back_digits((whole & self._ending(".")) << 1)
-        length, form = _fixed_length[part.name]
-        return (ends & self._forms(part.name, form, length)) << length
+        mask = 0
+        for length, form in _fixed_length[part.name]:
+            mask |= (ends & self._forms(f"{part.name}{length}", form, length)) << length
+        return mask
 
     def furthest(self, part: Converter, ends: int, start: int) -> int:
         """The furthest of `ends` to which `part` leads from `start`, which is known to lead to one."""
@@ -140,7 +146,11 @@ class _Reach:
         if part.name == "str":
             return self._last(ends, self.size)
         if part.name in _fixed_length:
-            return start + _fixed_length[part.name][0]
+            return next(
+                start + length
+                for length, form in _fixed_length[part.name]
+                if form.match(self.text, start) and self._is_in(ends, start + length)
+            )
         run = self._run(start)
         if part.name == "decimal" and self.text.startswith(".", run):
             tail = self._run(run + 1)
@@ -179,6 +189,9 @@ class _Reach:
             lowest = mask & -mask
             yield self.size - lowest.bit_length() + 1
             mask ^= lowest
+
+    def _is_in(self, mask: int, place: int) -> bool:
+        return bool(mask >> self.size - place & 1)
 
     def _last(self, mask: int, limit: int) -> int:
         """The last place in a mask that is not after `limit`; -1 if there is none."""

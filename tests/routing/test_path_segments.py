@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
 from baize.routing import CONVERTOR_TYPES, Convertor
@@ -14,11 +15,12 @@ from hypothesis import strategies as st
 from kui.routing.patterns import PathPattern
 from kui.routing.tree import Tree
 
+A_UUID = "c9bf9e57-1685-4c89-bafb-ff5af830be8a"
 REGEX = {
     "str": "[^/]+",
     "int": "[0-9]+",
     "decimal": r"[0-9]+(?:\.[0-9]+)?",
-    "uuid": "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
+    "uuid": "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|[0-9a-fA-F]{32}",
     "date": "[0-9]{4}-[0-9]{2}-[0-9]{2}",
     "any": ".*",
     "own": "[a-z1]*-?",
@@ -56,9 +58,7 @@ segments = (
     .filter(lambda parts: sum(part[0] == ":" for part in parts) >= 2)
     .filter(lambda parts: not any(a[0] != ":" != b[0] for a, b in pairwise(parts)))
 )
-pieces = st.sampled_from(
-    [*"a1-.", "11", "1.1", "2026-01-02", "c9bf9e57-1685-4c89-bafb-ff5af830be8a"]
-)
+pieces = st.sampled_from([*"a1-.", "11", "1.1", "2026-01-02", A_UUID, A_UUID.replace("-", "")])
 
 
 @st.composite
@@ -82,9 +82,9 @@ def pattern_of(parts: list[str]) -> PathPattern:
 def values_of(parts: list[str], text: str) -> list[str] | None:
     found = texts(parts, text)
     kinds_of = [part for part in parts if part[0] == ":"]
+    shown = {":int": lambda piece: str(int(piece)), ":uuid": lambda piece: str(UUID(piece))}
     return found and [
-        str(int(piece)) if kind == ":int" else piece
-        for kind, piece in zip(kinds_of, found, strict=True)
+        shown.get(kind, str)(piece) for kind, piece in zip(kinds_of, found, strict=True)
     ]
 
 
@@ -94,6 +94,8 @@ def values_of(parts: list[str], text: str) -> list[str] | None:
 @example(([":int", ":int"], "123"))
 @example(([":decimal", ".", ":decimal"], "1.2.3"))
 @example(([":str", ":decimal", "1"], "11.11"))
+@example(([":uuid", ":int"], A_UUID.replace("-", "") + "12"))
+@example(([":uuid", "-", ":uuid"], f"{A_UUID}-{A_UUID.replace('-', '')}"))
 def test_the_first_placeholder_takes_as_much_as_it_can(case: tuple[list[str], str]) -> None:
     parts, text = case
     tree = Tree[str]()

@@ -18,7 +18,7 @@ from kui.routing.tree import Tree
 ORDER = ["int", "uuid", "date", "decimal", "own", "str", "any"]
 REGEX = {
     "int": "[0-9]+",
-    "uuid": "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    "uuid": "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}",
     "date": "2026-[0-9]{2}-[0-9]{2}",
     "decimal": r"[0-9]+(?:\.[0-9]+)?",
     "own": "[ab]+",
