@@ -274,7 +274,7 @@ class HTTPConnection(Lasting, Mapping[str, Any]):
         """What the application keeps for the length of this connection."""
         return State(self._scope.setdefault("state", {}))
 
-    def url_for(self, name: str, params: Mapping[str, Any] | None = None, **more: Any) -> str:
+    def url_for(self, name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
         """The absolute URL, without a query, of the route called `name`.
 
         Raises LookupError for an unknown name, ValueError for parameters that do not fit.

@@ -123,6 +123,21 @@ async def test_url_for_gives_a_path(pages: Path) -> None:
     )
 
 
+async def test_url_for_takes_parameters_of_any_name(pages: Path) -> None:
+    (pages / "names.html").write_text("{{ url_for('any', name='a', self='b', params='c') }}")
+    app = Kui(templates=Jinja2Templates(pages))
+
+    @app.router.http.get("/{name}/{self}/{params}", name="any")
+    async def names() -> HttpResponse:
+        url = request.url_for("any", **request.path_params)
+        return TemplateResponse("names.html", headers={"location": url})
+
+    async with AsyncTestClient(app) as client:
+        response = await client.get("/a/b/c")
+        assert response.text == "/a/b/c"
+        assert response.headers["location"].endswith("/a/b/c")
+
+
 async def test_url_for_gives_a_path_that_works_behind_a_prefix(pages: Path) -> None:
     (pages / "links.html").write_text("{{ url_for('page') }}")
     app = Kui(templates=Jinja2Templates(pages))

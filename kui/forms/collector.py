@@ -129,7 +129,7 @@ class UploadFile(_UploadFile):
         """
         await _close_all([self])
 
-    async def _in_thread(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _in_thread(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         def work() -> T:
             try:
                 with self._lock:

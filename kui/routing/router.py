@@ -130,16 +130,21 @@ class Router(Registrar):
         """The methods that a route of this router answers; None for all that are left."""
         return methods_of(route, (*self.http_middlewares, *route.middlewares))
 
-    def url_for(self, name: str, /, params: Mapping[str, Any] | None = None, **values: Any) -> str:
-        """The path of the route of this name, percent-encoded as UTF-8, with these parameters.
+    def url_for(self, name: str, params: Mapping[str, Any] | None = None, /, **values: Any) -> str:
+        """Return the path of the route of this name, percent-encoded as UTF-8.
 
-        Parameters may be given as a mapping, by name, or some in each way. A name that was given
-        to a route is taken before one that is only its handler's.
+        Parameters may be given as a mapping, by keyword (of any name), or some in each way. A name
+        that was given to a route is preferred to the name of a handler.
 
-        Raises NoSuchRoute, a KeyError, if no route has the name; ValueError if several have it by
-        default, and if a parameter is missing, unknown, or has a value that does not fit (its text
-        would not be matched again, or is `.` or `..`, which clients resolve).
+        :raises NoSuchRoute: no route has the name; a KeyError.
+        :raises ValueError: several routes have the name by default; a parameter is missing or
+            unknown, or its value does not fit (its text would not be matched again, or is `.` or
+            `..`, which clients resolve).
+
+        Example: `router.url_for("item", {"id": 7})` or `router.url_for("item", id=7)`.
         """
+        if isinstance(values.get("params"), Mapping):
+            raise TypeError("give the mapping of parameters as the second argument, without a name")
         if params:
             for given in params:
                 if given in values:

@@ -37,12 +37,12 @@ class Bridge(httpx2.BaseTransport):
         return self.portal
 
     def call(
-        self, func: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+        self, func: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
         result: T = self._open().call(partial(func, *args, **kwargs))
         return result
 
-    def call_sync(self, func: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def call_sync(self, func: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._open().call(partial(func, *args, **kwargs))
 
     def open(self, session: WebSocketSession) -> AbstractContextManager[WebSocketSession]:

@@ -83,10 +83,17 @@ def test_parameters_are_given_as_a_mapping_or_by_name() -> None:
     router = router_of("/{name}/{params}", "/{x}")
     assert router.url_for("p0", {"name": "a", "params": "b"}) == "/a/b"
     assert router.url_for("p0", {"params": "b"}, name="a") == "/a/b"
-    assert router.url_for("p1", params={"x": "a"}) == "/a"
+    with pytest.raises(TypeError, match="as the second argument, without a name"):
+        router.url_for("p1", params={"x": "a"})
     assert router.url_for("p1", x="a") == "/a"
     with pytest.raises(ValueError, match="'x' was given twice"):
         router.url_for("p1", {"x": "a"}, x="a")
+
+
+def test_a_parameter_may_have_any_name() -> None:
+    router = router_of("/{name}/{self}/{params}/{values}")
+    values = {"name": "a", "self": "b", "params": "c", "values": "d"}
+    assert router.url_for("p0", **values) == router.url_for("p0", values) == "/a/b/c/d"
 
 
 def test_missing_and_unknown_parameters_are_refused() -> None:
