@@ -118,8 +118,9 @@ def _parser(deadline: Deadline) -> argparse.ArgumentParser:
         "--root-path",
         default="",
         metavar="PATH",
-        help="the prefix under which a proxy offers the app",
+        help="the prefix under which a proxy offers the app, and which it takes out of the path",
     )
+    add("--root-path-in-path", action="store_true", help="the proxy leaves --root-path in the path")
     add("--certfile", metavar="FILE", help="the certificate chain, PEM: serve HTTPS and HTTP/2")
     add("--keyfile", metavar="FILE", help="its key, if that is in a file of its own")
     add("--access-log", action="store_true", help="log every request")

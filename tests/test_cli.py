@@ -132,6 +132,10 @@ def test_a_function_that_makes_an_app_is_none(
         (["--graceful-timeout", "-1"], "kui: graceful_timeout is a number of seconds, not -1.0"),
         (["--root-path", "shop"], "kui: root_path begins with a slash: 'shop' does not"),
         (
+            ["--root-path-in-path"],
+            "kui: root_path_in_path says where root_path is: give root_path too",
+        ),
+        (
             ["--forwarded-allow-ips", "proxy", "--bind", "127.0.0.1:0"],
             "kui: forwarded_allow_ips: 'proxy' is neither an address nor a network such as 10.0.0.0/8",
         ),

@@ -1,7 +1,10 @@
 """URLs of requests: the one that was asked for, the path to route on, the query; and RFC 3986.
 
-Servers differ: uvicorn puts root_path in front of path and raw_path, hypercorn touches neither.
-What is here is right on both; who may set scheme and host (proxies) is left to the server runner.
+`kui run` and uvicorn put root_path in front of path and raw_path, as ASGI has it; hypercorn and
+granian leave both as they came. What is here is right on all of them, but for a proxy that takes
+root_path away in front of the latter two: then a path of the app that begins with root_path's own
+words cannot be told from one that has it in front. Who may set scheme and host (proxies) is left
+to the server runner.
 """
 
 from __future__ import annotations
@@ -21,12 +24,14 @@ M = TypeVar("M", bound=MultiMapping[Any, Any])
 
 __all__ = [
     "base_url",
+    "below_root",
     "build_url",
     "full_paths",
     "parse_pairs",
     "parse_query",
     "parse_referrer",
     "percent_decode",
+    "put_root_first",
     "route_path",
 ]
 
@@ -66,7 +71,10 @@ def _names_a_host(host: bytes) -> bool:
 
 
 def _root(scope: Scope) -> str:
-    root: str = scope.get("root_path") or ""
+    return _normal_root(scope.get("root_path") or "")
+
+
+def _normal_root(root: str) -> str:
     root = root.strip("/")
     return f"/{root}" if root else ""
 
@@ -99,6 +107,37 @@ def route_path(scope: Scope) -> str:
         return path
     root = _root(scope)
     return (path[len(root) :] or "/") if _below(root, path) else path
+
+
+def put_root_first(scope: Scope, root: str) -> Scope:
+    """Return the scope behind a proxy that took `root` out of the path: it is in front again (ASGI).
+
+    Example::
+
+        put_root_first({"path": "/users"}, "/api")  # {"path": "/api/users", "root_path": "/api"}
+    """
+    root = _normal_root(root)
+    path = _strip_authority(scope["path"])
+    if path == "*":  # of the server, not of the app (RFC 9110, 9.3.7)
+        return {**scope, "root_path": root}
+    changed = {**scope, "root_path": root, "path": root + path}
+    raw: bytes | None = scope.get("raw_path")
+    if raw is not None:
+        sent = _strip_authority(raw.decode("latin-1"))
+        changed["raw_path"] = (quote(root, safe=_PATH_SAFE) + sent).encode("latin-1")
+    return changed
+
+
+def below_root(scope: Scope, root: str) -> Scope:
+    """Return the scope behind a proxy that left `root` in the path; outside of it there is none.
+
+    Example::
+
+        below_root({"path": "/api/users"}, "/api")  # {"path": "/api/users", "root_path": "/api"}
+    """
+    root = _normal_root(root)
+    below = _below(root, _strip_authority(scope["path"]))
+    return {**scope, "root_path": root if below else ""}
 
 
 def full_paths(scope: Scope) -> tuple[str, str, bytes | None]:

@@ -18,6 +18,7 @@ from kui.serving.proxies import ForwardedHeaders
 
 from .access import AccessLog
 from .binding import CannotServe
+from .root_path import RootPath
 
 __all__ = [
     "CUT",
@@ -59,6 +60,7 @@ class ServeOptions(TypedDict, total=False):
 
     bind: str | Iterable[str]
     root_path: str
+    root_path_in_path: bool
     certfile: str | None
     keyfile: str | None
     access_log: bool
@@ -75,6 +77,7 @@ class Options:
 
     bind: str | Iterable[str] = "127.0.0.1:8000"
     root_path: str = ""
+    root_path_in_path: bool = False
     certfile: str | None = None
     keyfile: str | None = None
     access_log: bool = False
@@ -91,6 +94,8 @@ class Options:
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """The app behind what these options put in front of it."""
+        if self.root_path:
+            app = RootPath(app, self.root_path, in_path=self.root_path_in_path)
         if self.access_log:
             app = AccessLog(app)
         if self.forwarded_allow_ips:
@@ -108,6 +113,8 @@ class Options:
             raise CannotServe("websocket_ping_interval is a positive number of seconds")
         if self.root_path and not self.root_path.startswith("/"):
             raise CannotServe(f"root_path begins with a slash: {self.root_path!r} does not")
+        if self.root_path_in_path and not self.root_path:
+            raise CannotServe("root_path_in_path says where root_path is: give root_path too")
 
 
 class Runner:

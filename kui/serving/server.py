@@ -48,6 +48,7 @@ async def serve(
     *,
     bind: str | Iterable[str] = "127.0.0.1:8000",
     root_path: str = "",
+    root_path_in_path: bool = False,
     certfile: str | None = None,
     keyfile: str | None = None,
     access_log: bool = False,
@@ -62,7 +63,9 @@ async def serve(
     """Serve an ASGI app in the running event loop, asyncio's or trio's.
 
     :param bind: `HOST:PORT` (0 for a free port), `[IPv6]:PORT`, `unix:PATH`, `fd://NUMBER`; or several.
-    :param root_path: the prefix under which a proxy offers the app (ASGI `root_path`).
+    :param root_path: the prefix under which a proxy offers the app (ASGI `root_path`). The proxy takes
+        it out of the path; the app finds it there again, as ASGI has it.
+    :param root_path_in_path: True if the proxy leaves `root_path` in the path.
     :param certfile: a PEM file with the certificate chain; HTTPS, and HTTP/2 for who asks for it.
     :param keyfile: its key, if that is in a file of its own.
     :param access_log: log each request to `kui.access`.
@@ -93,6 +96,7 @@ async def serve(
     options = Options(
         bind=bind,
         root_path=root_path,
+        root_path_in_path=root_path_in_path,
         certfile=certfile,
         keyfile=keyfile,
         access_log=access_log,
@@ -139,7 +143,6 @@ async def serve_on(runner: Runner, sockets: list[socket], tls: ssl.SSLContext | 
     options = runner.options
     config = Config()
     config.logger_class = _Log
-    config.root_path = options.root_path
     config.websocket_ping_interval = options.websocket_ping_interval
     config.ssl_handshake_timeout = HANDSHAKE
     app = ASGIWrapper(runner.wrapped)  # type: ignore[arg-type]  # hypercorn's types are narrower than ASGI's

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 import kui
 from tests.servers.conftest import KuiRun, Launch
-from tests.servers.process import ServerProcess, listening_socket
+from tests.servers.process import (
+    ServerProcess,
+    listening_socket,
+    reserved_port,
+    until_it_listens,
+)
 
 from .client import Client
 from .conftest import APP
@@ -126,22 +129,3 @@ def test_what_hypercorns_manager_cancels_leaves_nothing_behind(
     assert "app: shut down; 5 opened, 5 closed, 5 cleaned up" in server.log
     # On asyncio hypercorn's own tasks complain of their cancellation.
     assert "ERROR" not in server.log and FRAMEWORK not in server.log
-
-
-@contextmanager
-def reserved_port() -> Iterator[int]:
-    """A port of 127.0.0.1 for a server that can only be told a number, and shares it (SO_REUSEPORT)."""
-    with socket.socket() as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.bind(("127.0.0.1", 0))
-        yield sock.getsockname()[1]
-
-
-def until_it_listens(port: int) -> None:
-    end = time.monotonic() + 20
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return
-        except ConnectionRefusedError:
-            assert time.monotonic() < end

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +163,26 @@ def foreign(kind: str, spec: str, sock: socket.socket, graceful_timeout: float) 
     """The command that serves `spec` with somebody else's server on a listening socket."""
     script = str(Path(__file__).with_name("run_server.py"))
     return [sys.executable, script, kind, spec, str(sock.fileno()), str(graceful_timeout)]
+
+
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port of 127.0.0.1 for a server that can only be told a number, and shares it (SO_REUSEPORT)."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+def until_it_listens(port: int) -> None:
+    """Connect again and again, for a server that does not say when it is ready."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        except ConnectionRefusedError:
+            assert time.monotonic() < end
 
 
 def connect(server: ServerProcess, target: str, *headers: str) -> socket.socket:
