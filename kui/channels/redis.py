@@ -42,7 +42,11 @@ logger = logging.getLogger("kui.channels")
 
 
 class _Lost(Exception):
-    """A call was sent, and its answer will not come: no one knows whether it was carried out."""
+    """The session has ended before an answer came; `sent` is False if the call was certainly not carried out."""
+
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__()
+        self.sent = sent
 
 
 class _Session:
@@ -53,9 +57,11 @@ class _Session:
         self._pushes = pushes
         self._scope = cancel_scope()
         self._under_way = 0
+        self.ended = False
 
     def end(self) -> None:
         """Give the session up: its task begins another."""
+        self.ended = True
         self._scope.cancel()
 
     async def call(
@@ -63,8 +69,8 @@ class _Session:
     ) -> Any:
         """Have a script run; its result.
 
-        :raises ChannelsUnavailable: it was not run.
-        :raises _Lost: it may have been.
+        :raises ChannelsUnavailable: the server refuses it.
+        :raises _Lost: try again in the next session.
         """
         if self._under_way >= MOST_CALLS:
             raise ChannelsUnavailable("too many calls are waiting for Redis")
@@ -83,17 +89,17 @@ class _Session:
             request = self._commands.create_request(*command, timeout=seconds)
         except RedisConnectionError as error:
             self.end()
-            raise ChannelsUnavailable("the connection to Redis is lost") from error
+            raise _Lost(sent=False) from error
         try:
             return await request
         except NoScriptError:
             raise
         except (ReadOnlyError, BusyLoadingError) as error:  # it has become a replica, or restarts
             self.end()
-            raise ChannelsUnavailable(f"Redis takes no calls now: {error}") from error
+            raise _Lost(sent=False) from error
         except (RedisConnectionError, TimeoutError) as error:
             self.end()
-            raise _Lost from error
+            raise _Lost(sent=True) from error
         except RedisError as error:
             raise ChannelsUnavailable(f"Redis refused: {error}") from error
 
@@ -153,7 +159,7 @@ class RedisStore(Store):
 
     @property
     def available(self) -> bool:
-        return self._session is not None
+        return self._session is not None and not self._session.ended
 
     @property
     def one_process(self) -> bool:
@@ -225,15 +231,15 @@ class RedisStore(Store):
             try:
                 left = max(deadline - self._clock(), 0.001)
                 return await session.call(script, keys, args, left)
-            except _Lost:
-                sent = True
-                if not again:
+            except _Lost as loss:
+                sent = sent or loss.sent
+                if sent and not again:
                     raise ChannelsUnavailable(
                         "Redis has not answered; the message may have been published", sent=True
                     ) from None
 
     async def _find_session(self, deadline: float, sent: bool) -> _Session:
-        while self._session is None:
+        while self._session is None or self._session.ended:
             if self._listener is None:
                 raise RuntimeError("the channels are closed")
             if await until(deadline, self._connected.wait) is None:
@@ -289,8 +295,15 @@ class RedisStore(Store):
         )
 
     async def _serve(self) -> None:
+        pool = self._make_pool()
+        location = pool.location
+        # coredis leaves something unclosed where it cannot connect, so that is tried without it.
+        if location is None or await until(self._clock() + self._timeout, location.check) != (
+            True,
+        ):
+            raise ConnectionError(f"nothing answers at {location!r}")
         async with (
-            self._make_pool() as pool,
+            pool,
             pool.acquire() as commands,
             pool.acquire() as pushes,
         ):
