@@ -72,6 +72,8 @@ class Kui:
       before the first request, and in the reverse order after the last.
     - `lifespan`: an async generator function of the app with one `yield`, or a function of it that
       returns an async context manager; runs in one task, around the app's life.
+    - `resources`: async context managers, such as `Channels` or a pool of connections, that are entered
+      in this order before `lifespan`, and left in the reverse order after it, in the same task.
     - `routes`: `HttpRoute`s and `SocketRoute`s, or `Routes` of them.
     - `http_middlewares`, `socket_middlewares`: endpoint decorators around every endpoint, 404 and
       405 included; the first is the outermost.
@@ -105,6 +107,7 @@ class Kui:
         on_startup: Iterable[Callable[[Any], Any]] = (),
         on_shutdown: Iterable[Callable[[Any], Any]] = (),
         lifespan: Callable[[Any], Any] | None = None,
+        resources: Iterable[AbstractAsyncContextManager[Any]] = (),
         routes: Several = (),
         http_middlewares: Iterable[Middleware] = (),
         socket_middlewares: Iterable[Middleware] = (),
@@ -137,6 +140,7 @@ class Kui:
             on_startup=on_startup,
             on_shutdown=on_shutdown,
             lifespan=lifespan,
+            resources=resources,
             handle_signals=handle_signals,
             mounted=self._mounted,
             turned=self._admitted.clear,

@@ -10,8 +10,14 @@ import logging
 import os
 import signal
 import traceback
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from baize.typing import Receive, Scope, Send
@@ -24,7 +30,7 @@ from .concurrency.signals import ExitSignal, chained_signals
 if TYPE_CHECKING:
     from .applications import Kui
 
-__all__ = ["SERVER", "Callbacks", "Lifespan", "LifespanFunction", "Server"]
+__all__ = ["SERVER", "Callbacks", "Lifespan", "LifespanFunction", "Server", "workers"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 LifespanFunction: TypeAlias = Callable[
@@ -33,6 +39,8 @@ LifespanFunction: TypeAlias = Callable[
 
 SERVER: Final = "kui.server"
 """The key in `scope["extensions"]` of a lifespan scope under which a server may put a `Server`."""
+workers: Final[ContextVar[int]] = ContextVar("kui.workers", default=1)
+"""How many processes serve the app, as far as its server has said."""
 DRAIN: Final = 1.0
 """Seconds that responses have to end by themselves once the app is to stop."""
 WIND_DOWN: Final = DRAIN + 2 * GRACE
@@ -76,10 +84,12 @@ class Callbacks(list[Callable[["Kui"], Any]]):
 class Lifespan:
     """Starts the app and winds it down, in this order and then the other way round.
 
-    The task group opens; `lifespan` runs to its `yield`; `on_startup` is called, the first first.
+    The task group opens; `resources` are entered, the first first; `lifespan` runs to its `yield`;
+    `on_startup` is called, the first first.
     Then, when the server says so: `should_exit` becomes true; the requests in flight end (for as
     long as a drain and the grace for cleanups last); `on_shutdown` is called, the last first, each
-    whatever became of the others; the services are cancelled; `lifespan` runs to its end.
+    whatever became of the others; the services are cancelled; `lifespan` runs to its end; the resources
+    are left, the last first.
 
     Parameters: `app`, which counts its requests in `app.in_flight`; callbacks, `async def` or `def`
     (which runs in the event loop), that take the app; `lifespan`, an async generator function of
@@ -97,6 +107,7 @@ class Lifespan:
         on_startup: Iterable[Callable[[Kui], Any]] = (),
         on_shutdown: Iterable[Callable[[Kui], Any]] = (),
         lifespan: LifespanFunction | None = None,
+        resources: Iterable[AbstractAsyncContextManager[Any]] = (),
         handle_signals: bool = True,
         mounted: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
         turned: Callable[[], object] = lambda: None,
@@ -108,6 +119,7 @@ class Lifespan:
         if lifespan is not None:
             function_of("the app", "lifespan", lifespan)
         self.lifespan = lifespan
+        self.resources = _context_managers(resources)
         self.handle_signals = handle_signals
         self.exit = ExitSignal()
         self.services = Services(self._service_crashed)
@@ -173,7 +185,7 @@ class Lifespan:
     async def _main(self, life: Life) -> None:
         self._life = life
         try:
-            async with self._open_lifespan(), self.mounted():
+            async with self._entered(), self._open_lifespan(), self.mounted():
                 for callback in self.on_startup:
                     await _call(callback, self.app)
                 self.services.adopt_context()
@@ -200,6 +212,14 @@ class Lifespan:
             except Exception as error:
                 self._failed_to_stop(error)
         await self.services.stop()
+
+    @asynccontextmanager
+    async def _entered(self) -> AsyncIterator[None]:
+        """The block in which the resources are open."""
+        async with AsyncExitStack() as stack:
+            for resource in self.resources:
+                await stack.enter_async_context(resource)
+            yield
 
     def _open_lifespan(self) -> AbstractAsyncContextManager[Any]:
         if self.lifespan is None:
@@ -252,3 +272,16 @@ async def _call(callback: Callable[[Kui], Any], app: Kui) -> None:
 
 def _describe(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)).rstrip()
+
+
+def _context_managers(resources: Iterable[Any]) -> tuple[AbstractAsyncContextManager[Any], ...]:
+    """`resources`, each once. Raises TypeError for what is no async context manager."""
+    if isinstance(resources, (AbstractAsyncContextManager, str)):
+        raise TypeError(f"resources are a list: write [...] around {resources!r}")
+    found = tuple(resources)
+    for resource in found:
+        if not isinstance(resource, AbstractAsyncContextManager):
+            raise TypeError(
+                f"a resource is an async context manager, such as Channels(), not {resource!r}"
+            )
+    return found

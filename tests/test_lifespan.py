@@ -152,6 +152,56 @@ async def test_start_up_runs_in_order_and_shutdown_in_reverse() -> None:
     assert server.error is None
 
 
+class Resource:
+    """Writes into a list when it is entered and left."""
+
+    def __init__(self, log: list[str], name: str, error: Exception | None = None) -> None:
+        self.log = log
+        self.name = name
+        self.error = error
+
+    async def __aenter__(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        if self.error is not None:
+            raise self.error
+        self.log.append(f"{self.name} entered")
+
+    async def __aexit__(self, *error: object) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.log.append(f"{self.name} left")
+
+
+async def test_resources_are_entered_in_order_around_lifespan() -> None:
+    async def lifespan(app: App) -> AsyncIterator[None]:
+        app.log.append("opened")
+        yield
+        app.log.append("closed")
+
+    log: list[str] = []
+    resources = [Resource(log, "pool"), Resource(log, "channels")]
+    app = App(lifespan=lifespan, resources=resources, on_shutdown=[note("down")])
+    app.log = log
+    for _ in range(2):
+        async with Server(app) as server:
+            assert server.types == ["startup.complete"]
+            assert log == ["pool entered", "channels entered", "opened"]
+            del log[:]
+        assert log == ["down", "closed", "channels left", "pool left"]
+        assert server.error is None
+        del log[:]
+
+
+async def test_a_resource_that_cannot_be_entered_fails_the_start_up() -> None:
+    log: list[str] = []
+    broken = Resource(log, "channels", LookupError("no store"))
+    app = App(resources=[Resource(log, "pool"), broken, Resource(log, "never")])
+    async with Server(app) as server:
+        await server.ended.wait()
+    assert server.types == ["startup.failed"]
+    assert isinstance(server.error, LookupError)
+    assert log == ["pool entered", "pool left"]
+
+
 async def test_callbacks_are_registered_by_decorator_too() -> None:
     app = App()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
 
@@ -31,6 +32,8 @@ async def hello() -> str:
         ({"limits": 3}, "limits= takes kui.asgi.Limits"),
         ({"lifespan": 3}, "lifespan is a function of the app, not 3"),
         ({"lifespan": hello}, "lifespan is called with the app and nothing else: .*hello"),
+        ({"resources": nullcontext()}, "resources are a list: write"),
+        ({"resources": [hello]}, "a resource is an async context manager, such as Channels"),
         ({"on_startup": hello}, "on_startup are a list: write"),
         ({"on_startup": [hello]}, "in on_startup is called with the app and nothing else"),
         ({"on_shutdown": [3]}, "what stands in on_shutdown is a function of the app, not 3"),

@@ -31,13 +31,23 @@ def imported(module: Path) -> set[str]:
 def test_an_import_loads_nothing_that_is_not_used(name: str) -> None:
     heavy = [
         *("jinja2", "pydantic", "hypercorn", "httpx2", "trio", "multipart", "msgspec"),
-        "kui.testing",
+        *("kui.testing", "kui.channels"),
     ]
     code = f"import sys, {name}; print([m for m in {heavy!r} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_channels_load_redis_only_for_a_url() -> None:
+    code = (
+        "import sys; from kui.channels import Channels; Channels(); print('coredis' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from kui.exceptions import HTTPException
+from kui.lifespan import workers
 from kui.responses.encode import to_json
 
 from .events import ChannelEvents
@@ -90,6 +91,11 @@ class Channels:
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise RuntimeError("these channels are open already")
+        if self._store.one_process and workers.get() > 1:
+            raise RuntimeError(
+                f"Channels() in memory join the clients of one process, and there are {workers.get()}"
+                ' workers: use Channels("redis://..."), or --workers 1'
+            )
         await self._hub.__aenter__()
         self._is_open = True
         return self

@@ -21,6 +21,7 @@ from typing import Any, Final, Unpack
 import anyio
 from baize.typing import ASGIApp
 
+from kui import lifespan
 from kui.concurrency.loops import Loop
 from kui.serving.server import serve_on
 
@@ -103,6 +104,7 @@ def run_process(
             process = _Process(app, chosen, sockets, tls, backend, reload, limit)
             if single:
                 return process.serve(deadline, lambda: None)
+            lifespan.workers.set(workers)
             return supervise(process.work, workers, limit + 1)
     except CannotServe as error:
         return complain(error)

@@ -1,0 +1,53 @@
+"""An app of channels, for tests that need its processes: events, a WebSocket, and who publishes.
+
+The environment says where its channels are: REDIS is a URL, or empty for channels in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from kui.asgi import Kui, SendEventResponse, request, websocket
+from kui.channels import Channels, Gap
+
+__all__ = ["app"]
+
+channels = Channels(os.environ.get("REDIS") or None, entries=100_000)
+app = Kui(resources=[channels])
+
+
+@app.router.http.get("/pid")
+async def pid() -> str:
+    return str(os.getpid())
+
+
+@app.router.http.get("/available")
+async def available() -> Any:
+    return {"available": channels.available}
+
+
+@app.router.http.post("/publish/{channel}")
+async def publish() -> Any:
+    data = await request.json
+    key = request.query_params.get("key")
+    return {"id": await channels.publish(request.path_params["channel"], data, key=key)}
+
+
+@app.router.http.get("/events/{channel}")
+async def events() -> SendEventResponse:
+    cursor = request.headers.get("last-event-id")
+    return SendEventResponse(channels.events(request.path_params["channel"], after=cursor))
+
+
+@app.router.websocket("/socket/{channel}")
+async def socket() -> None:
+    after = websocket.query_params.get("after")
+    async with channels.subscribe(websocket.path_params["channel"], after=after) as subscription:
+        await websocket.accept()
+        await websocket.send_json({"cursor": subscription.cursor})
+        async for item in subscription:
+            if isinstance(item, Gap):
+                await websocket.send_json({"gap": [item.after, item.next]})
+            else:
+                await websocket.send_json({"cursor": subscription.cursor, "data": item.data})
