@@ -7,6 +7,7 @@ function does as well, is taken off. `python -m benchmarks.parts` prints microse
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -22,8 +23,8 @@ from kui.asgi import (
     TemplateResponse,
     cancel_on_disconnect,
 )
-from kui.connections import calls
 from kui.connections import request as proxy
+from kui.connections import request_var
 from kui.forms import parse_urlencoded
 from kui.forms.multipart import END, NOTHING, MultipartEvents
 from kui.http.json import decode_json
@@ -38,7 +39,6 @@ from .files import templates
 from .frameworks import bare_
 from .frameworks.kui_ import adding, build
 from .report import table
-from .steps import timed
 
 __all__ = ["CANCELLING", "HANDLERS", "PARTS", "parts_tables"]
 
@@ -204,9 +204,7 @@ HANDLERS = {
 """For each case handlers of which each does more than the one before, and what that is."""
 
 PARTS = (
-    Part(
-        "parameters", "the path is looked up, and its number converted", "app._routed(scope, path)"
-    ),
+    Part("parameters", "the path is looked up, and its number converted", "app._endpoint(made)"),
     Part("parameters", "an HttpRequest is made", "HttpRequest(scope, receive, send)"),
     Part(
         "parameters",
@@ -225,6 +223,21 @@ PARTS = (
         "RequestHeaders(raw)['x-token']",
     ),
 )
+
+
+def timed(code: str, names: dict[str, Any]) -> Callable[[int], Awaitable[float]]:
+    """A function that runs the code so many times, and returns the seconds that this took."""
+    source = (
+        f"async def timed(count, *, {', '.join(f'{name}={name}' for name in names)}):\n"
+        "    began = perf_counter()\n"
+        "    for _ in range(count):\n"
+        f"{textwrap.indent(textwrap.dedent(code).strip(), ' ' * 8)}\n"
+        "    return perf_counter() - began\n"
+    )
+    found = {**names, "perf_counter": perf_counter}
+    exec(source, found)
+    made: Callable[[int], Awaitable[float]] = found["timed"]
+    return made
 
 
 async def _best(
@@ -249,7 +262,7 @@ async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
         pass
 
     made = HttpRequest(scope, give, send)
-    token = calls.set([made, scope, give, send])
+    token = request_var.set(made)
     names = {
         **{"app": app, "scope": scope, "path": scope["path"], "receive": give, "send": send},
         **{"raw": client.headers, "made": made, "proxy": proxy},
@@ -265,7 +278,7 @@ async def _of_a_request(app: Any, case: str, count: int, rounds: int) -> str:
     whole, alone, *took = await _best(
         [client.time, bare.time, *(timed(code, names) for code in codes)], count, rounds
     )
-    calls.reset(token)
+    request_var.reset(token)
     each = [one - less for one, less in zip(took[::2], took[1::2], strict=True)]
     rows = [[part.title, f"{one:.1f}"] for part, one in zip(parts, each, strict=True)]
     rest = whole - alone - sum(each)

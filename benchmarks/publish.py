@@ -15,7 +15,6 @@ from .cases import CASES
 from .chart import chart
 from .frameworks import FRAMEWORKS
 from .report import as_json, machine, tables, targets_table
-from .steps import steps_table
 
 __all__ = ["publish"]
 
@@ -69,4 +68,3 @@ def _results(figures: Figures, served: sockets.Sockets, about: dict[str, Any]) -
     )
     yield f"### Targets, in process\n\n{targets_table(figures)}"
     yield f"### Over sockets\n\n{sockets.tables(served)}"
-    yield f"### Where the time of a plain request goes\n\n{steps_table()}"

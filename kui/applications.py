@@ -1,7 +1,6 @@
-"""Kui, the composition root: which parts there are is decided here, what they do is theirs.
+"""Kui, the composition root: it decides which parts there are, and which endpoint answers a connection.
 
-An HTTP request is served by `Kui.__call__`, whose straight line is all that a plain handler pays
-for (rule 6); whatever else can happen stands in the functions below it.
+How the endpoint is run is in `request_cycle`, and for WebSockets in `websockets/session`.
 """
 
 from __future__ import annotations
@@ -9,29 +8,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from baize.typing import ASGIApp, Receive, Scope, Send
 
-from .admission import RULED, Admission, bad_host, going_down, no_content, not_found
-from .answering import answer, failed, finish, needs_no_exchange
 from .argument_checks import expect, table_of_types
 from .concurrency.lifespans import lifespans
 from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
-from .connections import Call, State, calls, request_of
-from .exceptions import ExceptionTable, HTTPException, check_key, plainly
+from .connections import State
+from .exceptions import ExceptionTable, check_key
+from .http.hosts import AllowedHosts
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
 from .middlewares.cors import allow_cors
+from .request_cycle import serve_request
 from .requests import HttpRequest
-from .responses.base import HttpResponse, content_length
+from .responses.base import HttpResponse
 from .responses.convert import ResponseConverter
 from .routing import Router
+from .routing.lookup import Found
 from .routing.methods import Middleware, decorate
 from .routing.mounts import INSIDE, mounted_apps, wrapped
 from .routing.routes import Several
+from .routing.stand_ins import bad_host, no_content, not_found, service_unavailable
 from .templating import BaseTemplates
 from .views import Endpoint
 from .websockets import WebSocket, serve_socket
@@ -39,11 +40,6 @@ from .websockets import WebSocket, serve_socket
 __all__ = ["FactoryClass", "Kui"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-_NOT_FOUND: Final = plainly(HTTPException(404))
-
-_enter = calls.set
-_leave = calls.reset
 
 
 @dataclass(frozen=True)
@@ -134,7 +130,7 @@ class Kui:
             routes, http_middlewares=http_middlewares, socket_middlewares=socket_middlewares
         )
         self.in_flight = 0
-        self._admitted = Admission(allowed_hosts, self._is_special)
+        self._hosts = AllowedHosts(allowed_hosts)
         self.lifespan = Lifespan(
             self,
             on_startup=on_startup,
@@ -143,13 +139,9 @@ class Kui:
             resources=resources,
             handle_signals=handle_signals,
             mounted=self._mounted,
-            turned=self._admitted.clear,
         )
-        self._search = self.router.http_routes.search
         self._convert = self.response_converter.convert
-        self._plain = self.response_converter.plain
-        around = self.router.http_middlewares
-        self._missing = decorate(not_found, around) if around else self._not_found
+        self._missing = decorate(not_found, self.router.http_middlewares)
         self._no_socket = decorate(not_found, self.router.socket_middlewares)
         cors = expect("cors_config", cors_config, Mapping, "the parameters of allow_cors, or {}")
         self._cors = None if cors is None else allow_cors(**cors)
@@ -229,14 +221,11 @@ class Kui:
         """Wait until the server is stopping. Cancelling the wait changes nothing."""
         await self.lifespan.exit.wait()
 
-    def _is_special(self) -> bool:
-        return self._cors is not None or self.lifespan.crashed is not None
-
     def _mounted(self) -> AbstractAsyncContextManager[None]:
         apps = mounted_apps(self.router)
         return lifespans(apps, {SERVER: self.lifespan}) if apps else nullcontext()
 
-    # ---- one request
+    # ---- one connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: an HTTP request, a WebSocket or the lifespan.
@@ -244,148 +233,60 @@ class Kui:
         Raises what a handler raised and no exception handler has dealt with, once the client has
         been told. Cancelled, it closes what the request has opened, for a bounded time.
         """
+        kind = scope["type"]
         if self._around is not None and scope.get(INSIDE) is not self:
             await self._around(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            await self._serve_other(scope, receive, send)
-            return
-        scope["app"] = self
-        call: Call = [None, scope, receive, send]
-        token = _enter(call)
-        self.in_flight += 1
-        direct = False  # is it sent, or being sent, with no exchange in between?
-        try:
-            try:
-                method = scope["method"]
-                # A request is simple if the rules about hosts, bodies and prefixes have nothing to say.
-                try:
-                    simple = scope["http_version"] == "1.1" and not scope["root_path"]
-                except KeyError:  # they may be missing
-                    simple = False
-                host = None
-                bare = simple  # without a body
-                for name, value in scope["headers"]:
-                    if name in RULED:
-                        if name != b"host":
-                            bare = False
-                        elif host is None:
-                            host = value
-                        else:
-                            host = b""  # two are as bad as an empty one
-                if simple and self._admitted[host]:
-                    endpoint = self._routed(scope, scope["path"])
-                    simple = bare
-                else:
-                    endpoint = self._endpoint(scope, call, host)
-                    simple = False
-                value = await endpoint()
-                exchange = None
-                if call[0] is not None and call[0]._exchange is not None:
-                    exchange = call[0]._exchange
-                    if bare:
-                        exchange.expect_no_body()
-                    simple, send = exchange.untouched, exchange.server_send
-                plain = self._plain[type(value)] if simple and method != "HEAD" else None
-                if plain is not None:
-                    encode, content_type = plain
-                    body = encode(value)
-                    headers = [content_type, content_length[len(body)]]
-                    start = {"type": "http.response.start", "status": 200, "headers": headers}
-                    direct = True
-                    await send(start if exchange is None else exchange.passed(start))
-                    await send({"type": "http.response.body", "body": body})
-                else:
-                    response = value if isinstance(value, HttpResponse) else self._convert(value)
-                    direct = exchange is None and response.buffered
-                    direct = direct and (simple or needs_no_exchange(None, scope))
-                    if direct:
-                        await response(scope, receive, send)
-                    else:
-                        await answer(request_of(call), response)
-            except Exception as exc:
-                await failed(request_of(call), exc, None if direct else self.exceptions)
-            except BaseException as exc:
-                if call[0] is not None and call[0].lasting:
-                    await call[0].abandon(exc)
-                raise
-            else:
-                if call[0] is not None and call[0].lasting:
-                    await finish(call[0], None)
-        finally:
-            self.in_flight -= 1
-            if call[0] is not None and call[0]._exchange is not None:
-                if call[0]._exchange.unsettled:
-                    await call[0]._exchange.settle()
-            _leave(token)
-
-    def _endpoint(self, scope: Scope, call: Call, host: bytes | None) -> Endpoint:
-        """What answers a request: the endpoint of its route, or what there is in its place."""
-        if self._cors is not None:
-            answer = self._cors.answer(scope["method"], scope["headers"])
-            request_of(call).add_response_headers(answer.headers)
-            if answer.preflight:
-                return no_content
-        if self.lifespan.crashed is not None:
-            return going_down
-        if not self._admitted.allowed(host):
-            return bad_host
-        path = route_path(scope) if scope.get("root_path") else scope["path"]
-        return self._routed(scope, path)
-
-    def _routed(self, scope: Scope, path: str) -> Endpoint:
-        """The endpoint of the route of a path, or what answers where there is none."""
-        found = self._search(path, scope["method"], scope["headers"])
-        if found is None:
-            if path[:1] == "/":
-                return self._missing
-            if path == "*" and scope["method"] == "OPTIONS":  # of the server (RFC 9110, 9.3.7)
-                return no_content
-            # In absolute form:
-            found = self._search(route_path(scope), scope["method"], scope["headers"])
-            if found is None:
-                return self._missing
-        endpoint, params = found
-        if params:  # beside those of the prefix, where this app is mounted
-            before = scope.get("path_params")
-            scope["path_params"] = {**before, **params} if before else params
-        return endpoint
-
-    async def _not_found(self) -> Any:
-        """What `not_found` raises, or the value that stands for it, where nobody else has a say in it."""
-        return await not_found() if self.exceptions.handles(404) else _NOT_FOUND
-
-    # ---- everything else
-
-    async def _serve_other(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind == "lifespan":
+        elif kind == "lifespan":
             await self.lifespan(scope, receive, send)
-        elif kind == "websocket":
-            await self._serve_socket(scope, receive, send)
+        elif kind in ("http", "websocket"):
+            scope["app"] = self
+            serve = self._serve_request if kind == "http" else self._serve_socket
+            self.in_flight += 1
+            try:
+                await serve(scope, receive, send)
+            finally:
+                self.in_flight -= 1
         else:
             raise RuntimeError(f"Kui serves HTTP, WebSockets and the lifespan, not {kind!r}")
 
+    async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = self.factory_class.http(scope, receive, send)
+        await serve_request(request, self._endpoint, self.exceptions, self._convert)
+
     async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self
         websocket = self.factory_class.websocket(scope, receive, send)
-        self.in_flight += 1
-        try:
-            endpoint = self._socket_endpoint(scope)
-            await serve_socket(
-                websocket, endpoint, self.exceptions, self._convert, self.lifespan.exit
-            )
-        finally:
-            self.in_flight -= 1
+        endpoint = self._socket_endpoint(scope)
+        await serve_socket(websocket, endpoint, self.exceptions, self._convert, self.lifespan.exit)
+
+    def _endpoint(self, request: HttpRequest) -> Endpoint:
+        """The endpoint of the request's route, or what answers in the place of one."""
+        scope = request.scope
+        if self._cors is not None:
+            answer = self._cors.answer(scope["method"], scope["headers"])
+            request.add_response_headers(answer.headers)
+            if answer.preflight:
+                return no_content
+        if self.lifespan.crashed is not None:
+            return service_unavailable
+        if not self._hosts.allow(scope["headers"]):
+            return bad_host
+        if scope["path"] == "*" and scope["method"] == "OPTIONS":  # RFC 9110, 9.3.7
+            return no_content
+        found = self.router.http_routes.search(route_path(scope), scope["method"], scope["headers"])
+        return self._missing if found is None else _with_parameters(scope, found)
 
     def _socket_endpoint(self, scope: Scope) -> Endpoint:
         if self.lifespan.crashed is not None:
-            return going_down
-        if not self._admitted.allows(scope["headers"]):
+            return service_unavailable
+        if not self._hosts.allow(scope["headers"]):
             return bad_host
         found = self.router.socket_routes.search(route_path(scope))
-        if found is None:
-            return self._no_socket
-        endpoint, params = found
-        scope["path_params"] = {**(scope.get("path_params") or {}), **params}
-        return endpoint
+        return self._no_socket if found is None else _with_parameters(scope, found)
+
+
+def _with_parameters(scope: Scope, found: Found) -> Endpoint:
+    """The endpoint of a route; its path parameters join those of the prefix where the app is mounted."""
+    endpoint, parameters = found
+    if parameters:
+        scope["path_params"] = {**(scope.get("path_params") or {}), **parameters}
+    return endpoint

@@ -7,9 +7,9 @@ stands in `requests.py`; how each header is parsed stands in `http/media.py`, `h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, overload
 
 from baize.datastructures import URL, Address, ContentType, Headers, MediaType, QueryParams
 from baize.typing import Message, Receive, Scope, Send
@@ -25,7 +25,7 @@ from .http.media import (
     parse_content_type,
 )
 from .http.urls import base_url, build_url, parse_query, parse_referrer
-from .lifetime import Lasting
+from .lifetime import ConnectionLifetime
 
 if TYPE_CHECKING:
     from .applications import Kui
@@ -45,57 +45,9 @@ __all__ = [
 
 T = TypeVar("T")
 
-Call: TypeAlias = list[Any]
-"""A request as the application keeps it: `[None, scope, receive, send]`, where None stands for the
-HttpRequest, which is made when somebody first asks for it."""
-
-calls: Final[ContextVar[Call]] = ContextVar("kui.request")
-
-
-def request_of(call: Call) -> HttpRequest:
-    """The request of a call, of the class that the application has for it."""
-    request: HttpRequest | None = call[0]
-    if request is None:
-        scope = call[1]
-        call.append(scope["app"].factory_class.http(scope, call[2], call[3]))
-        request = call[0] = call[4]  # the first of them: a thread may have asked at the same time
-    return request
-
-
-class RequestVar:
-    """A context variable with the current request, which is made when it is first asked for.
-
-    `get`, `set` and `reset` are those of `contextvars.ContextVar`.
-    """
-
-    __slots__ = ()
-
-    @overload
-    def get(self) -> HttpRequest: ...
-    @overload
-    def get(self, default: T, /) -> HttpRequest | T: ...
-    def get(self, *default: T) -> HttpRequest | T:
-        """The current request; the default, or else a LookupError, where there is none."""
-        try:
-            call = calls.get()
-        except LookupError:
-            if default:
-                return default[0]
-            raise
-        return request_of(call)
-
-    def set(self, request: HttpRequest) -> Token[Call]:
-        """Make a request the current one."""
-        return calls.set([request, None, None, None])
-
-    def reset(self, token: Token[Call]) -> None:
-        """Take back a `set`."""
-        calls.reset(token)
-
-
-request_var: Final = RequestVar()
-websocket_var: ContextVar[WebSocket] = ContextVar("kui.websocket")
-_get_call: Final = calls.get
+request_var: Final[ContextVar[HttpRequest]] = ContextVar("kui.request")
+websocket_var: Final[ContextVar[WebSocket]] = ContextVar("kui.websocket")
+_get_request: Final = request_var.get
 _get_websocket: Final = websocket_var.get
 
 
@@ -161,7 +113,7 @@ async def no_send(message: Message) -> None:
     raise RuntimeError("this connection was made without a send function")
 
 
-class HTTPConnection(Lasting, Mapping[str, Any]):
+class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     """What a request and a WebSocket handshake have in common; as a mapping, the ASGI scope.
 
     Parameters: the three of an ASGI application. Nothing is received or sent here.
@@ -173,18 +125,18 @@ class HTTPConnection(Lasting, Mapping[str, Any]):
     """
 
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
-        self._scope = scope
+        self.scope = scope
         self._receive = receive
         self._send = send
 
     def __getitem__(self, key: str) -> Any:
-        return self._scope[key]
+        return self.scope[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._scope)
+        return iter(self.scope)
 
     def __len__(self) -> int:
-        return len(self._scope)
+        return len(self.scope)
 
     # A connection is itself and no other, whatever its scope contains.
     __eq__ = object.__eq__
@@ -193,30 +145,30 @@ class HTTPConnection(Lasting, Mapping[str, Any]):
     @property
     def app(self) -> Kui:
         """The Kui application that answers this connection."""
-        app: Kui = self._scope["app"]
+        app: Kui = self.scope["app"]
         return app
 
     @cached
     def client(self) -> Address:
         """The peer's host and port as the server gives them; either may be None."""
-        return Address(*(self._scope.get("client") or (None, None)))
+        return Address(*(self.scope.get("client") or (None, None)))
 
     @cached
     def url(self) -> URL:
         """The full URL that was asked for, percent-encoded as it was sent (RFC 3986)."""
-        return build_url(self._scope)
+        return build_url(self.scope)
 
     @property
     def path_params(self) -> dict[str, Any]:
         """The parameters of the path, converted: `{"id": 7}` for `/item/{id:int}`."""
-        params: dict[str, Any] | None = self._scope.get("path_params")
+        params: dict[str, Any] | None = self.scope.get("path_params")
         if params is None:
-            params = self._scope["path_params"] = {}
+            params = self.scope["path_params"] = {}
         return params
 
     @path_params.setter
     def path_params(self, params: dict[str, Any]) -> None:
-        self._scope["path_params"] = params
+        self.scope["path_params"] = params
 
     @cached
     def query_params(self) -> QueryParams:
@@ -224,12 +176,12 @@ class HTTPConnection(Lasting, Mapping[str, Any]):
 
         Raises HTTPException 400 for more than 10,000 fields.
         """
-        return parse_query(self._scope.get("query_string", b""))
+        return parse_query(self.scope.get("query_string", b""))
 
     @cached
     def headers(self) -> Headers:
         """The headers; keys in lower case, looked up without case; `getlist(name)` gives each."""
-        return RequestHeaders(self._scope["headers"])
+        return RequestHeaders(self.scope["headers"])
 
     @cached
     def accepted_types(self) -> Sequence[MediaType]:
@@ -272,7 +224,7 @@ class HTTPConnection(Lasting, Mapping[str, Any]):
     @cached
     def state(self) -> State:
         """What the application keeps for the length of this connection."""
-        return State(self._scope.setdefault("state", {}))
+        return State(self.scope.setdefault("state", {}))
 
     def url_for(self, name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
         """The absolute URL, without a query, of the route called `name`.
@@ -281,7 +233,7 @@ class HTTPConnection(Lasting, Mapping[str, Any]):
 
         Example: `request.url_for("item", {"id": 7})` -> `"https://example.com/item/7"`.
         """
-        return base_url(self._scope) + self.app.router.url_for(name, params, **more)
+        return base_url(self.scope) + self.app.router.url_for(name, params, **more)
 
 
 def _missing(kind: str) -> RuntimeError:
@@ -341,20 +293,17 @@ class _CurrentRequest(_Current):
     @staticmethod
     def _find() -> HttpRequest:
         try:
-            call = calls.get()
+            return request_var.get()
         except LookupError:
             raise _missing("request") from None
-        request: HttpRequest | None = call[0]
-        return request_of(call) if request is None else request
 
     def __getattribute__(self, name: str) -> Any:
         """The same in fewer steps: handlers read all that they know of their request through it."""
         try:
-            call = _get_call()
+            request = _get_request()
         except LookupError:
             return _Current.__getattribute__(self, name)
-        request = call[0]
-        return getattr(request_of(call) if request is None else request, name)
+        return getattr(request, name)
 
 
 class _CurrentWebSocket(_Current):

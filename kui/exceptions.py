@@ -103,7 +103,6 @@ class ExceptionTable:
         self._by_status: dict[int, Found] = {}
         self._by_class: dict[type[BaseException], Found] = {}
         self._last: Found | None = None
-        self._handled: dict[int, bool] = {}
         advice = "a mapping from status codes and classes to functions"
         for key, handler in (expect("exception_handlers", handlers, Mapping, advice) or {}).items():
             self.register(key, handler)
@@ -121,7 +120,6 @@ class ExceptionTable:
         found = handler, waits
         if key is HTTPException:  # a library may raise baize's
             key = AnyHTTPException
-        self._handled.clear()
         if key == 500 or key is Exception:
             self._last = found
         elif isinstance(key, int):
@@ -167,13 +165,6 @@ class ExceptionTable:
                 raise
             response = await self._handle(answer, found)
         return None if response is None else _with_headers_of(exc, response)
-
-    def handles(self, status: int) -> bool:
-        """Whether there is a handler for an HTTPException of this status; else `plainly` is its answer."""
-        handled = self._handled.get(status)
-        if handled is None:
-            handled = self._handled[status] = self._find(HTTPException(status)) is not None
-        return handled
 
     def _plainly(self, exc: AnyHTTPException[Any]) -> HttpResponse:
         return self._convert(plainly(exc))

@@ -97,7 +97,7 @@ class Lifespan:
     it runs in one task, so that a task group may be open across the yield. `handle_signals`: where
     the server does not know Kui, learn of its end from its own signal handlers (`chained_signals`).
     `mounted`: makes the context in which the apps that are mounted in this one are up, which begins
-    after `lifespan`; to them this is the `Server`. `turned` is called when `crashed` has changed.
+    after `lifespan`; to them this is the `Server`.
     """
 
     def __init__(
@@ -110,7 +110,6 @@ class Lifespan:
         resources: Iterable[AbstractAsyncContextManager[Any]] = (),
         handle_signals: bool = True,
         mounted: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
-        turned: Callable[[], object] = lambda: None,
     ) -> None:
         self.app = app
         self.mounted = mounted
@@ -123,21 +122,11 @@ class Lifespan:
         self.handle_signals = handle_signals
         self.exit = ExitSignal()
         self.services = Services(self._service_crashed)
-        self._turned = turned
-        self._crashed: Exception | None = None
+        self.crashed: Exception | None = None
+        """What the first service that failed has raised; while there is one, the app answers 503."""
         self._life: Life | None = None
         self._server: Server | None = None
         self._failures: list[Exception] = []
-
-    @property
-    def crashed(self) -> Exception | None:
-        """What the first service that failed has raised; while there is one, the app answers 503."""
-        return self._crashed
-
-    @crashed.setter
-    def crashed(self, error: Exception | None) -> None:
-        self._crashed = error
-        self._turned()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one lifespan scope.

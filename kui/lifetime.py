@@ -1,6 +1,7 @@
-"""What lasts as long as a connection, and ends with it: context managers, and tasks after the response.
+"""Per-connection exit stack and background tasks, and the one block in which a connection lives: `lifetime_of`.
 
-The connection is still the current one while they end. `Kui` and `websockets/session` say when that is.
+Requests and WebSockets derive from `ConnectionLifetime`. What is done within the block is in `request_cycle` and
+in `websockets/session`.
 """
 
 from __future__ import annotations
@@ -8,15 +9,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, ParamSpec
+from typing import Any, Generic, ParamSpec, Self, TypeVar
 
 from .concurrency import in_thread, shielded
 
-__all__ = ["BackgroundTasks", "Lasting"]
+__all__ = ["BackgroundTasks", "ConnectionLifetime", "lifetime_of"]
 
 P = ParamSpec("P")
+C = TypeVar("C", bound="ConnectionLifetime")
 
 logger = logging.getLogger("kui.error")
 
@@ -63,15 +66,15 @@ async def _call(task: Callable[[], Any]) -> None:
         await result
 
 
-class Lasting:
-    """A connection, as far as something lasts as long as it does."""
+class ConnectionLifetime:
+    """What lasts as long as a connection: its context managers, its background tasks, what it has opened."""
 
-    # Set on the instance by the few connections that use them (rule 6).
+    # Set on the instance by the few connections that use them.
     _exit_stack: AsyncExitStack | None = None
     _background_tasks: BackgroundTasks | None = None
 
     lasting: bool = False
-    """Whether there is anything to `finish`."""
+    """True if `finish` has anything to do."""
 
     @property
     def background_tasks(self) -> BackgroundTasks:
@@ -85,8 +88,7 @@ class Lasting:
     def exit_stack(self) -> AsyncExitStack:
         """Context managers entered here are left once the body has been sent.
 
-        They are told of the handler's exception, and left, for a bounded time, under
-        cancellation too.
+        They are told of the handler's exception. Under cancellation they are left too, in at most 5 seconds.
 
         Example: `file = await request.exit_stack.enter_async_context(open_it())`.
         """
@@ -97,6 +99,9 @@ class Lasting:
 
     async def close(self) -> None:
         """Close what the connection itself has opened. May be called any number of times."""
+
+    async def settle(self) -> None:
+        """Let go of the server's `receive` and `send`. May be called any number of times."""
 
     async def finish(self, failed: Exception | None) -> None:
         """Leave what was entered, run the background tasks, close; `failed` is what the handler raised.
@@ -111,7 +116,7 @@ class Lasting:
             await self.close()
 
     async def abandon(self, cancelled: BaseException) -> None:
-        """Leave what was entered, and close, although the connection is cancelled; for 5 s at most."""
+        """Leave what was entered, and close, although the connection is cancelled; in at most 5 seconds."""
         with shielded() as scope:
             try:
                 await self._leave(cancelled)
@@ -128,3 +133,61 @@ class Lasting:
             await stack.aclose()
         else:
             await stack.__aexit__(type(exc), exc, exc.__traceback__)
+
+
+class lifetime_of(Generic[C]):
+    """The life of a connection: it is the current one while the block lasts, and is cleaned up at its end.
+
+    :param connection: a request or a WebSocket.
+    :param current: the context variable that holds it meanwhile.
+
+    At the end of the block, in this order: what was entered is left, background tasks run, what was opened is
+    closed (`finish`, or `abandon` if the block was cancelled); the connection is settled; the variable is reset.
+    The exit stack is told of `failure`, or else of what the block raises.
+
+    :raises Exception: what a context manager raises when it is left.
+
+    Example::
+
+        async with lifetime_of(request, request_var) as life:
+            try:
+                await answer(request)
+            except Exception as error:
+                life.failure = error  # answered below, so that the block does not raise it
+                await apologize(request)
+    """
+
+    __slots__ = ("_connection", "_current", "_token", "failure")
+
+    def __init__(self, connection: C, current: ContextVar[C]) -> None:
+        self._connection = connection
+        self._current = current
+        self.failure: Exception | None = None
+
+    async def __aenter__(self) -> Self:
+        self._token = self._current.set(self._connection)
+        return self
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if self._connection.lasting:
+                await self._clean_up(error)
+        finally:
+            self.failure = (
+                None  # its traceback may hold the caller's frame, which holds this object
+            )
+            try:
+                await self._connection.settle()
+            finally:
+                self._current.reset(self._token)
+
+    async def _clean_up(self, error: BaseException | None) -> None:
+        connection = self._connection
+        if error is None or isinstance(error, Exception):
+            try:
+                await connection.finish(self.failure or error)
+            except BaseException as second:
+                await connection.abandon(second)
+                raise
+        else:
+            await connection.abandon(error)

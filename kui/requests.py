@@ -12,7 +12,7 @@ from baize.typing import Message, Receive, Scope, Send
 
 from kui.http.exceptions import HTTPException
 
-from .concurrency import Exchange, Once
+from .concurrency import Exchange, Once, owner_of
 from .connections import HTTPConnection, no_receive, no_send
 from .forms.collector import (
     FormCollector,
@@ -32,7 +32,7 @@ __all__ = ["BodyStream", "HttpRequest"]
 URLENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
 
-Reader: TypeAlias = Literal["stream()", "parts()", "form", "next app"]
+Reader: TypeAlias = Literal["stream()", "parts()", "form", "next app", "end"]
 
 
 class BodyStream:
@@ -78,35 +78,27 @@ class HttpRequest(HTTPConnection):
     _limits: Limits | None = None  # those of the route
 
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
-        # What the other constructor does, without the call; and what is asked of every request.
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._exchange: Exchange | None = None
-        self.lasting = False
+        super().__init__(scope, receive, send)
+        owner = owner_of(receive, send)
+        self._shared = owner is not None
+        self.exchange = Exchange(scope, receive, send) if owner is None else owner
+        """The one owner of this request's `receive` and `send`."""
 
     @property
     def method(self) -> str:
         """The method, in upper case."""
-        method: str = self._scope["method"]
+        method: str = self.scope["method"]
         return method
 
     @property
     def limits(self) -> Limits:
         """What may be buffered of this request: the app's limits, or those of the route."""
-        limits: Limits = self._limits or self._scope["app"].limits
+        limits: Limits = self._limits or self.scope["app"].limits
         return limits
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
         self._limits = limits
-
-    @property
-    def exchange(self) -> Exchange:
-        """The one owner of this request's `receive` and `send`."""
-        if self._exchange is None:
-            self._exchange = Exchange(self._scope, self._receive, self._send)
-        return self._exchange
 
     # ---- the body
 
@@ -252,6 +244,8 @@ class HttpRequest(HTTPConnection):
         return BodyStream(self.exchange, self._chunks or [])
 
     def _given_away(self) -> RuntimeError:
+        if self._given_to == "end":
+            return RuntimeError("this request is over: read its body before its handler returns")
         return RuntimeError(
             f"the body was given away by request.{self._given_to}; it can be read once, or again"
             f" and again where request.body is read first"
@@ -278,6 +272,13 @@ class HttpRequest(HTTPConnection):
     async def is_disconnected(self) -> bool:
         """Whether the client has left. Never waits for the client, and never loses a message."""
         return await self.exchange.is_disconnected()
+
+    async def settle(self) -> None:
+        """Settle the exchange, unless it is shared with a request further out, which settles it."""
+        if not self._shared:
+            if self._given_to is None and (self._body is None or not self._body.done):
+                self._given_to = "end"
+            await self.exchange.settle()
 
     async def close(self) -> None:
         """Close the temporary files of the form. May be called at any time, any number of times."""

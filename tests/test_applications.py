@@ -21,6 +21,7 @@ from kui.asgi import (
     allow_cors,
     convert_response,
     request,
+    request_var,
     required_method,
 )
 from kui.testing import AsyncTestClient
@@ -373,6 +374,42 @@ async def test_callbacks_take_the_app_and_run_around_its_life() -> None:
     async with AsyncTestClient(app):
         steps.append("serving")
     assert steps == ["first", "second", "serving", "before", "last"]
+
+
+async def test_a_request_that_is_over_can_neither_be_read_nor_answered() -> None:
+    app = Kui()
+    seen: list[HttpRequest] = []
+
+    @app.router.http.post("/")
+    async def keep() -> str:
+        seen.append(request_var.get())
+        return "done"
+
+    async with AsyncTestClient(app) as client:
+        assert (await client.post("/", content=b"body")).text == "done"
+    (over,) = seen
+    for read in (lambda: over.body, lambda: over.json, over.data, lambda: anext(over.stream())):
+        with pytest.raises(RuntimeError, match="this request is over"):
+            await read()
+    for message in ({"type": "http.response.start", "status": 200}, {"type": "http.response.body"}):
+        with pytest.raises(RuntimeError, match="this request is over"):
+            await over.exchange.send(message)
+
+
+async def test_what_was_read_of_a_request_can_be_used_when_it_is_over() -> None:
+    app = Kui()
+    seen: list[HttpRequest] = []
+
+    @app.router.http.post("/")
+    async def keep() -> bytes:
+        seen.append(request_var.get())
+        return await request_var.get().body
+
+    async with AsyncTestClient(app) as client:
+        assert (await client.post("/", json=[1])).text == "[1]"
+    (over,) = seen
+    assert await over.body == b"[1]"
+    assert await over.json == [1]
 
 
 async def test_work_may_outlive_its_request() -> None:

@@ -16,7 +16,6 @@ from benchmarks.frameworks import FRAMEWORKS
 from benchmarks.parts import CANCELLING, HANDLERS, PARTS, parts_tables
 from benchmarks.publish import dumps
 from benchmarks.report import as_json, tables, targets_table
-from benchmarks.steps import STEPS, measured
 from benchmarks.targets import verdicts
 from benchmarks.worker import Sites
 
@@ -42,11 +41,6 @@ async def test_a_wrong_answer_is_not_measured() -> None:
         client.app = (await sites.client(CASES["missing"])).app
         with pytest.raises(WrongAnswer):
             await client.time(1)
-
-
-async def test_each_step_of_a_plain_request_still_runs() -> None:
-    each, _, _ = await measured(count=1, rounds=1)
-    assert len(each) == len(STEPS)
 
 
 async def test_each_part_of_the_other_profiles_still_runs() -> None:

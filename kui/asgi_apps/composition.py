@@ -108,13 +108,13 @@ class Router(routing.Router, EndpointApp):
 
     async def _request(self) -> Any:
         request = request_var.get()
-        scope = request._scope
+        scope = request.scope
         found = self.http_routes.search(route_path(scope), request.method, scope["headers"])
         return await _found(request, found)
 
     async def _websocket(self) -> Any:
         websocket = websocket_var.get()
-        return await _found(websocket, self.socket_routes.search(route_path(websocket._scope)))
+        return await _found(websocket, self.socket_routes.search(route_path(websocket.scope)))
 
 
 async def _found(connection: HTTPConnection, found: Found | None) -> Any:

@@ -14,12 +14,13 @@ from typing import Any, TypeAlias, TypeVar
 from baize.typing import Receive, Scope, Send
 
 from kui.applications import Kui
-from kui.concurrency import Exchange, in_thread
+from kui.concurrency import in_thread, owner_of
 from kui.connections import request_var, websocket_var
 from kui.http.exceptions import HTTPException
+from kui.lifetime import lifetime_of
 from kui.requests import HttpRequest
 from kui.responses.base import HttpResponse
-from kui.responses.convert import convert_response
+from kui.responses.convert import ResponseConverter, convert_response
 from kui.views import Endpoint
 from kui.websockets import WebSocket
 
@@ -40,13 +41,10 @@ class _Alone(Kui):
         self._http = endpoint
         self._websocket = socket
 
-    def _endpoint(self, *_: Any) -> Endpoint:
+    def _endpoint(self, request: HttpRequest) -> Endpoint:
         return self._missing if self._http is None else self._http
 
-    def _routed(self, *_: Any) -> Endpoint:
-        return self._endpoint()
-
-    def _socket_endpoint(self, *_: Any) -> Endpoint:
+    def _socket_endpoint(self, scope: Scope) -> Endpoint:
         return self._no_socket if self._websocket is None else self._websocket
 
 
@@ -70,35 +68,21 @@ class EndpointApp:
         """Serve one ASGI scope. Raises, as `Kui` does, what nobody has answered for."""
         app = scope.get("app")
         if scope["type"] == "http" and self._served is not None and isinstance(app, Kui):
-            exchange = Exchange.of(scope, receive, send)
-            if not exchange.stray:
-                await _answer(app, exchange, scope, self._served)
+            if owner_of(receive, send) is not None:
+                request = app.factory_class.http(scope, receive, send)
+                await _answer(request, self._served, app.response_converter)
                 return
         if self._own is None:
             self._own = _Alone(self._served, self._socket)
         await self._own({**scope}, receive, send)
 
 
-async def _answer(app: Kui, exchange: Exchange, scope: Scope, endpoint: Endpoint) -> None:
-    """Answer within a request of `app`, which deals with what this raises."""
-    request = app.factory_class.http(scope, exchange.receive, exchange.send)
-    request._exchange = exchange
-    token = request_var.set(request)
-    failed: Exception | None = None
-    try:
-        try:
-            response = app.response_converter.convert(await endpoint(), endpoint)
-            await response(scope, exchange.receive, exchange.send)
-        except Exception as error:
-            failed = error
-        await request.finish(failed)
-    except BaseException as error:
-        await request.abandon(error)
-        raise
-    finally:
-        request_var.reset(token)
-    if failed is not None:
-        raise failed
+async def _answer(request: HttpRequest, endpoint: Endpoint, converter: ResponseConverter) -> None:
+    """Answer within a request of the app around, which deals with what this raises."""
+    async with lifetime_of(request, request_var):
+        response = converter.convert(await endpoint(), endpoint)
+        exchange = request.exchange
+        await response(request.scope, exchange.receive, exchange.send)
 
 
 async def _call(function: Callable[[A], Any], argument: A) -> Any:

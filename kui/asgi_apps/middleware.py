@@ -12,11 +12,12 @@ from typing import Any, Final, TypeAlias
 
 from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
-from kui.concurrency import Exchange, Gone
+from kui.concurrency import Exchange, Gone, exchange_of
 from kui.concurrency.app_runner import Relay, relaying
 from kui.concurrency.http.stream import stream
 from kui.concurrency.http.watched_send import transfer
 from kui.connections import request_var
+from kui.lifetime import lifetime_of
 from kui.requests import HttpRequest, Reader
 from kui.responses.base import WITHOUT_CONTENT, HttpResponse
 from kui.responses.convert import convert_response
@@ -38,10 +39,10 @@ class NextRequest(HttpRequest, MutableMapping[str, Any]):
     """
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._scope[key] = value
+        self.scope[key] = value
 
     def __delitem__(self, key: str) -> None:
-        del self._scope[key]
+        del self.scope[key]
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -99,14 +100,17 @@ class NextResponse(HttpResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; an ASGI application. Raises what the app raises, at the place where it does."""
-        exchange = Exchange.of(scope, receive, send)
         start = {**self._start, "status": self.status_code, "headers": self.raw_headers()}
-        if self._iterable is not None:
+        async with exchange_of(scope, receive, send) as exchange:
+            if self._iterable is None:
+                await self._pass_all(exchange, start)
+                return
             start.pop("trailers", None)
             source = () if self.status_code in WITHOUT_CONTENT else self._iterable
             await stream(exchange, source, start=start, encode=_encode)
             await self._relay.leave()
-            return
+
+    async def _pass_all(self, exchange: Exchange, start: Message) -> None:
         await exchange.send(start)
         # A short answer is complete with what comes next; nobody need watch the client for it.
         last = await self._relay.next()
@@ -185,26 +189,11 @@ class _Between(HttpResponse):
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange.of(scope, receive, send)
         offered = scope.get("extensions") or {}
         extensions = {name: value for name, value in offered.items() if name not in _FILES}
-        request = NextRequest({**scope, "extensions": extensions}, exchange.receive, exchange.send)
-        request._exchange = exchange
-        token = request_var.set(request)
-        failed: Exception | None = None
-        try:
-            try:
-                await self._answer(request, scope, exchange)
-            except Exception as error:
-                failed = error
-            await request.finish(failed)
-        except BaseException as error:
-            await request.abandon(error)
-            raise
-        finally:
-            request_var.reset(token)
-        if failed is not None:
-            raise failed
+        request = NextRequest({**scope, "extensions": extensions}, receive, send)
+        async with lifetime_of(request, request_var):
+            await self._answer(request, scope, request.exchange)
 
     async def _answer(self, request: NextRequest, scope: Scope, exchange: Exchange) -> None:
         async with relaying() as call:

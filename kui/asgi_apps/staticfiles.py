@@ -137,7 +137,7 @@ class Files(EndpointApp):
         request = request_var.get()
         if request.method not in ("GET", "HEAD"):
             return await other_method("GET, HEAD, OPTIONS")
-        root, path, _ = full_paths(request._scope)
+        root, path, _ = full_paths(request.scope)
         names = self.names(path[len(root) :])
         candidates = [] if names is None else self._candidates(names)
         if candidates:
@@ -157,7 +157,7 @@ class Files(EndpointApp):
             file.close()
             raise
         file.close()
-        return _with_a_slash(build_url(request_var.get()._scope))
+        return _with_a_slash(build_url(request_var.get().scope))
 
     def _at(self, names: tuple[str, ...]) -> OpenFile:
         if self.follow_symlinks:

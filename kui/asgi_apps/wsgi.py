@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.argument_checks import describe, takes
-from kui.concurrency import Exchange, Gone
+from kui.concurrency import Exchange, Gone, exchange_of
 from kui.concurrency.http.watched_send import transfer
 from kui.concurrency.wsgi import Dialogue, dialogue, limiter_for
 from kui.http.headers import RawHeaders, ResponseHeaders
@@ -104,12 +104,8 @@ class _FromWSGI(HttpResponse):
         self._wsgi = wsgi
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange.of(scope, receive, send)
-        try:
+        async with exchange_of(scope, receive, send) as exchange:
             await self._wsgi.converse(exchange, scope)
-        finally:
-            if exchange.stray:
-                await exchange.settle()
 
 
 class _Answer:

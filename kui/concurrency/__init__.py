@@ -6,6 +6,7 @@ The rest of Kui calls it by purpose; it imports nothing of Kui.
 from .async_cached import Once
 from .cleanup import GRACE, shielded
 from .http.exchange import ClientDisconnect, Exchange, Gone, body_expected
+from .http.ownership import exchange_of, owner_of
 from .signals import ExitSignal, chained_signals
 from .threads import FILES, GENERATORS, HANDLERS, UPLOADS, Limiter, in_thread
 
@@ -23,6 +24,8 @@ __all__ = [
     "Once",
     "body_expected",
     "chained_signals",
+    "exchange_of",
     "in_thread",
+    "owner_of",
     "shielded",
 ]

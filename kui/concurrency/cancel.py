@@ -18,7 +18,7 @@ from .http.watch import Watch
 from .task_group import Beside, beside
 from .websocket.sockets import Socket
 
-__all__ = ["Connected", "OpenSocket", "WaitingClient", "until", "while_waiting"]
+__all__ = ["Connected", "OpenSocket", "WaitingClient", "until"]
 
 T = TypeVar("T")
 
@@ -113,34 +113,6 @@ class WaitingClient(Connected):
         if self._exchange.client_gone:
             return ClientDisconnect("the client left before the work for it was done")
         return None
-
-
-async def while_waiting(
-    work: Callable[[], Awaitable[T]], exchange: Exchange | None, make: Callable[[], Exchange]
-) -> T:
-    """`WaitingClient(exchange).run(work)`; where there is no exchange yet, only work that waits has one made.
-
-    :raises ClientDisconnect: the client has gone.
-    """
-    if exchange is not None:
-        return await WaitingClient(exchange).run(work)
-    client: WaitingClient | None = None
-
-    def begin() -> None:
-        nonlocal client
-        client = WaitingClient(make())
-        client.begin(group)
-
-    async with beside() as group:
-        try:
-            result = await on_first_wait(work(), begin)
-        finally:
-            if client is not None:
-                client.end(group)
-    gone = None if client is None else client.gone()
-    if gone is not None:
-        raise gone
-    return result
 
 
 class OpenSocket(Connected):

@@ -93,6 +93,16 @@ class AllowedHosts:
         self.allows = valid_host if self._any else lru_cache(maxsize=256)(self._allows)
         """Whether the value of a Host header is valid and names one of the allowed hosts."""
 
+    def allow(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """True if a request with these headers has an allowed Host; none passes only where every host does.
+
+        Two Host headers are refused (RFC 9112, 3.2).
+        """
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) == 1:
+            return self.allows(hosts[0])
+        return not hosts and self._any
+
     def _allows(self, host: bytes) -> bool:
         parts = split_host(host)
         if parts is None:

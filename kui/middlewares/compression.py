@@ -79,7 +79,7 @@ def compress(
             coding, identity = preferred(request.headers.get("accept-encoding"), offered)
             if coding is None and not identity:
                 raise HTTPException(406, content="No content coding is left that you accept.")
-            scope = request._scope
+            scope = request.scope
             if coding is not None and scope.get("extensions"):
                 # A file that the server itself reads would pass by.
                 scope["extensions"] = {

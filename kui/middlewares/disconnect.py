@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager
 from functools import wraps
 from typing import Any, overload
 
-from kui.concurrency.cancel import OpenSocket, WaitingClient, while_waiting
-from kui.connections import calls, request_of, request_var, websocket_var
+from kui.concurrency.cancel import OpenSocket, WaitingClient
+from kui.connections import request_var, websocket_var
 
 __all__ = ["cancel_on_disconnect"]
 
@@ -52,11 +52,7 @@ def cancel_on_disconnect(
 
     @wraps(endpoint)
     async def connected() -> Any:
-        call = calls.get(None)
-        if call is None:
-            return await OpenSocket(websocket_var.get().socket).run(endpoint)
-        exchange = None if call[0] is None else call[0]._exchange
-        return await while_waiting(endpoint, exchange, lambda: request_of(call).exchange)
+        return await _client().run(endpoint)
 
     return connected
 

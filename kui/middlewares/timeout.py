@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from baize.typing import Receive, Scope, Send
 
-from kui.concurrency import Exchange
+from kui.concurrency import exchange_of
 from kui.concurrency.cancel import until
 from kui.concurrency.loops import clock
 from kui.http.cookies import Cookie
@@ -90,14 +90,10 @@ class _InTime(HttpResponse):
         return type(self)(self._response.amended(status_code, headers), self._deadline)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = Exchange.of(scope, receive, send)
         self._response.status_code = self.status_code
-        send_it = partial(self._response, scope, exchange.receive, exchange.send)
-        try:
+        async with exchange_of(scope, receive, send) as exchange:
+            send_it = partial(self._response, scope, exchange.receive, exchange.send)
             done = await until(self._deadline, send_it)
-        finally:
-            if exchange.stray:
-                await exchange.settle()
         if done is None:
             raise (
                 TimeoutError("the response was not sent in time")

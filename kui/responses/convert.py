@@ -18,19 +18,14 @@ from kui.argument_checks import expect, function_of
 from kui.http.headers import header_mapping
 
 from .base import HttpResponse
-from .content import JSONResponse, PlainTextResponse, RedirectResponse, encode_text
+from .content import JSONResponse, PlainTextResponse, RedirectResponse
 from .current import current_app, current_handler
-from .encode import is_model, to_json
+from .encode import is_model
 
-__all__ = ["Converter", "Plain", "ResponseConverter", "convert_response"]
+__all__ = ["Converter", "ResponseConverter", "convert_response"]
 
 Converter = Callable[..., HttpResponse]
-Plain = tuple[Callable[[Any], bytes], tuple[bytes, bytes]]
-"""What renders values of a type, and their Content-Type."""
 C = TypeVar("C", bound=Callable[..., Any])
-
-(TEXT,) = PlainTextResponse._default_headers
-(JSON,) = JSONResponse._default_headers
 
 _ADVICE = "return a str, bytes, dict, list, a generator, a path, a URL or a response"
 
@@ -90,13 +85,11 @@ class ResponseConverter:
             return JSONResponse(asdict(error), status, headers)
     """
 
-    __slots__ = ("_found", "_table", "plain")
+    __slots__ = ("_found", "_table")
 
     def __init__(self, converters: Mapping[type, Converter] | None = None) -> None:
         self._table: dict[type, Converter] = _BUILT_IN.copy()
         self._found: dict[type, Converter] = {}
-        self.plain = _Plainly(self)
-        """For each type whose values stand for a response with status 200, a body and a Content-Type."""
         advice = "a mapping from types to functions"
         given = expect("response_converters", converters, Mapping, advice)
         for kind, converter in (given or {}).items():
@@ -115,7 +108,6 @@ class ResponseConverter:
             function_of("a value", "a converter", converter)
             self._table[kind] = _checking(converter)
             self._found.clear()
-            self.plain.clear()
             return converter
 
         return add
@@ -160,26 +152,6 @@ class ResponseConverter:
             if "__dataclass_fields__" in base.__dict__ or is_model(base):
                 return JSONResponse
         return None
-
-
-class _Plainly(dict[type, Plain | None]):
-    """What is known of the types of values, found out when one is met."""
-
-    def __init__(self, converter: ResponseConverter) -> None:
-        super().__init__()
-        self._lookup = converter._lookup
-
-    def __missing__(self, kind: type) -> Plain | None:
-        found: Plain | None = None
-        converter = self._lookup(kind)
-        if converter is PlainTextResponse:
-            found = encode_text if issubclass(kind, str) else bytes, TEXT
-        elif converter is JSONResponse and kind is not tuple:  # which may be more than a value
-            found = to_json, JSON
-        if len(self) >= 1024:
-            self.clear()
-        self[kind] = found
-        return found
 
 
 def _is_answer(value: tuple[Any, ...]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kui.connections import calls, request_var, websocket_var
+from kui.connections import HTTPConnection, request_var, websocket_var
 from kui.http.urls import route_path
 
 if TYPE_CHECKING:
@@ -15,16 +15,8 @@ __all__ = ["current_app", "current_handler"]
 
 def current_app() -> Kui | None:
     """The application of the current request or WebSocket; None outside of both."""
-    call = calls.get(None)
-    if call is not None:
-        scope = call[1] if call[0] is None else call[0]._scope
-    else:
-        websocket = websocket_var.get(None)
-        if websocket is None:
-            return None
-        scope = websocket._scope
-    app: Kui | None = scope.get("app")
-    return app
+    connection: HTTPConnection | None = request_var.get(None) or websocket_var.get(None)
+    return None if connection is None else connection.get("app")
 
 
 def current_handler() -> str:
@@ -34,7 +26,7 @@ def current_handler() -> str:
     if app is None or request is None:
         return "the handler"
     routes = app.router.http_routes
-    route = routes.route(route_path(request._scope), request.method)
+    route = routes.route(route_path(request.scope), request.method)
     if route is None:
         return "a middleware"
     name = f"the handler {route.handler.name_for(request.method)}"

@@ -21,6 +21,7 @@ from urllib.parse import quote
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency.http.exchange import ClientDisconnect, Exchange, Gone
+from kui.concurrency.http.ownership import exchange_of
 from kui.concurrency.http.watched_send import transfer
 from kui.http.dates import format_date, parse_date
 from kui.http.exceptions import HTTPException
@@ -146,17 +147,13 @@ class FileResponse(HttpResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file; an ASGI application. See the class for what it raises, and when."""
-        exchange = Exchange.of(scope, receive, send)
-        try:
-            await self._send(exchange)
-        except ClientDisconnect:
-            pass  # the server said so; others only fall silent, and there the exchange tells
-        finally:
-            if exchange.stray:
-                await exchange.settle()
+        async with exchange_of(scope, receive, send) as exchange:
+            try:
+                await self._send(scope, exchange)
+            except ClientDisconnect:
+                pass  # the server said so; others only fall silent, and there the exchange tells
 
-    async def _send(self, exchange: Exchange) -> None:
-        scope = exchange.scope
+    async def _send(self, scope: Scope, exchange: Exchange) -> None:
         method = scope["method"]
         if self.status_code < 200 or self.status_code in (204, 205, 304):
             for message in self.messages(method, b""):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from baize.typing import Message, Receive, Scope, Send
 
-from kui.concurrency import Exchange
+from kui.concurrency import Exchange, exchange_of
 from kui.concurrency.http.generator_runner import close_unstarted
 from kui.concurrency.http.stream import Source, stream
 from kui.http.headers import ResponseHeaders, charset_of, content_type
@@ -84,20 +84,18 @@ class StreamResponse(HttpResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response; an ASGI application."""
-        exchange = Exchange.of(scope, receive, send)
         start: Message = {
             "type": "http.response.start",
             "status": self.status_code,
             "headers": self.raw_headers(),
         }
-        if self.status_code in WITHOUT_CONTENT:
-            await close_unstarted(self._source)
-            await exchange.send(start)
-            await exchange.send({"type": "http.response.body"})
-            if exchange.stray:
-                await exchange.settle()
-        else:
-            await self._stream(exchange, start)
+        async with exchange_of(scope, receive, send) as exchange:
+            if self.status_code in WITHOUT_CONTENT:
+                await close_unstarted(self._source)
+                await exchange.send(start)
+                await exchange.send({"type": "http.response.body"})
+            else:
+                await self._stream(exchange, start)
 
     async def _stream(self, exchange: Exchange, start: Message) -> None:
         await stream(exchange, self._source, start=start, encode=self.encode)

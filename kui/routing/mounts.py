@@ -12,7 +12,7 @@ from typing import Any, Self, overload
 from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
 from kui.argument_checks import describe, list_of_functions, takes
-from kui.concurrency import Exchange
+from kui.concurrency import exchange_of
 from kui.concurrency.websocket.socket_states import WebSocketDisconnect
 from kui.connections import HTTPConnection, request_var, websocket_var
 from kui.http.headers import merge_headers
@@ -63,9 +63,12 @@ class Forward(HttpResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the app answer; an ASGI application."""
+        inner = scope if self.scope is None else self.scope
         added = self.raw_headers()
-        if added:
-            exchange = Exchange.of(scope, receive, send)
+        if not added:
+            await self.app(inner, receive, send)
+            return
+        async with exchange_of(scope, receive, send) as exchange:
             before = exchange.on_start
 
             def merge(start: Message) -> Message:
@@ -74,8 +77,7 @@ class Forward(HttpResponse):
                 return {**start, "headers": merge_headers(start.get("headers", ()), added)}
 
             exchange.on_start = merge
-            receive, send = exchange.receive, exchange.send
-        await self.app(scope if self.scope is None else self.scope, receive, send)
+            await self.app(inner, exchange.receive, exchange.send)
 
 
 class _Gone(WebSocketDisconnect, OSError):
@@ -152,7 +154,7 @@ class Mounted:
         await self.app(self._scope(websocket), receive, send)
 
     def _scope(self, connection: HTTPConnection) -> Scope:
-        scope: Scope = {**connection._scope}
+        scope: Scope = {**connection.scope}
         params = dict(scope.get("path_params") or {})
         if self.grows:
             path = route_path(scope)

@@ -133,8 +133,12 @@ class WebSocket(HTTPConnection):
     @property
     def subprotocols(self) -> Sequence[str]:
         """The subprotocols that the client offers, the preferred first (RFC 6455, 1.9)."""
-        offered: Sequence[str] = self._scope.get("subprotocols") or ()
+        offered: Sequence[str] = self.scope.get("subprotocols") or ()
         return offered
+
+    async def settle(self) -> None:
+        """Start no more tasks for this connection. May be called any number of times."""
+        self.socket.children = None
 
     # ---- the handshake
 
@@ -212,7 +216,7 @@ class WebSocket(HTTPConnection):
             await self.close(message.get("code", 1000), message.get("reason"))
         elif not kind.startswith(DENIAL + "."):
             raise ValueError(f"{kind!r} is no message that an application sends to a WebSocket")
-        elif DENIAL not in (self._scope.get("extensions") or {}):
+        elif DENIAL not in (self.scope.get("extensions") or {}):
             raise RuntimeError("this server sends no response to a WebSocket: close it instead")
         else:
             await self.socket.deny(message)

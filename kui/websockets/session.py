@@ -16,6 +16,7 @@ from kui.concurrency.signals import ExitSignal
 from kui.concurrency.websocket.socket_states import SocketState
 from kui.connections import websocket_var
 from kui.exceptions import ExceptionTable
+from kui.lifetime import lifetime_of
 from kui.responses.base import HttpResponse
 
 from .connection import GOING_AWAY, WebSocket, how_to_close
@@ -50,14 +51,7 @@ async def serve_socket(
 
         await serve_socket(websocket, endpoint, app.exceptions, app.response_converter.convert)
     """
-    token = websocket_var.set(websocket)
-    try:
-        await with_children(
-            partial(_session, websocket, endpoint, exceptions, convert, exit_signal)
-        )
-    finally:
-        websocket.socket.children = None
-        websocket_var.reset(token)
+    await with_children(partial(_session, websocket, endpoint, exceptions, convert, exit_signal))
 
 
 async def _session(
@@ -73,27 +67,25 @@ async def _session(
     leave = partial(socket.leave, GOING_AWAY, "the server stops")
     if exit_signal is not None:
         exit_signal.listen(leave)
-    failed: Exception | None = None  # what the handler raised
-    raised: Exception | None = None  # what of it the server is to hear of
+    raised: Exception | None = None  # what the server must hear
     try:
-        try:
-            value = await endpoint()
-            if value is not None and socket.state is SocketState.CONNECTING:
-                await deny(websocket, convert(value, endpoint))
-            else:
-                await socket.close(1000, "")
-        except Exception as exc:
-            failed = exc
-            raised = await _recover(websocket, exc, exceptions)
-        await socket.finish()
-        if websocket.lasting:
-            await websocket.finish(failed)
-    except BaseException as exc:
-        with shielded():
-            if socket.state is SocketState.OPEN:
-                await socket.close(GOING_AWAY, "")
-        await websocket.abandon(exc)
-        raise
+        async with lifetime_of(websocket, websocket_var) as life:
+            try:
+                try:
+                    value = await endpoint()
+                    if value is not None and socket.state is SocketState.CONNECTING:
+                        await deny(websocket, convert(value, endpoint))
+                    else:
+                        await socket.close(1000, "")
+                except Exception as error:
+                    life.failure = error
+                    raised = await _recover(websocket, error, exceptions)
+                await socket.finish()
+            except BaseException:
+                with shielded():
+                    if socket.state is SocketState.OPEN:
+                        await socket.close(GOING_AWAY, "")
+                raise
     finally:
         if exit_signal is not None:
             exit_signal.unlisten(leave)

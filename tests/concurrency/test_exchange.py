@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency import ClientDisconnect, Exchange, Gone, body_expected
+from kui.concurrency import ClientDisconnect, Exchange, Gone, body_expected, exchange_of, owner_of
 from kui.concurrency.http.receive_buffer import BYTES, MESSAGES
 from kui.testing import every_checkpoint
 
@@ -78,16 +78,31 @@ async def test_no_body_is_expected_any_more_once_it_was_read(serve) -> None:
 
 
 async def test_the_exchange_is_found_again_by_its_own_callables(serve) -> None:
-    server, exchange = serve()
-    assert Exchange.of(server.scope, exchange.receive, exchange.send) is exchange
-    assert not exchange.stray
+    _, exchange = serve()
+    assert owner_of(exchange.receive, exchange.send) is exchange
 
 
-async def test_foreign_callables_make_a_new_exchange(serve) -> None:
+async def test_one_of_its_callables_alone_is_not_enough(serve) -> None:
     server, exchange = serve()
-    made = Exchange.of(server.scope, server.receive, exchange.send)
-    assert made is not exchange
-    assert made.stray
+    _, other = serve()
+    assert owner_of(server.receive, exchange.send) is None
+    assert owner_of(exchange.receive, server.send) is None
+    assert owner_of(exchange.receive, other.send) is None
+
+
+async def test_a_block_settles_the_exchange_that_was_made_for_it(serve) -> None:
+    server, _ = serve(body(b"unread"), headers=LENGTH)
+    async with exchange_of(server.scope, server.receive, server.send) as made:
+        assert made.unsettled
+    assert not made.unsettled
+
+
+async def test_a_block_leaves_an_exchange_that_was_there_to_its_owner(serve) -> None:
+    _, exchange = serve(body(b"unread"), headers=LENGTH)
+    async with exchange_of(exchange.scope, exchange.receive, exchange.send) as found:
+        assert found is exchange
+    assert exchange.unsettled
+    await exchange.settle()
 
 
 # Reading.

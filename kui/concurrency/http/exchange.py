@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Callable, Mapping
-from types import MethodType
 from typing import Final, NoReturn
 
 import anyio
@@ -68,15 +67,22 @@ def body_expected(scope: Scope, fields: Mapping[bytes, bytes] | None = None) -> 
     return b"transfer-encoding" in fields or scope.get("http_version", "1.1") not in _HTTP_1
 
 
+async def _receive_too_late() -> Message:
+    raise RuntimeError("this request is over: read its body before its handler and its tasks end")
+
+
+async def _send_too_late(message: Message) -> None:
+    raise RuntimeError("this request is over: nothing can be sent to its client any more")
+
+
 class Exchange(Inbox):
     """One HTTP request's receive and send.
 
-    `receive` and `send` are ASGI callables: pass them on to any ASGI app, and `Exchange.of` finds the
-    exchange again. Whoever makes an exchange calls `settle` when the request ends, however it ends.
+    `receive` and `send` are ASGI callables: pass them on to any ASGI app, and `owner_of` finds the
+    exchange again. The creator must call `settle` in a `finally`: see `exchange_of` and `HttpRequest.settle`.
 
     - `started`, `finished`: the response has begun; its last message has been sent.
     - `gone`: why the exchange is over, or None.
-    - `stray`: nobody further out knows of it, so that whoever uses it must settle it.
     - `on_start`: a function that may replace `http.response.start`, for headers that every answer must have.
 
     ::
@@ -88,7 +94,6 @@ class Exchange(Inbox):
             await exchange.settle()
     """
 
-    stray = False
     _trailers = False  # does something follow the last piece of the body?
     _answered = False  # has the last message been begun, or will there be none?
     _discarding = False  # will nobody read what still comes in?
@@ -107,17 +112,6 @@ class Exchange(Inbox):
         self.gone: Gone | None = None
         self._body_unread: bool | None = None  # None: nobody has asked yet
 
-    @classmethod
-    def of(cls, scope: Scope, receive: Receive, send: Send) -> Exchange:
-        """The exchange whose `receive` and `send` these are, else a new one over them, which is `stray`."""
-        if isinstance(send, MethodType) and isinstance(receive, MethodType):
-            owner = send.__self__
-            if isinstance(owner, cls) and receive.__self__ is owner:
-                return owner
-        exchange = cls(scope, receive, send)
-        exchange.stray = True
-        return exchange
-
     @property
     def body_expected(self) -> bool:
         """May there be a body that has not been read to its end?"""
@@ -125,30 +119,10 @@ class Exchange(Inbox):
             self._body_unread = body_expected(self.scope)
         return self._body_unread
 
-    def expect_no_body(self) -> None:
-        """Tell it what the caller has seen in the headers."""
-        self._body_unread = False
-
     @property
     def body_was_read(self) -> bool:
         """Has the body been read, to its end?"""
         return self._body_unread is False and not self._kept
-
-    @property
-    def untouched(self) -> bool:
-        """Has nothing happened, and is no body left to be read? Then one may as well send past it."""
-        return not (
-            self.started
-            or self.gone is not None
-            or self._pull is not None
-            or self._watchers
-            or (self._body_unread is not False and self.body_expected)
-        )
-
-    def passed(self, start: Message) -> Message:
-        """The first message of an answer that is sent past it, which is complete with the second."""
-        self.started = self.finished = True
-        return start if self.on_start is None else self.on_start(start)
 
     @property
     def exit_signal(self) -> ExitSignal | None:
@@ -312,9 +286,13 @@ class Exchange(Inbox):
         An app that raises half-way through its answer is cut off by the server, which first says
         so to itself, in the queue that an unread body may have filled. Takes 5 s at most, while the
         client sends faster than it can be thrown away; not disturbed by a scope's cancellation.
+        A task that outlives the request gets a RuntimeError from `receive` and `send` afterwards.
         """
-        if not self.unsettled:
-            return
+        if self.unsettled:
+            await self._throw_away()
+        self._receive, self.server_send = _receive_too_late, _send_too_late
+
+    async def _throw_away(self) -> None:
         self._answered = self._discarding = True
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
             try:

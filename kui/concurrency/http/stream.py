@@ -89,9 +89,6 @@ async def stream(
     except ClientDisconnect:
         if exchange.gone is None:
             raise
-    finally:
-        if exchange.stray:
-            await exchange.settle()
 
 
 async def _run(sending: _Sending[T], source: Source[T], group: Beside, grace: float) -> None:

@@ -1,0 +1,105 @@
+"""One request from its endpoint to the end of its cleanup; what becomes of a failure.
+
+Which endpoint that is, `Kui` decides; which exception is answered how, `exceptions`. The same for WebSockets is
+`websockets/session`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeAlias
+
+from .concurrency import ClientDisconnect
+from .connections import request_var
+from .exceptions import BARE_500, ExceptionTable, leaf
+from .http.exceptions import AnyHTTPException
+from .lifetime import lifetime_of
+from .requests import HttpRequest
+from .responses.base import HttpResponse
+
+__all__ = ["serve_request"]
+
+logger = logging.getLogger("kui.error")
+
+Find: TypeAlias = Callable[[HttpRequest], Callable[[], Awaitable[Any]]]
+
+UNREAD: Final = 64 * 1024
+"""Bytes of a body that the handler has not read, up to which a connection is kept: a server has them by then."""
+
+
+async def serve_request(
+    request: HttpRequest,
+    find: Find,
+    exceptions: ExceptionTable,
+    convert: Callable[[Any], HttpResponse],
+) -> None:
+    """Run a request's endpoint, send its response, and see to the end of the request.
+
+    An exception of the endpoint, or of the sending before the response has begun, is answered by `exceptions`.
+    Once the response has begun it is raised, and the server cuts the connection. A client that has left is no
+    failure.
+
+    :param find: returns the endpoint; the request is the current one already.
+    :param convert: makes the response of what the endpoint returns.
+    :raises Exception: what no handler of `exceptions` has dealt with, once the client has been told.
+
+    Cancelled, it closes what the request has opened, in at most 5 seconds.
+    """
+    async with lifetime_of(request, request_var) as life:
+        try:
+            response = convert(await find(request)())
+            await _send(response, request)
+            return
+        except Exception as error:
+            life.failure = error
+        raised = await _recover(request, life.failure, exceptions)
+        if raised is not None:
+            try:
+                raise raised
+            finally:
+                raised = None  # its traceback holds this frame: a cycle otherwise
+
+
+async def _send(response: HttpResponse, request: HttpRequest, closing: bool = False) -> None:
+    """Send a response; `closing` if the server is going to hear of an error."""
+    exchange = request.exchange
+    if request.scope.get("http_version", "1.1") < "2":
+        if response.buffered and exchange.body_expected:
+            length = request.content_length
+            closing = closing or length is None or length > UNREAD
+        if closing:
+            # A server closes the connection after an error, and after an answer to a body that it
+            # has not got all of; the client is told, lest it asks again there.
+            request.add_response_headers([(b"connection", b"close")])
+    await response(request.scope, exchange.receive, exchange.send)
+
+
+async def _recover(
+    request: HttpRequest, error: Exception, exceptions: ExceptionTable
+) -> Exception | None:
+    """Answer an exception as far as that is still possible; return what the server must hear."""
+    exchange = request.exchange
+    found = leaf(error)
+    if isinstance(found, ClientDisconnect):
+        return None
+    if exchange.gone is not None:
+        if not isinstance(found, AnyHTTPException):  # which is an answer, and no failure
+            logger.error("A request failed after its client had left", exc_info=error)
+        return None
+    if exchange.started:
+        return error
+    response, raised = await exceptions.answer(error)
+    if exchange.gone is not None or (
+        raised is not None and isinstance(leaf(raised), ClientDisconnect)
+    ):
+        return await _recover(request, raised or error, exceptions)
+    try:
+        await _send(response, request, closing=raised is not None)
+    except ClientDisconnect:
+        pass
+    except Exception as second:
+        if not exchange.started:
+            await BARE_500(request.scope, exchange.receive, exchange.send)
+        return second
+    return raised
