@@ -23,6 +23,7 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PACKAGES = [
     "starlette",
     "sse-starlette",
+    "multipart",
     "python-multipart",
     "fastapi",
     "litestar[jinja]",

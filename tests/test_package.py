@@ -30,7 +30,7 @@ def imported(module: Path) -> set[str]:
 @pytest.mark.parametrize("name", ["kui", "kui.asgi"])
 def test_an_import_loads_nothing_that_is_not_used(name: str) -> None:
     heavy = [
-        *("jinja2", "pydantic", "hypercorn", "httpx2", "trio", "multipart", "msgspec"),
+        *("jinja2", "pydantic", "hypercorn", "httpx2", "trio", "msgspec"),
         *("kui.testing", "kui.channels"),
     ]
     code = f"import sys, {name}; print([m for m in {heavy!r} if m in sys.modules])"

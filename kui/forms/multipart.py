@@ -1,30 +1,29 @@
 """Multipart forms as they arrive (RFC 7578): one part after the other, the body of each as a stream.
 
-Carries the promise of linear time and bounded memory: at most 64 KiB of a body are looked at at
-once, and nothing is kept. Finding boundaries and header lines is left to the package `multipart`,
-which is loaded with the first form; collecting parts into a form, to kui.forms.
+Takes linear time and bounded memory: at most 64 KiB of a body are parsed at once, and nothing is
+kept. Where a part begins and ends is found by `kui.forms.boundaries`, what its head says by
+`kui.forms.disposition`; parts are collected into a form by `kui.forms.collector`.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Generator
-from functools import cache
-from typing import Any, Final, TypeAlias
-from unicodedata import category
+from typing import Final, TypeAlias
 
 from baize.datastructures import ContentType, Headers
 
 from kui.http.charsets import codec_of
 from kui.http.exceptions import HTTPException
-from kui.http.media import parse_content_type
+from kui.http.media import parse_content_length, parse_content_type
 from kui.limits import DEFAULT_LIMITS, Limits
+
+from .boundaries import BoundaryParser, Head, malformed, too_large
+from .disposition import clean_filename, parse_disposition
 
 __all__ = ["Found", "MultipartEvents", "MultipartReader", "Part", "parse_multipart"]
 
 _SLICE: Final = 64 * 1024
-_MOST_HEADERS: Final = 16
-_MALFORMED: Final = "The multipart body is malformed"
 
 
 class Found(enum.Enum):
@@ -58,7 +57,7 @@ class Part:
     """One part of a form: `async for chunk in part`, or `await part.read()`.
 
     `name` is the field's name; `filename` the last component of the file's name without control
-    characters, None for a field. `filename*` is ignored (RFC 7578 4.2).
+    characters, None for a field. A `filename*` counts if there is no `filename` (RFC 7578, 4.2).
 
     Its body can be read once, and until the next part is asked for. Where reading is cancelled,
     nothing is lost, and it can be read on.
@@ -84,6 +83,13 @@ class Part:
         if self._headers is None:
             self._headers = _PartHeaders(self._lines)
         return self._headers
+
+    def _check_size(self) -> None:
+        """Refuse a body of another length than its head says, which a client cannot mean."""
+        if len(self._lines) > 1 and "content-length" in self.headers:
+            length = self.headers["content-length"]
+            if parse_content_length(length) != self.size:
+                raise malformed("has a part of another length than it says")
 
     @property
     def content_type(self) -> str:
@@ -176,18 +182,12 @@ class MultipartEvents:
     def __init__(
         self, chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits
     ) -> None:
-        library = _library()
-        # Latin-1 keeps every byte of the headers; they are read as UTF-8 afterwards.
-        parser = library.PushMultipartParser(
-            _boundary(content_type),
-            max_header_size=limits.part_headers,
-            max_header_count=_MOST_HEADERS,
-            max_segment_count=limits.parts,
-            header_charset="latin-1",
+        parser = BoundaryParser(
+            _boundary(content_type), most_parts=limits.parts, most_head=limits.part_headers
         )
         self._chunks = chunks
         self._waiting = False
-        self.send = _events(library, parser, limits).send
+        self.send = _events(parser, limits).send
 
     async def receive(self) -> bytes:
         """The next chunk that is not empty, `b""` after the last. Cancelled, it takes none."""
@@ -203,76 +203,67 @@ class MultipartEvents:
             self._waiting = False
 
 
-def _events(library: Any, parser: Any, limits: Limits) -> Generator[_Event, bytes | None, None]:
+def _events(parser: BoundaryParser, limits: Limits) -> Generator[_Event, bytes | None, None]:
     """The events of `MultipartEvents`, with the limits held; the END again and again."""
     part: Part | None = None  # whose body comes next
     outside = field_bytes = 0
-    sentence = _MALFORMED
-    try:
-        while True:
-            chunk = yield NOTHING
-            if chunk is None:
-                continue
-            if not chunk:
-                break
-            for start in range(0, len(chunk), _SLICE):
-                piece = chunk[start : start + _SLICE]
-                if part is None:
-                    outside += len(piece)
-                    if outside > limits.part_headers + 2 * _SLICE:
-                        raise _refusal(413, f"{_MALFORMED}: too much stands outside its parts.")
-                for event in parser.parse(piece):
-                    outside = 0
-                    if event is None:
-                        part = None
-                    elif part is None:
-                        part = event = _part(library, event, limits)
-                        if part.filename is None:
-                            field_bytes += len(part.name)
-                    else:
-                        part.size += len(event)
-                        if part.filename is None:
-                            field_bytes += len(event)
-                        elif part.size > limits.file_bytes:
-                            limit = limits.file_bytes
-                            raise _refusal(413, f"A file may have at most {limit} bytes.")
-                    if field_bytes > limits.field_bytes:
-                        limit = limits.field_bytes
-                        raise _refusal(
-                            413, f"The fields of a form may have at most {limit} bytes in total."
-                        )
-                    yield event
-        sentence = "The multipart body ends before its last boundary"
-        parser.close()
-    except library.ParserLimitReached:
-        raise _refusal(413, "The multipart body has too many parts or headers.") from None
-    except library.MultipartError as error:
-        raise _refusal(400, f"{sentence}.") from error
+    while True:
+        chunk = yield NOTHING
+        if chunk is None:
+            continue
+        if not chunk:
+            break
+        for start in range(0, len(chunk), _SLICE):
+            piece = chunk[start : start + _SLICE]
+            if part is None:
+                outside += len(piece)
+                if outside > limits.part_headers + 2 * _SLICE:
+                    raise too_large("has too much outside its parts")
+            for found in parser.feed(piece):
+                outside = 0
+                event: Part | bytes | None
+                if isinstance(found, Head):
+                    part = event = _part(found)
+                    if part.filename is None:
+                        field_bytes += len(part.name)
+                elif part is None:
+                    continue
+                elif found is None:
+                    part._check_size()
+                    part = event = None
+                else:
+                    event = found
+                    part.size += len(found)
+                    if part.filename is None:
+                        field_bytes += len(found)
+                    elif part.size > limits.file_bytes:
+                        raise _refusal(f"A file may have at most {limits.file_bytes} bytes.")
+                if field_bytes > limits.field_bytes:
+                    raise _refusal(
+                        f"The fields of a form may have at most {limits.field_bytes} bytes in total."
+                    )
+                yield event
+    if not parser.complete:
+        raise malformed("ends before its last boundary")
     while True:
         yield END
 
 
-def _part(library: Any, segment: Any, limits: Limits) -> Part:
-    """What the head of a part says.
+def _part(head: Head) -> Part:
+    """The part that a head announces.
 
-    :raises HTTPException: 413 if it is too large, 400 if it names no field.
+    :raises HTTPException: 400 if it names no field.
     """
-    lines = []
-    size = 0
-    for name, value in segment.headerlist:
-        value = _text(value)
-        size += len(name) + len(value) + 4
-        lines.append((name, value))
-    if size > limits.part_headers:
-        raise _refusal(413, "The headers of a part are too large.")
-    name, filename = _text(segment.name), segment.filename
-    if not name and library.parse_content_disposition(segment["Content-Disposition"])[1] is None:
-        raise _refusal(400, "A part has no name.")
-    return Part(name, None if filename is None else _clean(_text(filename)), lines)
+    dispositions = [value for name, value in head.lines if name == "content-disposition"]
+    disposition = parse_disposition(dispositions[0]) if len(dispositions) == 1 else None
+    if disposition is None:
+        raise malformed("has a part without a name")
+    name, filename = disposition
+    return Part(name, None if filename is None else clean_filename(filename), head.lines)
 
 
-def _refusal(status: int, sentence: str) -> HTTPException[str]:
-    return HTTPException(status, content=sentence)
+def _refusal(sentence: str) -> HTTPException[str]:
+    return HTTPException(413, content=sentence)
 
 
 class MultipartReader:
@@ -370,22 +361,3 @@ def _boundary(content_type: ContentType) -> bytes:
     if not (0 < len(boundary) <= 70 and boundary.isascii() and boundary.isprintable()):
         raise HTTPException(400, content="The multipart body has no valid boundary.")
     return boundary.encode("ascii")
-
-
-@cache
-def _library() -> Any:
-    import multipart  # type: ignore[import-untyped]  # one module cannot be marked typed
-
-    return multipart
-
-
-def _text(raw: str) -> str:
-    return raw if raw.isascii() else raw.encode("latin-1").decode("utf-8", "replace")
-
-
-def _clean(filename: str) -> str:
-    """Return the last component of a file's name, with no control characters; never `.` or `..`."""
-    if not filename.isprintable():
-        filename = "".join([char for char in filename if category(char) != "Cc"])
-    last = filename.replace("\\", "/").rpartition("/")[2].strip()
-    return "" if last in (".", "..") else last

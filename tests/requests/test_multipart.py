@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
@@ -194,15 +192,57 @@ def test_a_filename_is_its_last_component_without_controls(sent: str, name: str)
     assert read_all(cut(body, 10)) == [("f", name, b"x")]
 
 
-def test_the_other_filename_is_ignored() -> None:
-    def parts(disposition: str) -> list[tuple[str, str | None, bytes]]:
-        head = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n\r\n"
-        return read_all(cut(f"{head}x\r\n--{BOUNDARY}--".encode(), 10))
+def parts_of(disposition: str) -> list[tuple[str, str | None, bytes]]:
+    head = f"--{BOUNDARY}\r\nContent-Disposition: {disposition}\r\n\r\n"
+    return read_all(cut(f"{head}x\r\n--{BOUNDARY}--".encode(), 10))
 
+
+def test_the_other_filename_counts_where_there_is_no_filename() -> None:
     star = "filename*=UTF-8''evil.exe"
-    assert parts(f'form-data; name="f"; filename="a.txt"; {star}') == [("f", "a.txt", b"x")]
-    assert parts(f'form-data; name="f"; {star}; filename="a.txt"') == [("f", "a.txt", b"x")]
-    assert parts(f'form-data; name="f"; {star}') == [("f", None, b"x")]
+    assert parts_of(f'form-data; name="f"; filename="a.txt"; {star}') == [("f", "a.txt", b"x")]
+    assert parts_of(f'form-data; name="f"; {star}; filename="a.txt"') == [("f", "a.txt", b"x")]
+    assert parts_of(f'form-data; name="f"; {star}') == [("f", "evil.exe", b"x")]
+
+
+@pytest.mark.parametrize(
+    ("sent", "filename"),
+    [
+        ("UTF-8''%e2%82%ac%20rates.png", "€ rates.png"),
+        ("utf-8'en'a%2Fb%5C..%0A%00c.png", "..c.png"),
+        ("iso-8859-1''%e9.png", "é.png"),
+        ("UTF-8''%ff.png", "�.png"),
+        ("UTF-8''", ""),
+        ("photo.png", ""),
+        ("\"UTF-8''a.png\"", "a.png"),
+    ],
+)
+def test_the_other_filename_alone_makes_a_file(sent: str, filename: str) -> None:
+    assert parts_of(f'form-data; name="f"; filename*={sent}') == [("f", filename, b"x")]
+
+
+def test_another_filename_in_an_unknown_charset_is_400() -> None:
+    with pytest.raises(HTTPException) as caught:
+        parts_of("form-data; name=f; filename*=klingon''a.png")
+    assert caught.value.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("disposition", "name", "filename"),
+    [
+        ("form-data; name=f", "f", None),
+        ("Form-Data ;NAME=f;FileName=a.txt", "f", "a.txt"),
+        (r'form-data; name="a\"b"; filename="c\"d\\e.txt"', 'a"b', "e.txt"),
+        (r'form-data; name="f"; filename="C:\dir\a.txt"; x=y', "f", "a.txt"),
+        (r'form-data; name="f"; filename="C:\dir\a.txt"', "f", "a.txt"),
+        ('form-data; name="f', "f", None),
+        ('form-data; name="f"; name="g"', "f", None),
+        ('form-data; x="; name=g"; name="f"', "f", None),
+    ],
+)
+def test_a_disposition_may_be_written_in_many_ways(
+    disposition: str, name: str, filename: str | None
+) -> None:
+    assert parts_of(disposition) == [(name, filename, b"x")]
 
 
 def test_names_that_are_no_utf_8_have_replacement_characters() -> None:
@@ -269,6 +309,11 @@ END = f"\r\n--{BOUNDARY}--\r\n".encode()
         START + DISPOSITION + b"\nx" + END,
         START[:-2] + b"garbage\r\n" + DISPOSITION + b"\r\nx" + END,
         START + DISPOSITION + b"\r\nx" + END[:-4] + b"garbage",
+        START + DISPOSITION + b"\r\nx" + END[:-4] + b" garbage",
+        START + DISPOSITION + b"\r\nx" + END[:-4] + b" --",
+        START + DISPOSITION + DISPOSITION + b"\r\nx" + END,
+        START + b" " + DISPOSITION + b"\r\nx" + END,
+        START + b"X: a\rb\r\n" + DISPOSITION + b"\r\nx" + END,
     ],
 )
 def test_a_malformed_body_is_400(body: bytes) -> None:
@@ -315,6 +360,75 @@ def test_an_error_is_raised_again_when_one_asks_again() -> None:
                 await anext(parts)
 
     finish(read())
+
+
+def test_a_part_without_a_body_does_not_swallow_the_next_one() -> None:
+    note = START + b'Content-Disposition: form-data; name="note"\r\n\r\n'
+    end = END.removeprefix(b"\r\n")
+    for size in 1, 7, 1000:
+        assert read_all(cut(note + START + DISPOSITION + b"\r\nx" + END, size)) == [
+            ("note", None, b""),
+            ("a", None, b"x"),
+        ]
+        assert read_all(cut(note + note + end, size)) == [("note", None, b"")] * 2
+        assert read_all(cut(note + b"\r\n" + end, size)) == [("note", None, b"")]
+        assert read_all(cut(note + b"\r\n\r\n" + end, size)) == [("note", None, b"\r\n")]
+
+
+@pytest.mark.parametrize("blanks", [b" ", b"\t", b" \t " * 20])
+def test_blanks_behind_a_boundary_are_passed_over(blanks: bytes) -> None:
+    start = START[:-2] + blanks + b"\r\n"
+    body = start + DISPOSITION + b"\r\nx\r\n" + start + DISPOSITION + b"\r\ny" + END
+    for size in 1, 7, 1000:
+        assert read_all(cut(body + blanks, size)) == [("a", None, b"x"), ("a", None, b"y")]
+
+
+def test_too_many_blanks_behind_a_boundary_are_413() -> None:
+    assert refusal(START[:-2] + b" " * 20_000 + b"\r\n" + DISPOSITION).status_code == 413
+
+
+TOKENS = [
+    START,
+    START[:-2],
+    END,
+    END.removeprefix(b"\r\n"),
+    DISPOSITION,
+    b'Content-Disposition: form-data; name="b"; filename="b"\r\n',
+    b"Content-Length: 1\r\n",
+    b"X: y\r\n",
+    b"\r\n",
+    b"\r",
+    b"\n",
+    b" ",
+    b"--",
+    b"-",
+    b"x",
+]
+
+
+@given(
+    st.lists(st.sampled_from(TOKENS), max_size=20),
+    st.lists(st.integers(1, 40), min_size=1, max_size=5),
+)
+def test_where_a_body_is_cut_never_matters(tokens: list[bytes], sizes: list[int]) -> None:
+    def outcome(chunks: Chunks) -> list[Any]:
+        found: list[Any] = []
+
+        async def read() -> None:
+            async for part in parse_multipart(chunks, FORM):
+                found.append([part.name, part.filename, b""])
+                async for chunk in part:
+                    found[-1][2] += chunk
+
+        try:
+            finish(read())
+        except HTTPException as error:
+            found.append((error.status_code, error.content))
+        return found
+
+    body = START + DISPOSITION + b"".join(tokens)
+    whole = outcome(Chunks([body]))
+    assert outcome(cut(body, *sizes)) == whole
 
 
 # ---- limits
@@ -369,6 +483,20 @@ def test_headers_of_a_part_that_are_too_large_are_413(headers: bytes) -> None:
     assert refusal(START + DISPOSITION + headers + b"\r\nx" + END).status_code == 413
 
 
+def test_the_limit_of_a_head_does_not_depend_on_the_pieces() -> None:
+    body = START + DISPOSITION + b"X: " + b"y" * 100 + b"\r\n\r\nx" + END
+    outcomes = []
+    for most in range(130, 170):
+        for size in 1, 3, 1000:
+            try:
+                outcomes.append(len(read_all(cut(body, size), replace(LIMITS, part_headers=most))))
+            except HTTPException as error:
+                outcomes.append(error.status_code)
+    assert sorted(outcomes, reverse=True) == outcomes
+    assert set(outcomes) == {413, 1}
+    assert outcomes.count(1) % 3 == 0
+
+
 # ---- attacks: each would take minutes, or the machine's memory, in quadratic time
 
 
@@ -392,7 +520,6 @@ def in_bounded_memory(chunks: Iterable[bytes], limits: Limits = LIMITS) -> int:
                 pass
         return count
 
-    finish(skip_nothing())
     tracemalloc.start()
     try:
         return finish(skip())
@@ -402,11 +529,6 @@ def in_bounded_memory(chunks: Iterable[bytes], limits: Limits = LIMITS) -> int:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 2 * 2**20
-
-
-async def skip_nothing() -> None:
-    """Load what is loaded with the first form."""
-    parse_multipart(Chunks([]), FORM)
 
 
 FILE = START + b'Content-Disposition: form-data; name="a"; filename="a"\r\n\r\n'
@@ -447,6 +569,15 @@ def test_thousands_of_tiny_parts() -> None:
     assert in_bounded_memory(repeat(tiny * 100, 8)) == -413
     many = replace(LIMITS, parts=10_000)
     assert in_bounded_memory(repeat(tiny * 100, 0.5, b"", END[2:]), many) > 5_000
+
+
+def test_a_disposition_takes_linear_time() -> None:
+    limits = replace(LIMITS, part_headers=2**20)
+    for piece in b';a="\\"', b"; ", b';a="', b';a="b"c', b";a=" + b"\t", b"\\", b"%22":
+        head = b"Content-Disposition: form-data" + piece * (2**20 // len(piece) - 64)
+        with pytest.raises(HTTPException) as caught:
+            read_all(Chunks([START + head + b"\r\n\r\nx" + END]), limits)
+        assert caught.value.status_code == 400
 
 
 # ---- waiting
@@ -523,8 +654,3 @@ async def test_two_tasks_cannot_read_the_parts_of_one_form(anyio_backend: str) -
         with pytest.raises(RuntimeError, match="two tasks"):
             await anext(parts)
         group.cancel_scope.cancel()
-
-
-def test_the_package_is_loaded_with_the_first_form() -> None:
-    code = "import sys, kui.forms; sys.exit('multipart' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
