@@ -1,4 +1,4 @@
-"""The command `kui`: `kui run module:app` serves an app, `kui routes module:app` lists what it answers.
+"""The command `kui`: `kui new` starts a project, `kui run` serves an app, `kui routes` lists what it answers.
 
 What goes wrong before there is an app to run is said in one line; what the app's own module raises
 is shown with its traceback.
@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from . import __version__
+from .distribution import other_distributions
+from .new_project import new_project
 from .serving.binding import CannotServe
+from .serving.importing import find_app
 from .serving.process import BACKENDS, Deadline, complain, run_process
 from .serving.runner import LAST
 
 __all__ = ["main"]
 
 SPEC = "module:app, or module:create_app() for a function that makes it"
+FOUND = "; without it app.py or main.py in this directory, and its app"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,10 +58,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(deadline: Deadline, app: str, **options: Any) -> int:
+def _run(deadline: Deadline, app: str | None, **options: Any) -> int:
+    if app is None:
+        try:
+            app = find_app()
+        except CannotServe as error:
+            return complain(error)
+        print(f"kui: serving {app}", file=sys.stderr)
     if options["bind"] is None:
         del options["bind"]
     return run_process(app, deadline, **options)
+
+
+def _new(directory: Path) -> int:
+    try:
+        files = new_project(directory)
+    except OSError as error:
+        return complain(CannotServe(str(error)))
+    print("\n".join(map(str, files)))
+    print(f"Now: cd {shlex.quote(str(directory))} && kui run --reload")
+    return 0
 
 
 def _routes(app: str) -> int:
@@ -87,22 +109,39 @@ def _table(app: object, spec: str) -> list[tuple[str, str, str, str]]:
     return rows
 
 
+class _Version(argparse.Action):
+    """Print the version, and what stands in the way of it, when the option is met."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"kui {__version__}")
+        for warning in other_distributions():
+            print(f"kui: {warning}", file=sys.stderr)
+        parser.exit()
+
+
 def _parser(deadline: Deadline) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kui", description="Serve a Kui app, or look at its routes."
     )
-    parser.add_argument("--version", action="version", version=f"kui {__version__}")
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     routes = commands.add_parser("routes", help="list the routes of an app")
     routes.set_defaults(command=_routes)
     routes.add_argument("app", help=SPEC)
 
+    new = commands.add_parser("new", help="write a small project: an app, its tests, a container")
+    new.set_defaults(command=_new)
+    new.add_argument("directory", type=Path, metavar="DIR")
+
     run = commands.add_parser(
         "run", help="serve an app", formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     run.set_defaults(command=partial(_run, deadline))
-    run.add_argument("app", help=SPEC)
+    run.add_argument("app", nargs="?", help=SPEC + FOUND)
     add = run.add_argument
     add("--backend", choices=tuple(BACKENDS), default="trio", help="the event loop")
     add(

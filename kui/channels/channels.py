@@ -34,7 +34,7 @@ class Channels:
     the clients of all workers meet. Ids, promises and errors are the same.
 
     - `url`: `redis://user:password@host:6379/0`, `rediss://...` (TLS) or `unix:///path`; needs the
-      package coredis, which `pip install 'kui[redis]'` installs.
+      package coredis, which the extra `redis` installs.
     - `allow`: an `async def` of a channel's name, called within the request for each channel whenever a
       subscription is opened, on resumption too; what does not return True is answered with 403.
     - `max_age`: seconds after which a subscription ends, so that permissions are asked again.
@@ -208,5 +208,5 @@ def _store(url: str | None, retention: Retention, timeout: float, prefix: str) -
     except ImportError as error:
         if error.name != "coredis":
             raise
-        raise ImportError("channels on Redis need coredis: pip install 'kui[redis]'") from error
+        raise ImportError("channels on Redis need coredis: pip install coredis") from error
     return RedisStore(url, retention, timeout, prefix)

@@ -175,7 +175,9 @@ def maker(coding: str, level: int | None = None) -> Callable[[], Coder]:
     name = _package(coding)
     if name is None:
         wanted = " or ".join(_PACKAGES[coding])
-        raise ImportError(f"{coding} needs the package {wanted}: pip install kui[compression]")
+        raise ImportError(
+            f"{coding} needs the package {wanted}: pip install {_PACKAGES[coding][0]}"
+        )
     module: Any = import_module(name)
     if coding == "br":
         return lambda: _Brotli(module, level)

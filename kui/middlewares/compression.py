@@ -47,7 +47,7 @@ def compress(
 
     - `minimum_size`: bytes; a shorter answer, whose length is known, is left as it is.
     - `codings`: those to offer, the preferred first, of gzip, br and zstd; by default all whose packages are
-      installed (`pip install kui[compression]`).
+      installed (the extra `compression`).
     - `levels`: how hard each tries, from 1 to 9 (gzip), 11 (br) or 19 (zstd).
     - `types`: a function of a media type, such as `text/html`, that tells whether it is compressed.
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import os
 import sys
+from pathlib import Path
 from typing import cast
 
 from baize.typing import ASGIApp
@@ -14,7 +15,10 @@ from kui.argument_checks import takes
 
 from .binding import CannotServe
 
-__all__ = ["importable_here", "load_app"]
+__all__ = ["find_app", "importable_here", "load_app"]
+
+USUAL_MODULES = ("app", "main")
+"""The modules that are looked for where no app is named."""
 
 
 def importable_here() -> str:
@@ -23,6 +27,20 @@ def importable_here() -> str:
     if here not in sys.path:
         sys.path.insert(0, here)
     return here
+
+
+def find_app() -> str:
+    """Return the spec of the app in the current directory: `app:app`, or else `main:app`.
+
+    :raises CannotServe: if there is neither `app.py` nor `main.py`, nor a package of that name.
+    """
+    here = Path.cwd()
+    for name in USUAL_MODULES:
+        if here.joinpath(f"{name}.py").is_file() or here.joinpath(name, "__init__.py").is_file():
+            return f"{name}:app"
+    raise CannotServe(
+        f"there is neither app.py nor main.py in {here}; name the app: kui run module:app"
+    )
 
 
 def load_app(spec: str) -> ASGIApp:

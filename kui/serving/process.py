@@ -225,7 +225,7 @@ def _check(app: ASGIApp | str, backend: str, workers: int, reload: bool) -> None
     if backend not in BACKENDS:
         raise CannotServe(f"the backend is one of {', '.join(BACKENDS)}, not {backend!r}")
     if backend == "uvloop" and importlib.util.find_spec("uvloop") is None:
-        raise CannotServe("the backend uvloop needs the package uvloop: pip install 'kui[uvloop]'")
+        raise CannotServe("the backend uvloop needs the package uvloop: pip install uvloop")
     if workers < 1:
         raise CannotServe(f"there is at least one worker, not {workers}")
     if (workers > 1 or reload) and not hasattr(os, "fork"):
