@@ -64,6 +64,8 @@ async def serve_request(
 async def _send(response: HttpResponse, request: HttpRequest, closing: bool = False) -> None:
     """Send a response; `closing` if the server is going to hear of an error."""
     exchange = request.exchange
+    if response.buffered:
+        exchange.discard_unread()
     if request.scope.get("http_version", "1.1") < "2":
         if response.buffered and exchange.body_expected:
             length = request.content_length

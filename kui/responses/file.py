@@ -148,6 +148,7 @@ class FileResponse(HttpResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file; an ASGI application. See the class for what it raises, and when."""
         async with exchange_of(scope, receive, send) as exchange:
+            exchange.discard_unread()
             try:
                 await self._send(scope, exchange)
             except ClientDisconnect:

@@ -9,13 +9,16 @@ from typing import Any, BinaryIO
 
 import anyio
 import anyio.lowlevel
+from baize.typing import Receive, Scope, Send
 
+import kui.concurrency.http.exchange
 import kui.concurrency.http.stall_detector
 import kui.concurrency.http.stream
 from kui.asgi import (
     FileResponse,
     Kui,
     Limits,
+    Mount,
     SendEventResponse,
     StreamResponse,
     cancel_on_disconnect,
@@ -24,7 +27,11 @@ from kui.asgi import (
 
 from .books import Books, Record
 
-for module in (kui.concurrency.http.stall_detector, kui.concurrency.http.stream):
+for module in (
+    kui.concurrency.http.exchange,
+    kui.concurrency.http.stall_detector,
+    kui.concurrency.http.stream,
+):
     module.STALL = 1.0  # seconds, in place of half a minute
 kui.concurrency.http.stall_detector.NEGLECT = 2.0  # and of five minutes
 
@@ -317,6 +324,28 @@ def waiting_in_a_thread() -> str:
         books.release(request.path_params["name"])[1].wait()
         record.finals += 1
         return "hello"
+
+
+@http.post("/refusing/{name}")
+async def refusing() -> tuple[str, int]:
+    """Waits, and answers without having read."""
+    begin()
+    await released()
+    return "too large", 413
+
+
+async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
+    """An app of no framework that does the same; of its three messages it lets a client leave before any."""
+    record = books.record(scope["path"].rpartition("/")[2])
+    record.begun = True
+    await books.release(scope["path"].rpartition("/")[2])[0].wait()
+    await send({"type": "http.response.start", "status": 413, "headers": []})
+    await send({"type": "http.response.body", "body": b"too ", "more_body": True})
+    await send({"type": "http.response.body", "body": b"large"})
+    record.background += 1
+
+
+site.router << Mount("/mounted", mounted)
 
 
 @both("/polling/{name}")

@@ -71,6 +71,21 @@ def test_half_a_body_that_nobody_reads_is_no_trouble(
     all_is_well(site, name)
 
 
+@pytest.mark.parametrize("size", [400_000, 1_000_000, 3_000_000])
+@pytest.mark.parametrize("kind", ["refusing", "mounted", "file"])
+def test_a_reset_in_the_middle_of_an_upload_does_not_hold_an_answer_that_reads_nothing(
+    site: Site, name: str, kind: str, size: int
+) -> None:
+    with Client(site.port) as client:
+        client.ask("POST", f"/{kind}/{name}", "Content-Length: 5000000")
+        client.send_aside(b"x" * size)
+        site.tell("begun", name)
+        client.reset()
+        site.next_client_is_served()
+        site.tell("release", name)
+        all_is_well(site, name)
+
+
 @pytest.mark.parametrize("kind", COMPLETE)
 def test_a_flood_that_nobody_reads_is_answered(site: Site, name: str, kind: str) -> None:
     with Client(site.port) as client:

@@ -28,11 +28,16 @@ class Server:
     """`receive` gives what was put, in order, and waits for more; `send` notes what it gets.
 
     `room` bounds its queue, as hypercorn's does; with `says_so`, it puts a disconnect into that queue
-    from inside of the last `send`. While `reading` is false the client reads nothing, and `send` waits.
+    from inside of the last `send`, or from inside of the one with that index. While `reading` is false the
+    client reads nothing, and `send` waits.
     """
 
     def __init__(
-        self, *messages: Message, room: float = math.inf, says_so: bool = False, headers: Any = ()
+        self,
+        *messages: Message,
+        room: float = math.inf,
+        says_so: bool | int = False,
+        headers: Any = (),
     ) -> None:
         self.scope: dict[str, Any] = {
             "type": "http",
@@ -76,8 +81,11 @@ class Server:
         await self.reading.wait()
         self.blocked = False
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if last and self.says_so:
+        if last if isinstance(self.says_so, bool) and self.says_so else self._says_so_now():
             await self._in.send(DISCONNECT)
+
+    def _says_so_now(self) -> bool:
+        return self.says_so is not False and len(self.sent) == self.says_so + 1
 
     def stall(self) -> None:
         self.reading = anyio.Event()

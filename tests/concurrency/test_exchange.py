@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 
 import anyio
@@ -10,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from kui.concurrency import ClientDisconnect, Exchange, Gone, body_expected, exchange_of, owner_of
+from kui.concurrency.http.exchange import STALL
 from kui.concurrency.http.receive_buffer import BYTES, MESSAGES
 from kui.testing import every_checkpoint
 
@@ -371,6 +373,88 @@ async def test_an_unread_body_of_http_2_does_not_block_it_either(serve) -> None:
         await exchange.send(START)
         await exchange.send(chunk(b"refused"))
         assert exchange.finished
+        tasks.cancel_scope.cancel()
+    await exchange.settle()
+
+
+ANSWER = [START, chunk(b"re", True), chunk(b"fused")]
+
+
+@pytest.mark.parametrize("index", range(3))
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_no_send_of_a_response_whose_handler_has_returned_is_blocked_by_an_unread_body(
+    serve, version, index
+) -> None:
+    server, exchange = serve(room=3, says_so=index, headers=LENGTH)
+    server.scope["http_version"] = version
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.upload, 100)
+        await settled()
+        exchange.discard_unread()
+        with anyio.fail_after(1):
+            for message in ANSWER:
+                await exchange.send(message)
+        tasks.cancel_scope.cancel()
+    assert server.sent[:index] == ANSWER[:index]
+    await exchange.settle()
+
+
+async def test_what_was_discarded_is_an_error_for_a_later_reader_and_never_a_shorter_body(
+    serve,
+) -> None:
+    server, exchange = serve(room=3, headers=LENGTH)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(server.upload, 8, whole=True))
+        await settled()
+        server.stall()
+        exchange.discard_unread()
+        tasks.start_soon(exchange.send, START)
+        await settled()
+        server.reading.set()
+    with pytest.raises(RuntimeError, match="discarded"):
+        await exchange.next_chunk()
+
+
+@pytest.mark.parametrize("index", range(2))
+async def test_what_an_app_sends_before_it_has_read_is_let_through_and_nothing_is_lost(
+    serve, index
+) -> None:
+    server, exchange = serve(room=3, says_so=index, headers=LENGTH)
+    async with anyio.create_task_group() as tasks:
+        await server.upload(3)
+        with anyio.fail_after(1):
+            for message in ANSWER[:2]:
+                await exchange.send(message)
+        assert [await exchange.next_chunk() for _ in range(3)] == [b"x" * 1024] * 3
+        tasks.cancel_scope.cancel()
+    assert exchange.gone in (None, Gone.CLIENT_LEFT)
+    await exchange.settle()
+
+
+async def test_a_body_that_no_one_has_read_for_the_stall_time_no_longer_holds_a_send(serve) -> None:
+    server, exchange = serve(room=3, says_so=0, headers=LENGTH)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.upload, 100, BYTES)
+        await settled()
+        before = anyio.current_time()
+        await exchange.send(START)
+        assert STALL <= anyio.current_time() - before < STALL + 1
+        tasks.cancel_scope.cancel()
+    assert exchange.gone in (None, Gone.CLIENT_LEFT)
+    await exchange.settle()
+
+
+async def test_a_send_beside_a_body_that_was_read_in_part_is_given_up_after_the_stall_time(
+    serve,
+) -> None:
+    server, exchange = serve(room=3, says_so=0, headers=LENGTH)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.upload, 100, BYTES)
+        await exchange.next_chunk()
+        await settled()
+        with pytest.raises(ClientDisconnect):
+            await exchange.send(START)
+        assert exchange.gone is Gone.STALLED
         tasks.cancel_scope.cancel()
     await exchange.settle()
 

@@ -99,7 +99,7 @@ async def test_a_client_that_leaves_between_two_chunks_gets_no_third(path: Path)
     assert len(client.sent) == 3
 
 
-async def test_that_a_client_leaves_is_seen_although_it_has_sent_what_nobody_reads(
+async def test_that_a_client_leaves_is_seen_at_once_although_it_has_sent_what_nobody_reads(
     path: Path, descriptors: Descriptors
 ) -> None:
     upload: Message = {"type": "http.request", "body": b"x" * 65536, "more_body": True}
@@ -109,7 +109,7 @@ async def test_that_a_client_leaves_is_seen_although_it_has_sent_what_nobody_rea
     with anyio.fail_after(60):
         await client.get(path)
     assert client.exchange.gone is Gone.CLIENT_LEFT
-    assert 30 <= anyio.current_time() - begun <= 40
+    assert anyio.current_time() - begun <= 1
     assert descriptors(path) == 0
 
 

@@ -151,10 +151,17 @@ class Exchange(Inbox):
     def _keep(self, message: Message) -> None:
         if self._discarding and message["type"] == "http.request":
             self.unasked += 1
+            self._lose(message)
             self._arrived(message)
             self._changed()
         else:
             super()._keep(message)
+
+    def _lose(self, message: Message) -> None:
+        if message.get("body") and self._refusal is None:
+            self._refusal = RuntimeError(
+                "the request body was not read before the response, and was discarded"
+            )
 
     async def next_chunk(self) -> bytes:
         """The next chunk of the body that is not empty; b"" at its end, again and again.
@@ -163,7 +170,7 @@ class Exchange(Inbox):
 
         :raises ClientDisconnect: the client left before the end of the body.
         """
-        while self._kept or self._body_unread is not False:
+        while self._kept or self._body_unread is not False or self._refusal is not None:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect("the client left before the end of the request body")
@@ -187,12 +194,15 @@ class Exchange(Inbox):
         return self.gone is Gone.CLIENT_LEFT or self.gone is Gone.STALLED
 
     async def send(self, message: Message) -> None:
-        """Send one message (ASGI). Beside the last one, what is left of the body is received and discarded.
+        """Send one message (ASGI). While the server waits in it, an unread body is received beside it.
 
-        A server may put its own disconnect into the queue that the unread body has filled, and
-        would wait for ever for somebody to make room.
+        A server may put its own disconnect into the queue that the unread body has filled, and waits for
+        room there. Beside the last message, and after `discard_unread`, the body is discarded. Otherwise
+        the buffer keeps what fits; once it is full and nothing happens for 30 s, a body that has
+        never been read is discarded, and a client whose body has been read in part counts as gone.
 
-        :raises ClientDisconnect: the server says that the client has gone (ASGI 2.4); most say nothing.
+        :raises ClientDisconnect: the server says that the client has gone (ASGI 2.4; most say nothing), or
+            the client counts as gone.
         """
         kind = message["type"]
         if kind == "http.response.body" or kind == "http.response.zerocopysend":
@@ -208,7 +218,12 @@ class Exchange(Inbox):
         else:
             last = kind == "http.response.trailers" and not message.get("more_trailers", False)
         try:
-            await (self._send_last(message) if last else self.server_send(message))
+            if last:
+                await self._send_last(message)
+            elif self._watchers or not await self._body_is_coming():
+                await self.server_send(message)
+            else:
+                await self._send_beside_the_body(message)
         except refusals() as error:
             if kind == "http.response.pathsend":
                 raise  # about the file, more likely
@@ -231,28 +246,57 @@ class Exchange(Inbox):
 
     async def _send_last(self, message: Message) -> None:
         self._answered = self._discarding = True
-        if self.ended is None and self.body_expected and not await self._body_has_ended():
-            async with beside() as group:
-                await on_first_wait(
-                    self.server_send(message), lambda: group.start_soon(self._discard)
-                )
+        if await self._body_is_coming():
+            await self._send_beside_the_body(message)
         else:
             await self.server_send(message)
         self.finished = True
         if self._pull is not None:
             await self.close()
 
-    async def _body_has_ended(self) -> bool:
-        """HTTP/2 does not announce a body; mostly there is none, and its end is there already."""
-        if self.scope.get("http_version") in _HTTP_1:
-            return False
-        await self.poll()
-        return not self._body_unread
+    async def _body_is_coming(self) -> bool:
+        """True if more of the request body may arrive.
 
-    async def _discard(self) -> None:
+        HTTP/2 does not announce a body. Mostly there is none, and its end is there already.
+        """
+        if self.ended is not None or not self.body_expected:
+            return False
+        if self.scope.get("http_version") not in _HTTP_1:
+            await self.poll()
+        return bool(self._body_unread)
+
+    async def _send_beside_the_body(self, message: Message) -> None:
+        async with beside() as group:
+            await on_first_wait(
+                self.server_send(message),
+                lambda: group.start_soon(self._make_room, group.cancel),
+            )
+        if self.gone is Gone.STALLED:
+            raise ClientDisconnect("the client stopped reading, and sent more than was read")
+
+    async def _make_room(self, give_up: Callable[[], object]) -> None:
+        """Receive what is left of the body while the server waits in a `send`."""
         while self._body_unread and self.ended is None:
-            self._forget()
-            await self.change()
+            if self._discarding:
+                self._forget()
+            if not self.full:
+                await self.change()
+                continue
+            with anyio.move_on_after(STALL) as patience:
+                await self._until_changed()
+            if patience.cancelled_caught:
+                if self.was_read:
+                    self.leave(Gone.STALLED)
+                    give_up()
+                    return
+                self.discard()
+
+    def discard_unread(self) -> None:
+        """From now on, discard what arrives unread while a message is sent: the handler has returned.
+
+        A reader that comes after something was discarded gets a RuntimeError.
+        """
+        self._discarding = True
 
     def discard(self) -> None:
         """Throw away what is left of the body, now and later, so that one sees when the client goes.
@@ -270,6 +314,8 @@ class Exchange(Inbox):
             self._start_pull()
 
     def _forget(self) -> None:
+        for message in self._kept:
+            self._lose(message)
         self._kept.clear()
         self._size = 0
 
