@@ -19,8 +19,16 @@ def main(kind: str, spec: str, descriptor: int, graceful_timeout: float) -> None
         import uvicorn
 
         timeout: Any = graceful_timeout  # an int, it says; a float works
+        http, ws = os.environ.get("UVICORN", "auto,auto").split(",")
+        keep_alive: Any = float(os.environ.get("KEEP_ALIVE", "5"))  # likewise
         config = uvicorn.Config(
-            app, log_level="warning", root_path=root_path, timeout_graceful_shutdown=timeout
+            app,
+            http=http,  # type: ignore[arg-type] # a name that it knows
+            ws=ws,  # type: ignore[arg-type] # likewise
+            log_level="warning",
+            root_path=root_path,
+            timeout_graceful_shutdown=timeout,
+            timeout_keep_alive=keep_alive,
         )
         uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
         return
