@@ -28,7 +28,6 @@ from .requests import HttpRequest
 from .responses.base import HttpResponse
 from .responses.convert import ResponseConverter
 from .routing import Router
-from .routing.lookup import Found
 from .routing.methods import Middleware, decorate
 from .routing.mounts import INSIDE, mounted_apps, wrapped
 from .routing.routes import Several
@@ -236,27 +235,24 @@ class Kui:
         kind = scope["type"]
         if self._around is not None and scope.get(INSIDE) is not self:
             await self._around(scope, receive, send)
-        elif kind == "lifespan":
+            return
+        if kind == "lifespan":
             await self.lifespan(scope, receive, send)
-        elif kind in ("http", "websocket"):
-            scope["app"] = self
-            serve = self._serve_request if kind == "http" else self._serve_socket
-            self.in_flight += 1
-            try:
-                await serve(scope, receive, send)
-            finally:
-                self.in_flight -= 1
-        else:
-            raise RuntimeError(f"Kui serves HTTP, WebSockets and the lifespan, not {kind!r}")
-
-    async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = self.factory_class.http(scope, receive, send)
-        await serve_request(request, self._endpoint, self.exceptions, self._convert)
-
-    async def _serve_socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        websocket = self.factory_class.websocket(scope, receive, send)
-        endpoint = self._socket_endpoint(scope)
-        await serve_socket(websocket, endpoint, self.exceptions, self._convert, self.lifespan.exit)
+            return
+        scope["app"] = self
+        self.in_flight += 1
+        try:
+            if kind == "http":
+                request = self.factory_class.http(scope, receive, send)
+                await serve_request(request, self._endpoint, self.exceptions, self._convert)
+            elif kind == "websocket":
+                socket = self.factory_class.websocket(scope, receive, send)
+                endpoint, exit_signal = self._socket_endpoint(scope), self.lifespan.exit
+                await serve_socket(socket, endpoint, self.exceptions, self._convert, exit_signal)
+            else:
+                raise RuntimeError(f"Kui serves HTTP, WebSockets and the lifespan, not {kind!r}")
+        finally:
+            self.in_flight -= 1
 
     def _endpoint(self, request: HttpRequest) -> Endpoint:
         """The endpoint of the request's route, or what answers in the place of one."""
@@ -273,7 +269,12 @@ class Kui:
         if scope["path"] == "*" and scope["method"] == "OPTIONS":  # RFC 9110, 9.3.7
             return no_content
         found = self.router.http_routes.search(route_path(scope), scope["method"], scope["headers"])
-        return self._missing if found is None else _with_parameters(scope, found)
+        if found is None:
+            return self._missing
+        endpoint, parameters = found
+        if parameters:
+            _add_parameters(scope, parameters)
+        return endpoint
 
     def _socket_endpoint(self, scope: Scope) -> Endpoint:
         if self.lifespan.crashed is not None:
@@ -281,12 +282,13 @@ class Kui:
         if not self._hosts.allow(scope["headers"]):
             return bad_host
         found = self.router.socket_routes.search(route_path(scope))
-        return self._no_socket if found is None else _with_parameters(scope, found)
+        if found is None:
+            return self._no_socket
+        endpoint, parameters = found
+        _add_parameters(scope, parameters)
+        return endpoint
 
 
-def _with_parameters(scope: Scope, found: Found) -> Endpoint:
-    """The endpoint of a route; its path parameters join those of the prefix where the app is mounted."""
-    endpoint, parameters = found
-    if parameters:
-        scope["path_params"] = {**(scope.get("path_params") or {}), **parameters}
-    return endpoint
+def _add_parameters(scope: Scope, parameters: dict[str, Any]) -> None:
+    """Add the path parameters of a route to those of the prefix at which the app is mounted."""
+    scope["path_params"] = {**(scope.get("path_params") or {}), **parameters}

@@ -49,7 +49,8 @@ async def serve_request(
     async with lifetime_of(request, request_var) as life:
         try:
             response = convert(await find(request)())
-            await _send(response, request)
+            _announce_close(request, response)
+            await response(request.scope, request.exchange.receive, request.exchange.send)
             return
         except Exception as error:
             life.failure = error
@@ -61,20 +62,19 @@ async def serve_request(
                 raised = None  # its traceback holds this frame: a cycle otherwise
 
 
-async def _send(response: HttpResponse, request: HttpRequest, closing: bool = False) -> None:
-    """Send a response; `closing` if the server is going to hear of an error."""
-    exchange = request.exchange
-    if response.buffered:
-        exchange.discard_unread()
-    if request.scope.get("http_version", "1.1") < "2":
-        if response.buffered and exchange.body_expected:
-            length = request.content_length
-            closing = closing or length is None or length > UNREAD
-        if closing:
-            # A server closes the connection after an error, and after an answer to a body that it
-            # has not got all of; the client is told, lest it asks again there.
-            request.add_response_headers([(b"connection", b"close")])
-    await response(request.scope, exchange.receive, exchange.send)
+def _announce_close(request: HttpRequest, response: HttpResponse, failed: bool = False) -> None:
+    """Tell an HTTP/1 client if its connection is going to be closed, lest it sends the next request on it.
+
+    Servers close the connection after an error (`failed`), and after an answer to a body that they have not got
+    all of.
+    """
+    if request.scope.get("http_version", "1.1") >= "2":
+        return
+    if not failed and response.buffered and request.exchange.body_expected:
+        length = request.content_length
+        failed = length is None or length > UNREAD
+    if failed:
+        request.add_response_headers([(b"connection", b"close")])
 
 
 async def _recover(
@@ -97,7 +97,8 @@ async def _recover(
     ):
         return await _recover(request, raised or error, exceptions)
     try:
-        await _send(response, request, closing=raised is not None)
+        _announce_close(request, response, failed=raised is not None)
+        await response(request.scope, exchange.receive, exchange.send)
     except ClientDisconnect:
         pass
     except Exception as second:

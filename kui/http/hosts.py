@@ -98,10 +98,13 @@ class AllowedHosts:
 
         Two Host headers are refused (RFC 9112, 3.2).
         """
-        hosts = [value for name, value in headers if name == b"host"]
-        if len(hosts) == 1:
-            return self.allows(hosts[0])
-        return not hosts and self._any
+        host: bytes | None = None
+        for name, value in headers:
+            if name == b"host":
+                if host is not None:
+                    return False
+                host = value
+        return self._any if host is None else self.allows(host)
 
     def _allows(self, host: bytes) -> bool:
         parts = split_host(host)
