@@ -257,11 +257,8 @@ class Kui:
     def _endpoint(self, request: HttpRequest) -> Endpoint:
         """The endpoint of the request's route, or what answers in the place of one."""
         scope = request.scope
-        if self._cors is not None:
-            answer = self._cors.answer(scope["method"], scope["headers"])
-            request.add_response_headers(answer.headers)
-            if answer.preflight:
-                return no_content
+        if self._cors is not None and self._cors.admit(request):
+            return no_content
         if self.lifespan.crashed is not None:
             return service_unavailable
         if not self._hosts.allow(scope["headers"]):

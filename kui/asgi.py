@@ -27,7 +27,7 @@ from .middlewares.cors import allow_cors
 from .middlewares.disconnect import cancel_on_disconnect
 from .middlewares.limits import limit_concurrency
 from .middlewares.methods import required_method
-from .middlewares.origins import allow_origins
+from .middlewares.origins import allow_origins, cross_origin_protection
 from .middlewares.request_limits import request_limits
 from .middlewares.timeout import timeout
 from .requests import HttpRequest
@@ -104,6 +104,7 @@ __all__ = [
     "cancel_on_disconnect",
     "compress",
     "convert_response",
+    "cross_origin_protection",
     "decorator",
     "http_connection",
     "limit_concurrency",

@@ -14,9 +14,15 @@ from kui.asgi import (
     HttpRequest,
     HttpRoute,
     Kui,
+    Mount,
     Routes,
     SocketRoute,
     allow_cors,
+    allow_origins,
+    compress,
+    cross_origin_protection,
+    limit_concurrency,
+    request_limits,
     required_method,
 )
 
@@ -109,6 +115,53 @@ def test_a_middleware_on_its_own_is_no_list(register: Register) -> None:
         TypeError, match=r"middlewares are a list: write \[...\] around required_me"
     ):
         register(required_method("POST"))
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda one: HttpRoute("/", hello, middlewares=[one]),
+        lambda one: HttpRoute("/", hello) @ one,
+        lambda one: Routes(http_middlewares=[one]),
+        lambda one: Kui(http_middlewares=[one]),
+        lambda one: Kui().router.http.get("/", middlewares=[one])(hello),
+        lambda one: Mount("/", Kui(), http_middlewares=[one]),
+    ],
+)
+def test_a_middleware_for_websockets_is_refused_around_http(register: Register) -> None:
+    with pytest.raises(
+        TypeError, match=r"allow_origins\(\) is for WebSocket routes only.*cross_origin_protection"
+    ):
+        register(allow_origins("https://example.com"))
+
+
+@pytest.mark.parametrize(
+    "register",
+    [
+        lambda one: SocketRoute("/", hello, middlewares=[one]),
+        lambda one: SocketRoute("/", hello) @ one,
+        lambda one: Routes(socket_middlewares=[one]),
+        lambda one: Kui(socket_middlewares=[one]),
+        lambda one: Kui().router.websocket("/", middlewares=[one])(hello),
+        lambda one: Mount("/", Kui(), socket_middlewares=[one]),
+    ],
+)
+@pytest.mark.parametrize(
+    "middleware",
+    [
+        allow_cors(),
+        required_method("GET"),
+        limit_concurrency(1),
+        request_limits(body=1),
+        compress(),
+        cross_origin_protection(),
+    ],
+)
+def test_a_middleware_for_http_is_refused_around_websockets(
+    register: Register, middleware: Any
+) -> None:
+    with pytest.raises(TypeError, match="is for HTTP routes only, not for WebSocket: take it away"):
+        register(middleware)
 
 
 @pytest.mark.parametrize("wrong", [hello, ["GET", "POST"], 3])

@@ -27,12 +27,17 @@ class Slots:
             slots.give_back()
     """
 
-    __slots__ = ("_free", "_queue", "_waiting")
+    __slots__ = ("_count", "_free", "_queue", "_waiting")
 
     def __init__(self, count: int, waiting: int = 0) -> None:
-        self._free = count
+        self._count = self._free = count
         self._waiting = waiting
         self._queue: deque[anyio.Event] = deque()
+
+    @property
+    def idle(self) -> bool:
+        """True if no slot is taken, and therefore no task waits."""
+        return self._free == self._count
 
     def take(self) -> bool:
         """Take a slot, if there is one.

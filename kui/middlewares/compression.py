@@ -7,7 +7,7 @@ Which coding a client gets, and how it is made, is in `http/codings.py`.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, Final
 
@@ -20,10 +20,11 @@ from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders, merge_headers
 from kui.http.media import parse_content_length
 from kui.http.ranges import parse_etags
+from kui.views import Endpoint
+
+from .placement import only_for
 
 __all__ = ["compress"]
-
-Endpoint = Callable[[], Awaitable[Any]]
 
 IN_LOOP: Final = 32 * 1024
 """Bytes that are compressed in the event loop, in half a millisecond; more go to a thread."""
@@ -72,6 +73,7 @@ def compress(
     if levels:
         raise ValueError(f"levels has {next(iter(levels))!r}, which is not offered")
 
+    @only_for("HTTP", "compress()")
     def middleware(endpoint: Endpoint) -> Endpoint:
         @wraps(endpoint)
         async def compressed() -> Any:

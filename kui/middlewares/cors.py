@@ -7,21 +7,25 @@ it to whatever goes out: no response is changed, no error is without it.
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
 from kui.connections import request_var
 from kui.http.headers import RawHeaders, is_token
+from kui.requests import HttpRequest
 from kui.responses.base import HttpResponse
+from kui.views import Endpoint
 
-__all__ = ["CORSAnswer", "allow_cors"]
+from .placement import only_for
 
-Endpoint = Callable[[], Awaitable[Any]]
+__all__ = ["CORS_ORIGIN", "CORSAnswer", "allow_cors", "policies_in"]
 
 _ANY_ORIGIN = (re.compile(".*"),)
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 _VARY = (b"vary", b"Origin")
+CORS_ORIGIN = "kui.cors_origin"
+"""The key of a scope that holds its Origin, if a CORS policy names it."""
 _KEPT = 256  # origins of which it is known whether they may ask
 
 
@@ -34,6 +38,7 @@ class CORSAnswer(NamedTuple):
     """Whether to answer at once, with 204 and these headers, and not to ask the endpoint."""
 
 
+@only_for("HTTP")
 class allow_cors:
     """A middleware that lets pages of other origins ask (Fetch standard, CORS protocol).
 
@@ -61,6 +66,7 @@ class allow_cors:
         "_allows",
         "_any_header",
         "_any_method",
+        "_named",
         "_origins",
         "_preflight",
         "_simple",
@@ -78,9 +84,10 @@ class allow_cors:
         max_age: int = 600,
     ) -> None:
         self._origins = _patterns(allow_origins)
+        self._named = tuple(each for each in self._origins if not _is_boundless(each))
         self._allows = lru_cache(_KEPT)(self._matches)
         self._simple_answer = lru_cache(_KEPT)(self._answer_simply)
-        if allow_credentials and any(_is_boundless(origin) for origin in self._origins):
+        if allow_credentials and len(self._named) < len(self._origins):
             raise ValueError(
                 "allow_credentials=True needs allow_origins: with the default, any site on the web"
                 " could act in the name of your users"
@@ -151,6 +158,23 @@ class allow_cors:
             answer.append((b"access-control-allow-headers", asked_headers))
         return CORSAnswer(tuple(answer), True)
 
+    def names(self, origin: str) -> bool:
+        """True if this origin is allowed, and not only because any origin is."""
+        return any(pattern.fullmatch(origin) for pattern in self._named)
+
+    def admit(self, request: HttpRequest) -> bool:
+        """Add what the policy says to whatever answers the request; True if it is a preflight.
+
+        A preflight is answered with 204 and nothing else.
+        """
+        headers = request["headers"]
+        answer = self.answer(request.method, headers)
+        request.add_response_headers(answer.headers)
+        origin = dict(headers).get(b"origin", b"").decode("latin-1")
+        if origin and self.names(origin):
+            request.scope[CORS_ORIGIN] = origin
+        return answer.preflight
+
     def _matches(self, origin: bytes) -> bool:
         text = origin.decode("latin-1")
         return (
@@ -164,14 +188,24 @@ class allow_cors:
 
         @wraps(endpoint)
         async def answered() -> Any:
-            request = request_var.get()
-            answer = self.answer(request["method"], request["headers"])
-            request.add_response_headers(answer.headers)
-            if answer.preflight:
+            if self.admit(request_var.get()):
                 return HttpResponse(204)
             return await endpoint()
 
+        answered.__kui_cors__ = self  # type: ignore[attr-defined]  # functions take attributes
         return answered
+
+
+def policies_in(endpoint: Endpoint) -> list[allow_cors]:
+    """Return the policies among the middlewares of an endpoint, as far as these use functools.wraps."""
+    policies = []
+    inside: Any = endpoint
+    while inside is not None:
+        policy = getattr(inside, "__kui_cors__", None)
+        if policy is not None and policy not in policies:
+            policies.append(policy)
+        inside = getattr(inside, "__wrapped__", None)
+    return policies
 
 
 def _patterns(origins: Iterable[re.Pattern[str]]) -> tuple[re.Pattern[str], ...]:

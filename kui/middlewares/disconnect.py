@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import wraps
 from typing import Any, overload
 
 from kui.concurrency.cancel import OpenSocket, WaitingClient
 from kui.connections import request_var, websocket_var
+from kui.views import Endpoint
 
 __all__ = ["cancel_on_disconnect"]
-
-Endpoint = Callable[[], Awaitable[Any]]
 
 
 @overload

@@ -2,63 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Hashable
 from functools import wraps
 from typing import Any
 
+from kui.argument_checks import function_of
 from kui.concurrency.cancel import WaitingClient
 from kui.concurrency.slots import Full, Slots
 from kui.connections import request_var
 from kui.http.exceptions import HTTPException
+from kui.requests import HttpRequest
+from kui.views import Endpoint
+
+from .placement import only_for
 
 __all__ = ["limit_concurrency"]
 
-Endpoint = Callable[[], Awaitable[Any]]
-
 
 def limit_concurrency(
-    n: int, waiting: int = 0, *, retry_after: int = 1
+    n: int,
+    waiting: int = 0,
+    *,
+    key: Callable[[HttpRequest], Hashable] | None = None,
+    status: int = 503,
+    retry_after: int = 1,
 ) -> Callable[[Endpoint], Endpoint]:
     """Make a middleware that works for `n` requests at once, and answers 503 to others (RFC 9110, 15.6.4).
 
-    Parameters: `n`, how many; `waiting`, how many more may wait for their turn, first come, first
-    served; `retry_after`, the seconds that Retry-After asks the others to wait. It counts for all
-    endpoints that are given the same middleware, in one worker process.
+    The limit is shared by all endpoints that are given the same middleware, in one worker process. A
+    request counts until its response has been sent, or the client has left. A request that waits
+    and whose client leaves gives up its place: ClientDisconnect is raised in it, and nothing is sent.
 
-    A request counts until its response has been sent, or the client has left. One that waits and
-    whose client leaves, gives up its place: ClientDisconnect is raised in it, and nothing is sent.
-
-    Raises ValueError for numbers that make no sense.
+    :param n: how many requests may be worked for.
+    :param waiting: how many more may wait for their turn; first come, first served.
+    :param key: a function of the request, such as one that returns the user's name. Each value that it
+        returns, None among them, has a limit of its own, which is kept only while a request counts.
+        What it raises is raised on.
+    :param status: the status of the refusal, 400 to 599; 429 says that the client asks too much (RFC 6585).
+    :param retry_after: the seconds that `Retry-After` asks refused clients to wait.
+    :raises ValueError: a number makes no sense.
+    :raises TypeError: `key` is no function of one argument.
 
     Example::
 
         heavy = limit_concurrency(4, waiting=20)
+        fair = limit_concurrency(2, key=lambda request: request.cookies.get("session"), status=429)
 
-
-        @app.router.http.post("/thumbnails", middlewares=[heavy])
+        @app.router.http.post("/thumbnails", middlewares=[fair, heavy])
         async def thumbnail(): ...
     """
     if n < 1 or waiting < 0 or retry_after < 0:
         raise ValueError("limit_concurrency takes one request at least, and no negative numbers")
-    slots = Slots(n, waiting)
+    if not 400 <= status <= 599:
+        raise ValueError(f"a refusal has a status from 400 to 599, not {status!r}")
+    if key is not None:
+        function_of("the request", "limit_concurrency(key=...)", key)
+    limits: dict[Hashable, Slots] = {}
 
+    @only_for("HTTP", "limit_concurrency()")
     def middleware(endpoint: Endpoint) -> Endpoint:
         @wraps(endpoint)
         async def limited() -> Any:
             request = request_var.get()
+            name = None if key is None else key(request)
+            slots = limits.get(name)
+            if slots is None:
+                slots = limits[name] = Slots(n, waiting)
+
+            def forget() -> None:
+                if slots.idle and limits.get(name) is slots:
+                    del limits[name]
+
+            def leave() -> None:
+                slots.give_back()
+                forget()
 
             async def wait() -> None:
-                await slots.wait()
-                request.exit_stack.callback(slots.give_back)
+                try:
+                    await slots.wait()
+                except BaseException:
+                    forget()
+                    raise
+                request.exit_stack.callback(leave)
 
             try:
                 if slots.take():
-                    request.exit_stack.callback(slots.give_back)
+                    request.exit_stack.callback(leave)
                 else:
                     await WaitingClient(request.exchange).run(wait)
             except Full:
                 raise HTTPException(
-                    503, {"retry-after": str(retry_after)}, "Too many requests at once."
+                    status, {"retry-after": str(retry_after)}, "Too many requests at once."
                 ) from None
             return await endpoint()
 

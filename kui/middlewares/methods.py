@@ -13,6 +13,8 @@ from kui.connections import request_var
 from kui.http.headers import is_token
 from kui.views import Endpoint, allowed, other_method
 
+from .placement import only_for
+
 __all__ = ["method_names", "required_method"]
 
 
@@ -35,6 +37,7 @@ def method_names(methods: Iterable[str]) -> frozenset[str]:
     return names
 
 
+@only_for("HTTP")
 class required_method:
     """A middleware that lets only these HTTP methods through to the handler.
 

@@ -1,74 +1,65 @@
-"""Which pages may open a WebSocket: browsers let any page try, with the user's cookies (cross-site hijacking).
+"""Which pages may open a WebSocket, and which may send a request that changes something.
 
-The same-origin policy does not cover WebSockets; the Origin header is all that tells (RFC 6455, 10.2).
+Browsers send the user's cookies with what any page asks for. The same-origin policy does not cover
+WebSockets (RFC 6455, 10.2), and does not keep a page from sending a form (cross-site request forgery);
+only headers that a page cannot set tell where a request comes from.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-from kui.connections import websocket_var
+from kui.connections import request_var, websocket_var
 from kui.http.exceptions import HTTPException
+from kui.http.origins import Origin, Origins, is_host_of
+from kui.requests import HttpRequest
+from kui.views import Endpoint
 
-__all__ = ["allow_origins"]
+from .cors import CORS_ORIGIN, policies_in
+from .placement import only_for
 
-Endpoint: TypeAlias = Callable[[], Awaitable[Any]]
-Origin: TypeAlias = str | re.Pattern[str]
+__all__ = ["allow_origins", "cross_origin_protection"]
 
-_origin = re.compile(
-    r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]+))?"
-).fullmatch
-_PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
+SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 def allow_origins(
     *origins: Origin | Iterable[Origin], same_origin: bool = True, without_origin: bool = True
 ) -> Callable[[Endpoint], Endpoint]:
-    """A middleware that lets only the pages of these origins connect; others get 403 before `accept`.
+    """Make a middleware that lets only the pages of these origins connect; others get 403 before `accept`.
+
+    It is for WebSockets. For HTTP there is `cross_origin_protection`.
 
     :param origins: such as `"https://example.com"`, compared without case and without the default port; or
         compiled patterns, which must match the whole header.
-    :param same_origin: whether the pages of the host that is connected to may, too.
-    :param without_origin: whether a client without an Origin header may. Browsers always send one.
+    :param same_origin: True if the pages of the host that is connected to may connect, too.
+    :param without_origin: True if a client without an Origin header may. Browsers always send one.
     :raises ValueError: an origin has more than a scheme, a host and a port.
-    :raises TypeError: it is neither text nor a pattern.
+    :raises TypeError: an origin is neither text nor a pattern. Registering an HTTP route with the
+        middleware raises it too.
 
     Example::
 
         @app.router.websocket("/chat", middlewares=[allow_origins("https://example.com")])
         async def chat(): ...
     """
-    texts: set[str] = set()
-    patterns: list[re.Pattern[str]] = []
-    for origin in _flat(origins):
-        if isinstance(origin, re.Pattern):
-            patterns.append(origin)
-        else:
-            texts.add(_normal(origin))
+    allowed = Origins(origins)
 
-    def allowed(header: str, host: str | None) -> bool:
-        normal = _parse(header)
-        if normal in texts or any(pattern.fullmatch(header) for pattern in patterns):
-            return True
-        if not same_origin or normal is None or host is None:
-            return False
-        scheme, _, authority = normal.partition("://")
-        return authority == _without_port(host.lower(), scheme)
-
+    @only_for("WebSocket", "allow_origins()")
     def middleware(endpoint: Endpoint) -> Endpoint:
         @wraps(endpoint)
         async def checked() -> Any:
             connection = websocket_var.get()
-            given = [value for name, value in connection["headers"] if name == b"origin"]
+            given = _values(connection["headers"], b"origin")
             if not given:
                 fits = without_origin
+            elif len(given) > 1:
+                fits = False
             else:
-                fits = len(given) == 1 and allowed(
-                    given[0].decode("latin-1"), connection.headers.get("host")
-                )
+                host = connection.headers.get("host")
+                fits = given[0] in allowed or (same_origin and is_host_of(host, given[0]))
             if not fits:
                 raise HTTPException(403, content="Pages of this origin may not connect here.")
             return await endpoint()
@@ -78,36 +69,72 @@ def allow_origins(
     return middleware
 
 
-def _flat(origins: Iterable[Origin | Iterable[Origin]]) -> Iterable[Origin]:
-    for each in origins:
-        if isinstance(each, str | re.Pattern):
-            yield each
-        elif isinstance(each, Iterable):
-            yield from _flat(each)
-        else:
-            raise TypeError(f"an origin is a str or a compiled pattern, not {each!r}")
+def cross_origin_protection(
+    *origins: Origin | Iterable[Origin],
+) -> Callable[[Endpoint], Endpoint]:
+    """Make a middleware that refuses what pages of other origins send (403): no CSRF, and no token for it.
+
+    Requests with GET, HEAD and OPTIONS pass; a handler must not change anything for these. Of the
+    others pass
+
+    - those with `Sec-Fetch-Site: same-origin` or `none`, which the user's own input has made;
+    - where that header is missing, those whose Origin is the host that is asked, and those without
+      an Origin: old browsers, and clients that are no browser;
+    - those of `origins`, and of an origin that `cors_config`, or an `allow_cors` around or inside of
+      this middleware, names. A policy that allows any origin names none.
+
+    All others are refused, those of other hosts of the same site and of `Origin: null` among them.
+    The scheme of an origin is not compared, as a server behind a proxy does not know its own: send
+    Strict-Transport-Security.
+
+    :param origins: whose pages may send any request; as of `allow_origins`.
+    :raises ValueError: an origin has more than a scheme, a host and a port.
+    :raises TypeError: an origin is neither text nor a pattern.
+
+    Example::
+
+        app = Kui(http_middlewares=[cross_origin_protection("https://admin.example.com")])
+    """
+    trusted = Origins(origins)
+
+    @only_for("HTTP", "cross_origin_protection()")
+    def middleware(endpoint: Endpoint) -> Endpoint:
+        policies = policies_in(endpoint)
+
+        @wraps(endpoint)
+        async def protected() -> Any:
+            request = request_var.get()
+            if request.method not in SAFE and not _is_own(request):
+                origin = _only_origin(request)
+                if origin is None or not (
+                    origin in trusted
+                    or origin == request.get(CORS_ORIGIN)
+                    or any(policy.names(origin) for policy in policies)
+                ):
+                    raise HTTPException(403, content="Pages of this origin may not send this.")
+            return await endpoint()
+
+        return protected
+
+    return middleware
 
 
-def _normal(origin: str) -> str:
-    normal = _parse(origin)
-    if normal is None:
-        raise ValueError(
-            f'{origin!r} is no origin: write "https://example.com", without a path, or a pattern'
-        )
-    return normal
-
-
-def _parse(origin: str) -> str | None:
-    """An origin as it is compared (RFC 6454, 6.2); None for what is none, and for one that is opaque."""
-    found = _origin(origin.lower())
-    if found is None:
-        return None
-    scheme, host, port = found.groups()
-    return (
-        f"{scheme}://{host}" if port in (None, _PORTS.get(scheme)) else f"{scheme}://{host}:{port}"
+def _is_own(request: HttpRequest) -> bool:
+    """True if a request is not sent by a page of another origin, as far as its headers tell."""
+    sites = _values(request["headers"], b"sec-fetch-site")
+    if sites:
+        return sites in (["same-origin"], ["none"])
+    origins = _values(request["headers"], b"origin")
+    return not origins or (
+        len(origins) == 1 and is_host_of(request.headers.get("host"), origins[0])
     )
 
 
-def _without_port(host: str, scheme: str) -> str:
-    """A Host header without the port that goes without saying."""
-    return host.removesuffix(f":{_PORTS[scheme]}") if scheme in _PORTS else host
+def _only_origin(request: HttpRequest) -> str | None:
+    """The origin of a request; None if it has none, several, or one that stands for many (null)."""
+    origins = _values(request["headers"], b"origin")
+    return origins[0] if len(origins) == 1 and origins[0] != "null" else None
+
+
+def _values(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> list[str]:
+    return [value.decode("latin-1") for name, value in headers if name == wanted]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 from kui.connections import request_var
 from kui.limits import Limits
+from kui.views import Endpoint
+
+from .placement import only_for
 
 __all__ = ["request_limits"]
-
-Endpoint = Callable[[], Awaitable[Any]]
 
 
 def request_limits(**changes: int) -> Callable[[Endpoint], Endpoint]:
@@ -28,6 +29,7 @@ def request_limits(**changes: int) -> Callable[[Endpoint], Endpoint]:
     """
     replace(Limits(), **changes)  # tells a mistake where it is made
 
+    @only_for("HTTP", "request_limits()")
     def middleware(endpoint: Endpoint) -> Endpoint:
         @wraps(endpoint)
         async def limited() -> Any:

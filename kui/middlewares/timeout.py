@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial, wraps
 from typing import Any, Self
 
@@ -15,10 +15,9 @@ from kui.http.cookies import Cookie
 from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders, ResponseHeaders
 from kui.responses import HttpResponse, convert_response
+from kui.views import Endpoint
 
 __all__ = ["timeout"]
-
-Endpoint = Callable[[], Awaitable[Any]]
 
 
 def timeout(seconds: float, *, body: bool = False) -> Callable[[Endpoint], Endpoint]:

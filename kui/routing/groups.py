@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import overload
 
-from kui.argument_checks import list_of_functions
+from kui.middlewares.placement import middleware_list
 
 from .methods import Middleware, methods_of, refuse_clash
 from .routes import HttpRoute, Registrar, Route, Several
@@ -53,8 +53,10 @@ class Routes(Registrar, Sequence[Route]):
     ) -> None:
         super().__init__()
         self.namespace = namespace
-        self.http_middlewares = list_of_functions("http_middlewares", http_middlewares)
-        self.socket_middlewares = list_of_functions("socket_middlewares", socket_middlewares)
+        self.http_middlewares = middleware_list("http_middlewares", "HTTP", http_middlewares)
+        self.socket_middlewares = middleware_list(
+            "socket_middlewares", "WebSocket", socket_middlewares
+        )
         self._routes: list[Route] = []
         self << routes
 

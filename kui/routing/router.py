@@ -11,7 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from kui.argument_checks import describe, list_of_functions
+from kui.argument_checks import describe
+from kui.middlewares.placement import middleware_list
 
 from .lookup import HttpRoutes, SocketRoutes
 from .methods import Middleware, decorate, methods_of
@@ -54,8 +55,10 @@ class Router(Registrar):
         socket_middlewares: Iterable[Middleware] = (),
     ) -> None:
         super().__init__()
-        self.http_middlewares = list_of_functions("http_middlewares", http_middlewares)
-        self.socket_middlewares = list_of_functions("socket_middlewares", socket_middlewares)
+        self.http_middlewares = middleware_list("http_middlewares", "HTTP", http_middlewares)
+        self.socket_middlewares = middleware_list(
+            "socket_middlewares", "WebSocket", socket_middlewares
+        )
         self.http_routes = HttpRoutes()
         self.socket_routes = SocketRoutes()
         self._routes: list[Route] = []

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 
 from kui.argument_checks import describe, list_of_functions
 from kui.middlewares.methods import method_names
+from kui.middlewares.placement import middleware_list
 from kui.views import Endpoint, Handler, http_handler, socket_handler
 
 from .methods import Middleware
@@ -136,7 +137,7 @@ class HttpRoute(_Value):
         put(self, "endpoint", endpoint)
         put(self, "name", _checked_name(name))
         put(self, "methods", None if methods is None else method_names(methods))
-        put(self, "middlewares", list_of_functions("middlewares", middlewares))
+        put(self, "middlewares", middleware_list("middlewares", "HTTP", middlewares))
         put(self, "namespace", namespace)
         put(self, "pattern", PathPattern(path or "/"))
         put(self, "handler", http_handler(endpoint))
@@ -175,7 +176,7 @@ class SocketRoute(_Value):
         put(self, "path", path)
         put(self, "endpoint", endpoint)
         put(self, "name", _checked_name(name))
-        put(self, "middlewares", list_of_functions("middlewares", middlewares))
+        put(self, "middlewares", middleware_list("middlewares", "WebSocket", middlewares))
         put(self, "namespace", namespace)
         put(self, "pattern", PathPattern(path or "/"))
         put(self, "handler", socket_handler(endpoint))

@@ -1,0 +1,77 @@
+"""What a list of middlewares may hold: told where the list is given, not when a request comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+from kui.argument_checks import describe, list_of_functions, takes
+
+__all__ = ["Connections", "middleware_list", "only_for"]
+
+Connections: TypeAlias = Literal["HTTP", "WebSocket"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARK: Final = "__kui_connections__"
+
+
+def only_for(connections: Connections, name: str = "") -> Callable[[F], F]:
+    """Mark a middleware, or a class of middlewares, as one for HTTP or for WebSockets only.
+
+    :param name: by which errors show it; that of the function that has made the middleware.
+    """
+
+    def mark(middleware: F) -> F:
+        setattr(middleware, _MARK, connections)
+        if name:
+            middleware.__qualname__ = name
+        return middleware
+
+    return mark
+
+
+def middleware_list(
+    parameter: str, connections: Connections, middlewares: Iterable[Any]
+) -> tuple[Any, ...]:
+    """Return the middlewares of a list.
+
+    :param parameter: the name of the list, for errors.
+    :param connections: what the middlewares are around.
+    :raises TypeError: a function is given without a list around it, an ASGI middleware among
+        them, or one that is for the other kind of connections.
+    """
+    found = list_of_functions(parameter, middlewares)
+    for each in found:
+        if _is_asgi(each):
+            raise TypeError(
+                f"{describe(each)} is an ASGI middleware, and {parameter} takes functions of an "
+                f"endpoint: write Kui(asgi_middlewares=[{_factory(each)}])"
+            )
+        meant = getattr(each, _MARK, connections)
+        if meant != connections:
+            raise TypeError(
+                f"{describe(each)} is for {meant} routes only, not for {connections}: "
+                f"{_INSTEAD.get(connections, 'take it away')}"
+            )
+    return found
+
+
+_INSTEAD: Final[dict[str, str]] = {
+    "HTTP": "take allow_cors() to let pages of other origins ask, or cross_origin_protection() "
+    "to keep them away",
+    "WebSocket": "take it away, or give it to the HTTP routes (http_middlewares)",
+}
+
+
+def _is_asgi(middleware: Any) -> bool:
+    """True if this is a class of ASGI middlewares, or an ASGI app."""
+    if isinstance(middleware, type):
+        return "__call__" in dir(middleware) and takes(middleware.__call__, 4)
+    return callable(middleware) and takes(middleware, 3) and not takes(middleware, 1)
+
+
+def _factory(middleware: Any) -> str:
+    if isinstance(middleware, type):
+        return middleware.__name__
+    return "a function of the ASGI app that returns one"
