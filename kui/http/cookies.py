@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from .dates import format_date
 from .headers import is_token
+from .text import whole_text
 
 __all__ = ["Cookie", "SameSite", "parse_cookies"]
 
@@ -40,8 +41,8 @@ class Cookie:
     and `domain`, without controls and `;`; `secure`; `httponly`; `samesite`, "lax", "strict" or
     "none".
 
-    Raises ValueError for what a browser would refuse or read otherwise: a name that is no token, a
-    lone surrogate in the value, `samesite="none"` without `secure`, a `__Secure-` name without
+    In the value, a lone surrogate becomes U+FFFD. Raises ValueError for what a browser would refuse
+    or read otherwise: a name that is no token, `samesite="none"` without `secure`, a `__Secure-` name without
     `secure`, a `__Host-` name without `secure`, with a domain or with another path than "/".
 
     Example: `str(Cookie("theme", "dark", path="/"))` -> `"theme=dark; Path=/; SameSite=Lax"`.
@@ -58,8 +59,6 @@ class Cookie:
     samesite: SameSite = "lax"
 
     def __post_init__(self) -> None:
-        if not self.value.isascii():
-            _encode_value(self.value)
         if self.max_age is not None:
             index(self.max_age)  # a float or a timedelta is a TypeError here, not in the browser
         _attributes(self.name, self.path, self.domain, self.secure, self.httponly, self.samesite)
@@ -156,7 +155,7 @@ def _encode_value(value: str) -> str:
     # The quotes tell the parser that the percent signs are ours; a bare value is read as it stands.
     if value.isalnum() and value.isascii():  # as most are
         return value
-    return value if _plain_value(value) else f'"{quote(value, safe="")}"'
+    return value if _plain_value(value) else f'"{quote(whole_text(value), safe="")}"'
 
 
 def _unquote(value: str) -> str:

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 from baize.datastructures import MutableHeaders
 
+from .text import whole_text
+
 __all__ = [
     "RawHeaders",
     "ResponseHeaders",
@@ -251,8 +253,8 @@ def encode_location(url: str) -> str:
 
     Percent-encodes as UTF-8 what a URI may not contain: controls, spaces, what is not ASCII, and
     a backslash, which browsers would read as a slash. What is encoded already stays as it is.
-    Raises ValueError for a lone surrogate.
+    A lone surrogate becomes U+FFFD.
 
     Example: `encode_location("/a b?q=%20")` -> `"/a%20b?q=%20"`.
     """
-    return quote(_stray_percent.sub("%25", url), safe="%:/?#[]@!$&'()*+,;=~")
+    return quote(_stray_percent.sub("%25", whole_text(url)), safe="%:/?#[]@!$&'()*+,;=~")

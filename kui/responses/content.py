@@ -7,7 +7,6 @@ does not know is in `encode.py`, what a Location may contain in `kui/http/header
 from __future__ import annotations
 
 import abc
-from codecs import lookup
 from collections.abc import Awaitable, Iterable, Mapping
 from inspect import isawaitable, iscoroutine, iscoroutinefunction
 from typing import Any, ClassVar, Generic, TypeVar
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from baize.datastructures import URL
 
 from kui.http.headers import ResponseHeaders, charset_of, content_type, encode_location
+from kui.http.text import encode_text
 
 from .base import STATUSES, HttpResponse, bad_status
 from .encode import to_json, to_json_with
@@ -25,7 +25,6 @@ __all__ = [
     "PlainTextResponse",
     "RedirectResponse",
     "SmallResponse",
-    "encode_text",
 ]
 
 ContentType = TypeVar("ContentType")
@@ -131,7 +130,7 @@ class PlainTextResponse(SmallResponse[str | bytes]):
 
     Parameters: those of SmallResponse; text is encoded in `charset`, or in the one that
     `media_type` names. Raises TypeError for other content, LookupError for an unknown charset,
-    UnicodeEncodeError for text that a charset lacks; in UTF-8 a lone surrogate becomes U+FFFD.
+    UnicodeEncodeError for text that a charset lacks; a lone surrogate becomes U+FFFD.
 
     Example: `PlainTextResponse("no such item", 404)`.
     """
@@ -143,27 +142,12 @@ class PlainTextResponse(SmallResponse[str | bytes]):
     def render(self, content: str | bytes) -> bytes:
         """The content, encoded."""
         if isinstance(content, str):
-            if self.charset == "utf-8":
-                return encode_text(content)
-            try:
-                return content.encode(self.charset)
-            except UnicodeEncodeError:
-                if lookup(self.charset).name != "utf-8":
-                    raise
-                return encode_text(content)
+            return encode_text(content, self.charset)
         if isinstance(content, (bytes, bytearray, memoryview)):
             return bytes(content)
         raise TypeError(
             f"{type(self).__qualname__} takes str or bytes, not {type(content).__qualname__}"
         )
-
-
-def encode_text(text: str) -> bytes:
-    """Text in UTF-8; a surrogate that has lost its other half becomes U+FFFD."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 class HTMLResponse(PlainTextResponse):
@@ -178,7 +162,7 @@ class HTMLResponse(PlainTextResponse):
 
 
 class JSONResponse(SmallResponse[Any]):
-    """A Python object as JSON (RFC 8259): compact, in UTF-8, NaN refused.
+    """A Python object as JSON (RFC 8259): compact, in UTF-8, NaN refused, a lone surrogate U+FFFD.
 
     Parameters: `content`; `status_code` and `headers`, as for HttpResponse; `options`, all those
     of `json.dumps`. What `json` cannot encode is given to `default` first, then, where that raises

@@ -9,9 +9,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import json.encoder
+import re
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from kui.http.text import encode_text
 
 from .current import current_app
 
@@ -20,6 +23,8 @@ __all__ = ["is_model", "to_json", "to_json_with"]
 Default = Callable[[Any], Any]
 
 _COMPACT = (",", ":")
+# A pair of escapes, a lone one (the group), or another escape.
+_escape = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 
 
 def is_model(kind: type) -> bool:
@@ -93,10 +98,7 @@ def to_json(value: Any) -> bytes:
         text = _encode(value)
     except RecursionError:
         raise ValueError("this contains itself, or is nested too deeply for JSON") from None
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return _to_bytes(text)
+    return encode_text(text)
 
 
 def to_json_with(value: Any, options: Mapping[str, Any]) -> bytes:
@@ -120,7 +122,7 @@ def to_json_with(value: Any, options: Mapping[str, Any]) -> bytes:
     encoder = make(**chosen)
     known = vars(encoder)
     known["default"] = _either(encoder.default)  # as JSONEncoder itself does with a default
-    return _to_bytes(encoder.encode(value))
+    return encode_text(_without_lone(encoder.encode(value)))
 
 
 def _either(default: Default) -> Default:
@@ -138,6 +140,11 @@ def _either(default: Default) -> Default:
     return encode
 
 
-def _to_bytes(text: str) -> bytes:
-    # A lone surrogate can only stand in a string, where its escape is JSON's own.
-    return text.encode("utf-8", "backslashreplace")
+def _without_lone(text: str) -> str:
+    """JSON text whose escapes have U+FFFD for each lone surrogate, as `encode_text` does for others.
+
+    JSON allows them, I-JSON does not (RFC 7493, 2.1), and many a parser refuses them.
+    """
+    if "\\ud" not in text:
+        return text
+    return _escape.sub(lambda match: "\\ufffd" if match[1] else match[0], text)

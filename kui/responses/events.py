@@ -12,6 +12,7 @@ from baize.typing import Message
 
 from kui.concurrency import Exchange
 from kui.concurrency.http.stream import Source, stream
+from kui.http.text import encode_text
 
 from .encode import to_json
 from .stream import StreamResponse
@@ -145,11 +146,7 @@ def encode_event(event: Mapping[str, Any] | str | EncodedEvent) -> bytes:
             text = f"{text}{name}: {value}\n"
         else:
             text += _field(name, value)
-    text = f"{text}\n"
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return text.encode("utf-8", "replace")
+    return encode_text(f"{text}\n")
 
 
 def _field(name: str, value: Any) -> str:
@@ -188,4 +185,4 @@ def _block(name: str, value: Any) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, (bytes, bytearray)):
         return value.decode("utf-8", "replace")
-    return to_json(value).decode("utf-8", "replace")
+    return to_json(value).decode()

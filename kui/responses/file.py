@@ -28,6 +28,7 @@ from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders
 from kui.http.headers import content_type as with_charset
 from kui.http.ranges import ByteRange, Choice, Validators, choose, conditions
+from kui.http.text import whole_text
 from kui.responses.open_files import NotRegularFile, OpenFile, open_file, refuse_irregular
 
 from .base import HttpResponse
@@ -384,7 +385,7 @@ def content_disposition(name: str) -> str:
     """The Content-Disposition that lets a browser save a response under this name (RFC 6266).
 
     Any text will do; what is not plain ASCII is given twice, the second time as `filename*`
-    (RFC 8187), which browsers of this age prefer. A lone surrogate becomes `?`.
+    (RFC 8187), which browsers of this age prefer. A lone surrogate becomes U+FFFD.
 
     Example: `content_disposition("é.txt")` -> `attachment; filename="e.txt"; filename*=UTF-8''%C3%A9.txt`
     """
@@ -394,5 +395,5 @@ def content_disposition(name: str) -> str:
         return f'attachment; filename="{name}"'
     letters = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     fallback = "".join(letter if letter in _PLAIN else "_" for letter in letters)
-    encoded = quote(name, safe=_ATTR_CHARS, errors="replace")
+    encoded = quote(whole_text(name), safe=_ATTR_CHARS)
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{encoded}"

@@ -14,6 +14,7 @@ from kui.concurrency import Exchange, exchange_of
 from kui.concurrency.http.generator_runner import close_unstarted
 from kui.concurrency.http.stream import Source, stream
 from kui.http.headers import ResponseHeaders, charset_of, content_type
+from kui.http.text import encode_text
 
 from .base import WITHOUT_CONTENT, HttpResponse
 
@@ -77,7 +78,7 @@ class StreamResponse(HttpResponse):
         if isinstance(chunk, bytes):
             return chunk
         if isinstance(chunk, str):
-            return chunk.encode(self._charset)
+            return encode_text(chunk, self._charset)
         if isinstance(chunk, (bytearray, memoryview)):
             return bytes(chunk)
         raise TypeError(f"a chunk is bytes or str, not {type(chunk).__qualname__}")

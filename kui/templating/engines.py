@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from kui.concurrency import shielded
 from kui.connections import request_var
+from kui.http.text import encode_text
 from kui.responses.base import HttpResponse
 from kui.responses.content import SmallResponse
 
@@ -73,7 +74,7 @@ class _TemplateResponse(SmallResponse[Context]):
         text = self._render(_with_the_request(content))
         if not isinstance(text, str):
             text = await text
-        return text.encode(self.charset)
+        return encode_text(text, self.charset)
 
     def _produce(self) -> Coroutine[Any, Any, bytes]:
         return self.render(self.content)

@@ -13,6 +13,8 @@ from typing import Any
 
 from baize.typing import Message
 
+from kui.http.text import whole_text
+
 from .errors import ContractError
 
 __all__ = [
@@ -311,6 +313,8 @@ class WebSocketContract:
             raise ContractError(f"{kind}: exactly one of 'text' and 'bytes' is given: {message!r}")
         if text is not None and not isinstance(text, str):
             raise ContractError(f"{kind}: 'text' is a str, not {type(text).__name__}")
+        if text is not None and whole_text(text) != text:
+            raise ContractError(f"{kind}: 'text' has a lone surrogate, which no server can encode")
         if data is not None and not isinstance(data, bytes):
             raise ContractError(f"{kind}: 'bytes' is bytes, not {type(data).__name__}")
 
@@ -322,6 +326,10 @@ class WebSocketContract:
         reason = message.get("reason")
         if reason is not None and not isinstance(reason, str):
             raise ContractError(f"{kind}: 'reason' is a str, not {type(reason).__name__}")
+        if reason is not None and whole_text(reason) != reason:
+            raise ContractError(
+                f"{kind}: 'reason' has a lone surrogate, which no server can encode"
+            )
         if reason is not None and len(reason.encode()) > 123:  # RFC 6455 section 5.5
             raise ContractError(f"{kind}: the reason has more than 123 bytes")
         self.closed = True

@@ -269,13 +269,17 @@ class WebSocketSession:
     async def send(self, data: str | bytes, *, timeout: float | Unset | None = UNSET) -> None:
         """Send a text message, or a binary one. Ten may wait for the app to receive them.
 
+        :raises UnicodeEncodeError: the text has a lone surrogate, which no client can send.
         :raises WebSocketClosed: it is closed.
         :raises DeadlineExceeded: the app received nothing for `timeout` seconds.
         :raises Exception: what the app raised, itself.
 
         Under cancellation it has not been sent.
         """
-        key = "text" if isinstance(data, str) else "bytes"
+        key = "bytes"
+        if isinstance(data, str):
+            key = "text"
+            data.encode()
         message: dict[str, Any] = {"type": "websocket.receive", key: data}
         if self._transport.both_keys:
             message = {"text": None, "bytes": None, **message}

@@ -20,6 +20,7 @@ from kui.connections import HTTPConnection
 from kui.http.exceptions import AnyHTTPException
 from kui.http.headers import ResponseHeaders
 from kui.http.json import decode_json
+from kui.http.text import encode_text, whole_text
 from kui.responses.encode import to_json
 
 __all__ = [
@@ -247,7 +248,7 @@ class WebSocket(HTTPConnection):
     def send_text(self, data: str) -> Coroutine[Any, Any, None]:
         """Send a text message: `await websocket.send_text("hello")`.
 
-        Several tasks may send at once; each message stays whole.
+        Several tasks may send at once; each message stays whole. A lone surrogate becomes U+FFFD.
 
         :raises TypeError: `data` is no str.
         :raises WebSocketDisconnect: the connection is over.
@@ -255,7 +256,7 @@ class WebSocket(HTTPConnection):
         """
         if not isinstance(data, str):
             raise TypeError(f"send_text sends a str, not {type(data).__name__}")
-        return self.socket.send("text", data)
+        return self.socket.send("text", whole_text(data))
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
         """Send a binary message: bytes, or something like them. Raises as `send_text` does."""
@@ -308,7 +309,7 @@ class WebSocket(HTTPConnection):
         :param reason: at most 123 bytes in UTF-8, for the client's eyes.
         :raises ValueError: the code may not be sent (RFC 6455, 7.4), or the reason is too long.
         """
-        reason = reason or ""
+        reason = whole_text(reason or "")
         if code not in _CODES:
             raise ValueError(
                 f"{code!r} cannot be sent as a close code: take 1000 to 1003, 1007 to 1014, or 3000 to 4999"
@@ -377,7 +378,7 @@ def how_to_close(exc: BaseException) -> HowToClose:
             return HowToClose(INTERNAL_ERROR, "", True)
     if invalid is not None:
         return HowToClose(
-            invalid.code, invalid.reason.encode()[:REASON].decode(errors="ignore"), False
+            invalid.code, encode_text(invalid.reason)[:REASON].decode(errors="ignore"), False
         )
     return HowToClose(1000, "", False)
 

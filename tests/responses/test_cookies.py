@@ -190,9 +190,8 @@ def test_a_value_that_cookies_allow_is_sent_as_it_is(value: str) -> None:
         assert returned(str(Cookie("a", value))) == f"a={value}"
 
 
-def test_a_lone_surrogate_is_no_text() -> None:
-    with pytest.raises(ValueError, match="surrogates not allowed"):
-        Cookie("a", "\ud800")
+def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
+    assert parse_cookies(str(Cookie("a", "\ud800b")).partition(";")[0]) == {"a": "\ufffdb"}
 
 
 def test_equal_cookies_are_one_in_a_set() -> None:

@@ -92,8 +92,22 @@ def test_an_unknown_option_is_an_error() -> None:
         JSONResponse([], colour="red")
 
 
-def test_a_lone_surrogate_is_escaped() -> None:
-    assert body(["\ud800", "é"]) == '["\\ud800","é"]'
+def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
+    assert body(["\ud800", "é"]) == '["\ufffd","é"]'
+    assert body(["\ud83d\ude00"]) == '["\U0001f600"]'
+
+
+def test_so_it_is_in_escapes_and_what_only_looks_like_one_stays() -> None:
+    value = ["\ud800", "\ud83d\ude00\ude00", "\\ud800", "\\\ud800", "\U0001f600"]
+    sent = body(value, ensure_ascii=True)
+    assert sent.isascii()
+    assert json.loads(sent) == [
+        "\ufffd",
+        "\U0001f600\ufffd",
+        "\\ud800",
+        "\\\ufffd",
+        "\U0001f600",
+    ]
 
 
 def test_what_contains_itself_is_refused() -> None:

@@ -51,7 +51,7 @@ def parse(stream: str) -> list[dict[str, str]]:
         ({"id": ""}, "id: \n\n"),
         ({"comment": "a\nb"}, ": a\n: b\n\n"),
         ({"data": b"bytes"}, "data: bytes\n\n"),
-        ({"data": "lone \ud800"}, "data: lone ?\n\n"),
+        ({"data": "lone \ud800"}, "data: lone \ufffd\n\n"),
         ({"data": {"a": [1]}}, 'data: {"a":[1]}\n\n'),
     ],
 )
