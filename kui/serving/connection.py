@@ -228,7 +228,7 @@ class Connection:
                 return False
             left -= len(data)
             self.http.receive_data(data)
-            request.body.clear()
+            request.take_body()
             if self.http.error is not None:
                 return False
         return request.complete

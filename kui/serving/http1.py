@@ -95,7 +95,7 @@ class Request:
         self.websocket = False
         self.length: int | None = 0
         """The Content-Length; None for a body in chunks."""
-        self.body = bytearray()
+        self.body: bytes | bytearray = b""
         """What has come of the body and nobody has taken."""
         self.complete = False
 
@@ -107,9 +107,8 @@ class Request:
 
     def take_body(self) -> bytes:
         """What has come of the body, which is then no longer kept."""
-        body = bytes(self.body)
-        self.body.clear()
-        return body
+        body, self.body = self.body, b""
+        return bytes(body)
 
 
 class Http1:
@@ -132,6 +131,7 @@ class Http1:
         "_fields",
         "_headers",
         "_left",
+        "_noted",
         "_parser",
         "_rest",
         "_size",
@@ -147,6 +147,7 @@ class Http1:
         self._rest = b""
         self._target = b""
         self._headers: Headers = []
+        self._noted: Headers = []  # those of them with a meaning for the server
         self._fields = 0
         self._size = 0  # bytes of the head, or of what is in a body and is no data
         self._tail = b""  # the last three bytes that were parsed: an end may be split
@@ -180,6 +181,7 @@ class Http1:
         self.reading = Reading.HEAD
         self._target = b""
         self._headers = []
+        self._noted = []
         self._fields = self._size = 0
         self._tail = b""
         if self._rest:
@@ -198,7 +200,7 @@ class Http1:
     # ---- parsing, a piece at a time
 
     def _parse(self, data: bytes) -> None:
-        position = 0
+        position = end = 0
         try:
             while position < len(data):
                 end = self._end_of_piece(data, position)
@@ -216,7 +218,8 @@ class Http1:
         except HttpParserError as error:
             self.fail(Malformed(400, str(error)))
         else:
-            self._rest = data[position:]
+            if position < len(data):
+                self._rest = data[position:]
 
     def _end_of_piece(self, data: bytes, position: int) -> int:
         """How far to parse: a request ends at its length, or else at an empty line."""
@@ -232,19 +235,26 @@ class Http1:
     def _feed(self, data: bytes, position: int, end: int) -> None:
         assert self._parser is not None
         size = end - position
-        if self.reading is Reading.HEAD or self._chunked:
-            self._size += size
-            self._tail = (self._tail + data[max(position, end - 3) : end])[-3:]
-            if self.reading is Reading.HEAD and self._size > HEAD_SIZE:
-                raise Malformed(431, "the head is longer than 64 KiB")
-        else:
+        piece = data if size == len(data) else memoryview(data)[position:end]
+        if self.reading is Reading.BODY and not self._chunked:
             self._left -= size
-        self._parser.feed_data(data if size == len(data) else memoryview(data)[position:end])
-        if self._tail.endswith(b"\n") and self._target and self.reading is Reading.HEAD:
-            if self._parser.get_http_version() == "0.0":  # the first line is over, and had none
-                raise Malformed(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
-        if self._size > HEAD_SIZE and self._chunked:
+            self._parser.feed_data(piece)
+            return
+        self._size += size
+        if self._size > HEAD_SIZE:
+            if self.reading is Reading.HEAD:
+                raise Malformed(431, "the head is longer than 64 KiB")
             raise Malformed(400, "there is more around the chunks than in them")
+        self._tail = (
+            b"" if data.endswith(_END, position, end) else self._tail_of(data, position, end)
+        )
+        self._parser.feed_data(piece)
+        if self._tail and self.reading is Reading.HEAD and self._target:
+            if self._tail.endswith(b"\n") and self._parser.get_http_version() == "0.0":
+                raise Malformed(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
+
+    def _tail_of(self, data: bytes, position: int, end: int) -> bytes:
+        return (self._tail + data[max(position, end - 3) : end])[-3:]
 
     def fail(self, error: Malformed) -> None:
         """Parse nothing more, for this reason."""
@@ -292,8 +302,11 @@ class Http1:
         self._fields += 1
         if self._fields > FIELDS:
             self._refuse(431, "there are more than 100 header fields")
-        if self.reading is Reading.HEAD:
-            self._headers.append((name.lower(), value))
+        if self.request is None:
+            header = name.lower(), value
+            self._headers.append(header)
+            if header[0] in _NOTED:
+                self._noted.append(header)
 
     def on_headers_complete(self) -> None:
         if self.request is not None:  # it is parsed again, without its Upgrade
@@ -313,8 +326,14 @@ class Http1:
         self._tail = b""
 
     def on_body(self, data: bytes) -> None:
-        assert self.request is not None
-        self.request.body += data
+        request = self.request
+        assert request is not None
+        if not request.body:
+            request.body = data
+        else:
+            if isinstance(request.body, bytes):
+                request.body = bytearray(request.body)
+            request.body += data
         self._size = 0
 
     def on_message_complete(self) -> None:
@@ -330,14 +349,10 @@ class Http1:
         if request.version != "1.1" and request.version != "1.0":
             self._refuse(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
         hosts = 0
-        for name, value in request.headers:
-            note = _NOTED.get(name)
-            if note is not None:
-                note(self, request, value)
-            elif name == b"host":
+        for name, value in self._noted:
+            if name == b"host":
                 hosts += 1
-                if value and not _known_host(value):
-                    self._refuse(400, "the Host is malformed")
+            _NOTED[name](self, request, value)
         if hosts > 1 or (not hosts and request.version == "1.1"):
             self._refuse(400, "there is not one Host")
         if request.path[:1] != b"/" or b"#" in request.target:
@@ -369,6 +384,10 @@ class Http1:
         others = [header for header in request.headers if header[0] != b"host"]
         request.headers = [(b"host", authority), *others]
 
+    def _note_host(self, request: Request, value: bytes) -> None:
+        if value and not _known_host(value):
+            self._refuse(400, "the Host is malformed")
+
     def _note_length(self, request: Request, value: bytes) -> None:
         if not value.isdigit() or len(value) > 19:
             self._refuse(400, "the Content-Length is no number")
@@ -390,6 +409,7 @@ class Http1:
 
 
 _NOTED: Final[dict[bytes, Callable[[Http1, Request, bytes], None]]] = {
+    b"host": Http1._note_host,
     b"content-length": Http1._note_length,
     b"transfer-encoding": Http1._note_encoding,
     b"expect": Http1._note_expect,
@@ -463,11 +483,7 @@ class Http1Response(Response):
 
     def _written_head(self, length: int | None, date: bytes) -> bytes:
         """The head; `length` is the body's, if it is all there."""
-        lines = [status_line(self.status)]
-        dated = False
-        for name, value in self.headers:
-            lines.append(b"%b: %b" % (name, value))
-            dated = dated or name == b"date"
+        lines = [status_line(self.status), *[b"%b: %b" % header for header in self.headers]]
         if self.left is None and not self.bodiless:
             if length is not None and not self._trailers:
                 lines.append(b"content-length: %d" % length)
@@ -476,7 +492,7 @@ class Http1Response(Response):
                 lines.append(b"transfer-encoding: chunked")
             else:
                 self.until_close = True
-        if not dated:
+        if not self.dated:
             lines.append(b"date: " + date)
         self.keep_alive = self.keep_alive and not (self.close or self.until_close)
         if not self.keep_alive:
@@ -490,13 +506,13 @@ class Http1Response(Response):
         """103 Early Hints (RFC 8297), which a client of HTTP/1.0 would not understand."""
         if self._version != "1.1":
             return b""
-        links, _, _ = checked_headers([(b"link", link) for link in message.get("links", ())])
-        lines = [status_line(103), *(b"link: " + link for _, link in links), _END[2:]]
+        links = checked_headers([(b"link", link) for link in message.get("links", ())]).all
+        lines = [status_line(103), *[b"%b: %b" % link for link in links], _END[2:]]
         return b"\r\n".join(lines)
 
     def _written_trailers(self, message: Message) -> bytes:
-        trailers, _, _ = checked_headers(message.get("headers", ()))
-        lines = b"".join(b"%b: %b\r\n" % header for header in trailers)
+        trailers = checked_headers(message.get("headers", ())).all
+        lines = b"".join([b"%b: %b\r\n" % header for header in trailers])
         return lines if self.phase is Phase.TRAILERS else lines + b"\r\n"
 
 

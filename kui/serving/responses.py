@@ -8,11 +8,11 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from baize.typing import Message
 
-__all__ = ["Headers", "Misuse", "Phase", "Response", "checked_headers"]
+__all__ = ["CheckedHeaders", "Headers", "Misuse", "Phase", "Response", "checked_headers"]
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -21,15 +21,23 @@ class Misuse(RuntimeError):
     """The app has sent what may not be sent, or not now; the text says what it should send."""
 
 
-class Phase(enum.Enum):
+class Phase(enum.IntEnum):
     """How far a response is."""
 
-    WAITING = "has not begun"
-    STARTED = "was started"
-    BODY = "is in its body"
-    TRAILERS = "is in its trailers"
-    DONE = "is complete"
+    WAITING = 0
+    STARTED = 1
+    BODY = 2
+    TRAILERS = 3
+    DONE = 4
 
+
+_WORDS: Final = (
+    "has not begun",
+    "was started",
+    "is in its body",
+    "is in its trailers",
+    "is complete",
+)
 
 _START: Final = "http.response.start"
 _HINT: Final = "http.response.early_hint"
@@ -51,11 +59,12 @@ _NEXT: Final[dict[tuple[Phase, str, bool], Phase]] = {
 _MORE: Final = {_BODY: "more_body", _TRAILERS: "more_trailers"}
 
 _is_token = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
-_is_value = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*").fullmatch
+_find_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
 # What belongs to a connection, and not to a response (RFC 9110, 7.6.1): the server decides on it.
 _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
+_LOOKED_AT: Final = _HOP_BY_HOP | {b"content-length", b"date"}
 _names: Final[dict[bytes, bytes]] = {}
 """Valid names as apps write them, in lower case; bounded, for an app may make names up."""
 
@@ -66,8 +75,8 @@ class Response:
     :param head: True if the request's method is HEAD, whose response has no body (RFC 9110, 9.3.2).
 
     `status` and `headers` are those of the start, checked, without what belongs to the connection;
-    `close` is True if the app has asked for the end of the connection; `bodiless` if no body is
-    sent; `left` is how much of the promised Content-Length is to come, or None without a promise.
+    `close` is True if the app has asked for the end of the connection, `dated` if there is a Date
+    among the headers, `bodiless` if no body is sent; `left` is how much of the promised Content-Length is to come, or None without a promise.
     """
 
     __slots__ = (
@@ -75,6 +84,7 @@ class Response:
         "_trailers",
         "bodiless",
         "close",
+        "dated",
         "headers",
         "left",
         "phase",
@@ -87,7 +97,7 @@ class Response:
         self.phase = Phase.WAITING
         self.status = 0
         self.headers: Headers = []
-        self.close = False
+        self.close = self.dated = False
         self.bodiless = head
         self.left: int | None = None
 
@@ -103,8 +113,8 @@ class Response:
         more = name is not None and bool(message.get(name, False))
         phase = _NEXT.get((self.phase, kind, more))
         if phase is None:
-            raise Misuse(f"{kind} was sent while the response {self.phase.value}")
-        if kind is _BODY or kind == _BODY:
+            raise Misuse(f"{kind} was sent while the response {_WORDS[self.phase]}")
+        if kind == _BODY:
             if self.left is not None and not self.bodiless:
                 self._count(len(message.get("body", b"")), more)
             if phase is Phase.DONE and self._trailers:
@@ -117,19 +127,34 @@ class Response:
     @property
     def begun(self) -> bool:
         """True if the client may have seen a part of it: a start alone is not sent."""
-        return self.phase not in (Phase.WAITING, Phase.STARTED)
+        return self.phase >= Phase.BODY
 
     def _start(self, message: Message) -> None:
         status = message["status"]
         if not (isinstance(status, int) and 200 <= status < 600):
             raise Misuse(f"a response has a status from 200 to 599, not {status!r}")
-        self.status = int(status)
-        self.headers, self.close, length = checked_headers(message.get("headers", ()))
+        headers = checked_headers(message.get("headers", ()))
+        self.left = None
+        self.dated = self.close = False
+        if headers.looked_at:
+            for name, value in headers.looked_at:
+                self._look_at(name, value)
+        self.headers = headers.all
+        self.status = status
         self._trailers = bool(message.get("trailers", False))
         self.bodiless = self._head or status == 204 or status == 304
-        self.left = length
-        if status == 204 and length is not None:  # RFC 9110, 8.6
+        if status == 204 and self.left is not None:  # RFC 9110, 8.6
             self.headers = [header for header in self.headers if header[0] != b"content-length"]
+
+    def _look_at(self, name: bytes, value: bytes) -> None:
+        if name == b"content-length":
+            if self.left is not None or not value.isdigit() or len(value) > 19:
+                raise Misuse(f"Content-Length is one number, not {value!r}")
+            self.left = int(value)
+        elif name == b"date":
+            self.dated = True
+        elif name == b"connection":
+            self.close = self.close or b"close" in value.lower()
 
     def _count(self, size: int, more: bool) -> None:
         assert self.left is not None
@@ -140,32 +165,32 @@ class Response:
             raise Misuse(f"the body is {self.left} bytes shorter than its Content-Length")
 
 
-def checked_headers(
-    headers: Iterable[tuple[bytes, bytes]],
-) -> tuple[Headers, bool, int | None]:
-    """Headers fit to be sent, their names in lower case; whether they ask to close; the Content-Length.
+class CheckedHeaders(NamedTuple):
+    """Headers that may be sent, with names in lower case."""
 
-    :raises Misuse: a name is no token, a value has a control character (RFC 9110, 5.5), or the
-        Content-Length is no number, or there are two of them.
+    all: Headers
+    """All but those that belong to a connection."""
+    looked_at: Headers
+    """Those with a meaning for the server."""
+
+
+def checked_headers(headers: Iterable[tuple[bytes, bytes]]) -> CheckedHeaders:
+    """Headers of the app, fit to be sent.
+
+    :raises Misuse: a name is no token, or a value has a control character (RFC 9110, 5.5).
     """
     checked: Headers = []
-    close = False
-    length: int | None = None
+    looked_at: Headers = []
     for name, value in headers:
-        lower = _names.get(name)
-        if lower is None:
-            lower = _checked_name(name)
-        if not _is_value(value):
-            raise Misuse(f"the header {name!r} has a control character in its value")
-        if lower in _HOP_BY_HOP:
-            close = close or (lower == b"connection" and b"close" in value.lower())
-            continue
-        if lower == b"content-length":
-            if length is not None or not value.isdigit() or len(value) > 19:
-                raise Misuse(f"Content-Length is one number, not {value!r}")
-            length = int(value)
+        lower = _names.get(name) or _checked_name(name)
+        if lower in _LOOKED_AT:
+            looked_at.append((lower, value))
+            if lower in _HOP_BY_HOP:
+                continue
         checked.append((lower, value))
-    return checked, close, length
+    if _find_control(b"".join([value for _, value in checked])):
+        raise Misuse(f"a header's value has a control character: {checked}")
+    return CheckedHeaders(checked, looked_at)
 
 
 def _checked_name(name: bytes) -> bytes:
