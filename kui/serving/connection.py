@@ -57,11 +57,13 @@ class Connection:
         "_state",
         "http",
         "pipe",
+        "ticker",
     )
 
     def __init__(self, state: ServerState, pipe: Pipe) -> None:
         self.pipe = pipe
         self.http = Http1()
+        self.ticker = state.ticker
         self._state = state
         self._base: Scope = {
             "asgi": ASGI,
@@ -99,7 +101,7 @@ class Connection:
 
     def _waits(self) -> Next:
         """Nothing more has come in: how long is the rest waited for?"""
-        limits, now = self._state.limits, self._state.ticker.now
+        limits, now = self._state.limits, self.ticker.now
         if self.http.in_head:
             if self._expired:
                 self.http.fail(Malformed(408, "the head of the request took too long"))
@@ -154,13 +156,17 @@ class Connection:
         try:
             returned = await self._state.run_app(self._scope(request), cycle.receive, cycle.send)
             cycle.over = True
+            if request.complete and cycle.response.reusable:
+                self.http.start_next()
+                return True
             return await self._conclude(cycle, returned)
         except OSError:
             return False
         finally:
             cycle.over = True
             self._cycle = None
-            self._wake()
+            if self._changed is not None:
+                self._wake()
             if cycle.response.begun and (cycle.broken or cycle.response.phase is not Phase.DONE):
                 self.pipe.abort()
 
@@ -182,7 +188,7 @@ class Connection:
         """The app has ended: complete what it has left undone; True if another request may follow."""
         request, response = cycle.request, cycle.response
         if response.phase is Phase.DONE and not cycle.broken:
-            if response.keep_alive and await self._drained(request):
+            if response.reusable and await self._drained(request):
                 self.http.start_next()
                 return True
             if not request.complete or self.http.kept:
@@ -212,7 +218,7 @@ class Connection:
     async def _say(self, status: int, reason: str) -> None:
         """Answer in the place of the app, and end the connection so that the client can read it."""
         try:
-            await self.pipe.write(refusal(status, reason, self._state.ticker.date))
+            await self.pipe.write(refusal(status, reason, self.ticker.date))
             await self._linger()
         except OSError:
             pass  # it has gone
@@ -222,7 +228,7 @@ class Connection:
         left = UNREAD
         self._expired = False
         while not request.complete and left > 0:
-            self._deadline = self._state.ticker.now + self._state.limits.linger
+            self._deadline = self.ticker.now + self._state.limits.linger
             data = await self._read()
             if not data:
                 return False
@@ -241,7 +247,7 @@ class Connection:
         """
         self.pipe.finish()
         self._expired = False
-        self._deadline = self._state.ticker.now + self._state.limits.linger
+        self._deadline = self.ticker.now + self._state.limits.linger
         left = UNREAD
         while left > 0 and (data := await self._read()):
             left -= len(data)
@@ -278,7 +284,7 @@ class Connection:
                 await pipe.yield_()
             if not request.complete:
                 self._expired = False
-                self._deadline = self._state.ticker.now + self._state.limits.body
+                self._deadline = self.ticker.now + self._state.limits.body
             while self.http.kept < CHUNK and cycle.waits:
                 data = pipe.take()
                 if data is not None:
@@ -316,16 +322,6 @@ class Connection:
         if self._changed is not None:
             self._changed.set()
             self._changed = None
-
-    def unread_is_too_much(self, request: Request) -> bool:
-        """True if what is left of a body is not worth a connection."""
-        if request.complete:
-            return False
-        return request.expects or (request.length or 0) > UNREAD
-
-    def date(self) -> bytes:
-        """The value of a Date header."""
-        return self._state.ticker.date
 
 
 class Cycle:
@@ -379,10 +375,10 @@ class Cycle:
         if self.over or self.broken:
             raise Gone("the client has gone, or the request is over")
         response, connection = self.response, self._connection
-        if response.phase is Phase.STARTED and connection.unread_is_too_much(self.request):
-            response.keep_alive = False
+        if not self.request.complete and not response.begun:
+            self._consider_the_rest()
         try:
-            parts = response.send(message, connection.date())
+            parts = response.send(message, connection.ticker.date)
         except Misuse:
             self.broken = response.begun
             raise
@@ -399,3 +395,8 @@ class Cycle:
             raise
         if response.phase is Phase.DONE:
             connection.wake_receivers()
+
+    def _consider_the_rest(self) -> None:
+        """End the connection with this response if what is left of the body is not worth it."""
+        if self.request.expects or (self.request.length or 0) > UNREAD:
+            self.response.keep_alive = False

@@ -448,6 +448,11 @@ class Http1Response(Response):
         self._chunked = False
         self._version = request.version
 
+    @property
+    def reusable(self) -> bool:
+        """True if it is complete, and its connection can go on."""
+        return self.keep_alive and self.phase is Phase.DONE and not self.until_close
+
     def send(self, message: Message, date: bytes) -> list[bytes | memoryview]:
         """The bytes to write for a message of the app, in order; none for its start.
 

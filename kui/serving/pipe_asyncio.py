@@ -13,9 +13,11 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, Self
 
-import anyio.abc
+import anyio
+
+from kui.concurrency.loops import cancel_scope
 
 from .accepting import Accepting
 from .connection import Connection, Next
@@ -23,7 +25,7 @@ from .pipes import CHUNK, CREDIT, Part, Turns, hung_up, peer_of
 from .state import ServerState
 from .timing import NEVER, Ticker
 
-__all__ = ["AsyncioPipe", "accept", "run_connection"]
+__all__ = ["AsyncioPipe", "Connections", "accept"]
 
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -274,18 +276,88 @@ _buffer: Final = memoryview(bytearray(CHUNK))
 """Where a transport reads to, whichever it is: it hands over what it has read before another one reads."""
 
 
+class Connections:
+    """The connections of a server, and the tasks of their requests: a task group that costs little.
+
+    Each request has a task and a cancel scope; all of them have ended at the end of the block.
+
+    ::
+
+        async with Connections(state) as connections:
+            await accept(listener, accepting, connections.start)
+    """
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._context = contextvars.copy_context()
+        self._busy: set[_Driver] = set()
+        self._idle = anyio.Event()
+        self._group = anyio.create_task_group()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        if error[0] is not None:
+            self.cancel()
+        with anyio.CancelScope(shield=True):
+            while self._busy:
+                self._idle = anyio.Event()
+                await self._idle.wait()
+        return await self._group.__aexit__(*error)
+
+    def start(self, sock: socket.socket) -> None:
+        """Serve a connection."""
+        self._group.start_soon(self._connect, sock)
+
+    def cancel(self) -> None:
+        """Cancel the tasks of all requests."""
+        self._state.cancelled = True
+        self._group.cancel_scope.cancel()
+        for driver in tuple(self._busy):
+            driver.cancel()
+
+    async def _connect(self, sock: socket.socket) -> None:
+        pipe = AsyncioPipe(sock, self._state.ticker, self._state.limits.send)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: pipe, sock)
+        except OSError:
+            sock.close()
+        else:
+            _Driver(self._state, pipe, self._busy, self._ended, self._context).advance()
+
+    def _ended(self, driver: _Driver) -> None:
+        self._busy.discard(driver)
+        if not self._busy:
+            self._idle.set()
+
+
 class _Driver:
-    """Serves the requests of a connection, each in a task of its own."""
+    """Serves the requests of a connection, each in a task of its own.
 
-    __slots__ = ("_connection", "_context", "_group", "_pipe", "_state")
+    :param busy: the drivers that serve a request; `ended` is called when one does no more.
+    :param context: what the context of each request is a copy of.
+    """
 
-    def __init__(self, state: ServerState, pipe: AsyncioPipe, group: anyio.abc.TaskGroup) -> None:
+    __slots__ = ("_busy", "_connection", "_context", "_ended", "_pipe", "_scope", "_state", "_task")
+
+    def __init__(
+        self,
+        state: ServerState,
+        pipe: AsyncioPipe,
+        busy: set[_Driver],
+        ended: Callable[[_Driver], None],
+        context: contextvars.Context,
+    ) -> None:
         self._state = state
         self._pipe = pipe
-        self._group = group
-        self._context = contextvars.copy_context()
+        self._busy = busy
+        self._ended = ended
+        self._context = context
         self._connection = Connection(state, pipe)
-        self.advance()
+        self._scope = cancel_scope()
+        self._task: asyncio.Task[None] | None = None  # the loop does not keep it
 
     def advance(self) -> None:
         """Something may have come in, and no request is being served."""
@@ -297,37 +369,33 @@ class _Driver:
             now = Next.END
         if now is Next.WAIT:
             self._pipe.on_change = self.advance
+            return
+        self._pipe.on_change = None
+        if now is Next.SERVE:
+            self._busy.add(self)
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._serve(), context=self._context.copy())
         else:
-            self._pipe.on_change = None
-            if now is Next.SERVE:
-                self._context.run(self._group.start_soon, self._serve)
-            else:
-                connection.close()
+            connection.close()
+
+    def cancel(self) -> None:
+        """Cancel the request that is being served."""
+        self._scope.cancel()
 
     async def _serve(self) -> None:
         another = False
         try:
-            another = await self._connection.serve()
+            with self._scope:
+                another = await self._connection.serve()
         except Exception as error:
             self._state.failed(error)
         finally:
+            self._ended(self)
             if not another:
                 self._connection.close()
         if another:
+            self._scope = cancel_scope()
             self.advance()
-
-
-async def run_connection(
-    state: ServerState, group: anyio.abc.TaskGroup, sock: socket.socket
-) -> None:
-    """Begin to serve a connection; `group` gets the tasks of its requests."""
-    pipe = AsyncioPipe(sock, state.ticker, state.limits.send)
-    try:
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: pipe, sock)
-    except OSError:
-        sock.close()
-        return
-    _Driver(state, pipe, group)
 
 
 async def accept(

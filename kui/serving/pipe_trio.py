@@ -11,9 +11,9 @@ import socket
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Any, Final, Self
 
-import anyio.abc
+import anyio
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
@@ -25,7 +25,7 @@ from .pipes import CHUNK, CREDIT, Part, Turns, hung_up, peer_of
 from .state import ServerState
 from .timing import NEVER, Ticker
 
-__all__ = ["TrioPipe", "accept", "run_connection"]
+__all__ = ["Connections", "TrioPipe", "accept"]
 
 _RESET: Final = struct.pack("ii", 1, 0)
 _AT_ONCE: Final = 64
@@ -188,24 +188,52 @@ class TrioPipe:
         return self._closed or hung_up(self._sock.fileno())
 
 
-async def run_connection(
-    state: ServerState, group: anyio.abc.TaskGroup, sock: socket.socket
-) -> None:
-    """Serve one connection to its end, in this task."""
-    pipe = TrioPipe(sock, state.ticker, state.limits.send)
-    connection = Connection(state, pipe)
-    fresh = contextvars.copy_context()
-    try:
-        while True:
-            now = connection.advance()
-            if now is Next.WAIT:
-                await pipe.wait()
-            elif now is Next.END or not await InContext(fresh.copy(), connection.serve()):
-                return
-    except Exception as error:
-        state.failed(error)
-    finally:
-        connection.close()
+class Connections:
+    """The connections of a server, each in a task; all have ended at the end of the block.
+
+    ::
+
+        async with Connections(state) as connections:
+            await accept(listener, accepting, connections.start)
+    """
+
+    def __init__(self, state: ServerState) -> None:
+        self._state = state
+        self._group = anyio.create_task_group()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: Any) -> bool | None:
+        if error[0] is not None:
+            self._state.cancelled = True
+        return await self._group.__aexit__(*error)
+
+    def start(self, sock: socket.socket) -> None:
+        """Serve a connection."""
+        self._group.start_soon(self._run, sock)
+
+    def cancel(self) -> None:
+        """Cancel the tasks of all connections."""
+        self._state.cancelled = True
+        self._group.cancel_scope.cancel()
+
+    async def _run(self, sock: socket.socket) -> None:
+        pipe = TrioPipe(sock, self._state.ticker, self._state.limits.send)
+        connection = Connection(self._state, pipe)
+        fresh = contextvars.copy_context()
+        try:
+            while True:
+                now = connection.advance()
+                if now is Next.WAIT:
+                    await pipe.wait()
+                elif now is Next.END or not await InContext(fresh.copy(), connection.serve()):
+                    return
+        except Exception as error:
+            self._state.failed(error)
+        finally:
+            connection.close()
 
 
 async def accept(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import anyio
@@ -33,15 +32,10 @@ def anyio_backend(loop: str) -> tuple[str, dict[str, Any]]:
 class Server:
     """A running server: its state, and where it listens."""
 
-    def __init__(self, state: ServerState, port: int, scope: anyio.CancelScope) -> None:
+    def __init__(self, state: ServerState, port: int, connections: Any) -> None:
         self.state = state
         self.port = port
-        self._scope = scope
-
-    def cancel(self) -> None:
-        """Cancel every request, as a server does at its end."""
-        self.state.cancelled = True
-        self._scope.cancel()
+        self.connections = connections
 
     @asynccontextmanager
     async def connect(self, data: bytes = b"") -> AsyncIterator[Client]:
@@ -121,13 +115,13 @@ def serve(loop: str) -> Serve:
         listener.listen(1024)
         listener.setblocking(False)
         with listener:
+            pipes: Any = pipe_trio if loop == "trio" else pipe_asyncio
             async with anyio.create_task_group() as group:
-                pipes = pipe_trio if loop == "trio" else pipe_asyncio
-                start = partial(group.start_soon, pipes.run_connection, state, group)
-                group.start_soon(state.ticker.run)
-                group.start_soon(pipes.accept, listener, Accepting(), start)
-                server = Server(state, listener.getsockname()[1], group.cancel_scope)
-                yield server
-                server.cancel()
+                async with pipes.Connections(state) as connections:
+                    group.start_soon(state.ticker.run)
+                    group.start_soon(pipes.accept, listener, Accepting(), connections.start)
+                    yield Server(state, listener.getsockname()[1], connections)
+                    connections.cancel()
+                group.cancel_scope.cancel()
 
     return serving

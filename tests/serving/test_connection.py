@@ -368,7 +368,7 @@ async def test_requests_that_are_cancelled_end_their_connections(serve: Serve) -
 
     async with serve(app) as server, server.connect(GET) as client:
         await begun.wait()
-        server.cancel()
+        server.connections.cancel()
         assert b"200" not in await client.rest()
         assert ended.is_set()
 
