@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from baize.typing import ASGIApp, Receive, Scope, Send
 
@@ -18,6 +18,7 @@ from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
 from .connections import State
 from .exceptions import ExceptionTable, check_key
+from .habits import APP_PARAMETERS, ROUTE_PARAMETERS, no_such_attribute, told
 from .http.hosts import AllowedHosts
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
@@ -30,7 +31,7 @@ from .responses.convert import ResponseConverter
 from .routing import Router
 from .routing.methods import Middleware, decorate
 from .routing.mounts import INSIDE, mounted_apps, wrapped
-from .routing.routes import Several
+from .routing.routes import MethodDecorators, Route, Several
 from .routing.stand_ins import bad_host, no_content, not_found, service_unavailable
 from .templating import BaseTemplates
 from .views import Endpoint
@@ -57,7 +58,7 @@ class FactoryClass:
                 raise TypeError(f"a class of connections is derived from {kind.__name__}: {made!r}")
 
 
-class Kui:
+class Kui(MethodDecorators):
     """An application: routes, what stands around them, and what lives as long as they are served.
 
     It is an ASGI 3 application, the same on asyncio and on trio. Parameters, all optional:
@@ -90,11 +91,15 @@ class Kui:
 
         app = Kui()
 
-        @app.router.http.get("/")
+        @app.get("/")
         async def hello():
             return "hello"
+
+    `app.get`, `post`, `put`, `patch`, `delete` and `websocket` are those of `app.router.http` and of
+    `app.router`.
     """
 
+    @told(APP_PARAMETERS)
     def __init__(
         self,
         *,
@@ -147,6 +152,21 @@ class Kui:
         self._around = wrapped(self, asgi_middlewares)
 
     # ---- what a user registers
+
+    def _add(self, route: Route) -> None:
+        self.router.append(route)
+
+    @told(ROUTE_PARAMETERS)
+    def websocket(
+        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+    ) -> Callable[[F], F]:
+        """Register a handler of WebSockets: `app.router.websocket`, under a shorter name."""
+        return self.router.websocket(path, name, middlewares)
+
+    if not TYPE_CHECKING:  # a type checker is to tell what is not there
+
+        def __getattr__(self, name: str) -> Any:
+            raise no_such_attribute("Kui", name)
 
     def exception_handler(self, key: int | type[BaseException]) -> Callable[[F], F]:
         """Decorate the function that answers for a status code or for a class of exceptions.

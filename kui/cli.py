@@ -27,6 +27,8 @@ from .serving.runner import LAST
 __all__ = ["main"]
 
 SPEC = "module:app, or module:create_app() for a function that makes it"
+HOST = "127.0.0.1"
+PORT = 8000
 FOUND = "; without it app.py or main.py in this directory, and its app"
 
 
@@ -65,9 +67,25 @@ def _run(deadline: Deadline, app: str | None, **options: Any) -> int:
         except CannotServe as error:
             return complain(error)
         print(f"kui: serving {app}", file=sys.stderr)
-    if options["bind"] is None:
-        del options["bind"]
+    try:
+        options["bind"] = _binds(options.pop("bind"), options.pop("host"), options.pop("port"))
+    except CannotServe as error:
+        return complain(error)
     return run_process(app, deadline, **options)
+
+
+def _binds(binds: list[str] | None, host: str | None, port: int | None) -> list[str]:
+    """The addresses to listen on, of --bind or of --host and --port."""
+    if host is None and port is None:
+        return binds or [f"{HOST}:{PORT}"]
+    if binds:
+        raise CannotServe(
+            "--bind says where to listen, and so do --host and --port: give one of them"
+        )
+    host = host or HOST
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return [f"{host}:{PORT if port is None else port}"]
 
 
 def _new(directory: Path) -> int:
@@ -151,6 +169,8 @@ def _parser(deadline: Deadline) -> argparse.ArgumentParser:
         help="HOST:PORT (port 0: a free one), [IPv6]:PORT, unix:PATH or fd://NUMBER; may be given"
         " several times; without it 127.0.0.1:8000",
     )
+    add("--host", help=f"with --port, another way to say --bind HOST:PORT; without it {HOST}")
+    add("--port", type=int, help=f"without it {PORT}")
     add("--workers", type=int, default=1, metavar="N", help="processes that share the addresses")
     add("--reload", action="store_true", help="start anew when a file of the program changes")
     add(

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 from baize.typing import Receive, Scope, Send
 
-from .argument_checks import function_of, list_of_functions
+from .argument_checks import describe, function_of, list_of_functions
 from .concurrency.cleanup import GRACE
 from .concurrency.services import Life, Services, alive, run_shielded, wait_until
 from .concurrency.signals import ExitSignal, chained_signals
@@ -78,7 +78,24 @@ class Callbacks(list[Callable[["Kui"], Any]]):
     def __call__(self, func: F) -> F:
         """Add a function. Raises TypeError for what cannot be called with the app alone."""
         self.append(function_of("the app", f"what stands in {self.name}", func))
+        if inspect.isasyncgenfunction(func) or inspect.isgeneratorfunction(func):
+            raise TypeError(
+                f"{describe(func)} yields, so that calling it does nothing: write "
+                f"Kui(lifespan={func.__name__})"
+            )
         return func
+
+
+def _checked_lifespan(lifespan: LifespanFunction) -> None:
+    """Raises TypeError for what is no function of the app that yields once."""
+    function_of("the app", "lifespan", lifespan)
+    if inspect.iscoroutinefunction(lifespan):
+        raise TypeError(
+            f"{describe(lifespan)} does not yield: write yield where the app is to serve, or "
+            f"Kui(on_startup=[{lifespan.__name__}])"
+        )
+    if inspect.isgeneratorfunction(lifespan):
+        raise TypeError(f"{describe(lifespan)} is a def: write async def")
 
 
 class Lifespan:
@@ -116,7 +133,7 @@ class Lifespan:
         self.on_startup = Callbacks("on_startup", on_startup)
         self.on_shutdown = Callbacks("on_shutdown", on_shutdown)
         if lifespan is not None:
-            function_of("the app", "lifespan", lifespan)
+            _checked_lifespan(lifespan)
         self.lifespan = lifespan
         self.resources = _context_managers(resources)
         self.handle_signals = handle_signals

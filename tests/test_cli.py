@@ -136,6 +136,14 @@ def test_a_function_that_makes_an_app_is_none(
             "kui: root_path_in_path says where root_path is: give root_path too",
         ),
         (
+            ["--bind", "127.0.0.1:0", "--port", "0"],
+            "kui: --bind says where to listen, and so do --host and --port: give one of them",
+        ),
+        (
+            ["--host", "[::1", "--port", "1"],
+            "kui: cannot listen on '[::1:1': write HOST:PORT, [IPv6]:PORT or unix:PATH",
+        ),
+        (
             ["--forwarded-allow-ips", "proxy", "--bind", "127.0.0.1:0"],
             "kui: forwarded_allow_ips: 'proxy' is neither an address nor a network such as 10.0.0.0/8",
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
@@ -15,8 +15,11 @@ from kui.asgi import (
     HttpRoute,
     Kui,
     Mount,
+    MultimethodRoutes,
     Routes,
+    SendEventResponse,
     SocketRoute,
+    StreamResponse,
     allow_cors,
     allow_origins,
     compress,
@@ -162,6 +165,88 @@ def test_a_middleware_for_http_is_refused_around_websockets(
 ) -> None:
     with pytest.raises(TypeError, match="is for HTTP routes only, not for WebSocket: take it away"):
         register(middleware)
+
+
+class OfStarlette:
+    def __init__(self, app: Any) -> None: ...
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (lambda: Kui(http_middlewares=[OfStarlette]), r"asgi_middlewares=\[OfStarlette\]"),
+        (lambda: Kui(http_middlewares=[OfStarlette(0)]), r"asgi_middlewares=\[a function of"),
+        (lambda: Kui(socket_middlewares=[OfStarlette]), r"asgi_middlewares=\[OfStarlette\]"),
+        (lambda: Routes(http_middlewares=[OfStarlette]), r"asgi_middlewares=\[OfStarlette\]"),
+        (lambda: HttpRoute("/", hello) @ OfStarlette, r"asgi_middlewares=\[OfStarlette\]"),
+        (lambda: Kui(middleware=[]), r"write Kui\(http_middlewares="),
+        (lambda: Kui(debug=True), "write kui run --debug"),
+        (lambda: Routes(prefix="/a"), '"/prefix" // Routes'),
+        (lambda: MultimethodRoutes(prefix="/a"), '"/prefix" // Routes'),
+        (lambda: Routes().http.get("/", status_code=201), 'return "made", 201'),
+        (lambda: Kui().router.http("/", methods=["GET"]), "write @app.get"),
+        (lambda: Kui().post("/", status_code=201), 'return "made", 201'),
+        (lambda: Kui().websocket("/", dependencies=[]), r"write middlewares=\[...\]"),
+        (lambda: HttpRoute("/", hello, status_code=201), 'return "made", 201'),
+        (lambda: Kui(lifespan=started), "does not yield: write yield where the app is to serve"),
+        (lambda: Kui(lifespan=sync_lifespan), "sync_lifespan is a def: write async def"),
+        (lambda: Kui(on_startup=[lifespan]), r"write Kui\(lifespan=lifespan\)"),
+        (lambda: Kui().on_shutdown(sync_lifespan), r"write Kui\(lifespan=sync_lifespan\)"),
+        (lambda: SendEventResponse(hello), r"write async def .*hello\(send\), or .*hello\(\)"),
+        (lambda: SendEventResponse(events), r"what a generator function returns: .*events\(\)"),
+        (lambda: StreamResponse(lifespan), r"what a generator function returns: .*lifespan\(\)"),
+    ],
+)
+def test_the_habits_of_others_are_told_what_to_write(
+    register: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        register()
+
+
+async def started(app: Kui) -> None: ...
+
+
+async def lifespan(app: Kui) -> AsyncIterator[None]:
+    yield
+
+
+def sync_lifespan(app: Kui) -> Iterator[None]:
+    yield
+
+
+async def events() -> AsyncIterator[str]:
+    yield "event"
+
+
+def test_the_short_forms_are_those_of_the_router() -> None:
+    app = Kui()
+    for method in ("get", "post", "put", "patch", "delete"):
+        decorate = getattr(app, method)(f"/{method}", method, [required_method(method)])
+        assert decorate(hello) is hello
+    assert app.websocket("/socket", "socket")(hello) is hello
+    for route in [*app.router][:-1]:
+        assert isinstance(route, HttpRoute)
+        assert route.methods == {route.name.upper()} and len(route.middlewares) == 1
+    assert app.router.url_for("socket") == "/socket"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("route", r'write @app.get\("/path"\), or'),
+        ("include_router", r'write app.router << "/prefix" // routes'),
+        ("add_middleware", r"write Kui\(http_middlewares="),
+        ("on_event", "write @app.on_startup"),
+        ("nonsense", "Kui has no 'nonsense'$"),
+    ],
+)
+def test_methods_of_other_frameworks_are_told_what_to_write(name: str, message: str) -> None:
+    with pytest.raises(AttributeError, match=message):
+        getattr(Kui(), name)
+    assert not hasattr(Kui(), name)
 
 
 @pytest.mark.parametrize("wrong", [hello, ["GET", "POST"], 3])

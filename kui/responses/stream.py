@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from functools import lru_cache
-from inspect import iscoroutine
+from inspect import isasyncgenfunction, iscoroutine, isgeneratorfunction
 from typing import Any, ClassVar
 
 from baize.typing import Message, Receive, Scope, Send
 
+from kui.argument_checks import describe, takes
 from kui.concurrency import Exchange, exchange_of
 from kui.concurrency.http.generator_runner import close_unstarted
 from kui.concurrency.http.stream import Source, stream
@@ -124,6 +125,14 @@ def checked_source(source: Any, name: str) -> Source[Any]:
         source.close()
         raise TypeError(f"{name} takes the function feed itself: write feed, not feed()")
     if callable(source):
+        called = f"{describe(source)}()"
+        if isgeneratorfunction(source) or isasyncgenfunction(source):
+            raise TypeError(f"{name} takes what a generator function returns: write {called}")
+        if not takes(source, 1):
+            raise TypeError(
+                f"{name} calls a function with send: write async def {describe(source)}(send), or "
+                f"{called} if it returns an iterable"
+            )
         feed: Source[Any] = source
         return feed
     raise TypeError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import overload
 
+from kui.habits import GROUP_PARAMETERS, told
 from kui.middlewares.placement import middleware_list
 
 from .methods import Middleware, methods_of, refuse_clash
@@ -44,6 +45,7 @@ class Routes(Registrar, Sequence[Route]):
         app.router.url_for("users:show", {"id": 7})  # "/users/7"
     """
 
+    @told(GROUP_PARAMETERS)
     def __init__(
         self,
         *routes: Several,
@@ -110,6 +112,7 @@ class MultimethodRoutes(Routes):
         async def add_item(): ...
     """
 
+    @told(GROUP_PARAMETERS)
     def __init__(
         self,
         *routes: Several,

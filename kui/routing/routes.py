@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias, TypeVar
 
 from kui.argument_checks import describe, list_of_functions
+from kui.habits import ROUTE_PARAMETERS, told
 from kui.middlewares.methods import method_names
 from kui.middlewares.placement import middleware_list
 from kui.views import Endpoint, Handler, http_handler, socket_handler
@@ -123,6 +124,7 @@ class HttpRoute(_Value):
     pattern: PathPattern = field(init=False, repr=False, compare=False)
     handler: Handler = field(init=False, repr=False, compare=False)
 
+    @told(ROUTE_PARAMETERS)
     def __init__(
         self,
         path: str,
@@ -200,53 +202,53 @@ def flat(routes: Several) -> Iterator[Route]:
         raise TypeError(f"{routes!r} is no route: give an HttpRoute, a SocketRoute or Routes")
 
 
-class HttpDecorators:
-    """`router.http`: registers a handler for all methods, or for one with `.get`, `.post`, ...
+class MethodDecorators:
+    """`get`, `post`, `put`, `patch` and `delete`: decorators that register a handler for a method.
 
-    Each returns a decorator that registers the handler and hands it back as it was, so that one
-    handler can have several routes. Parameters and errors are those of HttpRoute.
+    Each hands the handler back as it was, so that one handler can have several routes. Parameters
+    and errors are those of HttpRoute.
 
     Example::
 
-        @app.router.http("/hello", name="hello")
-        @app.router.http.get("/hello/{name}", name="hello-with-name")
+        @app.get("/hello/{name}", name="hello")
         async def hello(): ...
     """
 
-    __slots__ = ("_append",)
+    __slots__ = ()
 
-    def __init__(self, append: Callable[[Route], object]) -> None:
-        self._append = append
+    def _add(self, route: Route) -> object:
+        """Take a route."""
+        raise NotImplementedError
 
-    def __call__(
-        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
-    ) -> Callable[[F], F]:
-        return self._decorator(path, name, None, middlewares)
-
+    @told(ROUTE_PARAMETERS)
     def get(
         self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
     ) -> Callable[[F], F]:
         """Register a handler for GET, and HEAD with it."""
         return self._decorator(path, name, "GET", middlewares)
 
+    @told(ROUTE_PARAMETERS)
     def post(
         self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
     ) -> Callable[[F], F]:
         """Register a handler for POST."""
         return self._decorator(path, name, "POST", middlewares)
 
+    @told(ROUTE_PARAMETERS)
     def put(
         self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
     ) -> Callable[[F], F]:
         """Register a handler for PUT."""
         return self._decorator(path, name, "PUT", middlewares)
 
+    @told(ROUTE_PARAMETERS)
     def patch(
         self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
     ) -> Callable[[F], F]:
         """Register a handler for PATCH."""
         return self._decorator(path, name, "PATCH", middlewares)
 
+    @told(ROUTE_PARAMETERS)
     def delete(
         self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
     ) -> Callable[[F], F]:
@@ -265,10 +267,36 @@ class HttpDecorators:
         middlewares = list_of_functions("middlewares", middlewares)
 
         def register(handler: F) -> F:
-            self._append(HttpRoute(path, handler, name, methods, middlewares))
+            self._add(HttpRoute(path, handler, name, methods, middlewares))
             return handler
 
         return register
+
+
+class HttpDecorators(MethodDecorators):
+    """`router.http`: registers a handler for all methods, or for one with `.get`, `.post`, ...
+
+    Example::
+
+        @app.router.http("/hello", name="hello")
+        @app.router.http.get("/hello/{name}", name="hello-with-name")
+        async def hello(): ...
+    """
+
+    __slots__ = ("_append",)
+
+    def __init__(self, append: Callable[[Route], object]) -> None:
+        self._append = append
+
+    def _add(self, route: Route) -> object:
+        return self._append(route)
+
+    @told(ROUTE_PARAMETERS)
+    def __call__(
+        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+    ) -> Callable[[F], F]:
+        """Register a handler for all methods that no other route of the path has."""
+        return self._decorator(path, name, None, middlewares)
 
 
 class Registrar:
@@ -290,6 +318,7 @@ class Registrar:
             self.append(route)
         return self
 
+    @told(ROUTE_PARAMETERS)
     def websocket(
         self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
     ) -> Callable[[F], F]:

@@ -1,0 +1,103 @@
+"""What users of other frameworks write, with the sentence that says what to write here.
+
+A method that there is not raises AttributeError, a parameter that there is not TypeError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from typing import Any, Final, TypeVar
+
+__all__ = ["APP_PARAMETERS", "GROUP_PARAMETERS", "ROUTE_PARAMETERS", "no_such_attribute", "told"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ROUTE: Final = 'write @app.get("/path"), or @app.router.http("/path") for all methods'
+_GROUP: Final = 'write app.router << "/prefix" // routes'
+_STARTUP: Final = "write @app.on_startup or @app.on_shutdown above a function of the app"
+_MIDDLEWARE: Final = (
+    "write Kui(http_middlewares=[...]) for functions of an endpoint, or Kui(asgi_middlewares=[...]) for "
+    "functions of an ASGI app"
+)
+_HANDLER: Final = "write @app.exception_handler(404) above a function of the exception"
+_STATUS: Final = 'return it with the value, as in return "made", 201'
+
+_APP_METHODS: Final = {
+    "route": _ROUTE,
+    "api_route": _ROUTE,
+    "add_route": 'write app.router << HttpRoute("/path", handler)',
+    "add_api_route": 'write app.router << HttpRoute("/path", handler)',
+    "add_url_rule": 'write app.router << HttpRoute("/path", handler)',
+    "head": "write @app.get, which answers HEAD too, or HttpRoute(..., methods=['HEAD'])",
+    "options": "OPTIONS is answered by itself; write HttpRoute(..., methods=['OPTIONS']) to do so",
+    "websocket_route": 'write @app.websocket("/path")',
+    "include_router": _GROUP,
+    "register_blueprint": _GROUP,
+    "mount": 'write app.router << Mount("/prefix", other_app)',
+    "add_middleware": _MIDDLEWARE,
+    "middleware": _MIDDLEWARE,
+    "before_request": _MIDDLEWARE,
+    "after_request": _MIDDLEWARE,
+    "on_event": _STARTUP,
+    "add_event_handler": _STARTUP,
+    "add_exception_handler": _HANDLER,
+    "errorhandler": _HANDLER,
+    "url_for": "write app.router.url_for(name, params), or request.url_for in a handler",
+    "url_path_for": "write app.router.url_for(name, params), or request.url_for in a handler",
+    "routes": "write app.router, which is a collection of them",
+    "run": "write kui run module:app, or kui.run(app)",
+    "test_client": "write kui.testing.AsyncTestClient(app)",
+    "dependency_overrides": "write with app.overrides(...):",
+}
+ROUTE_PARAMETERS: Final = {
+    "status_code": _STATUS,
+    "response_class": "return a response, such as HTMLResponse(text)",
+    "methods": 'write @app.get or @app.post, or HttpRoute("/path", handler, methods=["GET"])',
+    "dependencies": "write middlewares=[...]",
+}
+GROUP_PARAMETERS: Final = {
+    "prefix": 'write "/prefix" // Routes(...)',
+    "url_prefix": 'write "/prefix" // Routes(...)',
+    "dependencies": "write http_middlewares=[...]",
+    "middlewares": "write http_middlewares=[...] or socket_middlewares=[...]",
+}
+APP_PARAMETERS: Final = {
+    "middleware": _MIDDLEWARE,
+    "middlewares": _MIDDLEWARE,
+    "debug": "write kui run --debug",
+    "root_path": "write kui run --root-path",
+    "prefix": 'write "/prefix" // Routes(...) around the routes',
+    "static_folder": 'write Mount("/static", Files("static")) among the routes',
+    "template_folder": 'write templates=Jinja2Templates("templates")',
+    "dependencies": "write http_middlewares=[...]",
+}
+
+
+def no_such_attribute(kind: str, name: str) -> AttributeError:
+    """Return the error for an attribute that `kind` does not have, with what to write in its place."""
+    hint = _APP_METHODS.get(name)
+    more = "" if hint is None else f": {hint}"
+    return AttributeError(f"{kind} has no {name!r}{more}", name=name)
+
+
+def told(habits: dict[str, str]) -> Callable[[F], F]:
+    """Decorate a function whose unknown keyword arguments are told with a hint of `habits`.
+
+    :raises TypeError: at a call with an argument that `habits` has.
+    """
+
+    def decorate(function: F) -> F:
+        unknown = habits.keys() - signature(function).parameters.keys()
+
+        @wraps(function)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            for name in kwargs:
+                if name in unknown:
+                    raise TypeError(f"there is no parameter {name}= here: {habits[name]}")
+            return function(*args, **kwargs)
+
+        return checked  # type: ignore[return-value]  # it takes and returns the very same
+
+    return decorate
