@@ -24,6 +24,7 @@ from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
 from .middlewares.cors import allow_cors
+from .parameters.app_scope import AppDependencies
 from .request_cycle import serve_request
 from .requests import HttpRequest
 from .responses.base import HttpResponse
@@ -133,6 +134,8 @@ class Kui(MethodDecorators):
         self.router = Router(
             routes, http_middlewares=http_middlewares, socket_middlewares=socket_middlewares
         )
+        self.shared: dict[Any, Any] = {}
+        """The values of the dependencies with `scope="app"`, by `parameters.identity`."""
         self.in_flight = 0
         self._hosts = AllowedHosts(allowed_hosts)
         self.lifespan = Lifespan(
@@ -142,6 +145,7 @@ class Kui(MethodDecorators):
             lifespan=lifespan,
             resources=resources,
             handle_signals=handle_signals,
+            shared=self._open_shared,
             mounted=self._mounted,
         )
         self._convert = self.response_converter.convert
@@ -193,8 +197,9 @@ class Kui(MethodDecorators):
         *,
         state: Mapping[str, Any] | None = None,
         handlers: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+        dependencies: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
     ) -> AbstractContextManager[None]:
-        """For a test: other entries in `state`, or other handlers, while a `with` block lasts.
+        """For a test: other entries in `state`, handlers or dependencies, while a `with` block lasts.
 
         What is given, raised and undone, `kui.testing.overrides` says. A request pays nothing for it.
 
@@ -202,7 +207,7 @@ class Kui(MethodDecorators):
         """
         from .testing.overrides import overrides
 
-        return overrides(self, state=state, handlers=handlers)
+        return overrides(self, state=state, handlers=handlers, dependencies=dependencies)
 
     @property
     def on_startup(self) -> Callbacks:
@@ -239,6 +244,9 @@ class Kui(MethodDecorators):
     async def wait_for_exit(self) -> None:
         """Wait until the server is stopping. Cancelling the wait changes nothing."""
         await self.lifespan.exit.wait()
+
+    def _open_shared(self) -> AbstractAsyncContextManager[None]:
+        return AppDependencies(self.router.declared, self.shared, self.task_group.stop)
 
     def _mounted(self) -> AbstractAsyncContextManager[None]:
         apps = mounted_apps(self.router)

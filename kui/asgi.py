@@ -21,6 +21,7 @@ from .connections import (
     websocket_var,
 )
 from .exceptions import HTTPException, abort
+from .forms import Part, UploadFile
 from .limits import Limits
 from .middlewares.compression import compress
 from .middlewares.cors import allow_cors
@@ -30,6 +31,17 @@ from .middlewares.methods import required_method
 from .middlewares.origins import allow_origins, cross_origin_protection
 from .middlewares.request_limits import request_limits
 from .middlewares.timeout import timeout
+from .parameters import (
+    Body,
+    Cookie,
+    Depends,
+    Header,
+    Path,
+    Query,
+    RequestValidationError,
+    Security,
+    task_group,
+)
 from .requests import HttpRequest
 from .responses import (
     FileResponse,
@@ -59,7 +71,10 @@ from .websockets import (
 __all__ = [
     "WSGI",
     "BaseTemplates",
+    "Body",
     "ClientDisconnect",
+    "Cookie",
+    "Depends",
     "FactoryClass",
     "FileResponse",
     "FileRoutes",
@@ -67,6 +82,7 @@ __all__ = [
     "HTMLResponse",
     "HTTPConnection",
     "HTTPException",
+    "Header",
     "Heartbeat",
     "Hosts",
     "HttpRequest",
@@ -83,10 +99,15 @@ __all__ = [
     "NextRequest",
     "NextResponse",
     "Pages",
+    "Part",
+    "Path",
     "PlainTextResponse",
+    "Query",
     "RedirectResponse",
+    "RequestValidationError",
     "Router",
     "Routes",
+    "Security",
     "SendEventResponse",
     "ServerSentEvent",
     "SmallResponse",
@@ -96,6 +117,7 @@ __all__ = [
     "StreamResponse",
     "Subpaths",
     "TemplateResponse",
+    "UploadFile",
     "WebSocket",
     "WebSocketDisconnect",
     "abort",
@@ -114,6 +136,7 @@ __all__ = [
     "request_response",
     "request_var",
     "required_method",
+    "task_group",
     "timeout",
     "websocket",
     "websocket_session",

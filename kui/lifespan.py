@@ -101,8 +101,8 @@ def _checked_lifespan(lifespan: LifespanFunction) -> None:
 class Lifespan:
     """Starts the app and winds it down, in this order and then the other way round.
 
-    The task group opens; `resources` are entered, the first first; `lifespan` runs to its `yield`;
-    `on_startup` is called, the first first.
+    The task group opens; `resources` are entered, the first first; so are the dependencies with
+    `scope="app"`; `lifespan` runs to its `yield`; `on_startup` is called, the first first.
     Then, when the server says so: `should_exit` becomes true; the requests in flight end (for as
     long as a drain and the grace for cleanups last); `on_shutdown` is called, the last first, each
     whatever became of the others; the services are cancelled; `lifespan` runs to its end; the resources
@@ -113,6 +113,7 @@ class Lifespan:
     the app that yields once, or a function of the app that returns an async context manager. All of
     it runs in one task, so that a task group may be open across the yield. `handle_signals`: where
     the server does not know Kui, learn of its end from its own signal handlers (`chained_signals`).
+    `shared`: makes the context of the dependencies with `scope="app"`, around all else.
     `mounted`: makes the context in which the apps that are mounted in this one are up, which begins
     after `lifespan`; to them this is the `Server`.
     """
@@ -126,9 +127,11 @@ class Lifespan:
         lifespan: LifespanFunction | None = None,
         resources: Iterable[AbstractAsyncContextManager[Any]] = (),
         handle_signals: bool = True,
+        shared: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
         mounted: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
     ) -> None:
         self.app = app
+        self.shared = shared
         self.mounted = mounted
         self.on_startup = Callbacks("on_startup", on_startup)
         self.on_shutdown = Callbacks("on_shutdown", on_shutdown)
@@ -144,6 +147,11 @@ class Lifespan:
         self._life: Life | None = None
         self._server: Server | None = None
         self._failures: list[Exception] = []
+
+    @property
+    def alive(self) -> bool:
+        """True if the app has started, or is starting, and has not ended."""
+        return self._life is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one lifespan scope.
@@ -191,7 +199,12 @@ class Lifespan:
     async def _main(self, life: Life) -> None:
         self._life = life
         try:
-            async with self._entered(), self._open_lifespan(), self.mounted():
+            async with (
+                self._entered(),
+                self.shared(),
+                self._open_lifespan(),
+                self.mounted(),
+            ):
                 for callback in self.on_startup:
                     await _call(callback, self.app)
                 self.services.adopt_context()

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from .concurrency import in_thread, shielded
 
@@ -66,12 +66,27 @@ async def _call(task: Callable[[], Any]) -> None:
         await result
 
 
+class Closing(Protocol):
+    """What is left in the task that has entered it, with scopes of its own: see `parameters`."""
+
+    async def close(self, error: BaseException | None) -> None:
+        """Leave it; raise `error`, or what has come in its place."""
+        ...
+
+    async def close_sent(self, error: BaseException | None) -> None:
+        """As `close`, after the answer was sent."""
+        ...
+
+
 class ConnectionLifetime:
     """What lasts as long as a connection: its context managers, its background tasks, what it has opened."""
 
     # Set on the instance by the few connections that use them.
     _exit_stack: AsyncExitStack | None = None
     _background_tasks: BackgroundTasks | None = None
+
+    lasting_resolution: Closing | None = None
+    """The declared dependencies that last until the answer is sent; they are left before all else."""
 
     lasting: bool = False
     """True if `finish` has anything to do."""
@@ -109,21 +124,31 @@ class ConnectionLifetime:
         Raises what a context manager raises. Cancelled, it goes no further: see `abandon`.
         """
         try:
-            await self._leave(failed)
+            try:
+                resolution, self.lasting_resolution = self.lasting_resolution, None
+                if resolution is not None:
+                    await resolution.close_sent(failed)
+            finally:
+                await self._leave(failed)
         finally:
             if self._background_tasks is not None:
                 await self._background_tasks.run()
             await self.close()
 
     async def abandon(self, cancelled: BaseException) -> None:
-        """Leave what was entered, and close, although the connection is cancelled; in at most 5 seconds."""
-        with shielded() as scope:
-            try:
-                await self._leave(cancelled)
-            finally:
-                await self.close()
-        if scope.cancelled_caught:
-            logger.error("The cleanup of %r took too long and was cut off", self)
+        """Leave what was entered, and close, although the connection is cancelled; for 5 s at most."""
+        resolution, self.lasting_resolution = self.lasting_resolution, None
+        try:
+            if resolution is not None:  # in no scope: it may have scopes open itself
+                await resolution.close(cancelled)
+        finally:
+            with shielded() as scope:
+                try:
+                    await self._leave(cancelled)
+                finally:
+                    await self.close()
+            if scope.cancelled_caught:
+                logger.error("The cleanup of %r took too long and was cut off", self)
 
     async def _leave(self, exc: BaseException | None) -> None:
         stack, self._exit_stack = self._exit_stack, None

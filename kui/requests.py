@@ -6,7 +6,7 @@ The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `h
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Generator, Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from baize.typing import Message, Receive, Scope, Send
 
@@ -31,6 +31,8 @@ __all__ = ["BodyStream", "HttpRequest"]
 
 URLENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
+
+M = TypeVar("M")
 
 Reader: TypeAlias = Literal["stream()", "parts()", "form", "next app", "end"]
 
@@ -177,6 +179,40 @@ class HttpRequest(HTTPConnection):
         parts = parse_multipart(self._unread(), self.content_type, self.limits)
         self._given_to = "parts()"
         return parts
+
+    def query_as(self, model: type[M]) -> M:
+        """The query as a model: a pydantic model, a dataclass, a TypedDict or a Struct, or another type.
+
+        A list is given all values of its name, another type the last. Raises RequestValidationError,
+        which is 422, for a query that does not fit, TypeError for a type that cannot be validated.
+
+        Example: `filters = request.query_as(Filters)`.
+        """
+        from .parameters.asking import query_as
+
+        return query_as(self, model)
+
+    async def json_as(self, model: type[M]) -> M:
+        """The JSON body as a model: all types that `query_as` takes, and `list[Model]` and so on.
+
+        Raises RequestValidationError, which is 422, for a body that does not fit, and what `json` raises.
+
+        Example: `item = await request.json_as(Item)`.
+        """
+        from .parameters.asking import json_as
+
+        return await json_as(self, model)
+
+    async def form_as(self, model: type[M]) -> M:
+        """The form as a model, urlencoded or multipart; its files are `UploadFile`s.
+
+        Raises RequestValidationError, which is 422, for a form that does not fit, and what `form` raises.
+
+        Example: `login = await request.form_as(Login)`.
+        """
+        from .parameters.asking import form_as
+
+        return await form_as(self, model)
 
     def _whole(self) -> Once[bytes]:
         """The body as it was sent, whatever a subclass makes of `body`."""

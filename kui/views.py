@@ -8,9 +8,9 @@ nothing of paths.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import update_wrapper
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial, update_wrapper
 from typing import Any, ClassVar, Final, TypeAlias
 
 from kui.http.exceptions import HTTPException
@@ -18,8 +18,13 @@ from kui.http.exceptions import HTTPException
 from .argument_checks import describe, takes
 from .concurrency import in_thread
 from .connections import request_var
+from .parameters.answers import declares_answer
+from .parameters.joining import JoinedHandler, Path, Target
+from .parameters.planning import NOTHING, Planned, declares
+from .parameters.signatures import registering_names
 from .responses.base import HttpResponse
-from .websockets import SocketView, view_endpoint
+from .websockets import SocketView
+from .websockets.views import METHODS, methods_of_view, run_view, view_endpoint
 
 __all__ = [
     "Endpoint",
@@ -75,11 +80,24 @@ class HttpView:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A handler as routing sees it: its endpoint, and the methods it can answer (None: all)."""
+    """A handler as routing sees it: how it is called, and the methods it can answer (None: all).
+
+    `targets` are what can declare parameters: the methods of a view, or for None the function.
+    """
 
     endpoint: Endpoint
     name: str
     methods: frozenset[str] | None = None
+    targets: Mapping[str | None, Target] = field(default_factory=dict)
+
+    def join(
+        self, path: Path, overrides: Mapping[Any, Callable[..., Any]] = NOTHING
+    ) -> JoinedHandler:
+        """This handler on a path, with what it declares planned; `overrides` as for `planning.plan`.
+
+        Raises TypeError, in a sentence that says what to do, for a declaration that cannot work.
+        """
+        return JoinedHandler(self.targets, self.endpoint, _method_now, path, overrides)
 
     def name_for(self, method: str) -> str:
         """The name of what answers a request with this method; of a view that is one of its own."""
@@ -90,14 +108,19 @@ class Handler:
         return f"{self.name}.{method.lower()}" if method in self.methods else self.name
 
 
+def _method_now() -> str:
+    return request_var.get().method
+
+
 def http_handler(handler: Any) -> Handler:
     """A handler of HTTP requests, made ready.
 
-    Raises TypeError, in a sentence that says what to do, if it is not callable, needs arguments,
-    is a class but no HttpView, or a view without methods.
+    Raises TypeError, in a sentence that says what to do, if it is not callable, is a class but no
+    HttpView, or a view that is made with arguments or has no methods.
     """
     if not isinstance(handler, type):
-        return Handler(adapt(handler), describe(handler))
+        target = _target(handler)
+        return Handler(target.endpoint, describe(handler), None, {None: target})
     if issubclass(handler, HttpView):
         return _view(handler)
     raise TypeError(
@@ -106,18 +129,19 @@ def http_handler(handler: Any) -> Handler:
     )
 
 
-def socket_handler(handler: Any) -> Endpoint:
+def socket_handler(handler: Any) -> Handler:
     """A handler of WebSockets, made ready. Raises TypeError as `http_handler` does."""
     if isinstance(handler, type):
         if issubclass(handler, SocketView):
-            return view_endpoint(handler)
+            return _socket_view(handler)
         raise TypeError(
             f"{describe(handler)} is a class but no SocketView: inherit from "
             f"kui.asgi.SocketView, or register an instance of it"
         )
     if _makes_generator(handler):
         raise TypeError(f"{describe(handler)} handles WebSockets: it must not yield, but send")
-    return adapt(handler)
+    target = _target(handler, is_socket=True)
+    return Handler(target.endpoint, describe(handler), None, {None: target})
 
 
 def adapt(handler: Any) -> Endpoint:
@@ -125,13 +149,12 @@ def adapt(handler: Any) -> Endpoint:
 
     What `async def` returns is the raw value; `def` runs in a worker thread, and an awaitable that
     it returns is awaited; of a generator function the generator is the raw value. Raises TypeError
-    if it is not callable or needs arguments.
+    if it is not callable.
     """
     if not callable(handler):
         raise TypeError(
             f"{handler!r} is not callable: register a function, an HttpView or another callable"
         )
-    _refuse_parameters(handler, describe(handler))
     call: Any = handler
     if not inspect.isroutine(handler):
         call = getattr(handler, "__call__", handler)  # noqa: B004  # an object: how its method works
@@ -139,15 +162,30 @@ def adapt(handler: Any) -> Endpoint:
         return handler  # type: ignore[no-any-return]  # checked on the line above
     if _makes_generator(handler) or _makes_generator(call):
 
-        async def generator() -> Any:
-            return handler()
+        async def generator(*args: Any, **named: Any) -> Any:
+            return handler(*args, **named)
 
         return _named(generator, handler)
 
-    async def threaded() -> Any:
-        return await _in_thread(handler)
+    async def threaded(*args: Any, **named: Any) -> Any:
+        return await _in_thread(handler, *args, **named)
 
     return _named(threaded, handler)
+
+
+def _target(
+    handler: Any,
+    planned: Any = None,
+    skip: int = 0,
+    invoke: Endpoint | None = None,
+    is_socket: bool = False,
+) -> Target:
+    """What can declare parameters; `invoke` if something else than `adapt` calls it."""
+    invoke = adapt(handler) if invoke is None else invoke
+    planned = handler if planned is None else planned
+    declared = declares(planned, skip=skip) or not (is_socket or not declares_answer(planned))
+    names = registering_names(planned) if declared else {}
+    return Target((Planned(planned, skip),), invoke, invoke, declared, names, is_socket)
 
 
 def _named(endpoint: Endpoint, handler: Any) -> Endpoint:
@@ -155,9 +193,9 @@ def _named(endpoint: Endpoint, handler: Any) -> Endpoint:
     return update_wrapper(endpoint, handler, _NAMES, ())
 
 
-async def _in_thread(function: Callable[..., Any], *args: object) -> Any:
+async def _in_thread(function: Callable[..., Any], *args: object, **named: object) -> Any:
     # In a tuple, because trio does not let a coroutine out of a thread.
-    (value,) = await in_thread(lambda: (function(*args),))
+    (value,) = await in_thread(lambda: (function(*args, **named),))
     return await value if inspect.isawaitable(value) else value
 
 
@@ -165,36 +203,23 @@ def _makes_generator(function: Any) -> bool:
     return inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
 
 
-def _refuse_parameters(handler: Callable[..., Any], name: str, *, skip: int = 0) -> None:
-    """Raise TypeError if `handler` cannot be called without arguments (but for the first `skip`)."""
-    try:
-        # What a decorator replaced does not matter: its own function is what is called.
-        signature = inspect.signature(handler, follow_wrapped=False)
-    except ValueError:  # some built-in callables have none to look at
-        return
-    for parameter in list(signature.parameters.values())[skip:]:
-        if parameter.default is parameter.empty and parameter.kind not in (
-            parameter.VAR_POSITIONAL,
-            parameter.VAR_KEYWORD,
-        ):
-            raise TypeError(
-                f"{name} needs the argument {parameter.name!r}, but handlers take no arguments: "
-                f"read kui.asgi.request instead"
-            )
-
-
 def _view(view: type[HttpView]) -> Handler:
-    _refuse_parameters(view, describe(view))
-    endpoints = {}
+    if not takes(view, 0):
+        raise TypeError(
+            f"{describe(view)} is made without arguments, but its __init__ needs some: declare "
+            f"parameters in its methods"
+        )
+    targets: dict[str | None, Target] = {}
     for name in view.HTTP_METHOD_NAMES:
         found = inspect.getattr_static(view, name, None)
         if found is not None:
-            endpoints[name.upper()] = _method(view, name, found)
-    if not endpoints:
+            targets[name.upper()] = _method(view, name, found)
+    if not targets:
         raise TypeError(
             f"{describe(view)} answers no method: define at least one of "
             f"{', '.join(view.HTTP_METHOD_NAMES)}"
         )
+    endpoints = {name: one.endpoint for name, one in targets.items() if name is not None}
     methods = frozenset(endpoints)
     allow = allowed(methods)
     if "GET" in endpoints:
@@ -205,34 +230,61 @@ def _view(view: type[HttpView]) -> Handler:
         # Routing sends only these methods here; a middleware may have changed the request's.
         return await other_method(allow) if endpoint is None else await endpoint()
 
-    return Handler(_named(dispatch, view), describe(view), methods)
+    return Handler(_named(dispatch, view), describe(view), methods, targets)
 
 
-def _method(view: type[HttpView], name: str, found: object) -> Endpoint:
-    """The endpoint of one method of a view; `found` is what stands in the class under its name."""
+def _method(view: type[HttpView], name: str, found: object) -> Target:
+    """One method of a view; `found` is what is in the class under its name."""
     if not inspect.isfunction(found):
-        return adapt(getattr(view, name))  # a class or static method
+        return _target(getattr(view, name))  # a class or static method
     function = found
-    _refuse_parameters(function, describe(function), skip=1)
-    if not takes(function, 1):
+    if not _has_self(function):
         raise TypeError(f"{describe(function)} has no self: add it, or @staticmethod above")
+    invoke: Endpoint
     if inspect.iscoroutinefunction(function):
 
-        async def method() -> Any:
-            return await function(view())
+        async def method(*args: Any, **named: Any) -> Any:
+            return await function(view(), *args, **named)
 
-        return method
-    if _makes_generator(function):
+        invoke = method
+    elif _makes_generator(function):
 
-        async def generator() -> Any:
-            return function(view())
+        async def generator(*args: Any, **named: Any) -> Any:
+            return function(view(), *args, **named)
 
-        return generator
+        invoke = generator
+    else:
 
-    async def threaded() -> Any:
-        return await _in_thread(function, view())
+        async def threaded(*args: Any, **named: Any) -> Any:
+            return await _in_thread(function, view(), *args, **named)
 
-    return threaded
+        invoke = threaded
+    return _target(function, function, 1, invoke)
+
+
+def _has_self(function: Callable[..., Any]) -> bool:
+    for one in inspect.signature(function, follow_wrapped=False).parameters.values():
+        return one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD, one.VAR_POSITIONAL)
+    return False
+
+
+def _socket_view(view: type[SocketView]) -> Handler:
+    """A view of WebSockets, whose methods may all declare parameters: they are those of the connection."""
+    endpoint = view_endpoint(view)
+    planned = tuple(Planned(function, skip) for function, skip in methods_of_view(view))
+    declared = any(declares(one.function, skip=one.skip) for one in planned)
+    names = registering_names(view.on_connect) if declared else {}
+
+    async def invoke(*calls: Callable[..., Any]) -> Any:
+        made = view()
+        connect, receive, disconnect = (
+            partial(call, made) if one.skip > given else call
+            for call, one, (_, given) in zip(calls, planned, METHODS, strict=True)
+        )
+        return await run_view(made, connect, receive, disconnect)
+
+    target = Target(planned, invoke, endpoint, declared, names, is_socket=True)
+    return Handler(endpoint, describe(view), None, {None: target})
 
 
 def allowed(methods: Iterable[str]) -> str:

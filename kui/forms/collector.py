@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from baize.datastructures import ContentType, Headers
 from baize.datastructures import FormData as _FormData
@@ -87,6 +87,18 @@ class UploadFile(_UploadFile):
         super().__init__(filename, headers)
         self._lock = threading.Lock()
         self._closing = False
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Let a declared parameter, or a model, have it as a type; only what a form has is one."""
+        from pydantic_core import core_schema
+
+        return core_schema.is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        """Describe it in an API (OpenAPI 3.1: a file of a form)."""
+        return {"type": "string", "format": "binary"}
 
     async def awrite(self, data: bytes) -> None:
         """Write `data` at the file's position.

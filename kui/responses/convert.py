@@ -22,7 +22,7 @@ from .content import JSONResponse, PlainTextResponse, RedirectResponse
 from .current import current_app, current_handler
 from .encode import is_model
 
-__all__ = ["Converter", "ResponseConverter", "convert_response"]
+__all__ = ["Converter", "ResponseConverter", "convert_response", "is_answer"]
 
 Converter = Callable[..., HttpResponse]
 C = TypeVar("C", bound=Callable[..., Any])
@@ -125,7 +125,7 @@ class ResponseConverter:
         what the converter raises.
         """
         kind = type(value)
-        if kind is tuple and _is_answer(value):
+        if kind is tuple and is_answer(value):
             value, *rest = value
             if len(rest) == 2:
                 rest[1] = _headers(rest[1], handler)
@@ -154,7 +154,7 @@ class ResponseConverter:
         return None
 
 
-def _is_answer(value: tuple[Any, ...]) -> bool:
+def is_answer(value: tuple[Any, ...]) -> bool:
     """True if a tuple is value, status and, if there are three, headers."""
     # Whatever the third is: to take a tuple with a status for JSON would send a refusal as a 200.
     return 2 <= len(value) <= 3 and isinstance(value[1], int) and 100 <= value[1] <= 599

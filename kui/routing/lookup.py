@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from kui.middlewares.methods import required_method
+from kui.parameters.joining import JoinedHandler
 from kui.views import Endpoint, allowed, other_method
 
-from .methods import Middleware, decorate, refuse_clash
+from .methods import Middleware, complete, decorate, refuse_clash
 from .patterns import PathPattern
 from .routes import HttpRoute, SocketRoute
 from .tree import Tree
@@ -160,10 +161,11 @@ class HttpRoutes:
         route: HttpRoute,
         methods: frozenset[str] | None,
         middlewares: Iterable[Middleware],
+        handler: JoinedHandler,
     ) -> None:
         """Add a route that `check` let pass; `middlewares` are all there are around it.
 
-        Raises what a middleware raises when it is given the endpoint; nothing has changed then.
+        `handler` is that of the route, on its path. Raises what a middleware raises when it is given the endpoint; nothing has changed then.
         """
         around = tuple(
             one
@@ -171,7 +173,7 @@ class HttpRoutes:
             # Its methods are in `methods`: nothing is left to check when a request comes.
             if type(one).__call__ is not required_method.__call__
         )
-        entry = Entry(route, methods, around, decorate(route.handler.endpoint, around))
+        entry = Entry(route, methods, around, complete(handler, around))
         self._entries.append(entry)
         if methods is None:
             self._any.put(route.pattern, entry)
@@ -232,9 +234,11 @@ class SocketRoutes:
         if found is not None:
             raise ValueError(f"both {found[1]} and {route} have the same path: take one away")
 
-    def add(self, route: SocketRoute, middlewares: Iterable[Middleware]) -> None:
-        """Add a route that `check` let pass; `middlewares` are all there are around it."""
-        self._tree.put(route.pattern, (decorate(route.handler, middlewares), route))
+    def add(
+        self, route: SocketRoute, middlewares: Iterable[Middleware], handler: JoinedHandler
+    ) -> None:
+        """Add a route that `check` let pass; `middlewares` are all there are around its `handler`."""
+        self._tree.put(route.pattern, (complete(handler, middlewares), route))
 
     def substitute(self, route: SocketRoute, endpoint: Endpoint) -> Endpoint:
         """Have a complete endpoint answer in the place of a route's; return what did before."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from kui.argument_checks import describe
 from kui.middlewares.methods import required_method
+from kui.parameters.joining import JoinedHandler
 from kui.views import Endpoint
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Middleware",
+    "complete",
     "decorate",
     "methods_of",
     "refuse_clash",
@@ -44,6 +46,14 @@ def decorate(endpoint: Endpoint, middlewares: Iterable[Middleware]) -> Endpoint:
             )
         endpoint = result
     return endpoint
+
+
+def complete(handler: JoinedHandler, middlewares: Iterable[Middleware]) -> Endpoint:
+    """The whole endpoint of a handler, from the dependencies that are around its middlewares to itself.
+
+    Raises TypeError as `decorate` does.
+    """
+    return handler.around(decorate(handler.endpoint, middlewares))
 
 
 def methods_of(route: HttpRoute, middlewares: Iterable[Middleware] = ()) -> frozenset[str] | None:

@@ -192,6 +192,21 @@ class PathPattern:
             for segment in self.segments
         )
 
+    @property
+    def converters(self) -> dict[str, str]:
+        """The names of the parameters' converters; "" for an application's own."""
+        parts = [
+            part
+            for segment in self.segments
+            if isinstance(segment, Segment)
+            for part in segment.parts
+            if not isinstance(part, str)
+        ]
+        return {
+            name: "" if part.own else part.name
+            for name, part in zip(self.names, parts, strict=True)
+        }
+
     def __repr__(self) -> str:
         return f"PathPattern({self.path!r})"
 

@@ -13,9 +13,12 @@ from typing import Any
 
 from kui.argument_checks import describe
 from kui.middlewares.placement import middleware_list
+from kui.parameters.joining import JoinedHandler
+from kui.parameters.plans import Plan
+from kui.views import Endpoint
 
 from .lookup import HttpRoutes, SocketRoutes
-from .methods import Middleware, decorate, methods_of
+from .methods import Middleware, complete, methods_of
 from .routes import HttpRoute, Registrar, Route, Several
 
 __all__ = ["NoSuchRoute", "Router"]
@@ -26,6 +29,11 @@ class NoSuchRoute(KeyError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+def _undo(steps: list[Callable[[], object]]) -> None:
+    for step in reversed(steps):
+        step()
 
 
 class Router(Registrar):
@@ -62,6 +70,8 @@ class Router(Registrar):
         self.http_routes = HttpRoutes()
         self.socket_routes = SocketRoutes()
         self._routes: list[Route] = []
+        self._handlers: list[JoinedHandler] = []  # those of the routes, in the same order
+        self._overrides: Mapping[Any, Callable[..., Any]] = {}
         self._given: dict[str, Route] = {}
         self._default: dict[str, list[Route]] = {}
         self << routes
@@ -87,11 +97,14 @@ class Router(Registrar):
             around = (*self.http_middlewares, *route.middlewares)
             methods = methods_of(route, around)
             self.http_routes.check(route, methods)
-            self.http_routes.add(route, methods, around)
+            handler = route.handler.join(route.pattern, self._overrides)
+            self.http_routes.add(route, methods, around, handler)
         else:
             self.socket_routes.check(route)
-            self.socket_routes.add(route, (*self.socket_middlewares, *route.middlewares))
+            handler = route.handler.join(route.pattern, self._overrides)
+            self.socket_routes.add(route, (*self.socket_middlewares, *route.middlewares), handler)
         self._routes.append(route)
+        self._handlers.append(handler)
         if name is not None:
             if route.name:
                 self._given[name] = route
@@ -108,26 +121,69 @@ class Router(Registrar):
         for the replacement.
         """
         undo: list[Callable[[], object]] = []
-        for route in self._routes:
-            if route.endpoint is not handler and route.endpoint != handler:
-                continue
-            if isinstance(route, HttpRoute):
-                around = (*self.http_middlewares, *route.middlewares)
-                put = partial(self.http_routes.substitute, route)
-                endpoint = replace(route, endpoint=replacement).handler.endpoint
-            else:
-                around = (*self.socket_middlewares, *route.middlewares)
-                put = partial(self.socket_routes.substitute, route)
-                endpoint = replace(route, endpoint=replacement).handler
-            undo.append(partial(put, put(decorate(endpoint, around))))
+        for place, route in enumerate(self._routes):
+            if route.endpoint is handler or route.endpoint == handler:
+                changed = replace(route, endpoint=replacement).handler
+                undo.append(self._exchange(place, changed.join(route.pattern, self._overrides)))
         if not undo:
             raise LookupError(f"no route has the handler {describe(handler)}")
+        return partial(_undo, undo)
 
-        def restore() -> None:
-            for step in reversed(undo):
-                step()
+    def override(self, overrides: Mapping[Any, Callable[..., Any]]) -> Callable[[], None]:
+        """Plan all handlers anew, with other functions in the place of dependencies; return what undoes it.
 
-        return restore
+        For tests, as `substitute`; `overrides` as for `parameters.planning.plan`. Raises TypeError for a
+        function that cannot be in the place of the other.
+        """
+        before, self._overrides = self._overrides, {**self._overrides, **overrides}
+        undo: list[Callable[[], object]] = [partial(setattr, self, "_overrides", before)]
+        try:
+            for place, route in enumerate(self._routes):
+                if self._handlers[place].declared:
+                    joined = route.handler.join(route.pattern, self._overrides)
+                    undo.append(self._exchange(place, joined))
+        except BaseException:
+            _undo(undo)
+            raise
+        return partial(_undo, undo)
+
+    def _exchange(self, place: int, handler: JoinedHandler) -> Callable[[], None]:
+        """Have another handler answer in the place of a route's; return what undoes it."""
+        route, before = self._routes[place], self._handlers[place]
+        put: Callable[[Endpoint], Endpoint]
+        if isinstance(route, HttpRoute):
+            put = partial(self.http_routes.substitute, route)
+            middlewares = (*self.http_middlewares, *route.middlewares)
+        else:
+            put = partial(self.socket_routes.substitute, route)
+            middlewares = (*self.socket_middlewares, *route.middlewares)
+        endpoint = put(complete(handler, middlewares))
+        self._handlers[place] = handler
+
+        def undo() -> None:
+            put(endpoint)
+            self._handlers[place] = before
+
+        return undo
+
+    # ---- what the handlers declare
+
+    def plans(self, route: Route) -> Mapping[str | None, Plan]:
+        """What a route's handler declares on its path, by the methods of a view; of a function for None.
+
+        Raises LookupError if the route is none of this router, TypeError if an annotation names what is
+        not defined.
+        """
+        for mine, handler in zip(self._routes, self._handlers, strict=True):
+            if mine is route:
+                return handler.plans
+        raise LookupError(f"{route} is no route of this router")
+
+    def declared(self) -> Iterator[Plan]:
+        """The plans of all handlers that declare something. Raises TypeError as `plans` does."""
+        for handler in self._handlers:
+            handler.prepare()
+            yield from handler.declared.values()
 
     def methods(self, route: HttpRoute) -> frozenset[str] | None:
         """The methods that a route of this router answers; None for all that are left."""

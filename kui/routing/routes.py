@@ -14,7 +14,7 @@ from kui.argument_checks import describe, list_of_functions
 from kui.habits import ROUTE_PARAMETERS, told
 from kui.middlewares.methods import method_names
 from kui.middlewares.placement import middleware_list
-from kui.views import Endpoint, Handler, http_handler, socket_handler
+from kui.views import Handler, http_handler, socket_handler
 
 from .methods import Middleware
 from .patterns import PathPattern
@@ -164,7 +164,7 @@ class SocketRoute(_Value):
     middlewares: tuple[Middleware, ...] = ()
     namespace: str = ""
     pattern: PathPattern = field(init=False, repr=False, compare=False)
-    handler: Endpoint = field(init=False, repr=False, compare=False)
+    handler: Handler = field(init=False, repr=False, compare=False)
 
     def __init__(
         self,

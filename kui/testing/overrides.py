@@ -10,7 +10,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping, MutableMappi
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from kui.argument_checks import describe
 from kui.connections import State
+from kui.parameters.planning import identity
 
 if TYPE_CHECKING:
     from kui.applications import Kui
@@ -24,15 +26,19 @@ def overrides(
     *,
     state: Mapping[str, Any] | None = None,
     handlers: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+    dependencies: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
 ) -> Generator[None, None, None]:
-    """While the block lasts, `app` has other entries in its state, and other handlers.
+    """While the block lasts, `app` has other entries in its state, other handlers and dependencies.
 
     :param state: from names to what `app.state` gives for them, whatever is written there: a
         start-up may set its own. What is written is there when the block has ended.
     :param handlers: from a handler to the one in its place, on all of its routes, which keep their
         paths, names, methods and middlewares; or from a function of `on_startup` or `on_shutdown`.
-    :raises LookupError: a handler that is to be replaced is none of the app's.
-    :raises TypeError: a replacement cannot be a handler.
+    :param dependencies: from the function in a `Depends` to the one in its place, which declares its
+        own parameters; how long it lasts is decided by the `Depends`.
+    :raises LookupError: a handler or a dependency that is to be replaced is none of the app's.
+    :raises TypeError: a replacement cannot be what it is to be.
+    :raises RuntimeError: a dependency with `scope="app"` is to be replaced while the app is alive.
 
     Blocks may be nested; the inner one counts. Requests that are being answered when a block begins
     or ends go on with the handler that they have.
@@ -51,11 +57,34 @@ def overrides(
                 _set(functions, [replacement if one == handler else one for one in functions])
             if not callbacks:
                 stack.callback(app.router.substitute(handler, replacement))
+        if dependencies:
+            stack.callback(_override(app, dependencies))
         if state:
             below = app.state
             stack.callback(setattr, app, "state", below)
             app.state = State(_Pinned(state, below))
         yield
+
+
+def _override(
+    app: Kui, dependencies: Mapping[Callable[..., Any], Callable[..., Any]]
+) -> Callable[[], None]:
+    for real, fake in dependencies.items():
+        found = [
+            one
+            for plan in app.router.declared()
+            for one in plan.dependencies
+            if identity(one.declared) == identity(real)
+        ]
+        if not found:
+            raise LookupError(f"no route depends on {describe(real)}")
+        if not callable(fake):
+            raise TypeError(f"the place of a dependency is taken by a function, not {fake!r}")
+        if app.lifespan.alive and any(one.until == "app" for one in found):
+            raise RuntimeError(
+                f"{describe(real)} was entered when the app started: override it before that"
+            )
+    return app.router.override({identity(real): fake for real, fake in dependencies.items()})
 
 
 def _set(functions: list[Callable[..., Any]], to: list[Callable[..., Any]]) -> None:

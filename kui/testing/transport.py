@@ -241,6 +241,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         scope = self.scope("http", request)
         scope["method"] = request.method
         scope["extensions"] = {name: {} for name in self.extensions}
+        scope["kui.testing"] = True  # what handlers return is checked against what they declare
         exchange = HttpExchange(
             scope,
             timeout,

@@ -10,12 +10,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, get_args
 
+from kui.argument_checks import takes
 from kui.concurrency import shielded
 from kui.connections import websocket_var
 
 from .connection import Encoding, SocketState, how_to_close, iter_encoded
 
-__all__ = ["SocketView", "view_endpoint"]
+__all__ = ["SocketView", "methods_of_view", "run_view", "view_endpoint"]
 
 logger = logging.getLogger("kui.error")
 
@@ -62,52 +63,68 @@ class SocketView:
 METHODS: Final = (("on_connect", 0), ("on_receive", 1), ("on_disconnect", 1))
 
 
+def methods_of_view(view: type[SocketView]) -> tuple[tuple[Callable[..., Any], int], ...]:
+    """The three methods of a view, each with how many arguments it is given: itself first, if it is an instance's.
+
+    Raises TypeError, in a sentence, for one that cannot be called so. What it takes beyond them, it declares.
+    """
+    name = f"{view.__module__}.{view.__qualname__}"
+    found = []
+    for method, arguments in METHODS:
+        written = inspect.getattr_static(view, method)
+        plain = inspect.isfunction(written)
+        function = written if plain else getattr(view, method)
+        if not inspect.iscoroutinefunction(function):
+            raise TypeError(f"{name}.{method} must be an `async def`")
+        if not _takes_at_least(function, arguments + plain):
+            given = "the message" if method == "on_receive" else "the close code"
+            wanted = f"takes {given} first" if arguments else "is a method: it has a self"
+            raise TypeError(f"{name}.{method} {wanted}; what else it takes, it declares")
+        found.append((function, arguments + plain))
+    return tuple(found)
+
+
 def view_endpoint(view: type[SocketView]) -> Callable[[], Awaitable[Any]]:
     """The endpoint of a view. Raises TypeError, in a sentence, if it cannot work."""
     name = f"{view.__module__}.{view.__qualname__}"
     if view.encoding not in get_args(Encoding):
         known = ", ".join(map(repr, get_args(Encoding)))
         raise TypeError(f"{name}.encoding is {view.encoding!r}: it must be one of {known}")
-    if not _takes(view, 0):
+    if not takes(view, 0):
         raise TypeError(f"{name} is made without arguments, but its __init__ needs some")
-    for method, arguments in METHODS:
-        found = inspect.getattr_static(view, method)
-        plain = inspect.isfunction(found)
-        function = found if plain else getattr(view, method)
-        if not inspect.iscoroutinefunction(function):
-            raise TypeError(f"{name}.{method} must be an `async def`")
-        if not _takes(function, arguments + plain):
-            given = "the message" if method == "on_receive" else "the close code"
-            wanted = f"takes one argument, {given}" if arguments else "takes no arguments"
-            raise TypeError(f"{name}.{method} {wanted}; everything else is in kui.asgi.websocket")
+    methods_of_view(view)
 
     async def endpoint() -> Any:
-        return await _run(view())
+        made = view()
+        return await run_view(made, made.on_connect, made.on_receive, made.on_disconnect)
 
     return endpoint
 
 
-def _takes(function: Callable[..., Any], count: int) -> bool:
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)
-    except ValueError:  # some built-in callables have none to look at
+def _takes_at_least(function: Callable[..., Any], count: int) -> bool:
+    parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+    if any(one.kind is one.VAR_POSITIONAL for one in parameters):
         return True
-    try:
-        signature.bind(*[None] * count)
-    except TypeError:
-        return False
-    return True
+    return count <= sum(
+        one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters
+    )
 
 
-async def _run(view: SocketView) -> Any:
+async def run_view(
+    view: SocketView,
+    on_connect: Callable[[], Awaitable[Any]],
+    on_receive: Callable[[Any], Awaitable[Any]],
+    on_disconnect: Callable[[int], Awaitable[Any]],
+) -> Any:
+    """Run a connection through a view, whose methods are called as these functions."""
     websocket = websocket_var.get()
     socket = websocket.socket
     try:
-        value = await view.on_connect()
+        value = await on_connect()
         if value is not None and socket.state is SocketState.CONNECTING:
             return value
         async for data in iter_encoded(websocket, view.encoding):
-            await view.on_receive(data)
+            await on_receive(data)
     except BaseException as exc:
         if not socket.accepted:
             raise
@@ -115,11 +132,11 @@ async def _run(view: SocketView) -> Any:
         with shielded() as scope:
             await socket.close(close.code, close.reason)
             if not isinstance(exc, Exception):  # cancelled: this is the time there is
-                await view.on_disconnect(socket.disconnect().code)
+                await on_disconnect(socket.disconnect().code)
         if isinstance(exc, Exception):
-            await view.on_disconnect(socket.disconnect().code)
+            await on_disconnect(socket.disconnect().code)
         elif scope.cancelled_caught:
             logger.error("The on_disconnect of %r took too long and was cut off", view)
         raise
     if socket.accepted:
-        await view.on_disconnect(socket.disconnect().code)
+        await on_disconnect(socket.disconnect().code)

@@ -9,7 +9,7 @@ import pytest
 from baize.exceptions import HTTPException
 
 from kui.connections import websocket
-from kui.routing import SocketRoute
+from kui.routing import Router, SocketRoute
 from kui.views import socket_handler
 from kui.websockets import SocketView
 
@@ -45,7 +45,7 @@ async def test_the_methods_are_called_in_their_order(kind: Kind) -> None:
     server = Server(kind)
     view = noting()
 
-    async with session(server, socket_handler(view)) as running:
+    async with session(server, socket_handler(view).endpoint) as running:
         await server.put("a", b"b")
         await server.close(4000)
     code = 1006 if kind == "hypercorn" else 4000
@@ -71,7 +71,7 @@ async def test_messages_come_in_the_encoding_of_the_view(
     server = Server(kind)
     view = noting(encoding=encoding)
 
-    async with session(server, socket_handler(view)):
+    async with session(server, socket_handler(view).endpoint):
         await server.put(message)
         await server.reset()
     assert view.calls[1:] == [("receive", data), ("disconnect", 1006)]
@@ -87,7 +87,7 @@ async def test_a_message_that_does_not_fit_closes(
     server = Server(kind)
     view = noting(encoding=encoding)
 
-    async with session(server, socket_handler(view)) as running:
+    async with session(server, socket_handler(view).endpoint) as running:
         await server.put(message, message)
     assert view.calls == [("connect",), ("disconnect", code)]
     assert server.closed is not None and server.closed[0] == code
@@ -101,7 +101,7 @@ async def test_a_view_that_closes_is_told_its_own_code(kind: Kind) -> None:
         await websocket.close(4001)
 
     view = noting(on_receive=on_receive)
-    async with session(server, socket_handler(view)) as running:
+    async with session(server, socket_handler(view).endpoint) as running:
         await server.put("a", "b")
     assert view.calls == [("connect",), ("disconnect", 4001)]
     assert server.closed == (4001, "")
@@ -116,7 +116,7 @@ async def test_a_view_that_fails_is_told_1011_and_raises(kind: Kind) -> None:
         raise error
 
     view = noting(on_receive=on_receive)
-    async with session(server, socket_handler(view)) as running:
+    async with session(server, socket_handler(view).endpoint) as running:
         await server.put("a")
     assert view.calls == [("connect",), ("disconnect", 1011)]
     assert server.closed == (1011, "")
@@ -127,7 +127,7 @@ async def test_a_view_learns_that_the_server_stops(kind: Kind) -> None:
     server = Server(kind)
     view = noting()
 
-    async with session(server, socket_handler(view)) as running:
+    async with session(server, socket_handler(view).endpoint) as running:
         running.exit_signal.set()
     assert view.calls == [("connect",), ("disconnect", 1001)]
     assert running.error is None
@@ -141,7 +141,7 @@ async def test_a_view_that_is_cancelled_may_clean_up(kind: Kind) -> None:
         self.note("disconnect", close_code)
 
     view = noting(on_disconnect=on_disconnect)
-    async with session(server, socket_handler(view)) as running:
+    async with session(server, socket_handler(view).endpoint) as running:
         running.scope.cancel()
     assert view.calls == [("connect",), ("disconnect", 1001)]
     assert server.closed == (1001, "")
@@ -155,7 +155,9 @@ async def test_a_view_that_is_cancelled_has_a_bounded_time_to_clean_up(
     async def on_disconnect(self: Noting, close_code: int) -> None:
         await anyio.sleep(1000)
 
-    async with session(server, socket_handler(noting(on_disconnect=on_disconnect))) as running:
+    async with session(
+        server, socket_handler(noting(on_disconnect=on_disconnect)).endpoint
+    ) as running:
         cut = anyio.current_time()
         running.scope.cancel()
         await running.ended.wait()
@@ -176,7 +178,7 @@ async def test_on_connect_may_refuse(kind: Kind) -> None:
             return None
 
         view = noting(on_connect=on_connect)
-        async with session(server, socket_handler(view)) as running:
+        async with session(server, socket_handler(view).endpoint) as running:
             pass
         assert not server.accepted
         assert view.calls == []
@@ -189,7 +191,7 @@ async def test_on_connect_that_forgets_to_accept_is_told(kind: Kind) -> None:
     async def on_connect(self: Noting) -> None:
         pass
 
-    async with session(server, socket_handler(noting(on_connect=on_connect))) as running:
+    async with session(server, socket_handler(noting(on_connect=on_connect)).endpoint) as running:
         pass
     assert isinstance(running.error, RuntimeError)
     assert "await websocket.accept()" in str(running.error)
@@ -202,7 +204,7 @@ async def test_every_connection_has_an_instance_of_its_own(kind: Kind) -> None:
     async def on_connect(self: Noting) -> None:
         instances.append(self)
 
-    endpoint = socket_handler(noting(on_connect=on_connect))
+    endpoint = socket_handler(noting(on_connect=on_connect)).endpoint
     for _ in range(2):
         server = Server(kind)
         running = Session(server)
@@ -224,16 +226,16 @@ async def not_async(self: Any) -> None:
         ({"on_connect": lambda self: None}, "on_connect must be an `async def`"),
         ({"on_receive": lambda self, data: None}, "on_receive must be an `async def`"),
         ({"on_disconnect": None}, "on_disconnect must be an `async def`"),
-        ({"on_receive": not_async}, "on_receive takes one argument, the message"),
-        ({"on_disconnect": not_async}, "on_disconnect takes one argument, the close code"),
-        ({"on_connect": staticmethod(not_async)}, "on_connect takes no arguments"),
+        ({"on_receive": not_async}, "on_receive takes the message first"),
+        ({"on_disconnect": not_async}, "on_disconnect takes the close code first"),
+        ({"on_connect": staticmethod(not_async)}, "needs 'self', and it is not in the path"),
     ],
 )
 def test_what_cannot_work_is_refused_when_it_is_registered(
     members: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(TypeError, match=message) as raised:
-        SocketRoute("/", noting(**members))
+        Router(SocketRoute("/", noting(**members)))
     assert "\n" not in str(raised.value)
 
 

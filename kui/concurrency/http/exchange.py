@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Callable, Mapping
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import anyio
 from baize.typing import Message, Receive, Scope, Send
@@ -52,7 +52,7 @@ def refusals() -> tuple[type[Exception], ...]:
     return (OSError,) if trio is None else (OSError, trio.BusyResourceError)
 
 
-def body_expected(scope: Scope, fields: Mapping[bytes, bytes] | None = None) -> bool:
+def body_expected(scope: Mapping[str, Any], fields: Mapping[bytes, bytes] | None = None) -> bool:
     """May this request have a body?
 
     HTTP/1 says so in its headers (RFC 9112, section 6.3); HTTP/2 and 3 only when it has none.

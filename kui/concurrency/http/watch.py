@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
 
 from kui.concurrency.guard import on_wait
 from kui.concurrency.loops import on_asyncio
-from kui.concurrency.task_group import Beside
 
 from .receive_buffer import Inbox
 
@@ -23,6 +22,14 @@ __all__ = ["PATIENCE", "Watch"]
 
 PATIENCE: Final = 0.005
 """Seconds that the work has waited before a watch begins, where a timer costs less than a task."""
+
+
+class Starter(Protocol):
+    """What a watch starts its tasks with: a `Beside`, or a task group."""
+
+    def start_soon(self, func: Callable[[], Coroutine[Any, Any, None]], /) -> object:
+        """Start `func()` in a task."""
+        ...
 
 
 class Watch:
@@ -45,7 +52,7 @@ class Watch:
     def __init__(
         self,
         inbox: Inbox,
-        group: Beside,
+        group: Starter,
         due: Callable[[], float] = lambda: math.inf,
         tick: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:

@@ -1,0 +1,129 @@
+"""A task group around a handler, whose children do not outlive it and whose client may leave without it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import anyio
+import anyio.abc
+
+from .cleanup_scope import CleanupScope
+
+__all__ = ["RequestGroup"]
+
+logger = logging.getLogger("kui.error")
+
+
+class RequestGroup:
+    """The children are in a task of their own, so that they can be cancelled while the handler goes on.
+
+    `tasks` is their task group. `enter` and `leave` are called by one task.
+
+    - `sent`: the children are cancelled at the end, and not waited for.
+    - `watch`: called with what is to be called when the client leaves; returns what takes that back.
+      It is given a task group for what it starts.
+
+    ::
+
+        group = RequestGroup(watch)
+        tasks = await group.enter()
+        ...
+        raised = await group.leave(error, cleanup)
+    """
+
+    __slots__ = (
+        "_closing",
+        "_ended",
+        "_failure",
+        "_outer",
+        "_sent",
+        "_unwatch",
+        "_watch",
+        "_watching",
+        "tasks",
+    )
+
+    tasks: anyio.abc.TaskGroup
+    _watching: anyio.abc.TaskGroup
+
+    def __init__(
+        self,
+        watch: Callable[[anyio.abc.TaskGroup, Callable[[], object]], Callable[[], object]],
+        sent: bool = False,
+    ) -> None:
+        self._watch = watch
+        self._sent = sent
+        self._unwatch: Callable[[], object] | None = None
+        self._closing = anyio.Event()
+        self._ended = anyio.Event()
+        self._failure: BaseException | None = None
+        self._outer: anyio.abc.TaskGroup = anyio.create_task_group()
+
+    async def enter(self) -> anyio.abc.TaskGroup:
+        """Open the group; cancelled, nothing is left of it."""
+        await self._outer.__aenter__()
+        try:
+            await self._outer.start(self._host)
+        except BaseException as error:
+            if not await self._outer.__aexit__(type(error), error, error.__traceback__):
+                raise
+            raise RuntimeError("the task group of a request was cancelled at its start") from error
+        self._unwatch = self._watch(self._watching, self._client_left)
+        return self.tasks
+
+    def unwatch(self) -> None:
+        """Watch the client no longer; somebody else does. May be called again."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+
+    async def leave(
+        self, error: BaseException | None, cleanup: CleanupScope
+    ) -> BaseException | None:
+        """Wait for the children, or cancel them if there is an error; return what is to be raised.
+
+        That is `error`, a child's failure as itself, or a cancellation that came meanwhile.
+        """
+        if error is None and not self._sent:
+            self._closing.set()
+            try:
+                with cleanup.lowered():
+                    await self._ended.wait()
+            except BaseException as cancelled:
+                error = cancelled
+        self.unwatch()
+        self._closing.set()
+        self.tasks.cancel_scope.cancel()
+        # An exception of the handler's must not meet the group, which would make a group of it.
+        passed = None if isinstance(error, Exception) else error
+        try:
+            if passed is None:
+                await self._outer.__aexit__(None, None, None)
+            elif await self._outer.__aexit__(type(passed), passed, passed.__traceback__):
+                error = None
+        except BaseException as late:
+            error = error or late
+        if self._failure is not None:
+            if not isinstance(error, Exception):
+                return self._failure
+            logger.error("A task beside a handler failed as well", exc_info=self._failure)
+        return error
+
+    async def _host(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        try:
+            async with anyio.create_task_group() as self._watching:
+                async with anyio.create_task_group() as self.tasks:
+                    task_status.started()
+                    await self._closing.wait()
+                self._watching.cancel_scope.cancel()
+        except Exception as failure:
+            self._failure = failure
+            while isinstance(self._failure, ExceptionGroup) and len(self._failure.exceptions) == 1:
+                self._failure = self._failure.exceptions[0]
+            self._outer.cancel_scope.cancel()
+        finally:
+            self._ended.set()
+
+    def _client_left(self) -> None:
+        self.tasks.cancel_scope.cancel()

@@ -1,0 +1,177 @@
+"""What a handler returns, written as JSON by its return annotation: a field that is not declared never leaves.
+
+It is not validated: the annotation decides what is sent, and only a test under `kui.testing` is told that a value
+does not fit. What no model is annotated for stays the value that it is, for `responses.convert`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import types
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterator,
+    Mapping,
+)
+from inspect import isasyncgen, isgenerator
+from typing import Any, Final, TypeAlias, Union, get_args, get_origin
+
+from kui.connections import request_var
+from kui.responses.base import HttpResponse
+from kui.responses.content import JSONResponse
+from kui.responses.convert import is_answer
+
+from .plans import NO_DEFAULT
+from .shapes import bare, model_kind, parts_of
+from .signatures import place
+
+__all__ = ["Answer", "answer_of", "declares_answer", "model_of_answer"]
+
+Answer: TypeAlias = Callable[[Any], Any]
+"""Makes the response of what a handler has returned."""
+
+TESTING: Final = "kui.testing"
+"""The key in a scope that a test client puts there."""
+
+
+_STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator, Iterator, Generator, Awaitable)
+
+_NO_MODELS: Final = frozenset(
+    "Any None str bytes int float bool dict list tuple set object Path URL Mapping Sequence Awaitable "
+    "AsyncIterator AsyncGenerator AsyncIterable Iterator Generator Iterable NoReturn typing collections abc".split()
+)
+
+
+def declares_answer(function: Callable[..., Any]) -> bool:
+    """Whether a function's return annotation may have a model in it, as far as that is known before it is resolved."""
+    try:
+        annotation = inspect.signature(function, follow_wrapped=False).return_annotation
+    except (ValueError, NameError):
+        return False
+    if isinstance(annotation, str):
+        names = re.findall(r"[A-Za-z_][A-Za-z_0-9]*", annotation)
+        return not all(name in _NO_MODELS or name.endswith("Response") for name in names)
+    return model_of_answer(annotation) is not NO_DEFAULT
+
+
+def model_of_answer(annotation: Any) -> Any:
+    """The type by which an answer is written; NO_DEFAULT where that is not declared.
+
+    Responses among the members of a union are themselves; of `tuple[Model, int]` and
+    `tuple[Model, int, Mapping]` the first is the model.
+    """
+    if annotation in (NO_DEFAULT, Any, None):
+        return NO_DEFAULT
+    kind = bare(annotation)
+    if get_origin(kind) in (Union, types.UnionType):
+        found = [
+            model
+            for one in get_args(kind)
+            if not (isinstance(bare(one), type) and issubclass(bare(one), HttpResponse))
+            and (model := _first(one)) is not NO_DEFAULT
+        ]
+        if not any(model_kind(part) for one in found for part in parts_of(one)):
+            return NO_DEFAULT
+        return Union[tuple(found)]  # noqa: UP007 - made at run time
+    if get_origin(kind) in _STREAMS:
+        return NO_DEFAULT
+    model = _first(annotation)
+    return model if any(model_kind(one) for one in parts_of(model)) else NO_DEFAULT
+
+
+def _first(annotation: Any) -> Any:
+    """The value's type in the type of what is returned, which may have a status behind it."""
+    kind = bare(annotation)
+    arguments = get_args(kind)
+    if get_origin(kind) is tuple and len(arguments) in (2, 3) and arguments[1] is int:
+        return arguments[0]
+    return annotation
+
+
+def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
+    """What writes the answers of a handler with this return annotation; None if nothing is declared.
+
+    Raises TypeError for a type that cannot be written.
+    """
+    model = model_of_answer(annotation)
+    if model is NO_DEFAULT:
+        return None
+    try:
+        encode, check = _writer(model)
+    except TypeError as error:
+        raise TypeError(f"{place(handler)} returns what cannot be written: {error}") from error
+
+    def answer(value: Any) -> Any:
+        status, headers = 200, None
+        if type(value) is tuple and is_answer(value):
+            value, status, *rest = value
+            headers = rest[0] if rest else None
+        if isinstance(value, HttpResponse):
+            return value if status == 200 and headers is None else value.amended(status, headers)
+        if isgenerator(value) or isasyncgen(value):
+            return value
+        if TESTING in request_var.get():
+            check(value)
+        return Written(encode(value), status, headers)
+
+    return answer
+
+
+class Written(JSONResponse):
+    """JSON that has been written already."""
+
+    __slots__ = ()
+
+    def __init__(self, body: bytes, status_code: int, headers: Mapping[str, str] | None) -> None:
+        HttpResponse.__init__(self, status_code, headers)
+        self.body = body
+
+
+Writer: TypeAlias = tuple[Callable[[Any], bytes], Callable[[Any], object]]
+"""What writes a value, and what raises for one that does not fit."""
+
+
+def _writer(model: Any) -> Writer:
+    kinds = {model_kind(one) for one in parts_of(model)} - {None}
+    if "struct" not in kinds:
+        return _of_pydantic(model)
+    if "pydantic" in kinds:
+        raise TypeError("pydantic's models and Structs do not know each other: use one kind")
+    from .projection import of_struct
+
+    return of_struct(model)
+
+
+def _of_pydantic(model: Any) -> Writer:
+    from pydantic import TypeAdapter
+    from pydantic.errors import PydanticUserError
+    from pydantic_core import PydanticSerializationError
+
+    from .validators import modern
+
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(modern(model))
+    except PydanticUserError as error:
+        raise TypeError(str(error).partition("\n")[0]) from error
+    to_json = adapter.serializer.to_json
+    validate = adapter.validator.validate_python
+
+    def encode(value: Any) -> bytes:
+        try:
+            return to_json(value, by_alias=True, warnings="error")
+        except PydanticSerializationError:
+            # A mapping, or an object that is of no such class but has the attributes.
+            return to_json(validate(value, from_attributes=True), by_alias=True, warnings="error")
+
+    def check(value: Any) -> None:
+        # An instance of a model is not looked into: take it to pieces first.
+        value = validate(value, from_attributes=True)
+        validate(adapter.dump_python(value, round_trip=True), by_alias=True, by_name=True)
+
+    return encode, check

@@ -1,0 +1,48 @@
+"""`request.query_as`, `json_as` and `form_as`: the validators of declared parameters, for a handler that asks."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from kui.forms import FormData
+from kui.http.json import json_charset
+
+from .markers import Source
+from .sources import Given, Whole
+from .validators import model_validator
+
+__all__ = ["form_as", "json_as", "query_as"]
+
+M = TypeVar("M")
+
+
+@lru_cache(maxsize=1024)
+def _whole(model: Any, source: Source) -> Whole:
+    return Whole(model, source)
+
+
+def query_as(request: Any, model: type[M]) -> M:
+    """The query of a request as a model. Raises RequestValidationError if it does not fit."""
+    found: M = _read(request.query_params, model, "query")
+    return found
+
+
+async def json_as(request: Any, model: type[M]) -> M:
+    """The JSON body of a request as a model. Raises as `request.json` does, and RequestValidationError."""
+    headers = request.headers
+    charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
+    kind: Any = model
+    found: M = model_validator(kind).validate_json(await request.body, charset)
+    return found
+
+
+async def form_as(request: Any, model: type[M]) -> M:
+    """The form of a request as a model. Raises as `request.form` does, and RequestValidationError."""
+    form: FormData = await request.form
+    found: M = _read(form, model, "body")
+    return found
+
+
+def _read(given: Given, model: Any, source: Source) -> Any:
+    return model_validator(model).validate(_whole(model, source).read(given), source)

@@ -1,0 +1,326 @@
+"""The declared parts of a body: by its content type JSON or a form, or as it arrives.
+
+It is read last, when everybody has agreed to the request, so that an upload that is refused is never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin
+
+from kui.concurrency.http.exchange import body_expected
+from kui.forms import FormData, MultipartReader, Part, UploadFile
+from kui.http.exceptions import HTTPException
+from kui.http.json import is_json, json_charset
+from kui.http.media import refuse_encoding
+
+from .markers import Body
+from .plans import Parameter
+from .refusals import Fault, RequestValidationError, missing, pointer
+from .shapes import bare, members, parts_of
+from .signatures import place
+from .sources import Reader, Whole
+
+if TYPE_CHECKING:
+    from kui.requests import HttpRequest
+
+__all__ = ["BodyReader", "body_reader"]
+
+URLENCODED: Final = "application/x-www-form-urlencoded"
+MULTIPART: Final = "multipart/form-data"
+
+_STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator)
+
+BodyReader: TypeAlias = "_Document | _Raw | _Streamed"
+"""What `body_reader` gives: `await reader.read(request, slots)` puts the values into their slots."""
+
+
+def body_reader(parameters: Iterable[Parameter]) -> BodyReader:
+    """What reads these parameters, which are all of one route's body.
+
+    Raises TypeError where they exclude one another, or cannot be read.
+    """
+    parameters = list(parameters)
+    media_types = {one.marker.media_type for one in parameters if isinstance(one.marker, Body)}
+    media_types.discard(None)
+    if len(media_types) > 1:
+        raise _cannot(parameters[-1], "wants another media_type than a parameter beside it")
+    media_type = next(iter(media_types), None)
+    streams = [one for one in parameters if _streamed(one) is not None]
+    raw = [one for one in parameters if one.exclusive and _is_bytes(one.annotation)]
+    if not streams and not raw:
+        return _Document(parameters, media_type)
+    only = (streams or raw)[0]
+    if only.exclusive:
+        if len(parameters) > 1:
+            raise _cannot(only, "is the whole body, and there is another parameter of the body")
+        return _Raw(only, media_type)
+    if len(streams) > 1:
+        raise _cannot(streams[1], "is a second stream of one body: a body arrives once")
+    for one in parameters:
+        if one.exclusive or any(kind is UploadFile for kind in parts_of(one.annotation)):
+            raise _cannot(one, "is beside a stream: what is beside one is a field that precedes it")
+    return _Streamed(only, [one for one in parameters if one is not only])
+
+
+def _cannot(parameter: Parameter, reason: str) -> TypeError:
+    return TypeError(f"{place(parameter.owner)}: {parameter.name!r} {reason}")
+
+
+def _streamed(parameter: Parameter) -> Any:
+    """What arrives piece by piece, bytes or Part; None where that is not wanted."""
+    kind = bare(parameter.annotation)
+    if get_origin(kind) not in _STREAMS:
+        return None
+    piece = get_args(kind)[0]
+    if piece is not bytes and piece is not Part:
+        raise _cannot(parameter, "is a stream of something else than bytes or Part")
+    return piece
+
+
+def _is_bytes(annotation: Any) -> bool:
+    return all(one in (bytes, type(None)) for one in members(annotation))
+
+
+def _wrong_type(accepted: str) -> HTTPException[str]:
+    return HTTPException(415, {"accept": accepted}, f"A body of type {accepted} is wanted here.")
+
+
+def _is_absent(request: HttpRequest) -> bool:
+    return not body_expected(request, dict(request["headers"]))
+
+
+def _require(parameters: Iterable[Parameter]) -> None:
+    """Raise RequestValidationError if one of them has no default."""
+    faults = [
+        missing("body") if one.exclusive else missing("body", one.alias)
+        for one in parameters
+        if one.required
+    ]
+    if faults:
+        raise RequestValidationError(faults)
+
+
+class _Raw:
+    """The body as it was sent: whole, or as it arrives."""
+
+    __slots__ = ("_media_type", "_parameter", "_piece")
+
+    def __init__(self, parameter: Parameter, media_type: str | None) -> None:
+        self._parameter = parameter
+        self._piece = _streamed(parameter)
+        self._media_type = media_type
+
+    async def read(self, request: HttpRequest, slots: list[Any]) -> None:
+        one = self._parameter
+        if _is_absent(request) and not one.required:
+            return
+        if self._media_type is not None and request.content_type.type != self._media_type:
+            raise _wrong_type(self._media_type)
+        if self._piece is Part:
+            slots[one.slot] = request.parts()
+        elif self._piece is bytes:
+            slots[one.slot] = request.stream()
+        else:
+            slots[one.slot] = await request.body
+
+
+class _Document:
+    """A body that is read to its end: JSON or a form, by its content type."""
+
+    __slots__ = ("_accepted", "_fields", "_form", "_parameters", "_texts", "_wholes")
+
+    def __init__(self, parameters: list[Parameter], media_type: str | None) -> None:
+        from .validators import Fields, model_validator
+
+        self._parameters = parameters
+        # What of a form is wanted as bytes may be sent as a file.
+        self._texts = {one.alias for one in parameters if _is_bytes(one.annotation)}
+        uploads = self._texts or any(
+            kind is UploadFile for one in parameters for kind in parts_of(one.annotation)
+        )
+        self._accepted: tuple[str, ...]
+        if media_type is None:
+            self._accepted = (
+                (MULTIPART, URLENCODED) if uploads else ("application/json", MULTIPART, URLENCODED)
+            )
+        elif is_json(media_type) or media_type in (MULTIPART, URLENCODED):
+            self._accepted = (media_type,)
+        else:
+            raise _cannot(
+                parameters[0],
+                f"cannot be read of {media_type}: declare it as bytes, exclusive=True",
+            )
+        wholes = [one for one in parameters if one.exclusive]
+        fields = [one for one in parameters if not one.exclusive]
+        self._wholes = [
+            (one, Whole(one.annotation, "body"), model_validator(one.annotation)) for one in wholes
+        ]
+        self._fields = Fields("body", fields) if fields else None
+        self._form = Reader("body", fields)
+
+    async def read(self, request: HttpRequest, slots: list[Any]) -> None:
+        if _is_absent(request):
+            _require(self._parameters)
+            return
+        kind = request.content_type.type
+        faults: list[Fault] = []
+        if is_json(kind) and any(
+            accepted in ("application/json", kind) for accepted in self._accepted
+        ):
+            await self._read_json(request, slots, faults)
+        elif kind in (MULTIPART, URLENCODED) and kind in self._accepted:
+            await self._read_form(await request.form, slots, faults)
+        else:
+            raise _wrong_type(", ".join(self._accepted))
+        if faults:
+            raise RequestValidationError(faults)
+
+    async def _read_json(self, request: HttpRequest, slots: list[Any], faults: list[Fault]) -> None:
+        headers = request.headers
+        charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
+        body = await request.body
+        if not body:
+            _require(self._parameters)
+            return
+        if self._fields is not None:
+            for slot, value in self._fields.validate_json(body, charset, faults).items():
+                slots[slot] = value
+        for one, _, model in self._wholes:
+            try:
+                slots[one.slot] = model.validate_json(body, charset)
+            except RequestValidationError as error:
+                faults += error.errors
+
+    async def _read_form(self, form: FormData, slots: list[Any], faults: list[Fault]) -> None:
+        if self._fields is not None:
+            given: Any = form
+            if self._texts:
+                given = {name: form[name] for name in form}
+                for name in self._texts & given.keys():
+                    value = given[name]
+                    given[name] = await value.aread() if isinstance(value, UploadFile) else value
+            self._form.check(_Several(form, given), slots, faults)
+        taken = frozenset(one.alias for one in self._parameters if not one.exclusive)
+        for one, whole, model in self._wholes:
+            try:
+                slots[one.slot] = model.validate(whole.read(form, taken), "body")
+            except RequestValidationError as error:
+                faults += error.errors
+
+
+class _Several:
+    """A form, some of whose values have been read already."""
+
+    def __init__(self, form: FormData, given: Any) -> None:
+        self._form = form
+        self._given = given
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._given
+
+    def __getitem__(self, name: str) -> Any:
+        return self._given[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._given)
+
+    def getlist(self, name: str) -> list[Any]:
+        return self._form.getlist(name)
+
+
+class _Streamed:
+    """Fields that precede a stream: they are read, the rest of the form is not."""
+
+    __slots__ = ("_fields", "_piece", "_reader", "_stream")
+
+    def __init__(self, stream: Parameter, fields: list[Parameter]) -> None:
+        self._stream = stream
+        self._piece = _streamed(stream)
+        self._fields = {one.alias for one in fields}
+        self._reader = Reader("body", fields) if fields else None
+
+    async def read(self, request: HttpRequest, slots: list[Any]) -> None:
+        if request.content_type.type != MULTIPART:
+            raise _wrong_type(MULTIPART)
+        refuse_encoding(request.headers.get("content-encoding"))
+        parts = request.parts()
+        found: dict[str, list[str]] = {}
+        limit = request.limits.field_bytes
+        first: Part | None = None
+        async for part in parts:
+            if part.name not in self._fields:
+                first = part
+                break
+            text = await part.text(limit)
+            limit -= len(text)
+            found.setdefault(part.name, []).append(text)
+        faults: list[Fault] = []
+        if self._reader is not None:
+            self._reader.check(_Texts(found), slots, faults)
+        if self._piece is bytes and (first is None or first.name != self._stream.alias):
+            if first is not None or self._stream.required:
+                faults.append(missing("body", self._stream.alias))
+        if faults:
+            raise RequestValidationError(faults)
+        if self._piece is Part:
+            slots[self._stream.slot] = _Rest(parts, first, self._fields)
+        elif first is not None:
+            slots[self._stream.slot] = _Content(parts, first, self._fields)
+
+
+class _Texts(dict[str, list[str]]):
+    """The texts of fields: the last of a name, or all of it."""
+
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(name)[-1]
+
+    def getlist(self, name: str) -> list[str]:
+        return super().__getitem__(name)
+
+
+class _Rest(AsyncIterator[Part]):
+    """The parts that are left of a form. Raises RequestValidationError for a field that comes too late."""
+
+    def __init__(self, parts: MultipartReader, first: Part | None, fields: set[str]) -> None:
+        self._parts = parts
+        self._first = first
+        self._fields = fields
+
+    async def __anext__(self) -> Part:
+        part, self._first = self._first, None
+        if part is None:
+            part = await anext(self._parts)
+        if part.name in self._fields:
+            raise _late(part)
+        return part
+
+
+class _Content(AsyncIterator[bytes]):
+    """The content of one part. Raises RequestValidationError for a field that comes behind it."""
+
+    def __init__(self, parts: MultipartReader, part: Part, fields: set[str]) -> None:
+        self._parts = parts
+        self._part = part
+        self._fields = fields
+
+    async def __anext__(self) -> bytes:
+        chunk = await self._part.next_chunk()
+        if chunk:
+            return chunk
+        async for part in self._parts:
+            if part.name in self._fields:
+                raise _late(part)
+        raise StopAsyncIteration
+
+
+def _late(part: Part) -> RequestValidationError:
+    return RequestValidationError(
+        [
+            {
+                "in": "body",
+                "detail": "This field must be sent before the files",
+                "pointer": pointer([part.name]),
+            }
+        ]
+    )

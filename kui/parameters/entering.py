@@ -1,0 +1,307 @@
+"""Dependencies, entered and left: in one task, the last that was entered first, as nested `async with` would do it.
+
+When each of them is entered is decided in `resolving`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from functools import partial
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+
+from kui.argument_checks import describe
+from kui.concurrency import ClientDisconnect, in_thread
+from kui.concurrency.cleanup_scope import CleanupScope
+from kui.concurrency.http.watch import Watch
+from kui.concurrency.request_group import RequestGroup
+from kui.concurrency.sync import InThreads
+from kui.connections import HTTPConnection
+
+from .planning import identity
+from .plans import Call, Dependency, Kind, Plan
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from kui.requests import HttpRequest
+    from kui.websockets import WebSocket
+
+__all__ = ["Resolution", "Stack", "call_with", "enter", "leave_all"]
+
+
+class Entered(Protocol):
+    """Something that has been entered, and is to be left once."""
+
+    async def leave(self, error: BaseException | None) -> bool:
+        """Leave it; `error` is what has ended the work. True if it has swallowed that.
+
+        Raises what it raises, which may be `error`.
+        """
+        ...
+
+
+Stack: TypeAlias = list[tuple[str, Entered]]
+"""What has been entered, with the names for errors; the last is left first."""
+
+
+class Resolution:
+    """The values of one request's parameters and dependencies, and what of them has been entered.
+
+    `open` comes before the first `enter`, `close` after the last, in the same task; where nothing that
+    is entered has an exit, neither is needed.
+
+    - `slots`: the values; those of an outer resolution, or new ones.
+    - `refusal`: what was decided around the middlewares, to be raised within them.
+    """
+
+    __slots__ = ("_cleanup", "_entered", "connection", "plan", "refusal", "slots")
+
+    def __init__(
+        self, plan: Plan, connection: HTTPConnection, slots: list[Any] | None = None
+    ) -> None:
+        self.plan = plan
+        self.connection = connection
+        self.slots: list[Any] = list(plan.slots if slots is None else slots)
+        self.refusal: Exception | None = None
+        self._cleanup: CleanupScope | None = None
+        self._entered: Stack = []
+
+    async def open(self) -> None:
+        """Open the scope that is to be the shield of the exits."""
+        name = f"the dependencies of {describe(self.plan.handler)}"
+        self._cleanup = await CleanupScope.open(name)
+
+    async def enter(self, dependencies: Iterable[Dependency]) -> None:
+        """Call these, each behind those that it needs, and keep their values."""
+        slots = self.slots
+        for one in dependencies:
+            if one.until == "app":
+                slots[one.slot] = self._of_app(one)
+            elif one.kind is Kind.TASK_GROUP:
+                slots[one.slot] = await self._open_group(one)
+            else:
+                await enter(one, slots, self._entered)
+
+    async def close(self, error: BaseException | None) -> None:
+        """Leave all that was entered, the last first; `error` is what has ended the work.
+
+        Each is left whatever became of the others. Raises `error`, what an exit has raised instead of
+        it, or RuntimeError for an exit that has swallowed it.
+        """
+        assert self._cleanup is not None, "it was opened"
+        raised = await self._cleanup.close(self._leave, error)
+        if raised is not None:
+            try:
+                raise raised
+            finally:
+                del raised, error  # they hold this frame
+
+    async def close_sent(self, error: BaseException | None) -> None:
+        """As `close`, after the answer was sent: a client that has left ends the work as well."""
+        gone: BaseException | None = None
+        if error is None and cast("HttpRequest", self.connection).exchange.client_gone:
+            error = gone = ClientDisconnect("the client left before the answer was sent")
+        try:
+            await self.close(error)
+        except ClientDisconnect as raised:
+            if raised is not gone:
+                raise
+
+    def unwatch(self) -> None:
+        """Let the task groups watch the client no longer: what sends the answer does."""
+        for _, entered in self._entered:
+            if isinstance(entered, _Group):
+                entered.group.unwatch()
+
+    def last(self, leave: Callable[[BaseException | None], Awaitable[None]]) -> None:
+        """Have `leave(error)` awaited before anything else is left."""
+        self._entered.append(("the end of the connection", _First(leave)))
+
+    async def _leave(self, error: BaseException | None) -> BaseException | None:
+        return await leave_all(self._entered, error)
+
+    async def _open_group(self, one: Dependency) -> TaskGroup:
+        assert self._cleanup is not None, "a graph with a task group has a scope"
+        watch = watch_socket if self.plan.is_socket else watch_client
+        sent = one.until == "sent" and not self.plan.is_socket
+        group = RequestGroup(partial(watch, self.connection), sent)
+        tasks = await group.enter()
+        self._entered.append(("task_group", _Group(group, self._cleanup)))
+        return tasks
+
+    def _of_app(self, one: Dependency) -> Any:
+        try:
+            return self.connection.app.shared[identity(one.function)]
+        except KeyError:
+            raise RuntimeError(
+                f"the dependency {describe(one.declared)} is entered by the app's lifespan, and there "
+                f"is none, or its route was added after the start"
+            ) from None
+
+
+async def enter(one: Dependency, slots: list[Any], entered: Stack) -> None:
+    """Call a dependency and keep its value; what it has entered is added to the stack."""
+    kind = one.kind
+    if kind is Kind.COROUTINE:
+        slots[one.slot] = await call_with(one.call, slots)
+    elif kind is Kind.FUNCTION:
+        if one.marker.thread:
+            slots[one.slot] = await in_thread(partial(call_with, one.call, slots))
+            return
+        value = call_with(one.call, slots)
+        slots[one.slot] = await value if type(value) is CoroutineType else value
+    else:
+        generator = call_with(one.call, slots)
+        name = describe(one.function)
+        made: _Async | _InPlace
+        if kind is Kind.ASYNC_GENERATOR:
+            made = _Async(generator, name)
+        elif one.marker.thread:
+            made = _Async(InThreads(generator), name)
+        else:
+            made = _InPlace(generator, name)
+        slots[one.slot] = await made.enter()
+        entered.append((name, made))
+
+
+async def leave_all(entered: Stack, error: BaseException | None) -> BaseException | None:
+    """Leave all, the last first, each whatever became of the others; return what is to be raised."""
+    raised = error
+    while entered:
+        name, one = entered.pop()
+        try:
+            if await one.leave(raised) and raised is not None:
+                raise RuntimeError(
+                    f"the dependency {name} has swallowed {raised!r}, so there is nothing to answer "
+                    f"with: let it through, or raise something else"
+                ) from raised
+        except BaseException as another:
+            raised = another
+    return raised
+
+
+def call_with(call: Call, slots: list[Any], *given: Any) -> Any:
+    """Call a function with what is given, and with its arguments, which are in the slots."""
+    named = {name: slots[slot] for name, slot in call.named}
+    if call.positional:
+        return call.function(*given, *[slots[slot] for slot in call.positional], **named)
+    return call.function(*given, **named)
+
+
+class _Async:
+    """An async generator; or another one, advanced in threads."""
+
+    __slots__ = ("_generator", "_name")
+
+    def __init__(self, generator: AsyncGenerator[Any, None], name: str) -> None:
+        self._generator = generator
+        self._name = name
+
+    async def enter(self) -> Any:
+        try:
+            return await anext(self._generator)
+        except StopAsyncIteration:
+            raise _no_yield(self._name) from None
+
+    async def leave(self, error: BaseException | None) -> bool:
+        try:
+            if error is None:
+                await anext(self._generator)
+            else:
+                await self._generator.athrow(error)
+        except StopAsyncIteration:
+            return True
+        await self._generator.aclose()
+        raise _second_yield(self._name)
+
+
+class _InPlace:
+    """A generator that runs in the event loop."""
+
+    __slots__ = ("_generator", "_name")
+
+    def __init__(self, generator: Generator[Any, None, None], name: str) -> None:
+        self._generator = generator
+        self._name = name
+
+    async def enter(self) -> Any:
+        try:
+            return next(self._generator)
+        except StopIteration:
+            raise _no_yield(self._name) from None
+
+    async def leave(self, error: BaseException | None) -> bool:
+        try:
+            if error is None:
+                next(self._generator)
+            else:
+                self._generator.throw(error)
+        except StopIteration:
+            return True
+        self._generator.close()
+        raise _second_yield(self._name)
+
+
+def _no_yield(name: str) -> RuntimeError:
+    return RuntimeError(f"the dependency {name} has returned before its yield: it must yield once")
+
+
+def _second_yield(name: str) -> RuntimeError:
+    return RuntimeError(f"the dependency {name} has yielded a second time: it must yield once")
+
+
+class _Group:
+    """A task group of Kui's."""
+
+    __slots__ = ("_cleanup", "group")
+
+    def __init__(self, group: RequestGroup, cleanup: CleanupScope) -> None:
+        self.group = group
+        self._cleanup = cleanup
+
+    async def leave(self, error: BaseException | None) -> bool:
+        raised = await self.group.leave(error, self._cleanup)
+        if raised is not None:
+            raise raised
+        return error is not None
+
+
+class _First:
+    """What is done before all else is left."""
+
+    __slots__ = ("_leave",)
+
+    def __init__(self, leave: Callable[[BaseException | None], Awaitable[None]]) -> None:
+        self._leave = leave
+
+    async def leave(self, error: BaseException | None) -> bool:
+        await self._leave(error)
+        if error is not None:
+            raise error
+        return False
+
+
+def watch_client(
+    connection: HTTPConnection, tasks: TaskGroup, left: Callable[[], object]
+) -> Callable[[], object]:
+    """Have `left()` called when the client of a request leaves; the result takes that back."""
+    exchange = cast("HttpRequest", connection).exchange
+    watch = Watch(exchange, tasks)
+    exchange.listen(left)
+    watch.begin()
+
+    def end() -> None:
+        exchange.unlisten(left)
+        watch.end()
+
+    return end
+
+
+def watch_socket(
+    connection: HTTPConnection, tasks: TaskGroup, left: Callable[[], object]
+) -> Callable[[], object]:
+    """As `watch_client`, for a WebSocket."""
+    socket = cast("WebSocket", connection).socket
+    socket.watch(left)
+    return lambda: socket.unwatch(left)

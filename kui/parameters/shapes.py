@@ -1,0 +1,143 @@
+"""What a type is made of, as far as a request's text must know it: is it a model, is it a list, what are its fields.
+
+A library is looked up where it is loaded and never imported for it: a class of pydantic's cannot be there without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence, Set
+from collections.abc import Iterable as AbstractIterable
+from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
+
+__all__ = [
+    "Field",
+    "ModelKind",
+    "bare",
+    "fields_of",
+    "is_many",
+    "members",
+    "model_kind",
+    "parts_of",
+]
+
+ModelKind: TypeAlias = Literal["pydantic", "dataclass", "typed dict", "struct"]
+
+_MANY: Final = (list, set, frozenset, tuple, Sequence, MutableSequence, Set, AbstractIterable)
+
+
+def bare(annotation: Any) -> Any:
+    """A type without `Annotated`, aliases and NewTypes around it."""
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        elif isinstance(annotation, typing.NewType):
+            annotation = annotation.__supertype__
+        else:
+            return annotation
+
+
+def members(annotation: Any) -> Iterator[Any]:
+    """The members of a union, however deep, without `Annotated`; of another type itself."""
+    annotation = bare(annotation)
+    if get_origin(annotation) in (Union, types.UnionType):
+        for one in get_args(annotation):
+            yield from members(one)
+    else:
+        yield annotation
+
+
+def parts_of(annotation: Any) -> Iterator[Any]:
+    """The types that a type is written with: itself, and those in its brackets, however deep."""
+    for one in members(annotation):
+        yield one
+        if get_origin(one) is not Literal:
+            for argument in get_args(one):
+                if isinstance(argument, list):  # of a Callable
+                    continue
+                yield from parts_of(argument)
+
+
+def is_many(annotation: Any) -> bool:
+    """Whether all values of a name are wanted, and not the last one."""
+    return any((get_origin(one) or one) in _MANY for one in members(annotation))
+
+
+def model_kind(annotation: Any) -> ModelKind | None:
+    """What kind of model a class is; None if it is none. Generic ones count, unions do not."""
+    kind = bare(annotation)
+    kind = get_origin(kind) or kind
+    if not isinstance(kind, type):
+        return None
+    pydantic = sys.modules.get("pydantic.main")
+    if pydantic is not None and issubclass(kind, pydantic.BaseModel):
+        return "pydantic"
+    msgspec = sys.modules.get("msgspec")
+    if msgspec is not None and issubclass(kind, msgspec.Struct):
+        return "struct"
+    if dataclasses.is_dataclass(kind):
+        return "dataclass"
+    if hasattr(kind, "__required_keys__") and hasattr(kind, "__total__"):
+        return "typed dict"
+    return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a model: the names it may have in a request, and whether it takes all their values."""
+
+    names: tuple[str, ...]
+    many: bool
+
+
+def fields_of(annotation: Any) -> tuple[Field, ...]:
+    """The fields of a model; none for a mapping."""
+    kind = model_kind(annotation)
+    model = bare(annotation)
+    origin: Any = get_origin(model) or model
+    if kind == "pydantic":
+        return tuple(_pydantic_fields(model.model_fields.items(), model.model_config))
+    if kind == "struct":
+        import msgspec
+
+        return tuple(
+            Field((one.encode_name,), is_many(one.type)) for one in msgspec.structs.fields(model)
+        )
+    if kind is None:
+        return ()
+    own = getattr(origin, "__pydantic_fields__", None)
+    if own is not None:  # a dataclass of pydantic's
+        return tuple(_pydantic_fields(own.items(), origin.__pydantic_config__))
+    hints = typing.get_type_hints(origin)
+    names: Iterable[str] = (
+        [one.name for one in dataclasses.fields(origin) if one.init]
+        if kind == "dataclass"
+        else hints
+    )
+    return tuple(Field((name,), is_many(_unrequired(hints[name]))) for name in names)
+
+
+def _unrequired(annotation: Any) -> Any:
+    """A TypedDict's type without Required and NotRequired."""
+    while getattr(get_origin(annotation), "_name", None) in ("Required", "NotRequired", "ReadOnly"):
+        annotation = get_args(annotation)[0]
+    return annotation
+
+
+def _pydantic_fields(
+    fields: Iterable[tuple[str, Any]], config: Mapping[str, Any]
+) -> Iterator[Field]:
+    by_name = config.get("populate_by_name") or config.get("validate_by_name")
+    for name, info in fields:
+        alias = info.validation_alias or info.alias
+        choices = getattr(alias, "choices", None) or ([] if alias is None else [alias])
+        # Of an AliasPath the first step is a name; what is behind it is the model's business.
+        names = [one if isinstance(one, str) else str(one.path[0]) for one in choices]
+        if by_name or not names:
+            names.append(name)
+        yield Field(tuple(names), is_many(info.annotation))

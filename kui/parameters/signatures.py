@@ -1,0 +1,194 @@
+"""What a function declares: its parameters with their markers, and its return annotation, resolved.
+
+Annotations that are text (`from __future__ import annotations`) are looked up where the function was written: in its
+module, its closure, and the frame that registers it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Annotated, Any, get_args, get_origin
+
+from kui.argument_checks import describe
+
+from .markers import Depends, SourceMarker
+from .plans import NO_DEFAULT
+from .shapes import bare
+
+__all__ = ["Declared", "Signature", "Unresolved", "place", "registering_names", "signature_of"]
+
+
+class Unresolved(TypeError):
+    """An annotation names something that is not defined, or not yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A parameter of a function, its marker split from its type."""
+
+    name: str
+    annotation: Any
+    marker: SourceMarker | Depends | None
+    default: Any
+    positional_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The parameters of a function that can be declared, and what it returns."""
+
+    parameters: tuple[Declared, ...]
+    returns: Any
+
+
+def registering_names(function: object) -> Mapping[str, Any]:
+    """The names that are local where a function is registered, and in the functions that it is written in.
+
+    The latter are found while they run; afterwards only what the closure holds is known.
+    """
+    around = getattr(_underlying(function), "__qualname__", "").split(".<locals>.")[:-1]
+    enclosing = {".<locals>.".join(around[: end + 1]) for end in range(len(around))}
+    names: dict[str, Any] = {}
+    registering = False
+    frame = sys._getframe(1).f_back
+    while frame is not None and (enclosing or not registering):
+        module = frame.f_globals.get("__name__", "")
+        local = frame.f_locals is not frame.f_globals
+        if not registering and module != "kui" and not module.startswith("kui."):
+            registering = True
+            names.update(frame.f_locals if local else {})
+        elif frame.f_code.co_qualname in enclosing and local:
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back
+    return names
+
+
+def place(function: object) -> str:
+    """Where a function is written, as text in front of an error: its file and its line, if they are known."""
+    code = getattr(_underlying(function), "__code__", None)
+    name = describe(function)
+    return name if code is None else f"{name} ({code.co_filename}, line {code.co_firstlineno})"
+
+
+def signature_of(
+    function: Callable[..., Any], names: Mapping[str, Any], *, skip: int = 0
+) -> Signature:
+    """What `function` declares, but for its first `skip` parameters; `*args` and `**kwargs` are nothing.
+
+    :param names: what is defined besides its module's globals and its closure.
+    :raises Unresolved: an annotation names something that is not defined.
+    :raises TypeError: a marker is written where it cannot be.
+    """
+    try:
+        # What a decorator replaced does not matter: its own function is what is called.
+        signature = inspect.signature(function, follow_wrapped=False)
+    except ValueError:  # some built-in callables have none to look at
+        return Signature((), NO_DEFAULT)
+    parameters = [
+        one
+        for one in list(signature.parameters.values())[skip:]
+        if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    written = {one.name: one.annotation for one in parameters if one.annotation is not one.empty}
+    if signature.return_annotation is not signature.empty:
+        written["return"] = signature.return_annotation
+    hints = _resolved(function, written, names)
+    declared = [
+        _declared(function, one, hints.get(one.name, NO_DEFAULT))  # one of its own for each
+        for one in parameters
+    ]
+    return Signature(tuple(declared), hints.get("return", NO_DEFAULT))
+
+
+def _underlying(function: Any) -> Any:
+    """The function whose module and closure the annotations of a callable are written in."""
+    while isinstance(function, partial):
+        function = function.func
+    if isinstance(function, type):
+        made_by = vars(function)
+        function = made_by.get("__init__") or made_by.get("__new__") or function
+    elif not inspect.isroutine(function):
+        function = getattr(type(function), "__call__", function)  # noqa: B004  # its method
+    return getattr(function, "__func__", function)
+
+
+def _resolved(function: Any, written: dict[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    if not written:
+        return {}
+    code = _underlying(function)
+    home = function if isinstance(function, type) else code
+    module = sys.modules.get(getattr(home, "__module__", None) or "")
+    globals_ = getattr(code, "__globals__", None) or getattr(module, "__dict__", {})
+    if isinstance(function, type) and module is not None:
+        globals_ = module.__dict__  # of a dataclass, whose __init__ was made elsewhere
+    closure = getattr(code, "__closure__", None) or ()
+    cells = zip(getattr(getattr(code, "__code__", None), "co_freevars", ()), closure, strict=False)
+    locals_ = {**names, **{name: cell.cell_contents for name, cell in cells if _is_set(cell)}}
+    try:
+        return typing.get_type_hints(
+            SimpleNamespace(__annotations__=written), globals_, locals_, include_extras=True
+        )
+    except NameError as error:
+        raise Unresolved(
+            f"{place(function)} has an annotation that names {error.name!r}, which is not defined "
+            f"there: import it at the top of the module, and not only for the type checker"
+        ) from None
+    except (SyntaxError, TypeError, AttributeError) as error:
+        raise TypeError(f"{place(function)} has an annotation that is no type: {error}") from error
+
+
+def _is_set(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - the question is whether it raises
+    except ValueError:
+        return False
+    return True
+
+
+_MARKERS = (SourceMarker, Depends)
+
+
+def _declared(function: Any, parameter: inspect.Parameter, annotation: Any) -> Declared:
+    name = parameter.name
+    if isinstance(parameter.default, _MARKERS):
+        kind = type(parameter.default).__name__
+        raise TypeError(
+            f"{place(function)}: the marker of {name!r} is no default: write "
+            f"{name}: Annotated[..., {kind}(...)]"
+        )
+    while type(annotation).__name__ == "TypeAliasType":
+        annotation = annotation.__value__
+    marker: SourceMarker | Depends | None = None
+    if get_origin(annotation) is Annotated:
+        kind, *rest = get_args(annotation)
+        others = [one for one in rest if not isinstance(one, _MARKERS)]
+        markers = [one for one in rest if isinstance(one, _MARKERS)]
+        for one in others:
+            if isinstance(one, type) and issubclass(one, _MARKERS):
+                raise TypeError(
+                    f"{place(function)}: the marker of {name!r} is a class: write {one.__name__}()"
+                )
+        if len(markers) > 1:
+            raise TypeError(
+                f"{place(function)}: {name!r} has several markers, {markers[0]!r} and "
+                f"{markers[1]!r}: leave one"
+            )
+        marker = markers[0] if markers else None
+        annotation = Annotated[(kind, *others)] if others else kind
+    for one in get_args(bare(annotation)):
+        if get_origin(one) is Annotated and any(
+            isinstance(each, _MARKERS) for each in get_args(one)
+        ):
+            raise TypeError(
+                f"{place(function)}: the marker of {name!r} is inside of its type: write "
+                f"Annotated[...] around the whole of it"
+            )
+    return Declared(
+        name, annotation, marker, parameter.default, parameter.kind is parameter.POSITIONAL_ONLY
+    )

@@ -1,0 +1,212 @@
+"""What is read of a request for its declared parameters, all but the body, and handed to one validator a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from .markers import Source
+from .plans import Parameter
+from .refusals import Fault, RequestValidationError, missing
+from .shapes import bare, fields_of, is_many, members, model_kind
+
+if TYPE_CHECKING:
+    from kui.connections import HTTPConnection
+
+    from .validators import Fields, Model
+
+__all__ = ["Given", "Reader", "Whole", "readers_of"]
+
+BEFORE_THE_BODY: Final[tuple[Source, ...]] = ("path", "query", "header", "cookie")
+
+
+class Given(Protocol):
+    """What a source has: names, each with one value or several."""
+
+    def __contains__(self, name: object, /) -> bool: ...
+    def __getitem__(self, name: str, /) -> Any: ...
+    def __iter__(self) -> Any: ...
+
+
+def _all(given: Given, name: str) -> list[Any]:
+    getlist = getattr(given, "getlist", None)
+    return [given[name]] if getlist is None else list(getlist(name))
+
+
+class Whole:
+    """How a whole model is read of a source: which names it takes, and how many values of each.
+
+    Unless `closed`, it is given the names that it does not know as well, for it may forbid them.
+    """
+
+    __slots__ = ("_closed", "_names", "_open_many")
+
+    def __init__(self, annotation: Any, source: Source) -> None:
+        self._names: dict[str, tuple[str, bool]] = {}
+        self._closed = source in ("header", "cookie")
+        # Of a mapping, whose names nobody knows: are its values lists?
+        arguments: tuple[Any, ...] = getattr(bare(annotation), "__args__", ())
+        self._open_many = len(arguments) == 2 and is_many(arguments[1])
+        kinds = [one for one in members(annotation) if one is not type(None)]
+        for field in (field for one in kinds for field in fields_of(one)):
+            for name in field.names:
+                wire = name.replace("_", "-").lower() if source == "header" else name
+                self._names[wire] = name, field.many
+        if not any(model_kind(one) for one in kinds):
+            self._closed = False
+
+    def names(self) -> Iterable[str]:
+        """The names that it takes."""
+        return self._names
+
+    def read(self, given: Given, taken: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """Its values; those under the names in `taken` are other parameters'."""
+        found: dict[str, Any] = {}
+        for wire, (name, many) in self._names.items():
+            if wire in given:
+                found[name] = _all(given, wire) if many else given[wire]
+        if not self._closed:
+            for name in given:
+                if name not in self._names and name not in taken:
+                    found[name] = _all(given, name) if self._open_many else given[name]
+        return found
+
+
+class Reader:
+    """The parameters of one source: read, validated, and put into their slots.
+
+    - `converters`: those of the path's parameters, whose values need no second look.
+    """
+
+    __slots__ = ("_direct", "_fields", "_many", "_models", "_single", "_taken", "_wholes", "source")
+
+    def __init__(
+        self,
+        source: Source,
+        parameters: Iterable[Parameter],
+        converters: Mapping[str, str | None] | None = None,
+        taken: Iterable[str] = (),
+    ) -> None:
+        from .validators import Fields, fits_already, key_of, model_validator
+
+        self.source: Source = source
+        self._direct: list[Parameter] = []
+        self._single: list[str] = []
+        self._many: list[str] = []
+        self._wholes: list[tuple[str, Whole, bool]] = []
+        self._models: list[tuple[Parameter, Whole, Model]] = []
+        checked = []
+        for one in parameters:
+            if fits_already(one, (converters or {}).get(one.alias)):
+                self._direct.append(one)
+            elif one.exclusive and any(
+                model_kind(each) == "struct" for each in members(one.annotation)
+            ):
+                whole = Whole(one.annotation, source)
+                self._models.append((one, whole, model_validator(one.annotation)))
+            else:
+                checked.append(one)
+                if one.exclusive:
+                    whole = Whole(one.annotation, source)
+                    self._wholes.append((key_of(one), whole, one.required))
+                elif is_many(one.annotation):
+                    self._many.append(one.alias)
+                else:
+                    self._single.append(one.alias)
+        self._taken = frozenset(
+            (
+                *taken,
+                *(one.alias for one in self._direct),
+                *self._single,
+                *self._many,
+                *(name for _, whole, _ in self._wholes for name in whole.names()),
+                *(name for _, whole, _ in self._models for name in whole.names()),
+            )
+        )
+        self._fields: Fields | None = Fields(source, checked) if checked else None
+
+    def values(self, given: Given) -> dict[str, Any]:
+        """What the validator of this source takes."""
+        values: dict[str, Any] = {}
+        for name in self._single:
+            if name in given:
+                values[name] = given[name]
+        for name in self._many:
+            if name in given:
+                values[name] = _all(given, name)
+        for key, whole, required in self._wholes:
+            found = whole.read(given, self._taken)
+            if found or required:
+                values[key] = found
+        return values
+
+    def check(self, given: Given, slots: list[Any], faults: list[Fault]) -> None:
+        """Put the values into their slots; what is wrong is added to `faults`."""
+        for one in self._direct:
+            if one.alias in given:
+                slots[one.slot] = given[one.alias]
+            elif one.required:
+                faults.append(missing(self.source, one.alias))
+        if self._fields is not None:
+            for slot, value in self._fields.validate(self.values(given), faults).items():
+                slots[slot] = value
+        for one, whole, model in self._models:
+            found = whole.read(given, self._taken)
+            if found or one.required:
+                try:
+                    slots[one.slot] = model.validate(found, self.source)
+                except RequestValidationError as error:
+                    faults += error.errors
+
+
+class Readers:
+    """The readers of some parameters of a plan. Raises RequestValidationError with all that is wrong."""
+
+    __slots__ = ("_readers",)
+
+    def __init__(self, readers: Iterable[Reader]) -> None:
+        self._readers = tuple(readers)
+
+    def __bool__(self) -> bool:
+        return bool(self._readers)
+
+    def check(self, connection: HTTPConnection, slots: list[Any], faults: list[Fault]) -> None:
+        """Read and validate every source; what is wrong is added to `faults`."""
+        for reader in self._readers:
+            source = reader.source
+            given: Given
+            if source == "query":
+                given = connection.query_params
+            elif source == "header":
+                given = connection.headers
+            elif source == "cookie":
+                given = connection.cookies
+            else:
+                given = connection.path_params
+            reader.check(given, slots, faults)
+
+
+def readers_of(
+    parameters: Iterable[Parameter],
+    converters: Mapping[str, str | None],
+    every: Iterable[Parameter] = (),
+) -> Readers:
+    """The readers of these parameters; those of the body are left out.
+
+    :param converters: the names of the converters of the path's parameters.
+    :param every: all parameters of the route: a model is not given what is another's.
+    """
+    parameters = list(parameters)
+    every = list(every)
+    readers = []
+    for source in BEFORE_THE_BODY:
+        own = [one for one in parameters if one.source == source]
+        taken = [
+            name
+            for one in every
+            if one.source == source
+            for name in (Whole(one.annotation, source).names() if one.exclusive else (one.alias,))
+        ]
+        if own:
+            readers.append(Reader(source, own, converters, taken))
+    return Readers(readers)
