@@ -39,11 +39,11 @@ class Cookie:
     Parameters: `name`, a token; `value`, any text; `max_age`, seconds, of which none or fewer
     discard the cookie at once; `expires`, an aware datetime; `path` ("" for that of the request)
     and `domain`, without controls and `;`; `secure`; `httponly`; `samesite`, "lax", "strict" or
-    "none".
+    "none"; `partitioned`, a jar of its own for each site that embeds this one (CHIPS).
 
     In the value, a lone surrogate becomes U+FFFD. Raises ValueError for what a browser would refuse
-    or read otherwise: a name that is no token, `samesite="none"` without `secure`, a `__Secure-` name without
-    `secure`, a `__Host-` name without `secure`, with a domain or with another path than "/".
+    or read otherwise: a name that is no token, `samesite="none"` or `partitioned` without `secure`,
+    a `__Secure-` name without `secure`, a `__Host-` name without `secure`, with a domain or with another path than "/".
 
     Example: `str(Cookie("theme", "dark", path="/"))` -> `"theme=dark; Path=/; SameSite=Lax"`.
     """
@@ -57,11 +57,12 @@ class Cookie:
     secure: bool = False
     httponly: bool = False
     samesite: SameSite = "lax"
+    partitioned: bool = False
 
     def __post_init__(self) -> None:
         if self.max_age is not None:
             index(self.max_age)  # a float or a timedelta is a TypeError here, not in the browser
-        _attributes(self.name, self.path, self.domain, self.secure, self.httponly, self.samesite)
+        self._attributes()
 
     def __str__(self) -> str:
         line = f"{self.name}={_encode_value(self.value)}"
@@ -72,14 +73,29 @@ class Cookie:
                 expires = _EPOCH
         if expires is not None:
             line += f"; Expires={format_date(expires)}"
-        return line + _attributes(
-            self.name, self.path, self.domain, self.secure, self.httponly, self.samesite
+        return line + self._attributes()
+
+    def _attributes(self) -> str:
+        return _attributes(
+            self.name,
+            self.path,
+            self.domain,
+            self.secure,
+            self.httponly,
+            self.samesite,
+            self.partitioned,
         )
 
 
 @lru_cache(maxsize=256)
 def _attributes(
-    name: str, path: str, domain: str | None, secure: bool, httponly: bool, samesite: str
+    name: str,
+    path: str,
+    domain: str | None,
+    secure: bool,
+    httponly: bool,
+    samesite: str,
+    partitioned: bool,
 ) -> str:
     """What stands behind the value and the dates; an application sets the same few again and again.
 
@@ -96,6 +112,8 @@ def _attributes(
         raise ValueError(f"samesite is 'lax', 'strict' or 'none', not {samesite!r}")
     if not secure and samesite.lower() == "none":
         raise ValueError("browsers refuse samesite='none' without secure=True")
+    if not secure and partitioned:
+        raise ValueError("browsers refuse partitioned=True without secure=True")
     prefix = name[:9].lower()
     if prefix.startswith("__host-"):
         if not secure or domain or path != "/":
@@ -109,7 +127,8 @@ def _attributes(
         line += "; Secure"
     if httponly:
         line += "; HttpOnly"
-    return f"{line}; SameSite={_SAMESITE[samesite.lower()]}"
+    line += f"; SameSite={_SAMESITE[samesite.lower()]}"
+    return f"{line}; Partitioned" if partitioned else line
 
 
 def expiry(seconds: int) -> datetime:

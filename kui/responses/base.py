@@ -111,20 +111,24 @@ class HttpResponse:
         secure: bool = False,
         httponly: bool = False,
         samesite: SameSite = "lax",
+        partitioned: bool = False,
     ) -> None:
         """Set a cookie in the client (RFC 6265).
 
         Parameters: `key`, a token; `value`, any text, which `request.cookies` will give back;
         `max_age`, its life in seconds, of which none or fewer discard it at once; `expires`, the
         same as a date, in seconds from now; `path`, "" for that of the request; `domain`;
-        `secure`; `httponly`, out of reach for scripts; `samesite`, "lax", "strict" or "none".
+        `secure`; `httponly`, out of reach for scripts; `samesite`, "lax", "strict" or "none";
+        `partitioned`, a jar of its own for each site that embeds this one (CHIPS), with `secure`.
 
         Raises ValueError for what browsers refuse or would read otherwise: see `Cookie`.
 
         Example: `response.set_cookie("__Host-id", token, 3600, secure=True, httponly=True)`.
         """
         until = None if expires is None else expiry(expires)
-        cookie = Cookie(key, value, max_age, until, path, domain, secure, httponly, samesite)
+        cookie = Cookie(
+            key, value, max_age, until, path, domain, secure, httponly, samesite, partitioned
+        )
         if self._cookies is None:
             self._cookies = [cookie]
         else:
@@ -138,14 +142,15 @@ class HttpResponse:
         secure: bool = False,
         httponly: bool = False,
         samesite: SameSite = "lax",
+        partitioned: bool = False,
     ) -> None:
-        """Let the client discard a cookie that was set with the same path and domain.
+        """Let the client discard a cookie that was set with the same path, domain and `partitioned`.
 
         Raises ValueError as `set_cookie` does: a `__Host-` cookie is deleted with `secure=True`.
 
         Example: `response.delete_cookie("session")`.
         """
-        self.set_cookie(key, "", 0, None, path, domain, secure, httponly, samesite)
+        self.set_cookie(key, "", 0, None, path, domain, secure, httponly, samesite, partitioned)
 
     def raw_headers(self) -> RawHeaders:
         """A new list of the headers and cookies as ASGI wants them, to which one may add."""

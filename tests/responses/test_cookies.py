@@ -35,12 +35,12 @@ def expires(cookie: str) -> datetime:
     return parsedate_to_datetime(found[1])
 
 
-def test_the_signatures_are_those_of_the_reference() -> None:
+def test_the_signatures_are_those_of_the_reference_and_partitioned() -> None:
     assert list(inspect.signature(HttpResponse.set_cookie).parameters) == (
-        "self key value max_age expires path domain secure httponly samesite".split()
+        "self key value max_age expires path domain secure httponly samesite partitioned".split()
     )
     assert list(inspect.signature(HttpResponse.delete_cookie).parameters) == (
-        "self key path domain secure httponly samesite".split()
+        "self key path domain secure httponly samesite partitioned".split()
     )
 
 
@@ -134,6 +134,22 @@ def test_samesite_none_needs_secure() -> None:
     with pytest.raises(ValueError, match="without secure=True"):
         line("a", samesite="none")
     assert line("a", secure=True, samesite="none").endswith("Secure; SameSite=None")
+
+
+def test_a_partitioned_cookie_needs_secure() -> None:
+    with pytest.raises(ValueError, match="partitioned=True without secure=True"):
+        line("a", partitioned=True)
+    with pytest.raises(ValueError, match="partitioned=True without secure=True"):
+        HttpResponse().delete_cookie("a", partitioned=True)
+    assert line("__Host-a", "b", secure=True, samesite="none", partitioned=True) == (
+        "__Host-a=b; Path=/; Secure; SameSite=None; Partitioned"
+    )
+
+
+def test_a_partitioned_cookie_is_deleted_in_its_own_jar() -> None:
+    response = HttpResponse()
+    response.delete_cookie("a", secure=True, partitioned=True)
+    assert str(response.cookies[0]).endswith("; Secure; SameSite=Lax; Partitioned")
 
 
 def test_another_samesite_is_refused() -> None:
