@@ -166,13 +166,14 @@ class JSONResponse(SmallResponse[Any]):
 
     Parameters: `content`; `status_code` and `headers`, as for HttpResponse; `options`, all those
     of `json.dumps`. What `json` cannot encode is given to `default` first, then, where that raises
-    TypeError, to the `json_encoder` of the application; dataclasses and pydantic models need
-    neither.
+    TypeError, to the `json_encoder` of the application. These need neither: dataclasses, pydantic
+    models, datetime, date, time and timedelta (as ISO 8601 has them), UUID, Decimal and paths (as
+    text), Enum (its value), set and frozenset.
 
     Raises, from the constructor, TypeError for what is not JSON and ValueError for NaN (unless
     `allow_nan=True`) and for what contains itself.
 
-    Example: `JSONResponse({"price": Decimal("1.50")}, default=str)`.
+    Example: `JSONResponse({"address": ip_address("::1")}, default=str)`.
     """
 
     __slots__ = ("_options",)

@@ -1,7 +1,7 @@
 """Python objects as JSON bytes (RFC 8259), and what to do with those that JSON does not know.
 
 An object that `json` cannot encode is given to the response's own `default`, then to the
-application's `json_encoder`; dataclasses and pydantic models need neither.
+application's `json_encoder`. Dataclasses, pydantic models and the types in `_KNOWN` need neither.
 """
 
 from __future__ import annotations
@@ -11,8 +11,14 @@ import json
 import json.encoder
 import re
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Set
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from operator import attrgetter, methodcaller
+from pathlib import PurePath
+from typing import Any, Final
+from uuid import UUID
 
 from kui.http.text import encode_text
 
@@ -33,11 +39,46 @@ def is_model(kind: type) -> bool:
     return pydantic is not None and kind is getattr(pydantic, "BaseModel", None)
 
 
-def jsonable(value: Any) -> Any:
-    """What stands for `value` in JSON: by the application, as a dataclass, or as a model.
+def _duration(value: timedelta) -> str:
+    """A duration by ISO 8601, such as "P1DT2H" or "-PT0.5S"; "PT0S" for none."""
+    sign = "-" if value < timedelta() else ""
+    value = abs(value)
+    minutes, seconds = divmod(value.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{value.microseconds:06}".rstrip("0") if value.microseconds else ""
+    days = f"{value.days}D" if value.days else ""
+    time = f"{hours}H" if hours else ""
+    time += f"{minutes}M" if minutes else ""
+    time += f"{seconds}{fraction}S" if seconds or fraction or not (time or days) else ""
+    return f"{sign}P{days}{'T' if time else ''}{time}"
 
-    The application's `json_encoder` is asked for the type, then for its bases. Raises TypeError
-    for a value that none of them knows.
+
+def _in_order(values: Set[Any]) -> list[Any]:
+    """The elements of a set, sorted if they can be, so that each process writes the same bytes."""
+    try:
+        return sorted(values)
+    except TypeError:
+        return list(values)
+
+
+_KNOWN: Final[dict[type, Default]] = {
+    date: methodcaller("isoformat"),  # a datetime is a date too
+    time: methodcaller("isoformat"),
+    timedelta: _duration,
+    UUID: str,
+    Decimal: str,
+    Enum: attrgetter("value"),
+    set: _in_order,
+    frozenset: _in_order,
+    PurePath: str,
+}
+
+
+def jsonable(value: Any) -> Any:
+    """What stands for `value` in JSON: by the application, as a dataclass, as a model, or as text.
+
+    The application's `json_encoder` is asked for the type, then for its bases; `_KNOWN` comes after
+    it. Raises TypeError for a value that none of them knows.
     """
     kind = type(value)
     app = current_app()
@@ -50,6 +91,10 @@ def jsonable(value: Any) -> Any:
             return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         if is_model(base):
             return value.model_dump(mode="json")
+    for base in kind.__mro__:
+        encoder = _KNOWN.get(base)
+        if encoder is not None:
+            return encoder(value)
     raise TypeError(
         f"{kind.__qualname__} is not JSON: name it in Kui(json_encoder=...), or pass default= to"
         " JSONResponse"

@@ -6,8 +6,10 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
+from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -211,6 +213,53 @@ def test_an_encoder_class_leaves_the_application_what_it_does_not_know(
 ) -> None:
     app.json_encoder = {Decimal: float}
     assert body([Decimal("1.5")], cls=json.JSONEncoder) == "[1.5]"
+
+
+class Colour(Enum):
+    RED = "red"
+    DAY = date(2026, 11, 30)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (datetime(2026, 11, 30, 8, 5, 3), '"2026-11-30T08:05:03"'),
+        (datetime(2026, 11, 30, 8, 5, 3, 7, tzinfo=UTC), '"2026-11-30T08:05:03.000007+00:00"'),
+        (date(2026, 11, 30), '"2026-11-30"'),
+        (time(8, 5), '"08:05:00"'),
+        (timedelta(), '"PT0S"'),
+        (timedelta(days=1, hours=2, minutes=3, seconds=4), '"P1DT2H3M4S"'),
+        (timedelta(days=400), '"P400D"'),
+        (timedelta(hours=-1.5), '"-PT1H30M"'),
+        (timedelta(microseconds=1500), '"PT0.0015S"'),
+        (UUID(int=7), '"00000000-0000-0000-0000-000000000007"'),
+        (Decimal("1.50"), '"1.50"'),
+        (Decimal("1e400"), '"1E+400"'),
+        (Colour.RED, '"red"'),
+        (Colour.DAY, '"2026-11-30"'),
+        ({3, 1, 2}, "[1,2,3]"),
+        (frozenset("ba"), '["a","b"]'),
+        ({1j} - {1j}, "[]"),
+        ({frozenset({"a"})}, '[["a"]]'),
+        (PurePosixPath("a/b"), '"a/b"'),
+    ],
+)
+def test_common_types_need_no_encoder(value: Any, text: str, app: SimpleNamespace) -> None:
+    assert body(value) == text
+    assert body({"a": [value]}) == f'{{"a":[{text}]}}'
+    assert body([value], indent=None, sort_keys=True) == f"[{text}]"
+    app.json_encoder = {object: lambda _: "mine"}
+    assert body([value]) == '["mine"]'
+    assert body([value], default=lambda _: "first") == '["first"]'
+
+
+def test_a_set_whose_elements_have_no_order_is_json_too() -> None:
+    assert sorted(json.loads(body({1, "a"})), key=str) == [1, "a"]
+
+
+@given(st.timedeltas())
+def test_a_duration_is_read_as_it_was(value: timedelta) -> None:
+    assert pydantic.TypeAdapter(timedelta).validate_json(body(value)) == value
 
 
 def test_what_nobody_knows_is_an_error_that_says_what_to_do() -> None:
