@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import io
-import mimetypes
 import os
 import time
 import unicodedata
@@ -26,26 +25,14 @@ from kui.concurrency.http.watched_send import transfer
 from kui.http.dates import format_date, parse_date
 from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders
-from kui.http.headers import content_type as with_charset
+from kui.http.media_types import OCTETS, guess_content_type
 from kui.http.ranges import ByteRange, Choice, Validators, choose, conditions
 from kui.http.text import whole_text
 from kui.responses.open_files import NotRegularFile, OpenFile, open_file, refuse_irregular
 
 from .base import HttpResponse
 
-__all__ = ["FileResponse", "content_disposition", "guess_content_type"]
-
-if not mimetypes.inited:
-    mimetypes.init()  # reads files: now, and not in the event loop
-
-_OCTETS: Final = "application/octet-stream"
-# What a compressed file is when nobody says Content-Encoding.
-_COMPRESSED: Final = {
-    "gzip": "application/gzip",
-    "bzip2": "application/x-bzip2",
-    "xz": "application/x-xz",
-    "compress": "application/x-compress",
-}
+__all__ = ["FileResponse", "content_disposition"]
 
 # These describe the bytes that are sent, and are ours to write.
 _FRAMING: Final = frozenset((b"content-length", b"content-range", b"accept-ranges"))
@@ -142,7 +129,7 @@ class FileResponse(HttpResponse):
 
     def _guess(self, download_name: str | None) -> str:
         encoded = "content-encoding" in self.headers
-        if download_name and (kind := guess_content_type(download_name, encoded)) != _OCTETS:
+        if download_name and (kind := guess_content_type(download_name, encoded)) != OCTETS:
             return kind
         return guess_content_type(self.filepath, encoded)
 
@@ -365,20 +352,6 @@ async def _send_descriptor(start: Message, body: _Body, file: OpenFile, exchange
 @lru_cache(maxsize=1024)
 def _http_date(seconds: int) -> bytes:
     return format_date(datetime.fromtimestamp(seconds, UTC)).encode()
-
-
-@lru_cache(maxsize=1024)
-def guess_content_type(name: str, encoded: bool = False) -> str:
-    """The Content-Type that the name of a file suggests, text as UTF-8; else octets.
-
-    Parameters: `name`, or a path; `encoded`, whether Content-Encoding tells how it is compressed:
-    `page.html.gz` is `text/html; charset=utf-8` then, and `application/gzip` without.
-    """
-    # A name such as `data:text/html,` is not to be taken for a URL.
-    kind, encoding = mimetypes.guess_type(f"./{name}")
-    if encoding is not None and not encoded:
-        return _COMPRESSED.get(encoding, _OCTETS)
-    return _OCTETS if kind is None else with_charset(kind, "utf-8")
 
 
 def content_disposition(name: str) -> str:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from kui.concurrency import shielded
 from kui.connections import request_var
+from kui.http.media_types import MEDIA_TYPES
 from kui.http.text import encode_text
 from kui.responses.base import HttpResponse
 from kui.responses.content import SmallResponse
@@ -29,18 +30,9 @@ __all__ = ["BaseTemplates", "Jinja2Templates"]
 Context = Mapping[str, Any]
 Render = Callable[[dict[str, Any]], "str | Awaitable[str]"]
 
-# By the extension of a template's name: what it makes, where that is not HTML.
-_MEDIA_TYPES = {
-    ".css": "text/css",
-    ".csv": "text/csv",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-    ".text": "text/plain",
-    ".txt": "text/plain",
-    ".xhtml": "application/xhtml+xml",
-    ".xml": "application/xml",
-}
+# The extensions of templates that do not make HTML.
+_OTHERS = (".css", ".csv", ".js", ".json", ".svg", ".text", ".txt", ".xhtml", ".xml")
+_MEDIA_TYPES = {extension: MEDIA_TYPES[extension] for extension in _OTHERS}
 _NOT_MARKUP = (".css", ".csv", ".js", ".json", ".text", ".txt")
 _OF_TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl")
 

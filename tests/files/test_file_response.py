@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import mimetypes
 import os
 import re
 import time
@@ -24,9 +25,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kui.concurrency import Exchange, Gone
+from kui.http.media_types import MEDIA_TYPES, guess_content_type
 from kui.responses import file as module
 from kui.responses import open_files
-from kui.responses.file import FileResponse, content_disposition, guess_content_type
+from kui.responses.file import FileResponse, content_disposition
 from kui.responses.open_files import FileShrank
 from kui.testing import every_checkpoint
 
@@ -611,18 +613,60 @@ async def test_no_extension_is_used_where_there_is_nothing_to_send(
         ("a.css", "text/css; charset=utf-8"),
         ("a.png", "image/png"),
         ("a.pdf", "application/pdf"),
+        ("a.js", "text/javascript; charset=utf-8"),
+        ("a.mjs", "text/javascript; charset=utf-8"),
+        ("a.woff2", "font/woff2"),
+        ("a.webp", "image/webp"),
+        ("a.m4a", "audio/mp4"),
+        ("a.mkv", "video/matroska"),
+        ("a.wasm", "application/wasm"),
+        ("a.avif", "image/avif"),
+        ("a.ts", "video/mp2t"),
+        ("a.svg", "image/svg+xml"),
+        ("a.xml", "application/xml"),
         ("a.json", "application/json"),
         ("a", "application/octet-stream"),
         ("a.nonsense", "application/octet-stream"),
         ("a.tar.gz", "application/gzip"),
         ("a.txt.xz", "application/x-xz"),
         ("a.html.br", "application/octet-stream"),
+        ("a.html.zst", "application/zstd"),
+        ("a.tgz", "application/gzip"),
+        (".js", "application/octet-stream"),
         ("data:text/html,x", "application/octet-stream"),
         ("http://a/b.png?c=d.html", "text/html; charset=utf-8"),
     ],
 )
 def test_the_name_suggests_the_type(name: str, kind: str) -> None:
     assert guess_content_type(name) == kind
+
+
+def test_the_type_does_not_depend_on_the_tables_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    empty = mimetypes.MimeTypes(())
+    wrong = mimetypes.MimeTypes(())
+    for extension in MEDIA_TYPES:
+        empty.types_map[True].pop(extension, None)
+        wrong.add_type("application/wrong", extension)
+    for machine in empty, wrong:
+        monkeypatch.setattr(mimetypes, "_db", machine)
+        guess_content_type.cache_clear()
+        for extension, kind in MEDIA_TYPES.items():
+            found = guess_content_type(f"a/b{extension.upper()}")
+            assert found.partition(";")[0] == kind
+            assert found.endswith("; charset=utf-8") == kind.startswith("text/")
+
+
+def test_an_application_may_add_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = mimetypes.MimeTypes(())
+    monkeypatch.setattr(mimetypes, "_db", machine)
+    machine.add_type("model/gltf+json", ".gltf")
+    machine.add_type("text/x-notes", ".notes")
+    guess_content_type.cache_clear()
+    assert guess_content_type("a.gltf") == "model/gltf+json"
+    assert guess_content_type("a.notes.br", encoded=True) == "text/x-notes; charset=utf-8"
+    guess_content_type.cache_clear()
 
 
 async def test_a_file_that_is_encoded_by_its_headers_has_the_type_of_what_is_in_it(
