@@ -9,7 +9,7 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
 from .argument_checks import expect, function_of
-from .concurrency import ClientDisconnect, in_thread
+from .concurrency import ClientDisconnect, in_thread, strays_fail
 from .http.exceptions import AnyHTTPException, HTTPException, abort
 from .http.headers import ResponseHeaders
 from .responses.base import HttpResponse
@@ -135,7 +135,8 @@ class ExceptionTable:
         """
         raised = exc
         try:
-            response = await self._handle(leaf(exc))
+            with strays_fail:
+                response = await self._handle(leaf(exc))
             if response is not None:
                 return response, None
         except Exception as second:
@@ -144,7 +145,8 @@ class ExceptionTable:
         if self._last is not None and not isinstance(found, AnyHTTPException | ClientDisconnect):
             last, answer_last = self._last
             try:
-                return self._convert(await answer_last(found), last), raised
+                with strays_fail:
+                    return self._convert(await answer_last(found), last), raised
             except AnyHTTPException as answer:
                 return self._plainly(answer), raised
             except Exception as second:

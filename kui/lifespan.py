@@ -26,6 +26,7 @@ from .argument_checks import describe, function_of, list_of_functions
 from .concurrency.cleanup import GRACE
 from .concurrency.services import Life, Services, alive, run_shielded, wait_until
 from .concurrency.signals import ExitSignal, chained_signals
+from .concurrency.stray import strays_fail
 
 if TYPE_CHECKING:
     from .applications import Kui
@@ -199,28 +200,32 @@ class Lifespan:
     async def _main(self, life: Life) -> None:
         self._life = life
         try:
-            async with (
-                self._entered(),
-                self.shared(),
-                self._open_lifespan(),
-                self.mounted(),
-            ):
-                for callback in self.on_startup:
-                    await _call(callback, self.app)
-                self.services.adopt_context()
-                try:
-                    await life.pause()
-                except BaseException:  # Cancelled, by a scope that the user's lifespan has open
-                    self.exit.set()
-                    await run_shielded(self._wind_down, WIND_DOWN)
-                    raise
-                await self._wind_down()
+            with strays_fail:
+                async with (
+                    self._entered(),
+                    self.shared(),
+                    self._open_lifespan(),
+                    self.mounted(),
+                ):
+                    await self._live(life)
         except Exception as error:
             if life.started and not life.stopping:
                 self._service_crashed(error)
             raise
         if not life.stopping:
             self._service_crashed(RuntimeError("the lifespan ended before the server did"))
+
+    async def _live(self, life: Life) -> None:
+        for callback in self.on_startup:
+            await _call(callback, self.app)
+        self.services.adopt_context()
+        try:
+            await life.pause()
+        except BaseException:  # Cancelled, by a scope that the user's lifespan has open
+            self.exit.set()
+            await run_shielded(self._wind_down, WIND_DOWN)
+            raise
+        await self._wind_down()
 
     async def _wind_down(self) -> None:
         self.exit.set()
@@ -284,9 +289,10 @@ class Lifespan:
 
 
 async def _call(callback: Callable[[Kui], Any], app: Kui) -> None:
-    result = callback(app)
-    if inspect.isawaitable(result):
-        await result
+    with strays_fail:
+        result = callback(app)
+        if inspect.isawaitable(result):
+            await result
 
 
 def _describe(error: BaseException) -> str:

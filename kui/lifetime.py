@@ -14,7 +14,7 @@ from functools import partial
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
 
-from .concurrency import in_thread, shielded
+from .concurrency import in_thread, shielded, strays_fail
 
 __all__ = ["BackgroundTasks", "ConnectionLifetime", "lifetime_of"]
 
@@ -55,7 +55,8 @@ class BackgroundTasks:
         while self._tasks:
             task = self._tasks.pop(0)
             try:
-                await _call(task)
+                with strays_fail:
+                    await _call(task)
             except Exception:
                 logger.exception("A background task failed: %r", task)
 
@@ -154,10 +155,11 @@ class ConnectionLifetime:
         stack, self._exit_stack = self._exit_stack, None
         if stack is None:
             return
-        if exc is None:
-            await stack.aclose()
-        else:
-            await stack.__aexit__(type(exc), exc, exc.__traceback__)
+        with strays_fail:
+            if exc is None:
+                await stack.aclose()
+            else:
+                await stack.__aexit__(type(exc), exc, exc.__traceback__)
 
 
 class lifetime_of(Generic[C]):

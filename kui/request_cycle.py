@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
-from .concurrency import ClientDisconnect
+from .concurrency import ClientDisconnect, strays_fail
 from .connections import request_var
 from .exceptions import BARE_500, ExceptionTable, leaf
 from .http.exceptions import AnyHTTPException
@@ -48,9 +48,10 @@ async def serve_request(
     """
     async with lifetime_of(request, request_var) as life:
         try:
-            response = convert(await find(request)())
-            _announce_close(request, response)
-            await response(request.scope, request.exchange.receive, request.exchange.send)
+            with strays_fail:
+                response = convert(await find(request)())
+                _announce_close(request, response)
+                await response(request.scope, request.exchange.receive, request.exchange.send)
             return
         except Exception as error:
             life.failure = error

@@ -8,6 +8,7 @@ from .cleanup import GRACE, shielded
 from .http.exchange import ClientDisconnect, Exchange, Gone, body_expected
 from .http.ownership import exchange_of, owner_of
 from .signals import ExitSignal, chained_signals
+from .stray import AwaitedTaskCancelled, strays_fail
 from .threads import FILES, GENERATORS, HANDLERS, UPLOADS, Limiter, in_thread
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "GRACE",
     "HANDLERS",
     "UPLOADS",
+    "AwaitedTaskCancelled",
     "ClientDisconnect",
     "Exchange",
     "ExitSignal",
@@ -28,4 +30,5 @@ __all__ = [
     "in_thread",
     "owner_of",
     "shielded",
+    "strays_fail",
 ]

@@ -13,6 +13,7 @@ from typing import Final
 import anyio
 from baize.typing import ASGIApp, Message, Receive, Scope
 
+from .stray import strays_fail
 from .task_group import Beside, beside
 
 __all__ = ["Call", "Relay", "relaying"]
@@ -54,7 +55,8 @@ class Relay:
 
         async def run() -> None:
             try:
-                await app(scope, receive, self._send)
+                with strays_fail:
+                    await app(scope, receive, self._send)
             except Exception as error:
                 if not isinstance(error, _ClientLeft):
                     self._error = error

@@ -20,6 +20,7 @@ import anyio.lowlevel
 
 from .cleanup import GRACE
 from .loops import Scope, cancel_scope, on_asyncio
+from .stray import strays_fail
 
 if TYPE_CHECKING:
     import trio
@@ -120,7 +121,8 @@ class Grace:
         self._cancelling = _cancelling()
         try:
             with self._scope:
-                await _stepped(work, waits, self)
+                with strays_fail:
+                    await _stepped(work, waits, self)
                 self.from_outside()
         finally:
             if self._scope.cancel_called:

@@ -13,6 +13,7 @@ import anyio
 from baize.typing import ASGIApp, Message
 
 from .cleanup import GRACE, shielded
+from .stray import strays_fail
 from .task_group import beside
 
 __all__ = ["LifespanFailed", "lifespans"]
@@ -136,7 +137,8 @@ class _Life:
             "extensions": dict(self._extensions),
         }
         try:
-            await self._app(scope, self._receive, self._send)
+            with strays_fail:
+                await self._app(scope, self._receive, self._send)
         except Exception as error:
             if self._up:
                 self._block.cancel()  # it has crashed, and who has it around is to hear of it

@@ -17,6 +17,7 @@ import anyio.abc
 import anyio.lowlevel
 
 from .cleanup import GRACE, shielded
+from .stray import strays_fail
 
 __all__ = ["InContext", "Life", "Services", "alive", "split_cancelled", "wait_until"]
 
@@ -186,7 +187,8 @@ class Services:
 
     async def _run(self, service: Awaitable[Any]) -> None:
         try:
-            await service
+            with strays_fail:
+                await service
         except Exception as error:
             self._on_crash(error)
         except BaseExceptionGroup as group:
@@ -205,7 +207,8 @@ class Services:
         status = _Status(task_status)
         running = func(*args, task_status=status)
         try:
-            await running
+            with strays_fail:
+                await running
         except Exception as error:
             if not status.used:
                 raise

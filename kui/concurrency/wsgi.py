@@ -18,6 +18,7 @@ import anyio
 
 from .http.exchange import ClientDisconnect
 from .loops import Loop
+from .stray import strays_fail
 from .task_group import beside
 from .threads import Job, Limiter
 
@@ -131,7 +132,8 @@ class Dialogue:
             if errand is None:
                 continue
             try:
-                answer = await errand()
+                with strays_fail:
+                    answer = await errand()
             except ClientDisconnect as error:
                 self._answers.put((None, ClientLeft(*error.args)))
             except Exception as error:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from kui.concurrency import shielded
+from kui.concurrency import shielded, strays_fail
 from kui.concurrency.children import Children, with_children
 from kui.concurrency.signals import ExitSignal
 from kui.concurrency.websocket.socket_states import SocketState
@@ -72,11 +72,12 @@ async def _session(
         async with lifetime_of(websocket, websocket_var) as life:
             try:
                 try:
-                    value = await endpoint()
-                    if value is not None and socket.state is SocketState.CONNECTING:
-                        await deny(websocket, convert(value, endpoint))
-                    else:
-                        await socket.close(1000, "")
+                    with strays_fail:
+                        value = await endpoint()
+                        if value is not None and socket.state is SocketState.CONNECTING:
+                            await deny(websocket, convert(value, endpoint))
+                        else:
+                            await socket.close(1000, "")
                 except Exception as error:
                     life.failure = error
                     raised = await _recover(websocket, error, exceptions)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, get_args
 
 from kui.argument_checks import takes
-from kui.concurrency import shielded
+from kui.concurrency import shielded, strays_fail
 from kui.connections import websocket_var
 
 from .connection import Encoding, SocketState, how_to_close, iter_encoded
@@ -120,11 +120,12 @@ async def run_view(
     websocket = websocket_var.get()
     socket = websocket.socket
     try:
-        value = await on_connect()
-        if value is not None and socket.state is SocketState.CONNECTING:
-            return value
-        async for data in iter_encoded(websocket, view.encoding):
-            await on_receive(data)
+        with strays_fail:
+            value = await on_connect()
+            if value is not None and socket.state is SocketState.CONNECTING:
+                return value
+            async for data in iter_encoded(websocket, view.encoding):
+                await on_receive(data)
     except BaseException as exc:
         if not socket.accepted:
             raise

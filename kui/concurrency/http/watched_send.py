@@ -13,6 +13,7 @@ import anyio
 
 from kui.concurrency.guard import on_first_wait
 from kui.concurrency.loops import on_the_grid
+from kui.concurrency.stray import strays_fail
 from kui.concurrency.task_group import beside
 
 from .exchange import Exchange, Gone
@@ -51,7 +52,8 @@ async def transfer(
             watch = Watch(exchange, group, lambda: on_the_grid(stall.due()), look)
             exchange.listen(group.cancel)
             try:
-                return await on_first_wait(work(), watch.begin)
+                with strays_fail:
+                    return await on_first_wait(work(), watch.begin)
             finally:
                 watch.end()
                 exchange.unlisten(group.cancel)
