@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
-from kui.concurrency import Exchange, Gone, exchange_of
+from kui.concurrency import ClientDisconnect, Exchange, Gone, exchange_of
 from kui.concurrency.app_runner import Relay, relaying
 from kui.concurrency.http.stream import stream
 from kui.concurrency.http.watched_send import transfer
@@ -70,9 +70,9 @@ class NextResponse(HttpResponse):
             return response
     """
 
-    __slots__ = ("_chunks", "_iterable", "_relay", "_start")
+    __slots__ = ("_chunks", "_exchange", "_iterable", "_relay", "_start")
 
-    def __init__(self, start: Message, relay: Relay) -> None:
+    def __init__(self, start: Message, relay: Relay, exchange: Exchange) -> None:
         headers = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in start.get("headers", ())
@@ -81,6 +81,7 @@ class NextResponse(HttpResponse):
         self.body = None
         self._start = start
         self._relay = relay
+        self._exchange = exchange
         self._chunks: _Chunks | None = None
         self._iterable: Any = None
 
@@ -88,7 +89,7 @@ class NextResponse(HttpResponse):
     def iterable(self) -> Any:
         """Where the body comes from; from the app, an asynchronous iterator of bytes."""
         if self._iterable is None:
-            self._chunks = self._chunks or _Chunks(self._relay)
+            self._chunks = self._chunks or _Chunks(self._relay, self._exchange)
             return self._chunks
         return self._iterable
 
@@ -123,7 +124,7 @@ class NextResponse(HttpResponse):
         elif exchange.gone is not None and exchange.gone is not Gone.DRAIN:
             await self._relay.leave()
         else:
-            raise RuntimeError("the app has returned before the end of its response")
+            raise _unfinished(exchange, "before the end of its response")
 
     def _is_last(self, message: Message) -> bool:
         if message["type"] == "http.response.body":
@@ -149,10 +150,11 @@ class NextResponse(HttpResponse):
 class _Chunks:
     """The body that an app sends."""
 
-    __slots__ = ("_ended", "_relay")
+    __slots__ = ("_ended", "_exchange", "_relay")
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, relay: Relay, exchange: Exchange) -> None:
         self._relay = relay
+        self._exchange = exchange
         self._ended = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -162,13 +164,20 @@ class _Chunks:
         while not self._ended:
             message = await self._relay.next()
             if message is None:
-                raise RuntimeError("the app has returned before the end of its response")
+                raise _unfinished(self._exchange, "before the end of its response")
             if message["type"] == "http.response.body":
                 self._ended = not message.get("more_body", False)
                 body: bytes = message.get("body", b"")
                 if body:
                     return body
         raise StopAsyncIteration
+
+
+def _unfinished(exchange: Exchange, when: str) -> Exception:
+    """What an app's return means that has not answered: no failure if its client has left."""
+    if exchange.client_gone:
+        return ClientDisconnect(f"the client has left, and the app has returned {when}")
+    return RuntimeError(f"the app has returned {when}")
 
 
 def _encode(chunk: Any) -> bytes:
@@ -202,9 +211,9 @@ class _Between(HttpResponse):
                 relay = call(self._app, {**request}, exchange.receive)
                 while (message := await relay.next()) is not None:
                     if message["type"] == "http.response.start":
-                        return NextResponse(message, relay)
+                        return NextResponse(message, relay, exchange)
                     await exchange.send(message)
-                raise RuntimeError("the app has returned without a response")
+                raise _unfinished(exchange, "without a response")
 
             response = convert_response(await self._handler(request, next_call))
             await response(scope, exchange.receive, exchange.send)

@@ -11,8 +11,10 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 from baize.typing import ASGIApp, Message, Receive, Scope
 
+from .cleanup import GRACE
 from .stray import strays_fail
 from .task_group import Beside, beside
 
@@ -20,6 +22,9 @@ __all__ = ["Call", "Relay", "relaying"]
 
 PATIENCE: Final = 1.0
 """Seconds in which a cancellation that has reached an app reaches who takes its messages, too."""
+
+IGNORED: Final = GRACE
+"""Seconds after its client has left for which an app may send to a server that ignores it (before ASGI 2.4)."""
 
 Call = Callable[[ASGIApp, Scope, Receive], "Relay"]
 
@@ -42,7 +47,16 @@ async def relaying() -> AsyncIterator[Call]:
 class Relay:
     """What an app sends. One task may take it."""
 
-    __slots__ = ("_cancelled", "_changed", "_ended", "_error", "_left", "_message", "_taken")
+    __slots__ = (
+        "_cancelled",
+        "_changed",
+        "_ended",
+        "_error",
+        "_ignores_until",
+        "_left",
+        "_message",
+        "_taken",
+    )
 
     def __init__(self, group: Beside, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         self._message: Message | None = None
@@ -52,6 +66,8 @@ class Relay:
         self._left = False
         self._error: Exception | None = None
         self._changed = anyio.Event()
+        version = (scope.get("asgi") or {}).get("spec_version", "2.0")
+        self._ignores_until: float | None = 0.0 if _raises_after_leaving(version) else None
 
         async def run() -> None:
             try:
@@ -91,11 +107,16 @@ class Relay:
         return self._message
 
     async def leave(self) -> None:
-        """Take nothing more: the app's next `send` raises an OSError (ASGI 2.4). Wait for its end.
+        """Take nothing more, and wait for the app's end.
 
-        What it raises is raised here.
+        Its next `send` raises an OSError if the ASGI version that it was told is 2.4 or later. Otherwise what
+        it sends is ignored, as its server would do; after 5 s the OSError is raised all the same.
+
+        :raises Exception: what the app raises.
         """
         self._left = True
+        if self._ignores_until is None:
+            self._ignores_until = anyio.current_time() + IGNORED
         if self._taken:
             self._message = None
             self._taken = False
@@ -110,17 +131,23 @@ class Relay:
         self._changed = anyio.Event()
 
     async def _send(self, message: Message) -> None:
-        while self._message is not None:
-            await self._change_here()
-        self._message = message
-        self._change()
-        while self._message is message:
-            await self._change_here()
-
-    async def _change_here(self) -> None:
+        while self._message is not None and not self._left:
+            await self._changed.wait()
+        if not self._left:
+            self._message = message
+            self._change()
+        while self._message is message and not self._left:
+            await self._changed.wait()
         if self._left:
-            raise _ClientLeft("the client has left")
-        await self._changed.wait()
+            await anyio.lowlevel.checkpoint()
+            if anyio.current_time() >= (self._ignores_until or 0.0):
+                raise _ClientLeft("the client has left")
+
+
+def _raises_after_leaving(spec_version: str) -> bool:
+    """True if a server of this ASGI version raises OSError from `send` once the client has left."""
+    numbers = spec_version.split(".")
+    return all(each.isdecimal() for each in numbers) and [int(each) for each in numbers] >= [2, 4]
 
 
 class _ClientLeft(OSError):

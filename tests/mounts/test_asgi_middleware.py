@@ -6,8 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
+import httpx2
 import pytest
 from baize.typing import Message, Receive, Scope, Send
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 
 from kui.asgi import (
     HTTPException,
@@ -22,7 +30,7 @@ from kui.asgi import (
     request_response,
     websocket,
 )
-from kui.testing import AsyncTestClient
+from kui.testing import ASGITransport, AsyncTestClient
 
 pytestmark = pytest.mark.anyio
 
@@ -267,27 +275,103 @@ async def test_the_next_app_learns_that_the_client_has_left() -> None:
         assert ended == ["generator", "background"]
 
 
-async def test_an_app_that_never_receives_learns_it_from_its_next_send() -> None:
+@pytest.mark.parametrize("raises", [True, False], ids=["asgi-2.5", "asgi-2.3"])
+async def test_an_app_that_never_receives_learns_it_from_its_next_send_or_after_a_while(
+    raises: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kui.concurrency.app_runner.IGNORED", 0.1)
     seen: list[BaseException] = []
+    ignored = 0
 
     async def view(scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal ignored
         if scope["type"] != "http":
             return
         await send({"type": "http.response.start", "status": 200, "headers": []})
         try:
             while True:
                 await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+                ignored += gone.is_set()
                 await anyio.sleep(0.01)
         except OSError as error:
             seen.append(error)
             raise
 
-    async with AsyncTestClient(pass_on(view)) as client:
+    gone = anyio.Event()
+    app = pass_on(view)
+    transport = ASGITransport(app, raise_after_leaving=raises)
+    async with AsyncTestClient(app, transport=transport) as client:
         async with client.stream("GET", "/") as response:
             assert await client.read(response, 4) == b"tick"
             client.disconnect(response)
+            gone.set()
         await client.wait_idle()
     assert len(seen) == 1
+    assert (ignored > 2) is not raises
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_upload_is_no_error(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def half(*_: Any) -> AsyncIterator[bytes]:
+        yield b"half"
+        client.disconnect()
+        await anyio.sleep_forever()
+
+    @request_response
+    async def view(request: Any) -> Any:
+        return str(len(await request.body))
+
+    @request_response
+    async def echo(request: Any) -> Any:
+        return StreamResponse(request.stream())
+
+    @middleware
+    async def shout(request: NextRequest, next_call: NextCall) -> NextResponse:
+        response = await next_call(request)
+        chunks = response.iterable
+        response.iterable = (chunk.upper() async for chunk in chunks)
+        return response
+
+    for decorate, served in ((pass_on, view), (pass_on, echo), (shout, view), (shout, echo)):
+        for app, prefix in everywhere(decorate, served):
+            async with AsyncTestClient(app) as client:
+                with pytest.raises(httpx2.TransportError):
+                    await client.post(f"{prefix}/", content=half())
+                await client.wait_idle()
+            assert not caplog.records, (decorate, served, prefix)
+
+
+class Ticks(AsyncIterator[bytes]):
+    """An endless body that is no generator, because Starlette does not close one."""
+
+    async def __anext__(self) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        return b"tick"
+
+
+async def test_background_tasks_of_an_app_of_another_framework_run_when_clients_leave() -> None:
+    ran: list[int] = []
+
+    async def endpoint(request: StarletteRequest) -> Any:
+        number = int(request.query_params["number"])
+
+        return StreamingResponse(Ticks(), background=BackgroundTask(ran.append, number))
+
+    class Passing(BaseHTTPMiddleware):
+        async def dispatch(self, request: StarletteRequest, call_next: Any) -> Any:
+            return await call_next(request)
+
+    app = pass_on(Passing(Starlette(routes=[Route("/", endpoint)])))
+    async with AsyncTestClient(app, lifespan=False) as client:
+        for number in range(14):
+            async with client.stream("GET", f"/?number={number}") as response:
+                await client.read(response, 4)
+                for _ in range(number):
+                    await anyio.lowlevel.checkpoint()
+                client.disconnect(response)
+        await client.wait_idle()
+    assert sorted(ran) == list(range(14))
 
 
 async def test_trailers_pass_through() -> None:
