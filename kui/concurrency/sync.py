@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Itera
 from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
+from .cleanup import shielded
 from .threads import CLOSING, GENERATORS, Job
 
 __all__ = ["InThreads"]
@@ -83,17 +84,44 @@ class InThreads(AsyncGenerator[T, None]):
         if self._ended or self._left:
             raise StopAsyncIteration
         job = Job(self._in_context(lambda: self._item(step)), self._in_context(self._close_late))
+        first = self._iterator is None
         try:
             item = await job.run(GENERATORS)
         except BaseException:
             self._left = job.left
+            if first and not job.began:
+                await self._begin_and_close()
             await self.aclose()
             raise
         if item is _END:
             raise StopAsyncIteration
         return cast(T, item)
 
+    async def _begin_and_close(self) -> None:
+        """Run a generator to its first yield although it was cancelled before, and close it there.
+
+        So it frees what was given to it, as an async generator does, which always begins.
+        """
+        if not isinstance(self._iterable, Generator):
+            return
+        job = Job(self._in_context(self._first_and_close), lambda: None)
+        with shielded() as scope:
+            await job.run(GENERATORS)
+        self._left = job.left
+        if scope.cancelled_caught and not job.began:
+            logger.error("%s never began: there was no thread for it", self.__qualname__)
+
     # In the thread.
+
+    def _first_and_close(self) -> None:
+        try:
+            self._item(self._next)
+        except Exception:
+            logger.exception(
+                "%s failed in its first step, after its cancellation", self.__qualname__
+            )
+        finally:
+            self._close_late()
 
     def _in_context(self, func: Callable[[], R]) -> Callable[[], R]:
         def call() -> R:

@@ -107,6 +107,11 @@ class Job(Generic[T]):
         self._began = self._ended = self._cancelled = False
 
     @property
+    def began(self) -> bool:
+        """True if the call has begun."""
+        return self._began
+
+    @property
     def left(self) -> bool:
         """Was the thread left to itself?"""
         return self._began and self._cancelled

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from functools import partial
@@ -777,6 +778,51 @@ async def test_many_quiet_streams_wake_up_together(client) -> None:
             tasks.start_soon(one, i / 50)
     assert all((time * 4) % 1 < 0.001 or (time * 4) % 1 > 0.999 for time in times)
     assert len(times) <= 20
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+@pytest.mark.parametrize("waits", [False, True], ids=["ready", "waits"])
+async def test_a_generator_whose_client_left_before_its_first_step_begins_and_frees_what_it_got(
+    client, kind, waits
+) -> None:
+    log: list[str] = []
+
+    async def async_chunks() -> AsyncIterator[str]:
+        try:
+            log.append("began")
+            if waits:
+                await anyio.sleep(1)
+            yield "a"
+            await anyio.sleep(1)
+        finally:
+            log.append("freed")
+
+    def sync_chunks() -> Iterator[str]:
+        try:
+            log.append("began")
+            if waits:
+                time.sleep(0.02)
+            yield "a"
+        finally:
+            log.append("freed")
+
+    client.leave()
+    assert await client.exchange.is_disconnected()
+    await client.stream(async_chunks() if kind == "async" else sync_chunks())
+    assert log == ["began", "freed"]
+
+
+async def test_the_first_step_of_a_plain_generator_may_fail_after_its_client_has_left(
+    client, caplog
+) -> None:
+    def chunks() -> Iterator[str]:
+        raise LookupError("no such file")
+        yield ""
+
+    client.leave()
+    assert await client.exchange.is_disconnected()
+    await client.stream(chunks())
+    assert "no such file" in caplog.text
 
 
 # The server stops.
