@@ -50,7 +50,7 @@ async def serve_request(
         try:
             with strays_fail:
                 response = convert(await find(request)())
-                _announce_close(request, response)
+                _prepare(request, response)
                 await response(request.scope, request.exchange.receive, request.exchange.send)
             return
         except Exception as error:
@@ -63,12 +63,14 @@ async def serve_request(
                 raised = None  # its traceback holds this frame: a cycle otherwise
 
 
-def _announce_close(request: HttpRequest, response: HttpResponse, failed: bool = False) -> None:
-    """Tell an HTTP/1 client if its connection is going to be closed, lest it sends the next request on it.
+def _prepare(request: HttpRequest, response: HttpResponse, failed: bool = False) -> None:
+    """Give up what the handler has not read; tell an HTTP/1 client if its connection is going to be closed.
 
     Servers close the connection after an error (`failed`), and after an answer to a body that they have not got
-    all of.
+    all of. A client that knows does not send the next request on it.
     """
+    if response.buffered:
+        request.exchange.discard_unread()
     if request.scope.get("http_version", "1.1") >= "2":
         return
     if not failed and response.buffered and request.exchange.body_expected:
@@ -98,7 +100,7 @@ async def _recover(
     ):
         return await _recover(request, raised or error, exceptions)
     try:
-        _announce_close(request, response, failed=raised is not None)
+        _prepare(request, response, failed=raised is not None)
         await response(request.scope, exchange.receive, exchange.send)
     except ClientDisconnect:
         pass
