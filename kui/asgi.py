@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from baize.typing import ServerSentEvent
+from baize.datastructures import URL, Address, Headers, QueryParams
+from baize.typing import ASGIApp, Receive, Scope, Send, ServerSentEvent
 
 from .applications import FactoryClass, Kui
 from .asgi_apps.composition import Hosts, Router, Subpaths
@@ -21,7 +22,8 @@ from .connections import (
     websocket_var,
 )
 from .exceptions import HTTPException, abort
-from .forms import Part, UploadFile
+from .forms import FormData, Part, UploadFile
+from .http.media import ContentType, MediaType
 from .limits import Limits
 from .middlewares.compression import compress
 from .middlewares.cors import allow_cors
@@ -56,10 +58,10 @@ from .responses import (
     TemplateResponse,
     convert_response,
 )
-from .routing import FileRoutes, HttpRoute, MultimethodRoutes, Routes, SocketRoute
+from .routing import FileRoutes, HttpRoute, Middleware, MultimethodRoutes, Routes, SocketRoute
 from .routing.mounts import Mount
 from .templating import BaseTemplates, Jinja2Templates
-from .views import HttpView
+from .views import Endpoint, HttpView
 from .websockets import (
     Heartbeat,
     InvalidMessage,
@@ -69,20 +71,27 @@ from .websockets import (
 )
 
 __all__ = [
+    "URL",
     "WSGI",
+    "ASGIApp",
+    "Address",
     "BaseTemplates",
     "Body",
     "ClientDisconnect",
+    "ContentType",
     "Cookie",
     "Depends",
+    "Endpoint",
     "FactoryClass",
     "FileResponse",
     "FileRoutes",
     "Files",
+    "FormData",
     "HTMLResponse",
     "HTTPConnection",
     "HTTPException",
     "Header",
+    "Headers",
     "Heartbeat",
     "Hosts",
     "HttpRequest",
@@ -94,6 +103,8 @@ __all__ = [
     "Jinja2Templates",
     "Kui",
     "Limits",
+    "MediaType",
+    "Middleware",
     "Mount",
     "MultimethodRoutes",
     "NextRequest",
@@ -103,11 +114,15 @@ __all__ = [
     "Path",
     "PlainTextResponse",
     "Query",
+    "QueryParams",
+    "Receive",
     "RedirectResponse",
     "RequestValidationError",
     "Router",
     "Routes",
+    "Scope",
     "Security",
+    "Send",
     "SendEventResponse",
     "ServerSentEvent",
     "SmallResponse",

@@ -11,15 +11,16 @@ from contextvars import ContextVar
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, overload
 
-from baize.datastructures import URL, Address, ContentType, Headers, MediaType, QueryParams
+from baize.datastructures import URL, Address, ContentType, Headers, QueryParams
 from baize.typing import Message, Receive, Scope, Send
 
 from .http.cookies import parse_cookies
 from .http.dates import parse_date
-from .http.media import MediaType as AcceptedType
 from .http.media import (
+    MediaType,
     RequestHeaders,
     accepts,
+    best_match,
     parse_accept,
     parse_content_length,
     parse_content_type,
@@ -185,15 +186,25 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
 
     @cached
     def accepted_types(self) -> Sequence[MediaType]:
-        """What the client accepts, in the order of its Accept header (RFC 9110, 12.5.1)."""
+        """The media ranges that the client accepts, in the order of its Accept header (RFC 9110, 12.5.1).
+
+        Each has its weight, `q`. Which of several types the client likes best, `best_match` tells.
+        """
         return [media_type for media_type in self._accept if media_type.q]
 
     def accepts(self, media_type: str) -> bool:
-        """Whether the client accepts `media_type`, such as `"text/html"`; `q=0` is a no."""
+        """Return True if the client accepts `media_type`, such as `"text/html"`; `q=0` is a no."""
         return accepts(self._accept, media_type)
 
+    def best_match(self, *media_types: str) -> str | None:
+        """Return the media type that the client likes best, of equals the first; None if it takes none.
+
+        Example: `request.best_match("text/html", "application/json")`.
+        """
+        return best_match(self._accept, media_types)
+
     @cached
-    def _accept(self) -> list[AcceptedType]:
+    def _accept(self) -> list[MediaType]:
         return parse_accept(self.headers.get("accept"))
 
     @cached

@@ -22,9 +22,11 @@ __all__ = [
     "MediaType",
     "RequestHeaders",
     "accepts",
+    "best_match",
     "parse_accept",
     "parse_content_length",
     "parse_content_type",
+    "quality",
     "refuse_encoding",
 ]
 
@@ -142,27 +144,55 @@ def parse_accept(header: str | None) -> list[MediaType]:
 
 
 def accepts(types: Sequence[_MediaType], media_type: str) -> bool:
-    """Does a client that sent `types` take `media_type`? The most specific range decides.
-
-    :param types: what `parse_accept` returned.
-    :param media_type: a full media type, `"text/html"` or `"text/html;level=1"`; case is ignored.
+    """Return True if a client that sent `types` takes `media_type`; see `quality`.
 
     Example::
 
         accepts(parse_accept("text/*, text/html;q=0"), "text/html")  # False
         accepts(parse_accept("text/*, text/html;q=0"), "text/plain")  # True
     """
+    return quality(types, media_type) > 0
+
+
+def quality(types: Sequence[_MediaType], media_type: str) -> float:
+    """Return the weight, 0.0 to 1.0, that a client gives to a media type (RFC 9110, 12.5.1).
+
+    The most specific range that matches decides; of several the largest weight.
+
+    :param types: what `parse_accept` returned.
+    :param media_type: a full media type, `"text/html"` or `"text/html;level=1"`; case is ignored.
+
+    Example: `quality(parse_accept("text/*;q=0.5, */*;q=0.1"), "text/html")` -> `0.5`.
+    """
     asked = MediaType(media_type)
-    best, accepted = -1, False
+    best, weight = -1, 0.0
     for element in types:
         if not isinstance(element, MediaType):
             element = MediaType(str(element))
         specificity = element._specificity(asked)
         if specificity > best:
-            best, accepted = specificity, element.q > 0
+            best, weight = specificity, element.q
         elif specificity == best and best >= 0:
-            accepted = accepted or element.q > 0
-    return accepted
+            weight = max(weight, element.q)
+    return weight
+
+
+def best_match(types: Sequence[_MediaType], offered: Iterable[str]) -> str | None:
+    """Return the media type among `offered` that a client likes best, the first of equals.
+
+    Returns None if the client takes none of them.
+
+    Example::
+
+        best_match(parse_accept("text/html;q=0.8, */*;q=0.1"), ["application/json", "text/html"])
+        # "text/html"
+    """
+    best, best_weight = None, 0.0
+    for media_type in offered:
+        weight = quality(types, media_type)
+        if weight > best_weight:
+            best, best_weight = media_type, weight
+    return best
 
 
 class ContentType(_ContentType):

@@ -12,6 +12,7 @@ from baize.exceptions import HTTPException
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kui.connections import HTTPConnection
 from kui.http.charsets import codec_of
 from kui.http.dates import parse_date
 from kui.http.media import (
@@ -286,3 +287,33 @@ def test_a_form_cannot_be_in_a_charset_without_ascii(name: str) -> None:
     with pytest.raises(HTTPException) as caught:
         codec_of(name, ascii_based=True)
     assert caught.value.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("header", "offered", "best"),
+    [
+        ("text/html;q=0.8, */*;q=0.1", ["application/json", "text/html"], "text/html"),
+        ("text/html, application/json", ["application/json", "text/html"], "application/json"),
+        ("*/*", ["image/webp", "image/png"], "image/webp"),
+        ("image/*, image/webp;q=0.5", ["image/webp", "image/png"], "image/png"),
+        ("image/*, image/webp;q=0", ["image/webp"], None),
+        ("text/html", ["image/png"], None),
+        ("text/html", [], None),
+        (None, ["a/b", "c/d"], "a/b"),
+    ],
+)
+def test_of_several_types_the_client_likes_one_best(
+    header: str | None, offered: list[str], best: str | None
+) -> None:
+    headers = [] if header is None else [(b"accept", header.encode())]
+    connection = HTTPConnection({"type": "http", "headers": headers})
+    assert connection.best_match(*offered) == best
+
+
+def test_weights_are_in_typed_reach() -> None:
+    headers = [(b"accept", b"text/html;q=0.8, */*;q=0.1, image/png;q=0")]
+    connection = HTTPConnection({"type": "http", "headers": headers})
+    assert [(str(each), each.q) for each in connection.accepted_types] == [
+        ("text/html; q=0.8", 0.8),
+        ("*/*; q=0.1", 0.1),
+    ]
