@@ -23,8 +23,8 @@ from kui.asgi import (
     TemplateResponse,
     cancel_on_disconnect,
 )
-from kui.connections import request as proxy
-from kui.connections import request_var
+from kui.current import request as proxy
+from kui.current import request_var
 from kui.forms import parse_urlencoded
 from kui.forms.boundaries import BoundaryParser
 from kui.forms.multipart import END, NOTHING, MultipartEvents

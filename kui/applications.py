@@ -24,13 +24,14 @@ from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
 from .middlewares.cors import allow_cors
+from .overrides import overrides
 from .parameters.app_scope import AppDependencies
 from .request_cycle import serve_request
 from .requests import HttpRequest
 from .responses.base import HttpResponse
 from .responses.convert import ResponseConverter
 from .routing import Router
-from .routing.methods import Middleware, decorate
+from .routing.around import Middleware, decorate
 from .routing.mounts import INSIDE, mounted_apps, wrapped
 from .routing.routes import MethodDecorators, Route, Several
 from .routing.stand_ins import bad_host, no_content, not_found, service_unavailable
@@ -201,12 +202,10 @@ class Kui(MethodDecorators):
     ) -> AbstractContextManager[None]:
         """For a test: other entries in `state`, handlers or dependencies, while a `with` block lasts.
 
-        What is given, raised and undone, `kui.testing.overrides` says. A request pays nothing for it.
+        See `kui.overrides` for the parameters, what is raised and what is undone. A request pays nothing for it.
 
         Example: `with app.overrides(state={"db": FakeDatabase()}): ...`
         """
-        from .testing.overrides import overrides
-
         return overrides(self, state=state, handlers=handlers, dependencies=dependencies)
 
     @property

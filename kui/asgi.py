@@ -12,15 +12,8 @@ from .asgi_apps.middleware import NextRequest, NextResponse, middleware
 from .asgi_apps.staticfiles import Files, Pages
 from .asgi_apps.wsgi import WSGI
 from .concurrency import ClientDisconnect
-from .connections import (
-    HTTPConnection,
-    State,
-    http_connection,
-    request,
-    request_var,
-    websocket,
-    websocket_var,
-)
+from .connections import HTTPConnection, State
+from .current import http_connection, request, request_var, websocket, websocket_var
 from .exceptions import HTTPException, abort
 from .forms import FormData, Part, UploadFile
 from .http.media import ContentType, MediaType

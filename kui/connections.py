@@ -1,7 +1,8 @@
-"""The current connection: what HTTP requests and WebSockets have in common, and the proxies to it.
+"""What HTTP requests and WebSockets have in common, and the context variables that hold the current ones.
 
-Everything is parsed when it is first asked for, and kept. What is read from a request alone
-stands in `requests.py`; how each header is parsed stands in `http/media.py`, `http/urls.py`, `http/cookies.py`.
+Everything is parsed when it is first asked for, and kept. What is read from a request alone is in
+`requests`; how each header is parsed, in `http/media`, `http/urls` and `http/cookies`. The proxies to the
+current connection are in `current`.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, overload
+from typing import Any, Final, Generic, Protocol, TypeVar, overload
 
 from baize.datastructures import URL, Address, ContentType, Headers, QueryParams
 from baize.typing import Message, Receive, Scope, Send
 
+from .concurrency import ExitSignal
+from .concurrency.services import Services
 from .http.cookies import parse_cookies
 from .http.dates import parse_date
 from .http.media import (
@@ -27,29 +30,22 @@ from .http.media import (
 )
 from .http.urls import base_url, build_url, parse_query, parse_referrer
 from .lifetime import ConnectionLifetime
-
-if TYPE_CHECKING:
-    from .applications import Kui
-    from .requests import HttpRequest
-    from .websockets import WebSocket
+from .limits import Limits
 
 __all__ = [
+    "App",
     "HTTPConnection",
     "State",
     "cached",
-    "http_connection",
-    "request",
     "request_var",
-    "websocket",
     "websocket_var",
 ]
 
 T = TypeVar("T")
 
-request_var: Final[ContextVar[HttpRequest]] = ContextVar("kui.request")
-websocket_var: Final[ContextVar[WebSocket]] = ContextVar("kui.websocket")
-_get_request: Final = request_var.get
-_get_websocket: Final = websocket_var.get
+request_var: Final[ContextVar[Any]] = ContextVar("kui.request")
+websocket_var: Final[ContextVar[Any]] = ContextVar("kui.websocket")
+# What they hold is defined above this module; `current` has them with their types.
 
 
 class cached(Generic[T]):
@@ -106,6 +102,40 @@ class State:
         return f"<State {dict(self._values)!r}>"
 
 
+class App(Protocol):
+    """What a connection's application offers to handlers; `Kui` is one."""
+
+    state: State
+    limits: Limits
+    shared: dict[Any, Any]
+
+    @property
+    def router(self) -> Named:
+        """The routes, by name."""
+
+    @property
+    def task_group(self) -> Services:
+        """Where work that outlives a request runs; it ends with the app."""
+
+    @property
+    def exit_signal(self) -> ExitSignal:
+        """What tells that the server is stopping, to whatever listens."""
+
+    @property
+    def should_exit(self) -> bool:
+        """True if the server is stopping."""
+
+    async def wait_for_exit(self) -> None:
+        """Wait until the server is stopping."""
+
+
+class Named(Protocol):
+    """Routes that have names; `Router` is one."""
+
+    def url_for(self, name: str, /, params: Mapping[str, Any] | None = None, **values: Any) -> str:
+        """The path of the route of this name."""
+
+
 async def no_receive() -> Message:
     raise RuntimeError("this connection was made without a receive function")
 
@@ -144,9 +174,9 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     __hash__ = object.__hash__
 
     @property
-    def app(self) -> Kui:
-        """The Kui application that answers this connection."""
-        app: Kui = self.scope["app"]
+    def app(self) -> App:
+        """The application that answers this connection, a `Kui`."""
+        app: App = self.scope["app"]
         return app
 
     @cached
@@ -245,111 +275,3 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
         Example: `request.url_for("item", {"id": 7})` -> `"https://example.com/item/7"`.
         """
         return base_url(self.scope) + self.app.router.url_for(name, params, **more)
-
-
-def _missing(kind: str) -> RuntimeError:
-    return RuntimeError(
-        f"there is no current {kind} here; use `{kind}` in a handler or in what it calls"
-    )
-
-
-class _Current:
-    """Stands for the current connection: attributes are read, set and deleted there."""
-
-    __slots__ = ()
-    _find: ClassVar[Callable[[], HTTPConnection]]
-
-    def __getattribute__(self, name: str) -> Any:
-        try:
-            found = type(self)._find()
-        except RuntimeError:
-            if name[:2] == "__":  # what any object has, and tools ask for
-                return object.__getattribute__(self, name)
-            raise
-        return getattr(found, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(type(self)._find(), name, value)
-
-    def __delattr__(self, name: str) -> None:
-        delattr(type(self)._find(), name)
-
-    def __getitem__(self, key: str) -> Any:
-        return type(self)._find()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(type(self)._find())
-
-    def __len__(self) -> int:
-        return len(type(self)._find())
-
-    def __contains__(self, key: object) -> bool:
-        return key in type(self)._find()
-
-    def __eq__(self, other: object) -> bool:
-        kind = type(other)
-        return type(self)._find() is (kind._find() if issubclass(kind, _Current) else other)
-
-    def __hash__(self) -> int:
-        return hash(type(self)._find())
-
-    def __repr__(self) -> str:
-        try:
-            return repr(type(self)._find())
-        except RuntimeError:
-            return "<no current connection>"
-
-
-class _CurrentRequest(_Current):
-    @staticmethod
-    def _find() -> HttpRequest:
-        try:
-            return request_var.get()
-        except LookupError:
-            raise _missing("request") from None
-
-    def __getattribute__(self, name: str) -> Any:
-        """The same in fewer steps: handlers read all that they know of their request through it."""
-        try:
-            request = _get_request()
-        except LookupError:
-            return _Current.__getattribute__(self, name)
-        return getattr(request, name)
-
-
-class _CurrentWebSocket(_Current):
-    @staticmethod
-    def _find() -> WebSocket:
-        try:
-            return websocket_var.get()
-        except LookupError:
-            raise _missing("websocket") from None
-
-    def __getattribute__(self, name: str) -> Any:
-        """Likewise."""
-        try:
-            websocket = _get_websocket()
-        except LookupError:
-            return _Current.__getattribute__(self, name)
-        return getattr(websocket, name)
-
-
-class _CurrentConnection(_Current):
-    @staticmethod
-    def _find() -> HTTPConnection:
-        found: HTTPConnection | None = request_var.get(None)
-        if found is None:
-            found = websocket_var.get(None)
-        if found is None:
-            raise _missing("http_connection")
-        return found
-
-
-if TYPE_CHECKING:
-    request: HttpRequest
-    websocket: WebSocket
-    http_connection: HTTPConnection
-else:
-    request = _CurrentRequest()
-    websocket = _CurrentWebSocket()
-    http_connection = _CurrentConnection()

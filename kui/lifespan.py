@@ -18,7 +18,7 @@ from contextlib import (
     nullcontext,
 )
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from baize.typing import Receive, Scope, Send
 
@@ -28,14 +28,11 @@ from .concurrency.services import Life, Services, alive, run_shielded, wait_unti
 from .concurrency.signals import ExitSignal, chained_signals
 from .concurrency.stray import strays_fail
 
-if TYPE_CHECKING:
-    from .applications import Kui
-
 __all__ = ["SERVER", "Callbacks", "Lifespan", "LifespanFunction", "Server", "workers"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 LifespanFunction: TypeAlias = Callable[
-    ["Kui"], "AsyncGenerator[Any, None] | AbstractAsyncContextManager[Any]"
+    [Any], AsyncGenerator[Any, None] | AbstractAsyncContextManager[Any]
 ]
 
 SERVER: Final = "kui.server"
@@ -60,7 +57,15 @@ class Server(Protocol):
         """A service of the app has failed, which is logged: stop, and end with a status that tells."""
 
 
-class Callbacks(list[Callable[["Kui"], Any]]):
+class Counting(Protocol):
+    """An app that counts its requests."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests and WebSockets are being served."""
+
+
+class Callbacks(list[Callable[[Any], Any]]):
     """Functions of the app; a list, and a decorator that appends to it.
 
     Example::
@@ -70,7 +75,7 @@ class Callbacks(list[Callable[["Kui"], Any]]):
             app.state.pool = await open_pool()
     """
 
-    def __init__(self, name: str, functions: Iterable[Callable[[Kui], Any]] = ()) -> None:
+    def __init__(self, name: str, functions: Iterable[Callable[[Any], Any]] = ()) -> None:
         super().__init__()
         self.name = name
         for function in list_of_functions(name, functions):
@@ -121,10 +126,10 @@ class Lifespan:
 
     def __init__(
         self,
-        app: Kui,
+        app: Counting,
         *,
-        on_startup: Iterable[Callable[[Kui], Any]] = (),
-        on_shutdown: Iterable[Callable[[Kui], Any]] = (),
+        on_startup: Iterable[Callable[[Any], Any]] = (),
+        on_shutdown: Iterable[Callable[[Any], Any]] = (),
         lifespan: LifespanFunction | None = None,
         resources: Iterable[AbstractAsyncContextManager[Any]] = (),
         handle_signals: bool = True,
@@ -288,7 +293,7 @@ class Lifespan:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-async def _call(callback: Callable[[Kui], Any], app: Kui) -> None:
+async def _call(callback: Callable[[Any], Any], app: object) -> None:
     with strays_fail:
         result = callback(app)
         if inspect.isawaitable(result):

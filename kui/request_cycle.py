@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
 from .concurrency import ClientDisconnect, strays_fail
-from .connections import request_var
+from .current import request_var
 from .exceptions import BARE_500, ExceptionTable, leaf
 from .http.exceptions import AnyHTTPException
 from .lifetime import lifetime_of

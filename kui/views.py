@@ -17,7 +17,7 @@ from kui.http.exceptions import HTTPException
 
 from .argument_checks import describe, takes
 from .concurrency import in_thread
-from .connections import request_var
+from .current import request_var
 from .parameters.answers import declares_answer
 from .parameters.joining import JoinedHandler, Path, Target
 from .parameters.planning import NOTHING, Planned, declares

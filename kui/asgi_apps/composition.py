@@ -12,10 +12,11 @@ from typing import Any, Final, TypeAlias
 
 from baize.typing import ASGIApp, Receive, Scope, Send
 
-from kui import routing
+import kui.routing as routing  # not from kui, which would load kui.asgi for it
 from kui.argument_checks import describe
 from kui.concurrency.lifespans import lifespans
-from kui.connections import HTTPConnection, request_var, websocket_var
+from kui.connections import HTTPConnection
+from kui.current import request_var, websocket_var
 from kui.http.exceptions import HTTPException
 from kui.http.hosts import split_host
 from kui.http.urls import route_path

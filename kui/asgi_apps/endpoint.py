@@ -15,7 +15,7 @@ from baize.typing import Receive, Scope, Send
 
 from kui.applications import Kui
 from kui.concurrency import in_thread, owner_of
-from kui.connections import request_var, websocket_var
+from kui.current import request_var, websocket_var
 from kui.http.exceptions import HTTPException
 from kui.lifetime import lifetime_of
 from kui.requests import HttpRequest

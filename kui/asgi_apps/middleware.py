@@ -16,7 +16,7 @@ from kui.concurrency import ClientDisconnect, Exchange, Gone, exchange_of
 from kui.concurrency.app_runner import Relay, relaying
 from kui.concurrency.http.stream import stream
 from kui.concurrency.http.watched_send import transfer
-from kui.connections import request_var
+from kui.current import request_var
 from kui.lifetime import lifetime_of
 from kui.requests import HttpRequest, Reader
 from kui.responses.base import WITHOUT_CONTENT, HttpResponse

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 from baize.datastructures import URL
 from baize.typing import ASGIApp, Receive, Scope, Send
 
-from kui.connections import request_var
+from kui.current import request_var
 from kui.http.exceptions import HTTPException
 from kui.http.headers import ResponseHeaders
 from kui.http.urls import build_url, full_paths

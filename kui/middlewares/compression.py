@@ -14,7 +14,7 @@ from typing import Any, Final
 from baize.typing import Message, Send
 
 from kui.concurrency import Limiter, in_thread
-from kui.connections import request_var
+from kui.current import request_var
 from kui.http.codings import Coder, available, compressible, maker, preferred
 from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders, merge_headers

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache, wraps
 from typing import Any, NamedTuple
 
-from kui.connections import request_var
+from kui.current import request_var
 from kui.http.headers import RawHeaders, is_token
 from kui.requests import HttpRequest
 from kui.responses.base import HttpResponse

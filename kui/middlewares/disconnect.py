@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any, overload
 
 from kui.concurrency.cancel import OpenSocket, WaitingClient
-from kui.connections import request_var, websocket_var
+from kui.current import request_var, websocket_var
 from kui.views import Endpoint
 
 __all__ = ["cancel_on_disconnect"]

@@ -9,7 +9,7 @@ from typing import Any
 from kui.argument_checks import function_of
 from kui.concurrency.cancel import WaitingClient
 from kui.concurrency.slots import Full, Slots
-from kui.connections import request_var
+from kui.current import request_var
 from kui.http.exceptions import HTTPException
 from kui.requests import HttpRequest
 from kui.views import Endpoint

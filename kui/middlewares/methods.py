@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from kui.connections import request_var
+from kui.current import request_var
 from kui.http.headers import is_token
 from kui.views import Endpoint, allowed, other_method
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import Any, Final
 
-from kui.connections import request_var, websocket_var
+from kui.current import request_var, websocket_var
 from kui.http.exceptions import HTTPException
 from kui.http.origins import Origin, Origins, is_host_of
 from kui.requests import HttpRequest

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any
 
-from kui.connections import request_var
+from kui.current import request_var
 from kui.limits import Limits
 from kui.views import Endpoint
 

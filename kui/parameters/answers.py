@@ -22,7 +22,7 @@ from collections.abc import (
 from inspect import isasyncgen, isgenerator
 from typing import Any, Final, TypeAlias, Union, get_args, get_origin
 
-from kui.connections import request_var
+from kui.current import request_var
 from kui.responses.base import HttpResponse
 from kui.responses.content import JSONResponse
 from kui.responses.convert import is_answer

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from kui.connections import request_var, websocket_var
+from kui.current import request_var, websocket_var
 from kui.websockets.connection import HowToClose, SocketState, WebSocket, how_to_close
 
 from .answers import Answer

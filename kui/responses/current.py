@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from kui.connections import HTTPConnection, request_var, websocket_var
 from kui.http.urls import route_path
 
-if TYPE_CHECKING:
-    from kui.applications import Kui
-
 __all__ = ["current_app", "current_handler"]
 
 
-def current_app() -> Kui | None:
+class Converting(Protocol):
+    """What the responses use of an application."""
+
+    @property
+    def json_encoder(self) -> Mapping[type, Callable[[Any], Any]]:
+        """Functions that make something JSON can hold of what it cannot."""
+
+    @property
+    def response_converter(self) -> Any:
+        """The `ResponseConverter`, which is defined above this module."""
+
+    @property
+    def templates(self) -> Any:
+        """The template engine, a `BaseTemplates`, which is defined above this module; or None."""
+
+    @property
+    def router(self) -> Any:
+        """The `Router`, which is defined above this module."""
+
+
+def current_app() -> Converting | None:
     """The application of the current request or WebSocket; None outside of both."""
     connection: HTTPConnection | None = request_var.get(None) or websocket_var.get(None)
     return None if connection is None else connection.get("app")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from .around import Middleware, decorate
 from .groups import MultimethodRoutes, Routes
-from .methods import Middleware, decorate
 from .modules import FileRoutes
 from .router import NoSuchRoute, Router
 from .routes import HttpRoute, SocketRoute

@@ -12,7 +12,8 @@ from typing import overload
 from kui.habits import GROUP_PARAMETERS, told
 from kui.middlewares.placement import middleware_list
 
-from .methods import Middleware, methods_of, refuse_clash
+from .around import Middleware
+from .methods import methods_of, refuse_clash
 from .routes import HttpRoute, Registrar, Route, Several
 from .tree import Tree
 

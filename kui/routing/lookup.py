@@ -15,7 +15,8 @@ from kui.middlewares.methods import required_method
 from kui.parameters.joining import JoinedHandler
 from kui.views import Endpoint, allowed, other_method
 
-from .methods import Middleware, complete, decorate, refuse_clash
+from .around import Middleware, complete, decorate
+from .methods import refuse_clash
 from .patterns import PathPattern
 from .routes import HttpRoute, SocketRoute
 from .tree import Tree

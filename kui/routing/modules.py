@@ -14,8 +14,8 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Final
 
+from .around import Middleware
 from .groups import MultimethodRoutes
-from .methods import Middleware
 from .routes import HttpRoute, SocketRoute
 
 __all__ = ["FileRoutes"]

@@ -14,7 +14,8 @@ from baize.typing import ASGIApp, Message, Receive, Scope, Send
 from kui.argument_checks import describe, list_of_functions, takes
 from kui.concurrency import exchange_of
 from kui.concurrency.websocket.socket_states import WebSocketDisconnect
-from kui.connections import HTTPConnection, request_var, websocket_var
+from kui.connections import HTTPConnection
+from kui.current import request_var, websocket_var
 from kui.http.headers import merge_headers
 from kui.http.urls import full_paths, route_path
 from kui.responses.base import HttpResponse

@@ -17,8 +17,9 @@ from kui.parameters.joining import JoinedHandler
 from kui.parameters.plans import Plan
 from kui.views import Endpoint
 
+from .around import Middleware, complete
 from .lookup import HttpRoutes, SocketRoutes
-from .methods import Middleware, complete, methods_of
+from .methods import methods_of
 from .routes import HttpRoute, Registrar, Route, Several
 
 __all__ = ["NoSuchRoute", "Router"]

@@ -16,7 +16,7 @@ from kui.middlewares.methods import method_names
 from kui.middlewares.placement import middleware_list
 from kui.views import Handler, http_handler, socket_handler
 
-from .methods import Middleware
+from .around import Middleware
 from .patterns import PathPattern
 
 __all__ = ["HttpRoute", "Registrar", "Route", "Several", "SocketRoute", "flat"]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import urlsplit
 
 from kui.concurrency import shielded
-from kui.connections import request_var
+from kui.current import request_var
 from kui.http.media_types import MEDIA_TYPES
 from kui.http.text import encode_text
 from kui.responses.base import HttpResponse

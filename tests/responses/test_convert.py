@@ -15,7 +15,8 @@ import pydantic
 import pytest
 from baize.datastructures import URL
 
-from kui.connections import HTTPConnection, request_var, websocket_var
+from kui.connections import HTTPConnection
+from kui.current import request_var, websocket_var
 from kui.responses import (
     FileResponse,
     HttpResponse,

@@ -19,7 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kui.connections import HTTPConnection, request_var
+from kui.connections import HTTPConnection
+from kui.current import request_var
 from kui.responses import JSONResponse
 
 from .sending import send

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import pytest
 from baize.exceptions import HTTPException
 
-from kui.connections import request_var
+from kui.current import request_var
 from kui.responses.base import HttpResponse
 from kui.routing import Router
 

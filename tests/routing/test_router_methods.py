@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kui.connections import request_var
+from kui.current import request_var
 from kui.middlewares.methods import required_method
 from kui.routing import HttpRoute, Router
 from kui.views import Endpoint, HttpView

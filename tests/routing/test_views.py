@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kui.connections import request_var
+from kui.current import request_var
 from kui.routing import HttpRoute, Router, SocketRoute
 from kui.views import HttpView, adapt
 

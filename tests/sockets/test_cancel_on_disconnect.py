@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from kui.connections import websocket
+from kui.current import websocket
 from kui.middlewares.disconnect import cancel_on_disconnect
 from kui.websockets import WebSocketDisconnect
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from kui.concurrency.websocket.socket_states import SocketState
-from kui.connections import websocket, websocket_var
+from kui.current import websocket, websocket_var
 from kui.testing import every_checkpoint, virtual_clock
 
 from .fakes import Kind, Server, Session, session

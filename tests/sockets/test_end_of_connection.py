@@ -7,7 +7,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from kui.concurrency.websocket.socket_states import SocketState
-from kui.connections import websocket
+from kui.current import websocket
 from kui.websockets import InvalidMessage, WebSocketDisconnect
 
 from .fakes import Kind, Server, session

@@ -8,7 +8,7 @@ import anyio
 import pytest
 from baize.exceptions import HTTPException
 
-from kui.connections import websocket
+from kui.current import websocket
 from kui.responses.base import HttpResponse
 from kui.responses.content import JSONResponse, PlainTextResponse
 from kui.websockets import WebSocketDisconnect

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from kui.concurrency.websocket.message_queue import MESSAGES
-from kui.connections import websocket
+from kui.current import websocket
 from kui.websockets import Heartbeat, WebSocketDisconnect
 
 from .fakes import Kind, Server, session

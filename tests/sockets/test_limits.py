@@ -7,7 +7,7 @@ import pytest
 
 from kui.concurrency.websocket.message_queue import BYTES, MESSAGES
 from kui.concurrency.websocket.socket_reader import PATIENCE
-from kui.connections import websocket
+from kui.current import websocket
 from kui.websockets import WebSocketDisconnect
 
 from .fakes import QUEUE, Kind, Server, session

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from kui.connections import http_connection, websocket, websocket_var
+from kui.current import http_connection, websocket, websocket_var
 from kui.websockets import InvalidMessage, WebSocketDisconnect
 
 from .fakes import Kind, Server, session

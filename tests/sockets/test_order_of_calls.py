@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from kui.concurrency.websocket.socket_states import SocketState
-from kui.connections import websocket
+from kui.current import websocket
 from kui.websockets import WebSocketDisconnect
 
 from .fakes import Kind, Server, session

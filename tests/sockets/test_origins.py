@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kui.connections import websocket
+from kui.current import websocket
 from kui.middlewares.origins import allow_origins
 
 from .fakes import Server, session

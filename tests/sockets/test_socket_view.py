@@ -8,7 +8,7 @@ import anyio
 import pytest
 from baize.exceptions import HTTPException
 
-from kui.connections import websocket
+from kui.current import websocket
 from kui.routing import Router, SocketRoute
 from kui.views import socket_handler
 from kui.websockets import SocketView

@@ -25,7 +25,7 @@ def test_the_harness_of_cancellation_is_a_part_of_the_kit() -> None:
     assert kui.testing.every_checkpoint is every_checkpoint
 
 
-@pytest.mark.parametrize("module", ["kui.testing", "kui.testing.overrides", "kui.asgi"])
+@pytest.mark.parametrize("module", ["kui.testing", "kui.overrides", "kui.asgi"])
 def test_httpx2_is_loaded_by_who_uses_a_client(module: str) -> None:
     code = f"import sys, {module}; print('httpx2' in sys.modules)"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

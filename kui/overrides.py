@@ -8,21 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from kui.argument_checks import describe
-from kui.connections import State
-from kui.parameters.planning import identity
-
-if TYPE_CHECKING:
-    from kui.applications import Kui
+from .argument_checks import describe
+from .connections import State
+from .lifespan import Callbacks, Lifespan
+from .parameters.planning import identity
+from .routing import Router
 
 __all__ = ["overrides"]
 
 
+class Overridden(Protocol):
+    """An app of which parts can be replaced; `Kui` is one."""
+
+    state: State
+
+    @property
+    def router(self) -> Router:
+        """Its routes."""
+
+    @property
+    def lifespan(self) -> Lifespan:
+        """Its life."""
+
+    @property
+    def on_startup(self) -> Callbacks:
+        """What is called before the first request."""
+
+    @property
+    def on_shutdown(self) -> Callbacks:
+        """What is called after the last request."""
+
+
 @contextmanager
 def overrides(
-    app: Kui,
+    app: Overridden,
     *,
     state: Mapping[str, Any] | None = None,
     handlers: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
@@ -67,7 +88,7 @@ def overrides(
 
 
 def _override(
-    app: Kui, dependencies: Mapping[Callable[..., Any], Callable[..., Any]]
+    app: Overridden, dependencies: Mapping[Callable[..., Any], Callable[..., Any]]
 ) -> Callable[[], None]:
     for real, fake in dependencies.items():
         found = [

@@ -1,0 +1,131 @@
+"""The current request, WebSocket and connection: the context variables with their types, and proxies to what they hold.
+
+A proxy reads, sets and deletes attributes of the connection that is current where it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from .connections import HTTPConnection
+from .connections import request_var as _request_var
+from .connections import websocket_var as _websocket_var
+from .requests import HttpRequest
+from .websockets.connection import WebSocket
+
+__all__ = ["http_connection", "request", "request_var", "websocket", "websocket_var"]
+
+request_var: Final[ContextVar[HttpRequest]] = _request_var
+websocket_var: Final[ContextVar[WebSocket]] = _websocket_var
+_get_request: Final = request_var.get
+_get_websocket: Final = websocket_var.get
+
+
+def _missing(kind: str) -> RuntimeError:
+    return RuntimeError(
+        f"there is no current {kind} here; use `{kind}` in a handler or in what it calls"
+    )
+
+
+class _Current:
+    """Stands for the current connection: attributes are read, set and deleted there."""
+
+    __slots__ = ()
+    _find: ClassVar[Callable[[], HTTPConnection]]
+
+    def __getattribute__(self, name: str) -> Any:
+        try:
+            found = type(self)._find()
+        except RuntimeError:
+            if name[:2] == "__":  # what any object has, and tools ask for
+                return object.__getattribute__(self, name)
+            raise
+        return getattr(found, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(type(self)._find(), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(type(self)._find(), name)
+
+    def __getitem__(self, key: str) -> Any:
+        return type(self)._find()[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(type(self)._find())
+
+    def __len__(self) -> int:
+        return len(type(self)._find())
+
+    def __contains__(self, key: object) -> bool:
+        return key in type(self)._find()
+
+    def __eq__(self, other: object) -> bool:
+        kind = type(other)
+        return type(self)._find() is (kind._find() if issubclass(kind, _Current) else other)
+
+    def __hash__(self) -> int:
+        return hash(type(self)._find())
+
+    def __repr__(self) -> str:
+        try:
+            return repr(type(self)._find())
+        except RuntimeError:
+            return "<no current connection>"
+
+
+class _CurrentRequest(_Current):
+    @staticmethod
+    def _find() -> HttpRequest:
+        try:
+            return request_var.get()
+        except LookupError:
+            raise _missing("request") from None
+
+    def __getattribute__(self, name: str) -> Any:
+        """The same in fewer steps: handlers read all that they know of their request through it."""
+        try:
+            request = _get_request()
+        except LookupError:
+            return _Current.__getattribute__(self, name)
+        return getattr(request, name)
+
+
+class _CurrentWebSocket(_Current):
+    @staticmethod
+    def _find() -> WebSocket:
+        try:
+            return websocket_var.get()
+        except LookupError:
+            raise _missing("websocket") from None
+
+    def __getattribute__(self, name: str) -> Any:
+        """Likewise."""
+        try:
+            websocket = _get_websocket()
+        except LookupError:
+            return _Current.__getattribute__(self, name)
+        return getattr(websocket, name)
+
+
+class _CurrentConnection(_Current):
+    @staticmethod
+    def _find() -> HTTPConnection:
+        found: HTTPConnection | None = request_var.get(None)
+        if found is None:
+            found = websocket_var.get(None)
+        if found is None:
+            raise _missing("http_connection")
+        return found
+
+
+if TYPE_CHECKING:
+    request: HttpRequest
+    websocket: WebSocket
+    http_connection: HTTPConnection
+else:
+    request = _CurrentRequest()
+    websocket = _CurrentWebSocket()
+    http_connection = _CurrentConnection()

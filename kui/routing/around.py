@@ -1,0 +1,46 @@
+"""Middlewares around an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from inspect import iscoroutine
+from typing import TypeAlias
+
+from kui.argument_checks import describe
+from kui.parameters.joining import JoinedHandler
+from kui.views import Endpoint
+
+__all__ = ["Middleware", "complete", "decorate"]
+
+Middleware: TypeAlias = Callable[[Endpoint], Endpoint]
+
+
+def decorate(endpoint: Endpoint, middlewares: Iterable[Middleware]) -> Endpoint:
+    """The endpoint with these middlewares around it, the first of them outermost.
+
+    Raises TypeError if one cannot be called, or returns something that cannot be.
+    """
+    for middleware in reversed(list(middlewares)):
+        if not callable(middleware):
+            raise TypeError(
+                f"{middleware!r} is no middleware: give a function that takes an endpoint and "
+                f"returns one"
+            )
+        result: object = middleware(endpoint)
+        if not callable(result):
+            if iscoroutine(result):
+                result.close()
+            raise TypeError(
+                f"the middleware {describe(middleware)} returned {result!r}: return an endpoint, "
+                f"which is an async function without arguments"
+            )
+        endpoint = result
+    return endpoint
+
+
+def complete(handler: JoinedHandler, middlewares: Iterable[Middleware]) -> Endpoint:
+    """The whole endpoint of a handler, from the dependencies that are around its middlewares to itself.
+
+    Raises TypeError as `decorate` does.
+    """
+    return handler.around(decorate(handler.endpoint, middlewares))
