@@ -33,11 +33,11 @@ class _Current:
     """Stands for the current connection: attributes are read, set and deleted there."""
 
     __slots__ = ()
-    _find: ClassVar[Callable[[], HTTPConnection]]
+    find: ClassVar[Callable[[], HTTPConnection]]
 
     def __getattribute__(self, name: str) -> Any:
         try:
-            found = type(self)._find()
+            found = type(self).find()
         except RuntimeError:
             if name[:2] == "__":  # what any object has, and tools ask for
                 return object.__getattribute__(self, name)
@@ -45,40 +45,40 @@ class _Current:
         return getattr(found, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(type(self)._find(), name, value)
+        setattr(type(self).find(), name, value)
 
     def __delattr__(self, name: str) -> None:
-        delattr(type(self)._find(), name)
+        delattr(type(self).find(), name)
 
     def __getitem__(self, key: str) -> Any:
-        return type(self)._find()[key]
+        return type(self).find()[key]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(type(self)._find())
+        return iter(type(self).find())
 
     def __len__(self) -> int:
-        return len(type(self)._find())
+        return len(type(self).find())
 
     def __contains__(self, key: object) -> bool:
-        return key in type(self)._find()
+        return key in type(self).find()
 
     def __eq__(self, other: object) -> bool:
         kind = type(other)
-        return type(self)._find() is (kind._find() if issubclass(kind, _Current) else other)
+        return type(self).find() is (kind.find() if issubclass(kind, _Current) else other)
 
     def __hash__(self) -> int:
-        return hash(type(self)._find())
+        return hash(type(self).find())
 
     def __repr__(self) -> str:
         try:
-            return repr(type(self)._find())
+            return repr(type(self).find())
         except RuntimeError:
             return "<no current connection>"
 
 
 class _CurrentRequest(_Current):
     @staticmethod
-    def _find() -> HttpRequest:
+    def find() -> HttpRequest:
         try:
             return request_var.get()
         except LookupError:
@@ -95,7 +95,7 @@ class _CurrentRequest(_Current):
 
 class _CurrentWebSocket(_Current):
     @staticmethod
-    def _find() -> WebSocket:
+    def find() -> WebSocket:
         try:
             return websocket_var.get()
         except LookupError:
@@ -112,7 +112,7 @@ class _CurrentWebSocket(_Current):
 
 class _CurrentConnection(_Current):
     @staticmethod
-    def _find() -> HTTPConnection:
+    def find() -> HTTPConnection:
         found: HTTPConnection | None = request_var.get(None)
         if found is None:
             found = websocket_var.get(None)

@@ -24,7 +24,6 @@ from .forms.collector import (
 from .http.headers import merge_headers
 from .http.json import decode_json, is_json, json_charset
 from .http.media import parse_content_length, refuse_encoding
-from .http.urls import multi_mapping
 from .limits import Limits
 
 __all__ = ["BodyStream", "HttpRequest"]
@@ -258,7 +257,7 @@ class HttpRequest(HTTPConnection):
             body = yield from self._whole().__await__()
             charset = None if usual else self.content_type.options.get("charset")
             fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
-            return multi_mapping(FormData, fields)
+            return FormData(fields)
         if self._collector is None:
             self._expect_multipart(f"{URLENCODED} or {MULTIPART}")
             self._collector = FormCollector(self._unread(), self.content_type, self.limits)

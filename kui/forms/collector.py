@@ -20,7 +20,7 @@ from baize.datastructures import UploadFile as _UploadFile
 from kui.concurrency import UPLOADS, in_thread, shielded
 from kui.http.charsets import codec_of
 from kui.http.exceptions import HTTPException
-from kui.http.urls import multi_mapping, parse_pairs
+from kui.http.urls import parse_pairs
 from kui.limits import DEFAULT_LIMITS, Limits
 
 from .multipart import NOTHING, MultipartEvents, MultipartReader, Part, parse_multipart
@@ -164,9 +164,9 @@ class UploadFile(_UploadFile):
 async def _close_all(files: Iterable[UploadFile]) -> None:
     on_disk = []
     for file in files:
-        file._closing = True
+        file._closing = True  # noqa: SLF001  # of this module
         if file.in_memory or file.file.closed:
-            file._close_if_idle()
+            file._close_if_idle()  # noqa: SLF001  # of this module
         else:
             on_disk.append(file)
     if not on_disk:
@@ -174,7 +174,7 @@ async def _close_all(files: Iterable[UploadFile]) -> None:
 
     def close_each() -> None:
         for file in on_disk:
-            file._close_if_idle()
+            file._close_if_idle()  # noqa: SLF001  # of this module
 
     try:
         with shielded():
@@ -286,7 +286,7 @@ class FormCollector:
                 self._failure = error
                 await self.aclose()
                 raise
-            self._form = multi_mapping(FormData, self._items)
+            self._form = FormData(self._items)
         return self._form
 
     async def aclose(self) -> None:
@@ -364,4 +364,4 @@ class FormCollector:
                     file.file.seek(0)
                 done = True
 
-        self._job = partial(file._in_thread, write)
+        self._job = partial(file._in_thread, write)  # noqa: SLF001  # of this module

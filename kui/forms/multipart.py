@@ -131,7 +131,7 @@ class Part:
     async def _receive(self) -> bytes:
         if self._done:
             return b""
-        chunk = await self._reader._next_chunk(self)
+        chunk = await self._reader._next_chunk(self)  # noqa: SLF001  # of this module
         self._done = not chunk
         return chunk
 
@@ -229,7 +229,7 @@ def _events(parser: BoundaryParser, limits: Limits) -> Generator[_Event, bytes |
                 elif part is None:
                     continue
                 elif found is None:
-                    part._check_size()
+                    part._check_size()  # noqa: SLF001  # of this module
                     part = event = None
                 else:
                     event = found
@@ -291,7 +291,7 @@ class MultipartReader:
         while True:
             event = await self._next_event()
             if isinstance(event, Part):
-                event._reader = self
+                event._reader = self  # noqa: SLF001  # of this module
                 self._part = event
                 return event
             if event is END:

@@ -106,8 +106,8 @@ class ResponseHeaders(MutableHeaders):
 
     def _add(self, headers: Mapping[str, str] | Iterable[tuple[str, str]]) -> None:
         if isinstance(headers, ResponseHeaders):
-            self._dict.update(headers._dict)
-            self._set_cookie += headers._set_cookie
+            self._dict.update(headers._dict)  # noqa: SLF001  # of this module
+            self._set_cookie += headers._set_cookie  # noqa: SLF001  # of this module
             return
         if isinstance(headers, (dict, Mapping)):  # to recognise a dict is much the quicker
             headers = headers.items()

@@ -106,9 +106,9 @@ class MediaType(_MediaType):
         Case does not matter, options must be equal where both have them, and an element with
         `q=0` accepts nothing. What a whole header accepts is for `accepts` to say.
         """
-        return self.q > 0 and self._specificity(MediaType(other)) >= 0
+        return self.q > 0 and self.specificity_for(MediaType(other)) >= 0
 
-    def _specificity(self, asked: _MediaType) -> int:
+    def specificity_for(self, asked: _MediaType) -> int:
         """How exactly this range means `asked`: the larger, the more exactly; -1: not at all."""
         if self.main_type != asked.main_type or self.sub_type not in ("*", asked.sub_type):
             return 0 if self.is_all_types else -1
@@ -169,7 +169,7 @@ def quality(types: Sequence[_MediaType], media_type: str) -> float:
     for element in types:
         if not isinstance(element, MediaType):
             element = MediaType(str(element))
-        specificity = element._specificity(asked)
+        specificity = element.specificity_for(asked)
         if specificity > best:
             best, weight = specificity, element.q
         elif specificity == best and best >= 0:

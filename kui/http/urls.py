@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_qp
-from typing import Any, TypeVar
 from urllib.parse import quote
 
-from baize.datastructures import URL, MultiMapping, QueryParams
+from baize.datastructures import URL, QueryParams
 from baize.typing import Scope
 
 from .exceptions import HTTPException
 from .hosts import valid_host
-
-M = TypeVar("M", bound=MultiMapping[Any, Any])
 
 __all__ = [
     "base_url",
@@ -271,17 +268,6 @@ def parse_pairs(data: bytes, codec: str = "utf-8") -> list[tuple[str, str]]:
     ]
 
 
-def multi_mapping(kind: type[M], pairs: list[tuple[str, Any]]) -> M:
-    """A multi-value mapping of these pairs: what its constructor would make of them.
-
-    That finds out which of six kinds of argument it was given first, which takes longer than to parse.
-    """
-    mapping = kind.__new__(kind)
-    mapping._list = pairs
-    mapping._dict = dict(pairs)
-    return mapping
-
-
 def parse_query(query_string: bytes, max_fields: int = 10_000) -> QueryParams:
     """Return the fields of a query as a multi-value mapping; bytes that are no UTF-8 become U+FFFD.
 
@@ -296,4 +282,4 @@ def parse_query(query_string: bytes, max_fields: int = 10_000) -> QueryParams:
         return QueryParams()
     if query_string.count(b"&") >= max_fields:
         raise HTTPException(400, content=f"The query has more than {max_fields} fields.")
-    return multi_mapping(QueryParams, parse_pairs(query_string))
+    return QueryParams(parse_pairs(query_string))

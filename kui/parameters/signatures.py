@@ -56,7 +56,7 @@ def registering_names(function: object) -> Mapping[str, Any]:
     enclosing = {".<locals>.".join(around[: end + 1]) for end in range(len(around))}
     names: dict[str, Any] = {}
     registering = False
-    frame = sys._getframe(1).f_back
+    frame = sys._getframe(1).f_back  # noqa: SLF001  # a documented function of CPython
     while frame is not None and (enclosing or not registering):
         module = frame.f_globals.get("__name__", "")
         local = frame.f_locals is not frame.f_globals

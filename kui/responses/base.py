@@ -213,9 +213,9 @@ class HttpResponse:
         """A copy with another status, and with headers that replace its own; Set-Cookie lines are added."""
         clone = copy(self)
         if self._headers is not None:
-            clone._headers = self._headers.copy()
+            clone._headers = self._headers.copy()  # noqa: SLF001  # of this module
         if self._cookies is not None:
-            clone._cookies = self._cookies.copy()
+            clone._cookies = self._cookies.copy()  # noqa: SLF001  # of this module
         if status_code is not None:
             clone.status_code = status_code if status_code in STATUSES else bad_status(status_code)
         if headers is not None:

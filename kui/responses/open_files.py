@@ -154,7 +154,7 @@ class OpenFile:
         if self._closed:
             self._settle()
 
-    def _open_cached(self) -> bool:
+    def open_cached(self) -> bool:
         """Open it if that needs no waiting; whatever stands against it, a thread will say."""
         descriptor = self._descriptor_cached()
         if descriptor is None:
@@ -163,7 +163,7 @@ class OpenFile:
         self._look(descriptor)
         return True
 
-    def _open(self) -> None:
+    def open_now(self) -> None:
         """In a thread: open it, and close it again if nobody waits any more."""
         try:
             descriptor = self._descriptor()
@@ -176,10 +176,10 @@ class OpenFile:
         finally:
             self._give(descriptor)
 
-    def _try_cached(self) -> bool:
-        """As `_open_cached`, and false for what is no regular file."""
+    def try_cached(self) -> bool:
+        """As `open_cached`, and false for what is no regular file."""
         try:
-            return self._open_cached()
+            return self.open_cached()
         except (IsADirectoryError, NotRegularFile):
             os.close(self._held.pop())
         except ValueError:  # a surrogate that no name can have
@@ -187,7 +187,7 @@ class OpenFile:
         return False
 
     def _descriptor_cached(self) -> int | None:
-        return _open_cached(self.path)
+        return open_cached(self.path)
 
     def _descriptor(self) -> int:
         return os.open(self.path, _FLAGS)
@@ -208,7 +208,7 @@ class FileBelow(OpenFile):
         self._names = names
 
     def _descriptor_cached(self) -> int | None:
-        return _open_cached(self.path, follow=False)
+        return open_cached(self.path, follow=False)
 
     def _descriptor(self) -> int:
         if os.open not in os.supports_dir_fd:  # Windows
@@ -244,7 +244,7 @@ async def open_first(files: Sequence[OpenFile]) -> int | None:
     """
     chosen: int | None = None
     try:
-        if files and files[0]._try_cached():
+        if files and files[0].try_cached():
             chosen = 0
         else:
             chosen = await in_thread(_open_first, files, limiter=FILES)
@@ -258,7 +258,7 @@ async def open_first(files: Sequence[OpenFile]) -> int | None:
 def _open_first(files: Sequence[OpenFile]) -> int | None:
     for number, file in enumerate(files):
         try:
-            file._open()
+            file.open_now()
         except ValueError:  # a NUL, or a surrogate that no name can have
             pass
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, NotRegularFile):
@@ -289,8 +289,8 @@ async def open_file(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -
     file = OpenFile(os.fspath(path))
     opened = False
     try:
-        if not file._open_cached():
-            await in_thread(file._open, limiter=FILES)
+        if not file.open_cached():
+            await in_thread(file.open_now, limiter=FILES)
         opened = True
     finally:
         if not opened:
@@ -335,7 +335,7 @@ if sys.platform == "linux":
         ctypes.c_size_t,
     )
 
-    def _open_cached(path: str | bytes, *, follow: bool = True) -> int | None:
+    def open_cached(path: str | bytes, *, follow: bool = True) -> int | None:
         raw = os.fsencode(path)
         if b"\0" in raw:
             return None
@@ -345,5 +345,5 @@ if sys.platform == "linux":
 
 else:
 
-    def _open_cached(path: str | bytes, *, follow: bool = True) -> int | None:
+    def open_cached(path: str | bytes, *, follow: bool = True) -> int | None:
         return None

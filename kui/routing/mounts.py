@@ -231,7 +231,7 @@ class Mount(Sequence[Route]):
         mount = type(self).__new__(type(self))
         mount.path = path
         mount.app = self.app
-        mount._routes = tuple(routes)
+        mount._routes = tuple(routes)  # noqa: SLF001  # of this module
         return mount
 
     def __rfloordiv__(self, prefix: str) -> Self:

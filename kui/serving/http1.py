@@ -409,11 +409,11 @@ class Http1:
 
 
 _NOTED: Final[dict[bytes, Callable[[Http1, Request, bytes], None]]] = {
-    b"host": Http1._note_host,
-    b"content-length": Http1._note_length,
-    b"transfer-encoding": Http1._note_encoding,
-    b"expect": Http1._note_expect,
-    b"upgrade": Http1._note_upgrade,
+    b"host": Http1._note_host,  # noqa: SLF001  # of this module
+    b"content-length": Http1._note_length,  # noqa: SLF001  # of this module
+    b"transfer-encoding": Http1._note_encoding,  # noqa: SLF001  # of this module
+    b"expect": Http1._note_expect,  # noqa: SLF001  # of this module
+    b"upgrade": Http1._note_upgrade,  # noqa: SLF001  # of this module
 }
 _known_host = lru_cache(256)(valid_host)
 

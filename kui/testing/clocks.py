@@ -89,7 +89,7 @@ def call_soon_from_thread() -> Callable[[Callable[[], object]], None]:
 def virtual_trio_clock() -> trio.testing.MockClock:
     """A `trio.testing.MockClock` that jumps at once, but not while a thread works."""
     clock = trio.testing.MockClock(autojump_threshold=0)
-    jump = clock._autojump
+    jump = clock._autojump  # noqa: SLF001  # trio has no public way
 
     def unless_a_thread_works() -> None:
         if any(map(_waits_for_thread, _all_tasks())):
@@ -100,7 +100,7 @@ def virtual_trio_clock() -> trio.testing.MockClock:
             jump()
 
     # MockClock is final, and its clock is read by trio alone: there is no public place to ask first.
-    clock._autojump = unless_a_thread_works  # type: ignore[method-assign]  # as said: no other way
+    clock._autojump = unless_a_thread_works  # type: ignore[method-assign]  # as said: no other way  # noqa: SLF001  # trio has no public way
     return clock
 
 
@@ -118,9 +118,9 @@ def _waits_for_thread(task: trio.lowlevel.Task) -> bool:
     # A task that waits has a function that would abort its wait. The one of a thread is known by its
     # name; and where it is gone, the task was cancelled and cannot be aborted: that is a thread too,
     # unless the task waits at the end of a nursery.
-    abort = task._abort_func
+    abort = task._abort_func  # noqa: SLF001  # trio has no public way
     if abort is None:
-        return not any(nursery._parent_waiting_in_aexit for nursery in task.child_nurseries)
+        return not any(nursery._parent_waiting_in_aexit for nursery in task.child_nurseries)  # noqa: SLF001  # trio has no public way
     return abort.__qualname__.startswith("to_thread_run_sync.")
 
 

@@ -94,7 +94,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kui_backend" not in metafunc.fixturenames or "anyio_backend" in metafunc.fixturenames:
         return
     # There is no public way to ask whether a fixture is overridden; then it says what it wants.
-    definitions = metafunc._arg2fixturedefs.get("kui_backend", ())
+    definitions = metafunc._arg2fixturedefs.get("kui_backend", ())  # noqa: SLF001  # pytest has no public way
     if not definitions or definitions[-1].func.__module__ != __name__:
         return
     for marker in metafunc.definition.iter_markers("parametrize"):

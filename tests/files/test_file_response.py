@@ -391,7 +391,7 @@ async def test_a_file_that_may_not_be_read_is_an_error_of_the_server(
     def refuse(name: str, flags: int) -> int:
         raise PermissionError(13, "Permission denied", name)
 
-    monkeypatch.setattr(open_files, "_open_cached", lambda name: None)
+    monkeypatch.setattr(open_files, "open_cached", lambda name: None)
     monkeypatch.setattr(open_files.os, "open", refuse)
     with pytest.raises(PermissionError):
         await ask(FileResponse(path))
@@ -512,7 +512,7 @@ async def test_nothing_is_left_open_wherever_it_is_cut(
     how: Any, where: str, path: Path, descriptors: Descriptors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if where == "disk":
-        monkeypatch.setattr(open_files, "_open_cached", lambda name: None)
+        monkeypatch.setattr(open_files, "open_cached", lambda name: None)
         monkeypatch.setattr(open_files.OpenFile, "read_cached", lambda *args: None)
 
     async def scenario(state: SimpleNamespace) -> None:

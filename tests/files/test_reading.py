@@ -46,7 +46,7 @@ def cold(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         raise BlockingIOError(errno.EAGAIN, "would wait")
 
     monkeypatch.setattr(open_files.os, "preadv", preadv)
-    monkeypatch.setattr(open_files, "_open_cached", lambda path: None)
+    monkeypatch.setattr(open_files, "open_cached", lambda path: None)
     return asked
 
 
@@ -69,7 +69,7 @@ async def test_a_file_in_memory_is_read_without_a_thread(path: Path, content: by
         except OSError:
             pytest.skip("this file system cannot say what is in memory")
     file = OpenFile(str(path))
-    file._open()
+    file.open_now()
     assert await read_all(file) == content
     file.close()
 
@@ -184,7 +184,7 @@ async def test_only_regular_files_are_opened(
     opener: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, descriptors: Descriptors
 ) -> None:
     if opener == "thread":
-        monkeypatch.setattr(open_files, "_open_cached", lambda path: None)
+        monkeypatch.setattr(open_files, "open_cached", lambda path: None)
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     with socket.socket(socket.AF_UNIX) as listener:
