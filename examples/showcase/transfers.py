@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 from pathlib import Path
 
@@ -35,9 +36,11 @@ async def download() -> HttpResponse:
 
 
 def make_file(directory: str) -> Path:
-    """Write the file that is downloaded; the same bytes every time."""
+    """Write the file that is downloaded; the same bytes, and the same time, in every process."""
     path = Path(directory, "sample.bin")
     path.write_bytes(random.Random(7).randbytes(SIZE))
+    # The ETag of a large file is made of its size and its mtime, and is weak while it is young.
+    os.utime(path, (1_700_000_000, 1_700_000_000))
     return path
 
 

@@ -62,12 +62,14 @@ class ByteRange(NamedTuple):
 class Validators(NamedTuple):
     """What tells one state of a representation from another (RFC 9110, 8.8).
 
-    `etag` is an entity tag as it stands in the header, or ""; `last_modified` is in whole seconds
-    since 1970, or None.
+    `etag` is an entity tag as it is written in the header, or ""; `last_modified` is in whole
+    seconds since 1970, or None; `settled` is True if the representation cannot change again within
+    that second, which makes the date a strong validator (8.8.2.2).
     """
 
     etag: str = ""
     last_modified: int | None = None
+    settled: bool = True
 
 
 class Choice(NamedTuple):
@@ -112,20 +114,20 @@ def choose(method: str, asked: Mapping[str, str], size: int, validators: Validat
     if not asked:
         return _ALL
     reads = method in ("GET", "HEAD")
-    etag, modified = validators
+    etag, modified, settled = validators
     if "if-match" in asked:
         if not _listed(asked["if-match"], etag, strongly=True):
             return _FAILED
     elif "if-unmodified-since" in asked:
         newer = _newer(modified, asked["if-unmodified-since"])
-        if newer is not None and newer > 0:
+        if newer is not None and newer >= (1 if settled else 0):
             return _FAILED
     if "if-none-match" in asked:
         if _listed(asked["if-none-match"], etag, strongly=False):
             return _NOT_MODIFIED if reads else _FAILED
     elif reads and "if-modified-since" in asked:
         newer = _newer(modified, asked["if-modified-since"])
-        if newer is not None and newer <= 0:
+        if newer is not None and newer <= 0 and settled:
             return _NOT_MODIFIED
     if method != "GET" or "range" not in asked:
         return _ALL
@@ -239,8 +241,8 @@ def _newer(modified: int | None, header: str) -> int | None:
 
 
 def _unchanged(if_range: str, validators: Validators) -> bool:
-    """Is an If-Range field true? By strong comparison, or by the exact date (RFC 9110, 13.1.5)."""
+    """True if an If-Range field is: by strong comparison, or by the exact date (RFC 9110, 13.1.5)."""
     if_range = if_range.strip(_SPACE)
     if _etag(if_range):
         return same_strongly(if_range, validators.etag)
-    return _newer(validators.last_modified, if_range) == 0
+    return validators.settled and _newer(validators.last_modified, if_range) == 0

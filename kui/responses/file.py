@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import time
 import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from kui.http.text import whole_text
 from kui.responses.open_files import NotRegularFile, OpenFile, open_file, refuse_irregular
 
 from .base import HttpResponse
+from .validators import FileState, file_state
 
 __all__ = ["FileResponse", "content_disposition"]
 
@@ -83,8 +83,10 @@ class FileResponse(HttpResponse):
     opened; `chunk_size`, in bytes, how much is read and sent at once; `status_code`.
 
     With status 200, GET and HEAD answer conditional requests and GET answers ranges, one or
-    several, by RFC 9110: 304, 206, 412, 416. Size, Last-Modified and the strong ETag are those of
-    the file as it was opened; an ETag or a Last-Modified among the headers replaces it. The
+    several, by RFC 9110: 304, 206, 412, 416. Size, ETag and Last-Modified are those of the file as
+    it was opened; an ETag or a Last-Modified among the headers replaces it. Copies of a file have
+    the same ETag: a digest of up to 4 MiB of content, of size and mtime beyond. While the file is
+    younger than 2 seconds, the ETag is weak; within the first second there is no Last-Modified. The
     server's `zerocopysend` or `pathsend` is used where it offers them (ASGI extensions).
 
     Calling it raises HTTPException 404 where there is no such regular file, and what the operating
@@ -150,7 +152,7 @@ class FileResponse(HttpResponse):
             return
         file = await self._open()
         try:
-            start, body = self._answer(scope, file)
+            start, body = await self._answer(scope, file)
             extensions = scope.get("extensions") or ()
             if method == "HEAD" or not body.parts:
                 file.close()
@@ -181,15 +183,15 @@ class FileResponse(HttpResponse):
                 raise HTTPException(404) from error
             raise
 
-    def _answer(self, scope: Scope, file: OpenFile) -> tuple[Message, _Body]:
+    async def _answer(self, scope: Scope, file: OpenFile) -> tuple[Message, _Body]:
         """Decide what the request gets: the message that starts the response, and what follows."""
         raw = self.raw_headers()
         own = dict(raw)
-        validators = _validators(own, file.stat)
+        validators, last_modified = await _state(own, file)
         if b"etag" not in own:
             raw.append((b"etag", validators.etag.encode("latin-1")))
-        if b"last-modified" not in own and validators.last_modified is not None:
-            raw.append((b"last-modified", _http_date(validators.last_modified)))
+        if last_modified is not None:
+            raw.append((b"last-modified", _http_date(last_modified)))
         choice = Choice(200)
         if self.status_code == 200 and (asked := conditions(scope["headers"])):
             choice = choose(scope["method"], asked, file.size, validators)
@@ -208,27 +210,16 @@ class FileResponse(HttpResponse):
         return {"type": "http.response.start", "status": status, "headers": raw}, body
 
 
-def _validators(own: Mapping[bytes, bytes], status: os.stat_result) -> Validators:
-    """Those among the headers, else those of the file."""
-    if b"etag" in own:
-        etag = own[b"etag"].decode("latin-1")
-    else:
-        etag = _entity_tag(status.st_size, status.st_mtime_ns, status.st_ino)
-    if b"last-modified" in own:
-        date = parse_date(own[b"last-modified"].decode("latin-1"))
-        return Validators(etag, None if date is None else int(date.timestamp()))
-    # No date ahead of the clock is to be sent (RFC 9110, 8.8.2.1).
-    return Validators(etag, max(0, min(status.st_mtime_ns // 10**9, int(time.time()))))
-
-
-@lru_cache(maxsize=1024)
-def _entity_tag(size: int, modified: int, inode: int) -> str:
-    from hashlib import blake2b  # not before: few processes send a file
-
-    # The inode tells files apart that were built with one fixed time. It is hashed, since it is
-    # nobody's business.
-    state = b"%d-%d-%d" % (size, modified, inode)
-    return f'"{blake2b(state, digest_size=12).hexdigest()}"'
+async def _state(own: Mapping[bytes, bytes], file: OpenFile) -> FileState:
+    """The validators among the headers, else those of the file."""
+    etag = own[b"etag"].decode("latin-1") if b"etag" in own else None
+    if b"last-modified" not in own:
+        state = await file_state(file)
+        return state if etag is None else state.with_etag(etag)
+    date = parse_date(own[b"last-modified"].decode("latin-1"))
+    if etag is None:
+        etag = (await file_state(file)).validators.etag
+    return FileState(Validators(etag, None if date is None else int(date.timestamp())), None)
 
 
 def _refusal(status: int, raw: RawHeaders, size: int) -> Message:

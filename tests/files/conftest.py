@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,15 +15,27 @@ CONTENT = bytes(range(256)) * 4
 
 
 @pytest.fixture
+def age() -> Callable[[Path, int], None]:
+    """Sets the mtime of a file to so many seconds before now."""
+
+    def age(path: Path, seconds: int) -> None:
+        then = time.time_ns() - seconds * 10**9
+        os.utime(path, ns=(then, then))
+
+    return age
+
+
+@pytest.fixture
 def content() -> bytes:
     return CONTENT
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file that the kernel has in memory, since it was written just now."""
+def path(tmp_path: Path, age: Callable[[Path, int], None]) -> Path:
+    """A file that the kernel has in memory, since it was written just now; its mtime is older."""
     path = tmp_path / "digits.bin"
     path.write_bytes(CONTENT)
+    age(path, 60)
     return path
 
 

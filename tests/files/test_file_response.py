@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import email
+import itertools
 import mimetypes
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,9 +29,10 @@ from hypothesis import strategies as st
 from kui.concurrency import Exchange, Gone
 from kui.http.media_types import MEDIA_TYPES, guess_content_type
 from kui.responses import file as module
-from kui.responses import open_files
+from kui.responses import open_files, validators
 from kui.responses.file import FileResponse, content_disposition
-from kui.responses.open_files import FileShrank
+from kui.responses.open_files import FileShrank, OpenFile
+from kui.responses.validators import DIGESTED, FileState, file_state
 from kui.testing import every_checkpoint
 
 pytestmark = pytest.mark.anyio
@@ -327,22 +330,160 @@ async def test_if_range_gives_the_whole_of_what_has_changed(path: Path, content:
     assert (answer.status, answer.body) == (200, content + b"!")
 
 
-@pytest.mark.parametrize("change", ["content", "time", "file"])
+@pytest.mark.parametrize("change", ["size", "content", "file"])
 async def test_any_change_changes_the_etag(change: str, path: Path, content: bytes) -> None:
     before = os.stat(path)
     times = (before.st_atime_ns, before.st_mtime_ns)
     first = (await ask(FileResponse(path))).headers["etag"]
-    if change == "content":
+    if change == "size":
         os.truncate(path, 1000)
-        os.utime(path, ns=times)
-    elif change == "time":
-        os.utime(path, ns=(times[0], times[1] + 1))
+    elif change == "content":
+        with path.open("r+b") as file:
+            file.write(content[::-1])
     else:
         other = path.with_suffix(".new")
         other.write_bytes(content[::-1])
-        os.utime(other, ns=times)
         os.replace(other, path)
+    os.utime(path, ns=times)
     assert (await ask(FileResponse(path))).headers["etag"] != first
+
+
+async def etag_of(path: Path) -> str:
+    return (await ask(FileResponse(path), "HEAD")).headers["etag"]
+
+
+async def test_copies_have_the_same_etag_whatever_their_age(
+    path: Path, tmp_path: Path, age: Callable[[Path, int], None]
+) -> None:
+    copy = Path(shutil.copyfile(path, tmp_path / "copy.bin"))
+    age(copy, 3600)
+    assert await etag_of(copy) == await etag_of(path)
+    assert re.fullmatch('"[0-9a-f]{24}"', await etag_of(path))
+
+
+async def test_large_copies_that_keep_their_mtime_have_the_same_etag(tmp_path: Path) -> None:
+    large, copy = tmp_path / "large.bin", tmp_path / "copy.bin"
+    for size, alike in ((DIGESTED, True), (DIGESTED + 1, False)):
+        for path, content in ((large, b"a"), (copy, b"a")):
+            path.write_bytes(content * size)
+            os.utime(path, ns=(10**18 + 7, 10**18 + 7))
+        assert await etag_of(copy) == await etag_of(large)
+        os.utime(copy, ns=(10**18 + 8, 10**18 + 8))
+        assert (await etag_of(copy) == await etag_of(large)) is alike
+
+
+async def test_the_content_of_a_file_that_stays_is_digested_once(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    class Counting(OpenFile):
+        __slots__ = ()
+
+        async def read(self, offset: int, count: int) -> bytes:
+            read.append(offset)
+            return await super().read(offset, count)
+
+    async def state() -> FileState:
+        file = Counting(str(path))
+        file.open_now()
+        try:
+            return await file_state(file)
+        finally:
+            file.close()
+
+    assert await state() == await state()
+    assert len(read) == 2  # it was written just now, and may be again within the same tick
+    later = time.time_ns() + 10**10
+    monkeypatch.setattr(validators.time, "time_ns", lambda: later)
+    states = {await state() for _ in range(3)}
+    assert len(read) == 3
+    os.truncate(path, 5)
+    assert await state() not in states
+    assert len(read) == 4
+
+
+async def test_the_digests_that_are_kept_do_not_pile_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validators, "_MOST_KEPT", 3)
+    monkeypatch.setattr(validators, "_kept", kept := {})
+    later = time.time_ns() + 10**10
+    monkeypatch.setattr(validators.time, "time_ns", lambda: later)
+    for number in range(5):
+        (tmp_path / "a").write_bytes(b"%d" % number * (number + 1))
+        await etag_of(tmp_path / "a")
+    assert [key[2] for key in kept] == [3, 4, 5]
+
+
+async def test_a_young_file_has_a_weak_etag_and_at_first_no_date(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = os.stat(path).st_mtime_ns
+    for nanoseconds, weak, dated in (
+        (0, True, False),
+        (999_999_999, True, False),
+        (1_000_000_000, True, True),
+        (1_999_999_999, True, True),
+        (2_000_000_000, False, True),
+    ):
+        now = written + nanoseconds
+        monkeypatch.setattr(validators.time, "time_ns", lambda now=now: now)
+        answer = await ask(FileResponse(path))
+        assert answer.headers["etag"].startswith("W/") is weak
+        assert ("last-modified" in answer.headers) is dated
+        again = await ask(FileResponse(path), if_none_match=answer.headers["etag"])
+        assert again.status == 304
+        date = formatdate(written // 10**9, usegmt=True)
+        since = await ask(FileResponse(path), if_modified_since=date)
+        assert since.status == (304 if dated else 200)
+        part = await ask(FileResponse(path), range="bytes=0-9", if_range=date)
+        assert part.status == (206 if dated else 200)
+        unless = await ask(FileResponse(path), range="bytes=0-9", if_unmodified_since=date)
+        assert unless.status == (206 if dated else 412)
+
+
+@pytest.mark.parametrize("size", [2000, DIGESTED + 1])
+async def test_a_file_replaced_within_its_second_never_splices_a_download(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "nightly.bin"
+    second = 10**18
+    for first, then in itertools.combinations(range(0, 4_000_000_000, 250_000_000), 2):
+        if first >= 10**9:
+            break
+        path.write_bytes(b"a" * size)
+        os.utime(path, ns=(second + first, second + first))
+        monkeypatch.setattr(validators.time, "time_ns", lambda at=second + first: at)
+        before = (await ask(FileResponse(path), range="bytes=0-9")).headers
+        path.write_bytes(b"b" * size)
+        os.utime(path, ns=(second + then, second + then))
+        for at in (then, then + 10**9, then + 10**10):
+            monkeypatch.setattr(validators.time, "time_ns", lambda at=second + at: at)
+            for name in "etag", "last-modified":
+                if name in before:
+                    answer = await ask(FileResponse(path), range="bytes=10-", if_range=before[name])
+                    assert answer.status == 200
+
+
+async def test_a_file_that_changes_while_it_is_digested_has_a_weak_etag(
+    path: Path, age: Callable[[Path, int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = OpenFile.read
+    changes = iter([lambda: path.write_bytes(b"x" * 1024), lambda: os.truncate(path, 0)])
+
+    async def change_and_read(self: OpenFile, offset: int, count: int) -> bytes:
+        for change in changes:
+            change()
+            break
+        return await read(self, offset, count)
+
+    monkeypatch.setattr(OpenFile, "read", change_and_read)
+    for _ in range(2):
+        age(path, 60)
+        headers = (await ask(FileResponse(path), "HEAD")).headers
+        assert headers["etag"].startswith('W/"')
+        assert "last-modified" not in headers
 
 
 async def test_validators_among_the_headers_come_first(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import os
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -121,6 +122,7 @@ async def test_a_generator_is_streamed() -> None:
 async def test_a_file_is_sent_with_its_validators_and_in_ranges(tmp_path: Path) -> None:
     path = tmp_path / "report.txt"
     path.write_bytes(b"0123456789")
+    os.utime(path, (1_000_000_000, 1_000_000_000))  # within its first second it has no date
 
     async def download():
         return FileResponse(str(path), download_name="räport.txt")

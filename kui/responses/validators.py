@@ -1,0 +1,109 @@
+"""What tells one state of a file from another: its ETag and Last-Modified (RFC 9110, 8.8).
+
+A validator must not let a client join the bytes of two states. So a state counts as settled only
+when its file cannot change again within the same time stamp. What a request does with the
+validators is decided in `kui.http.ranges`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from hashlib import blake2b
+from typing import Final, NamedTuple, TypeAlias
+
+from kui.http.ranges import Validators
+
+from .open_files import FileShrank, OpenFile
+
+__all__ = ["DIGESTED", "FileState", "file_state"]
+
+DIGESTED: Final = 4 * 1024 * 1024
+"""Bytes up to which an ETag is a digest of the content, which all copies of a file have in common."""
+
+_SECOND: Final = 10**9
+_YOUNG: Final = 2 * _SECOND
+_CHUNK: Final = 256 * 1024
+_MOST_KEPT: Final = 4096
+
+_Key: TypeAlias = tuple[int, int, int, int, int]
+
+_kept: dict[_Key, str] = {}
+"""The digests of contents by what shows that they are the same; the oldest first."""
+
+
+class FileState(NamedTuple):
+    """The validators of a file, and the Last-Modified to send (seconds since 1970, or None)."""
+
+    validators: Validators
+    last_modified: int | None
+
+    def with_etag(self, etag: str) -> FileState:
+        """The same with another ETag."""
+        return FileState(self.validators._replace(etag=etag), self.last_modified)
+
+
+async def file_state(file: OpenFile) -> FileState:
+    """The state of a file as it was opened.
+
+    The ETag is a digest of the content; of a file of more than `DIGESTED` bytes, of its size and
+    its mtime in nanoseconds. It is weak while the mtime is less than 2 seconds old, or ahead of the
+    clock. Last-Modified is not sent before the mtime is a second old (8.8.2.2); a date ahead of the
+    clock is replaced by now (8.8.2.1).
+
+    :raises OSError: if the file cannot be read.
+
+    Cancelled, it has kept nothing.
+    """
+    modified = file.stat.st_mtime_ns
+    stable = True
+    if file.size > DIGESTED:
+        tag = _digest(b"%d-%d" % (file.size, modified))
+    else:
+        tag, stable = await _content_tag(file)
+    now = time.time_ns()
+    age = now - modified
+    second = max(0, modified // _SECOND)
+    etag = f'"{tag}"' if stable and age >= _YOUNG else f'W/"{tag}"'
+    settled = stable and age >= _SECOND
+    sent = second if settled else now // _SECOND if age < 0 else None
+    return FileState(Validators(etag, second, settled), sent)
+
+
+async def _content_tag(file: OpenFile) -> tuple[str, bool]:
+    """The digest of a file's content, and True if the file has not changed meanwhile."""
+    key = _key(file.stat)
+    if key in _kept:
+        return _kept[key], True
+    digest = blake2b(digest_size=12)
+    offset = 0
+    try:
+        while offset < file.size:
+            chunk = await file.read(offset, min(_CHUNK, file.size - offset))
+            digest.update(chunk)
+            offset += len(chunk)
+    except FileShrank:  # while it is sent that is an error; HEAD and 304 send nothing
+        return digest.hexdigest(), False
+    tag = digest.hexdigest()
+    if _key(os.fstat(file.fileno())) != key:
+        return tag, False
+    # A change within the same tick of the file system's clock would leave the key as it is.
+    if time.time_ns() - max(file.stat.st_mtime_ns, file.stat.st_ctime_ns) >= _YOUNG:
+        if len(_kept) >= _MOST_KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[key] = tag
+    return tag, True
+
+
+def _key(status: os.stat_result) -> _Key:
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def _digest(data: bytes) -> str:
+    return blake2b(data, digest_size=12).hexdigest()
