@@ -13,10 +13,12 @@ from typing import Any, Final, TypeAlias
 from .concurrency import ClientDisconnect, strays_fail
 from .current import request_var
 from .exceptions import BARE_500, ExceptionTable, leaf
-from .http.exceptions import AnyHTTPException
+from .http.exceptions import AnyHTTPException, Unavailable
+from .http.media import awaits_events
 from .lifetime import lifetime_of
 from .requests import HttpRequest
 from .responses.base import HttpResponse
+from .responses.events import come_back_later
 
 __all__ = ["serve_request"]
 
@@ -94,7 +96,12 @@ async def _recover(
         return None
     if exchange.started:
         return error
-    response, raised = await exceptions.answer(error)
+    response: HttpResponse
+    raised: Exception | None = None
+    if isinstance(found, Unavailable) and awaits_events(request.method, request.scope["headers"]):
+        response = come_back_later()
+    else:
+        response, raised = await exceptions.answer(error)
     if exchange.gone is not None or (
         raised is not None and isinstance(leaf(raised), ClientDisconnect)
     ):

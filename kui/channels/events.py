@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from random import randint
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from kui.responses.events import EventSource
+from kui.responses.events import RETRY, EventSource, later
 
 from .messages import ChannelsUnavailable, Message, ReaderTooSlow
 from .subscriptions import Subscription
@@ -14,11 +13,6 @@ if TYPE_CHECKING:
     from typing import Self
 
 __all__ = ["ChannelEvents"]
-
-RETRY: Final = 3000
-"""Milliseconds after which a browser comes back when its stream has ended, as browsers do by themselves."""
-AWAY: Final = (2000, 10_000)
-"""Milliseconds, drawn at random, after which it comes back where the store could not be reached."""
 
 
 class ChannelEvents(EventSource):
@@ -63,6 +57,6 @@ class ChannelEvents(EventSource):
             await self._subscription.__aenter__()
         except ChannelsUnavailable:
             self._ended = True
-            return {"retry": randint(*AWAY)}
+            return {"retry": later()}
         self._opened = True
         return {"retry": RETRY, "id": self._subscription.cursor}

@@ -55,6 +55,11 @@ class Hub:
         for _ in range(KEEPERS):
             self._tasks.start_soon(self._keep)
         self._tasks.start_soon(self._look_after)
+        try:
+            await self._store.ready()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     async def __aexit__(

@@ -58,6 +58,9 @@ class MemoryStore(Store):
     async def run(self) -> None:
         await checkpoint()
 
+    async def ready(self) -> None:
+        await checkpoint()
+
     def close(self) -> None:
         self._listener = None
         self._histories.clear()

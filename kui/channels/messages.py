@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from kui.http.exceptions import Unavailable
 from kui.responses.events import EncodedEvent, encode_event
 
 from .positions import Position
@@ -13,16 +14,22 @@ from .positions import Position
 __all__ = ["ChannelsUnavailable", "Gap", "Message", "ReaderTooSlow"]
 
 
-class ChannelsUnavailable(Exception):
+class ChannelsUnavailable(Unavailable):
     """The store of the channels cannot be reached, or has not answered in time.
+
+    Where nobody catches it the answer is 503; a request for an event stream is asked to come back later.
 
     `sent` is True if a message may have been published all the same: then publish again with the
     same `key`, which does no harm.
     """
 
     def __init__(self, reason: str, *, sent: bool = False) -> None:
-        super().__init__(reason)
+        super().__init__(retry_after=1)
+        self.reason = reason
         self.sent = sent
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 class ReaderTooSlow(Exception):

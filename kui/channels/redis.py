@@ -153,7 +153,8 @@ class RedisStore(Store):
         self._told = f"{prefix}:{database}:"  # published messages know no database
         self._followed: dict[str, None] = {}
         self._session: _Session | None = None
-        self._connected = Notice()
+        self._changed = Notice()
+        self._tried = False
         self._listener: Listener | None = None
         self._clock: Callable[[], float] = lambda: 0.0
 
@@ -168,6 +169,11 @@ class RedisStore(Store):
     def open(self, listener: Listener) -> None:
         self._clock = clock()
         self._listener = listener
+        self._tried = False
+
+    async def ready(self) -> None:
+        while not self._tried:
+            await self._changed.wait()
 
     async def run(self) -> None:
         failures = 0
@@ -179,6 +185,7 @@ class RedisStore(Store):
                     logger.warning(
                         "Redis cannot be reached, and is tried again: %s", _reason(error)
                     )
+            self._settle()
             failures = 0 if self._lose() else failures + 1
             await pause(PAUSES[min(failures, len(PAUSES) - 1)] * uniform(0.5, 1))
 
@@ -186,7 +193,7 @@ class RedisStore(Store):
         self._listener = None
         self._session = None
         self._followed.clear()
-        self._connected.notify()
+        self._changed.notify()
 
     # ---- calls
 
@@ -242,7 +249,7 @@ class RedisStore(Store):
         while self._session is None or self._session.ended:
             if self._listener is None:
                 raise RuntimeError("the channels are closed")
-            if await until(deadline, self._connected.wait) is None:
+            if await until(deadline, self._changed.wait) is None:
                 raise ChannelsUnavailable("Redis cannot be reached", sent=sent)
         return self._session
 
@@ -283,6 +290,10 @@ class RedisStore(Store):
             self._listener.lost()
         return True
 
+    def _settle(self) -> None:
+        self._tried = True
+        self._changed.notify()
+
     def _make_pool(self) -> ConnectionPool[Any]:
         timeout = self._timeout
         return ConnectionPool.from_url(
@@ -311,7 +322,7 @@ class RedisStore(Store):
                 await commands.create_request(b"SCRIPT LOAD", script.text)
             session = self._session = _Session(commands, pushes)
             session.subscribe([self._told + name for name in self._followed])
-            self._connected.notify()
+            self._settle()
             await session.run(self._pushed)
 
 

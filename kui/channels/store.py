@@ -76,6 +76,10 @@ class Store(ABC):
         """What the store does for itself while it is open: a task, cancelled before `close`."""
 
     @abstractmethod
+    async def ready(self) -> None:
+        """Wait until `run` has reached what keeps the messages, or has tried to, once."""
+
+    @abstractmethod
     def close(self) -> None:
         """End; the store may be opened again, in another loop too."""
 

@@ -14,7 +14,7 @@ from baize.exceptions import HTTPException as AnyHTTPException  # noqa: TID251 -
 
 from .headers import header_mapping
 
-__all__ = ["AnyHTTPException", "HTTPException", "abort"]
+__all__ = ["AnyHTTPException", "HTTPException", "Unavailable", "abort"]
 
 T = TypeVar("T")
 
@@ -66,6 +66,21 @@ class HTTPException(AnyHTTPException[T]):
     def __reduce__(self) -> tuple[Any, ...]:
         # By default a copy is made by calling the class with `args`, the second of which is a sentence.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # missing in typeshed
+
+
+class Unavailable(HTTPException[str]):
+    """503: the app is at its limit, about to stop, or without something it needs (RFC 9110, 15.6.4).
+
+    Raised by Kui itself. A browser's `EventSource` gives up for good on a 503, so a request for an event
+    stream is answered with an empty one instead, which asks the client to come back later.
+
+    :param content: what the others are told; None: a sentence for the status.
+    :param retry_after: seconds for the header Retry-After; None: no such header.
+    """
+
+    def __init__(self, content: str | None = None, retry_after: int | None = None) -> None:
+        headers = None if retry_after is None else {"retry-after": str(retry_after)}
+        super().__init__(503, headers, content)
 
 
 def abort(

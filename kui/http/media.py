@@ -195,6 +195,22 @@ def best_match(types: Sequence[_MediaType], offered: Iterable[str]) -> str | Non
     return best
 
 
+def awaits_events(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Is this the request of a client that reads event streams, as a browser's `EventSource` sends it?
+
+    That is a GET whose Accept names `text/event-stream`; `*/*` is what everybody takes.
+    """
+    if method != "GET":
+        return False
+    accepted = b",".join([value for name, value in headers if name == b"accept"])
+    if b"text/event-stream" not in accepted.lower():
+        return False
+    types = parse_accept(accepted.decode("latin-1"))
+    return any(
+        (kind.main_type, kind.sub_type) == ("text", "event-stream") and kind.q > 0 for kind in types
+    )
+
+
 class ContentType(_ContentType):
     """A Content-Type header: `type` in lower case, `options` by lower-case name.
 

@@ -10,7 +10,7 @@ from kui.argument_checks import function_of
 from kui.concurrency.cancel import WaitingClient
 from kui.concurrency.slots import Full, Slots
 from kui.current import request_var
-from kui.http.exceptions import HTTPException
+from kui.http.exceptions import HTTPException, Unavailable
 from kui.requests import HttpRequest
 from kui.views import Endpoint
 
@@ -32,6 +32,9 @@ def limit_concurrency(
     The limit is shared by all endpoints that are given the same middleware, in one worker process. A
     request counts until its response has been sent, or the client has left. A request that waits
     and whose client leaves gives up its place: ClientDisconnect is raised in it, and nothing is sent.
+
+    A request for an event stream is never answered with 503, on which a browser gives up for good: it
+    gets an empty stream, and is asked to come back later. Another status, such as 429, it does get.
 
     :param n: how many requests may be worked for.
     :param waiting: how many more may wait for their turn; first come, first served.
@@ -91,9 +94,10 @@ def limit_concurrency(
                 else:
                     await WaitingClient(request.exchange).run(wait)
             except Full:
-                raise HTTPException(
-                    status, {"retry-after": str(retry_after)}, "Too many requests at once."
-                ) from None
+                reason = "Too many requests at once."
+                if status == 503:
+                    raise Unavailable(reason, retry_after) from None
+                raise HTTPException(status, {"retry-after": str(retry_after)}, reason) from None
             return await endpoint()
 
         return limited

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from random import randint
 from typing import Any, Final
 
 from baize.typing import Message
@@ -14,14 +15,28 @@ from kui.concurrency import Exchange
 from kui.concurrency.http.stream import Source, stream
 from kui.http.text import encode_text
 
+from .content import PlainTextResponse
 from .encode import to_json
 from .stream import StreamResponse
 
-__all__ = ["EncodedEvent", "EventSource", "SendEventResponse", "encode_event"]
+__all__ = [
+    "RETRY",
+    "EncodedEvent",
+    "EventSource",
+    "SendEventResponse",
+    "come_back_later",
+    "encode_event",
+    "later",
+]
 
 OPEN_AFTER: Final = 0.25
 """Seconds after which the headers go out, although there is no event yet."""
 PING: Final = b": ping\n\n"
+HEADERS: Final = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
+RETRY: Final = 3000
+"""Milliseconds after which a client comes back when its stream was cut, as Chromium does unasked."""
+LATER: Final = (1000, 10_000)
+"""From and to how many milliseconds clients come back, each at a time of its own, when all are sent away."""
 
 # The fields whose value, where it is one line without NUL, follows their name as it is.
 _PLAIN: Final = frozenset(("data", "id", "event"))
@@ -56,8 +71,9 @@ class SendEventResponse(StreamResponse):
 
     Parameters: `iterable`, where the events come from: all that StreamResponse takes; `status_code`
     and `headers`, as for HttpResponse; `ping_interval`, seconds of silence after which a comment is
-    sent, so that nobody in between takes the connection for dead (None: never); `charset`, which
-    the standard says is UTF-8.
+    sent, so that nobody in between takes the connection for dead (None: never); `retry`, milliseconds
+    after which a client comes back when the connection is lost, sent before the first event (None: as
+    the client likes); `charset`, which the standard says is UTF-8.
 
     An event is a dictionary with any of `data` (text, of several lines if one likes; what is
     neither text nor bytes is sent as JSON), `event`, `id`, `retry` (milliseconds) and `comment`; or
@@ -66,7 +82,9 @@ class SendEventResponse(StreamResponse):
     What StreamResponse says of clients that are slow or leave, and of an app that stops, holds here
     too. The headers go out with the first event, or after 0.25 s. A ping never comes inside of an
     event, and never delays or cancels the source. A client that comes back says what it saw last in
-    `request.headers["last-event-id"]`.
+    `request.headers["last-event-id"]`. When the app stops, each client is told to come back after a
+    time of its own, from 1 to 10 s, so that not all of them come at once; one that does is told `retry`
+    again, or 3 s.
 
     Raises ValueError for another charset and an interval that is not positive, TypeError for what
     gives no events. While it is sent, an event that cannot be written raises ValueError or
@@ -81,9 +99,9 @@ class SendEventResponse(StreamResponse):
         return SendEventResponse(news())
     """
 
-    __slots__ = ("_ping_interval",)
+    __slots__ = ("_ping_interval", "_retry")
 
-    _more = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
+    _more = HEADERS
 
     def __init__(
         self,
@@ -92,6 +110,7 @@ class SendEventResponse(StreamResponse):
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         *,
         ping_interval: float | None = 3,
+        retry: int | None = None,
         charset: str = "utf-8",
     ) -> None:
         if charset.lower().replace("_", "-") not in ("utf-8", "utf8"):
@@ -100,6 +119,7 @@ class SendEventResponse(StreamResponse):
             raise ValueError("ping_interval is a positive number of seconds, or None for no pings")
         super().__init__(iterable, status_code, headers, "text/event-stream")
         self._ping_interval = ping_interval
+        self._retry = None if retry is None else _field("retry", retry).encode()
 
     def encode(self, chunk: Any) -> bytes:
         """The bytes of an event. Raises as `encode_event` does."""
@@ -107,15 +127,52 @@ class SendEventResponse(StreamResponse):
 
     async def _stream(self, exchange: Exchange, start: Message) -> None:
         interval = self._ping_interval
+        decides = isinstance(self._source, EventSource)
+        opening = self._retry
+        if opening is None and not decides and _comes_back(exchange):
+            opening = b"retry: %d\n" % RETRY
         await stream(
             exchange,
             self._source,
             start=start,
-            encode=encode_event,
+            encode=encode_event if opening is None else _behind(opening),
             ping=None if interval is None else PING,
             ping_interval=interval or 0,
-            open_after=math.inf if isinstance(self._source, EventSource) else OPEN_AFTER,
+            open_after=math.inf if decides else OPEN_AFTER,
+            farewell=_farewell,
         )
+
+
+def later() -> int:
+    """Milliseconds after which one client of many is to come back."""
+    return randint(*LATER)
+
+
+def come_back_later() -> PlainTextResponse:
+    """An event stream without events that sends its client away for a while; none gives up on it."""
+    headers = dict(HEADERS)
+    return PlainTextResponse(_farewell(), 200, headers, media_type="text/event-stream")
+
+
+def _farewell() -> bytes:
+    return b"retry: %d\n\n" % later()
+
+
+def _comes_back(exchange: Exchange) -> bool:
+    """Has this client read a stream before, and perhaps been told when to come back?"""
+    return any(name == b"last-event-id" for name, _ in exchange.scope["headers"])
+
+
+def _behind(opening: bytes) -> Callable[[Any], bytes]:
+    """`encode_event`, with a field before the first event."""
+    pending = opening
+
+    def encode(event: Any) -> bytes:
+        nonlocal pending
+        data, pending = pending + encode_event(event), b""
+        return data
+
+    return encode
 
 
 def encode_event(event: Mapping[str, Any] | str | EncodedEvent) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kui.http.exceptions import HTTPException
+from kui.http.exceptions import HTTPException, Unavailable
 from kui.responses.base import HttpResponse
 
 __all__ = ["bad_host", "no_content", "not_found", "service_unavailable"]
@@ -15,7 +15,7 @@ async def not_found() -> HttpResponse:
 
 async def service_unavailable() -> HttpResponse:
     """The app is ending, because a service of it has failed (RFC 9110, 15.6.4)."""
-    raise HTTPException(503)
+    raise Unavailable
 
 
 async def no_content() -> HttpResponse:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from kui.asgi import Kui, SendEventResponse, request, websocket
+from kui.asgi import Kui, SendEventResponse, cancel_on_disconnect, request, websocket
 from kui.channels import Channels, Gap
 
 __all__ = ["app"]
@@ -46,8 +46,9 @@ async def socket() -> None:
     async with channels.subscribe(websocket.path_params["channel"], after=after) as subscription:
         await websocket.accept()
         await websocket.send_json({"cursor": subscription.cursor})
-        async for item in subscription:
-            if isinstance(item, Gap):
-                await websocket.send_json({"gap": [item.after, item.next]})
-            else:
-                await websocket.send_json({"cursor": subscription.cursor, "data": item.data})
+        async with cancel_on_disconnect():
+            async for item in subscription:
+                if isinstance(item, Gap):
+                    await websocket.send_json({"gap": [item.after, item.next]})
+                else:
+                    await websocket.send_json({"cursor": subscription.cursor, "data": item.data})

@@ -44,6 +44,7 @@ async def stream(
     ping: bytes | None = None,
     ping_interval: float = 3.0,
     open_after: float = math.inf,
+    farewell: Callable[[], bytes] | None = None,
     grace: float = GRACE,
 ) -> None:
     """Send a response whose body comes from `source`, chunk by chunk.
@@ -60,6 +61,7 @@ async def stream(
     :param ping: sent whenever nothing else has been for `ping_interval` seconds; never inside of a
         chunk, and no business of the source's.
     :param open_after: seconds after which `start` is sent without a chunk.
+    :param farewell: makes the last chunk of a stream that ends because the app is to stop.
     :param grace: seconds for the source's cleanup when it is cancelled; what overruns them is logged.
     :raises ItemLost: see `Drive.run`.
 
@@ -85,7 +87,8 @@ async def stream(
         if exchange.gone is None or exchange.gone is Gone.DRAIN:
             if not exchange.started:
                 await exchange.send(start)
-            await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
+            last = b"" if exchange.gone is None or farewell is None else farewell()
+            await exchange.send({"type": "http.response.body", "body": last, "more_body": False})
     except ClientDisconnect:
         if exchange.gone is None:
             raise
