@@ -59,6 +59,13 @@ class _Current:
     def __len__(self) -> int:
         return len(type(self).find())
 
+    def __bool__(self) -> bool:
+        """True if there is a current connection; templates ask."""
+        try:
+            return bool(type(self).find())
+        except RuntimeError:
+            return False
+
     def __contains__(self, key: object) -> bool:
         return key in type(self).find()
 

@@ -159,6 +159,50 @@ async def test_the_request_is_in_the_context(pages: Path) -> None:
     assert response.text == "GET /who"
 
 
+@pytest.mark.parametrize("is_async", [True, False])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{% import 'macros.html' as m %}{{ m.link() }}",
+        "{% from 'macros.html' import link %}{{ link() }}",
+        "{% import 'macros.html' as m with context %}{{ m.link() }}",
+        "{% import 'outer.html' as m %}{{ m.outer() }}",
+        "{% include 'included.html' %}",
+    ],
+)
+async def test_imported_macros_know_the_request_and_url_for(
+    line: str, is_async: bool, pages: Path
+) -> None:
+    (pages / "macros.html").write_text(
+        "{% macro link() %}{{ request.method }} {{ url_for('page', n=request.path_params.n) }}"
+        "{% endmacro %}"
+    )
+    (pages / "outer.html").write_text(
+        "{% import 'macros.html' as m %}{% macro outer() %}{{ m.link() }}{% endmacro %}"
+    )
+    (pages / "included.html").write_text("{% import 'macros.html' as m %}{{ m.link() }}")
+    (pages / "page.html").write_text(line)
+    app = Kui(templates=Jinja2Templates(pages, enable_async=is_async))
+
+    @app.router.http("/page/{n:int}", name="page")
+    async def handler() -> HttpResponse:
+        return TemplateResponse("page.html")
+
+    async with AsyncTestClient(app) as client:
+        for number in 1, 2:  # what is imported is kept: the second must not see the first's
+            assert (await client.get(f"/page/{number}")).text == f"GET /page/{number}"
+            assert (await client.post(f"/page/{number}")).text == f"POST /page/{number}"
+
+
+async def test_a_template_may_ask_whether_there_is_a_request(pages: Path) -> None:
+    (pages / "mail.html").write_text(
+        "{% if request %}{{ request.method }}{% else %}none{% endif %}"
+    )
+    templates = Jinja2Templates(pages)
+    assert await templates.render("mail.html", {}) == "none"
+    assert (await page(templates, "mail.html")).text == "GET"
+
+
 async def test_what_the_handler_gives_comes_before_what_is_there(pages: Path) -> None:
     (pages / "who.html").write_text("{{ request }}")
     assert (await page(Jinja2Templates(pages), "who.html", {"request": "mine"})).text == "mine"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Never
 from urllib.parse import urlsplit
 
 from kui.concurrency import shielded
-from kui.current import request_var
+from kui.current import http_connection, request, request_var
 from kui.http.media_types import MEDIA_TYPES
 from kui.http.text import encode_text
 from kui.responses.base import HttpResponse
@@ -73,14 +73,16 @@ class _TemplateResponse(SmallResponse[Context]):
 
 
 def _with_the_request(context: Context) -> dict[str, Any]:
-    request = request_var.get(None)
-    if request is None:
-        return {**context}
+    current = request_var.get(None)
+    return {**context} if current is None else {"request": current, "url_for": url_for, **context}
 
-    def url_for(name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
-        return urlsplit(request.url_for(name, {**(params or {}), **more})).path
 
-    return {"request": request, "url_for": url_for, **context}
+def url_for(name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
+    """The path of the route of this name, for the current request or WebSocket.
+
+    Raises RuntimeError if there is none, and what `request.url_for` raises.
+    """
+    return urlsplit(http_connection.url_for(name, {**(params or {}), **more})).path
 
 
 class BaseTemplates:
@@ -135,7 +137,7 @@ class Jinja2Templates(BaseTemplates):
     `options` of jinja2.Environment: with `enable_async=False` pages that await nothing are rendered
     in half the time. Markup is escaped unless the template's name says that it
     makes none (`.txt`, `.json`, `.js`, `.css`, `.csv`). The environment is `.env`, for filters and
-    globals of one's own.
+    globals of one's own; `request` and `url_for` are globals too, so that imported macros know them.
 
     A file that has changed is loaded anew: each is looked at when its template is used, but not
     within 0.25 seconds of the last look; with `auto_reload=False` never.
@@ -166,6 +168,8 @@ class Jinja2Templates(BaseTemplates):
                 **options,
             }
         )
+        # For macros of imported templates, which see no context, and are kept from request to request.
+        self.env.globals.update(request=request, url_for=url_for)
 
     def _renderer(self, name: str) -> Render:
         page = self._page if self.env.is_async else self._page_at_once
