@@ -73,7 +73,24 @@ def test(arguments: list[str]) -> None:
     run("pytest", "-n", "4", *arguments)
 
 
-TASKS = {"serve": serve, "test": test}
+def docs(arguments: list[str]) -> None:
+    """Build the pages into docs/_build/html; a warning is an error. Arguments go to sphinx-build."""
+    install("docs")
+    run(
+        "sphinx-build",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-b",
+        "html",
+        *arguments,
+        "docs",
+        "docs/_build/html",
+    )
+    print("The pages are in docs/_build/html/index.html")
+
+
+TASKS = {"serve": serve, "test": test, "docs": docs}
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in TASKS:

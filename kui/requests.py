@@ -203,7 +203,7 @@ class HttpRequest(HTTPConnection):
         return await json_as(self, model)
 
     async def form_as(self, model: type[M]) -> M:
-        """The form as a model, urlencoded or multipart; its files are `UploadFile`s.
+        """The form as a model, urlencoded or multipart; a file is an `UploadFile`.
 
         Raises RequestValidationError, which is 422, for a form that does not fit, and what `form` raises.
 

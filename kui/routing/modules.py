@@ -28,15 +28,15 @@ _parameter = re.compile(r"_([^\W_]\w*?)(?:__(\w*?[^\W_]))?_")
 class FileRoutes(MultimethodRoutes):
     """The routes of a package, one path for each of its modules.
 
-    ============================  ================================
-    ``pages/index.py``            ``/``
-    ``pages/about.py``            ``/about``
-    ``pages/users/__init__.py``   ``/users``
-    ``pages/users/index.py``      ``/users/``
-    ``pages/users/_id__int_.py``  ``/users/{id:int}``
+    ==============================  ================================
+    ``pages/index.py``              ``/``
+    ``pages/about.py``              ``/about``
+    ``pages/users/__init__.py``     ``/users``
+    ``pages/users/index.py``        ``/users/``
+    ``pages/users/_id__int_.py``    ``/users/{id:int}``
     ``pages/files/_path__any_.py``  ``/files/{path:any}``
-    ``pages/_helpers.py``         none
-    ============================  ================================
+    ``pages/_helpers.py``           none
+    ==============================  ================================
 
     A name between two underscores is a parameter, with a converter behind two more; a name that
     begins with an underscore otherwise is left alone. A module has functions `get`, `post`, `put`,

@@ -1,4 +1,4 @@
-"""The examples of docs/mounting.md, run as they are printed."""
+"""The examples of docs/guides/mounting.md, run as they are printed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .seen import tell
 
 pytestmark = pytest.mark.anyio
 
-DOCS = Path(__file__).parents[2] / "docs" / "mounting.md"
+DOCS = Path(__file__).parents[2] / "docs" / "guides" / "mounting.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
 
 

@@ -1,4 +1,4 @@
-"""What `docs/websockets.md` prints works."""
+"""What `docs/guides/websockets.md` prints works."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kui.testing import AsyncTestClient, WebSocketDenied
 
 pytestmark = pytest.mark.anyio
 
-PAGE = Path(__file__).parents[2] / "docs" / "websockets.md"
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "websockets.md"
 
 
 def printed(path: str) -> Kui:

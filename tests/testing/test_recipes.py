@@ -1,4 +1,4 @@
-"""The examples of docs/testing.md, run as they are printed."""
+"""The examples of docs/guides/testing.md, run as they are printed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "testing.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "guides" / "testing.md"
 BLOCKS = dict(re.findall(r"^```python\n# (\w+)\.py\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S))
 RECIPES = [name for name in BLOCKS if name.startswith("test_")]
 
