@@ -209,6 +209,30 @@ def _parser(deadline: Deadline) -> argparse.ArgumentParser:
         default=0.0,
         help="how long to accept connections once the app knows that the server stops",
     )
+    add(
+        "--keep-alive-timeout",
+        **seconds,
+        default=5.0,
+        help="how long to keep a connection for its next request; longer than a proxy in front does",
+    )
+    add(
+        "--head-timeout",
+        **seconds,
+        default=10.0,
+        help="how long the head of a request may take, once it has begun",
+    )
+    add(
+        "--body-timeout",
+        **seconds,
+        default=30.0,
+        help="how long to wait for the next bytes of a request's body",
+    )
+    add(
+        "--limit-connections",
+        type=int,
+        metavar="N",
+        help="how many connections may be open at once; further ones are answered with 503",
+    )
     add("--websocket-ping-interval", **seconds, help="how often to ping WebSockets")
     return parser
 

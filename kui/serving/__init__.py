@@ -13,9 +13,12 @@ pipes                what a connection needs of its socket, on every loop: `Pipe
 pipe_trio            it on trio, and accepting; a request runs in its connection's task
 pipe_asyncio         it on asyncio and uvloop, and accepting; each request in a task of its own
 accepting, timing    what accepting has in common; the one timer of a server
+tls                  TLS as a pipe over another one
 state                what the connections of a server share: the app, limits, `run_app`
 responses            the states of a response, for every version of HTTP
 http1, connection    HTTP/1.1 without a socket; one connection of it
+upgrade, websocket   the handshake of a WebSocket over HTTP/1.1; a WebSocket
+listening            a server on bound sockets, from listening to its last connection
 
 hypercorn_*          connections as `kui run` serves them until those above can do all that it does
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import logging
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
@@ -20,6 +21,8 @@ from .pipes import CHUNK, Pipe
 from .responses import Misuse, Phase
 from .state import Gone, ServerState
 from .timing import NEVER
+from .upgrade import Upgrade, wrong_handshake
+from .websocket import WebSocket, subprotocols
 
 __all__ = ["Connection", "Next"]
 
@@ -54,6 +57,7 @@ class Connection:
         "_expired",
         "_in_head",
         "_reading",
+        "_socket",
         "_state",
         "http",
         "pipe",
@@ -69,10 +73,11 @@ class Connection:
             "asgi": ASGI,
             "client": pipe.client,
             "server": pipe.server,
-            "root_path": state.root_path,
+            "root_path": "",
             "extensions": EXTENSIONS,
         }
         self._cycle: Cycle | None = None
+        self._socket: WebSocket | None = None
         self._deadline = NEVER
         self._expired = False
         self._in_head = False
@@ -123,13 +128,17 @@ class Connection:
             self.pipe.wake()
         elif self.pipe.stalled(now):
             self.pipe.abort()
+        if self._socket is not None:
+            self._socket.tick(now)
         if self._changed is not None and self._cycle is not None and self.pipe.hung_up():
             self._cycle.gone = True
             self._wake()
 
     def shut_down(self) -> None:
         """See `Served`: an answer that has not begun tells the client that it is the last one."""
-        if self._cycle is None:
+        if self._socket is not None:
+            self._socket.shut_down()
+        elif self._cycle is None:
             self.pipe.wake()
         else:
             self._cycle.response.keep_alive = False
@@ -137,6 +146,8 @@ class Connection:
     def cut(self) -> None:
         """See `Served`."""
         self.pipe.abort()
+        if self._cycle is None and self._socket is None:
+            self.close()
 
     def close(self) -> None:
         """The connection has ended. May be called again."""
@@ -151,6 +162,9 @@ class Connection:
         request = self.http.request
         if request is None:
             await self._refuse()
+            return False
+        if request.websocket:
+            await self._serve_websocket(request)
             return False
         cycle = self._cycle = Cycle(self, request, not self._state.stopping)
         try:
@@ -169,6 +183,31 @@ class Connection:
                 self._wake()
             if cycle.response.begun and (cycle.broken or cycle.response.phase is not Phase.DONE):
                 self.pipe.abort()
+
+    async def _serve_websocket(self, request: Request) -> None:
+        wrong = wrong_handshake(request.headers)
+        if wrong is not None:
+            self.http.fail(Malformed(*wrong))
+            await self._refuse()
+            return
+        scope = {
+            **self._scope(request),
+            "type": "websocket",
+            "scheme": "wss" if self.pipe.secure else "ws",
+            "subprotocols": subprotocols(request.headers),
+            "extensions": {"websocket.http.response": {}},
+        }
+        del scope["method"]
+        upgrade = Upgrade(self.pipe, request, self.ticker)
+        early = self.http.take_rest()
+        interval = self._state.limits.ping
+        self._socket = WebSocket(self._state, self.pipe, scope, upgrade, early, interval)
+        try:
+            await self._socket.run()
+        finally:
+            self._socket = None
+        with suppress(OSError):
+            await self._linger()
 
     def _scope(self, request: Request) -> Scope:
         return {

@@ -12,7 +12,7 @@ import enum
 import http
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import ClassVar, Final
 from urllib.parse import unquote
 
 from baize.typing import Message
@@ -27,7 +27,16 @@ from kui.http.hosts import valid_host
 
 from .responses import Headers, Phase, Response, checked_headers
 
-__all__ = ["CONTINUE", "Http1", "Http1Response", "Malformed", "Reading", "Request", "refusal"]
+__all__ = [
+    "CONTINUE",
+    "Http1",
+    "Http1Response",
+    "Malformed",
+    "Reading",
+    "Request",
+    "refusal",
+    "status_line",
+]
 
 HEAD_SIZE: Final = 64 * 1024
 """Bytes of a request's head, and of what surrounds the chunks of its body."""
@@ -303,9 +312,9 @@ class Http1:
         if self._fields > FIELDS:
             self._refuse(431, "there are more than 100 header fields")
         if self.request is None:
-            header = name.lower(), value
+            header = name.lower(), value.rstrip(b" \t")
             self._headers.append(header)
-            if header[0] in _NOTED:
+            if header[0] in self._NOTED:
                 self._noted.append(header)
 
     def on_headers_complete(self) -> None:
@@ -352,7 +361,7 @@ class Http1:
         for name, value in self._noted:
             if name == b"host":
                 hosts += 1
-            _NOTED[name](self, request, value)
+            self._NOTED[name](self, request, value)
         if hosts > 1 or (not hosts and request.version == "1.1"):
             self._refuse(400, "there is not one Host")
         if request.path[:1] != b"/" or b"#" in request.target:
@@ -407,20 +416,21 @@ class Http1:
         offers = (offer.strip() for offer in value.lower().split(b","))
         request.websocket = request.websocket or b"websocket" in offers
 
+    _NOTED: ClassVar[dict[bytes, Callable[[Http1, Request, bytes], None]]] = {
+        b"host": _note_host,  # of this module
+        b"content-length": _note_length,  # of this module
+        b"transfer-encoding": _note_encoding,  # of this module
+        b"expect": _note_expect,  # of this module
+        b"upgrade": _note_upgrade,  # of this module
+    }
 
-_NOTED: Final[dict[bytes, Callable[[Http1, Request, bytes], None]]] = {
-    b"host": Http1._note_host,  # noqa: SLF001  # of this module
-    b"content-length": Http1._note_length,  # noqa: SLF001  # of this module
-    b"transfer-encoding": Http1._note_encoding,  # noqa: SLF001  # of this module
-    b"expect": Http1._note_expect,  # noqa: SLF001  # of this module
-    b"upgrade": Http1._note_upgrade,  # noqa: SLF001  # of this module
-}
+
 _known_host = lru_cache(256)(valid_host)
 
 
 def status_line(status: int) -> bytes:
-    """`HTTP/1.1 200 OK`; a status without a name of its own gets one all the same."""
-    return _status_lines.get(status) or b"HTTP/1.1 %d Unknown" % status
+    """`HTTP/1.1 200 OK`; a status without a name has nothing behind its blank (RFC 9112, 4)."""
+    return _status_lines.get(status) or b"HTTP/1.1 %d " % status
 
 
 _status_lines: Final = {
@@ -544,7 +554,8 @@ def _slices(head: bytes, body: bytes) -> list[bytes | memoryview]:
 def refusal(status: int, reason: str, date: bytes) -> bytes:
     """A whole response that ends the connection, for what no app answers."""
     body = reason.encode("utf-8")
+    more = b"sec-websocket-version: 13\r\n" if status == 426 else b""  # RFC 6455, 4.4
     return (
         b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\ndate: %b\r\n"
-        b"connection: close\r\n\r\n%b" % (status_line(status), len(body), date, body)
+        b"%bconnection: close\r\n\r\n%b" % (status_line(status), len(body), date, more, body)
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from .connection import Connection, Next
 from .pipes import CHUNK, CREDIT, Part, Turns, hung_up, peer_of
 from .state import ServerState
 from .timing import NEVER, Ticker
+from .tls import secured
 
 __all__ = ["AsyncioPipe", "Connections", "accept"]
 
@@ -146,7 +148,8 @@ class AsyncioPipe(asyncio.BufferedProtocol):
     async def wait(self) -> None:
         """See `Pipe`."""
         if self._outbox and not self._turns.taken:
-            await self._write_in_turn(())
+            outbox, self._outbox = self._outbox, b""
+            self._send(outbox)
         self.credit = CREDIT
         if self._unread or self._lost or self._ended:
             return
@@ -199,20 +202,23 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         try:
             try:
                 await self._until_drained()
-                if self._outbox:
-                    outbox, self._outbox = self._outbox, b""
-                    self._send(outbox)
-                    await self._until_drained()
+                await self._empty_outbox()
                 for part in parts:
                     self._send(part)
                     await self._until_drained()
+                await self._empty_outbox()
             except BaseException:
-                if parts or self._drained is not None:
-                    self.abort()
+                self.abort()
                 raise
         finally:
             self._stalls_at = NEVER
             self._turns.pass_on()
+
+    async def _empty_outbox(self) -> None:
+        while self._outbox:
+            outbox, self._outbox = self._outbox, b""
+            self._send(outbox)
+            await self._until_drained()
 
     async def _until_drained(self) -> None:
         while self._drained is not None:
@@ -287,8 +293,9 @@ class Connections:
             await accept(listener, accepting, connections.start)
     """
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, tls: ssl.SSLContext | None = None) -> None:
         self._state = state
+        self._tls = tls
         self._context = contextvars.copy_context()
         self._busy: set[_Driver] = set()
         self._idle = anyio.Event()
@@ -319,13 +326,16 @@ class Connections:
             driver.cancel()
 
     async def _connect(self, sock: socket.socket) -> None:
-        pipe = AsyncioPipe(sock, self._state.ticker, self._state.limits.send)
+        raw = AsyncioPipe(sock, self._state.ticker, self._state.limits.send)
         try:
-            await asyncio.get_running_loop().connect_accepted_socket(lambda: pipe, sock)
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: raw, sock)
+            pipe = await secured(self._state, raw, self._tls)
         except OSError:
             sock.close()
-        else:
-            _Driver(self._state, pipe, self._busy, self._ended, self._context).advance()
+            return
+        if pipe is not None:
+            connection = Connection(self._state, pipe)
+            _Driver(self._state, connection, raw, self._busy, self._ended, self._context).advance()
 
     def _ended(self, driver: _Driver) -> None:
         self._busy.discard(driver)
@@ -336,6 +346,7 @@ class Connections:
 class _Driver:
     """Serves the requests of a connection, each in a task of its own.
 
+    :param pipe: the one at the socket, which says when something has come in.
     :param busy: the drivers that serve a request; `ended` is called when one does no more.
     :param context: what the context of each request is a copy of.
     """
@@ -345,6 +356,7 @@ class _Driver:
     def __init__(
         self,
         state: ServerState,
+        connection: Connection,
         pipe: AsyncioPipe,
         busy: set[_Driver],
         ended: Callable[[_Driver], None],
@@ -355,7 +367,7 @@ class _Driver:
         self._busy = busy
         self._ended = ended
         self._context = context
-        self._connection = Connection(state, pipe)
+        self._connection = connection
         self._scope = cancel_scope()
         self._task: asyncio.Task[None] | None = None  # the loop does not keep it
 

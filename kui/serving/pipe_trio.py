@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextvars
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -24,6 +25,7 @@ from .connection import Connection, Next
 from .pipes import CHUNK, CREDIT, Part, Turns, hung_up, peer_of
 from .state import ServerState
 from .timing import NEVER, Ticker
+from .tls import secured
 
 __all__ = ["Connections", "TrioPipe", "accept"]
 
@@ -124,11 +126,7 @@ class TrioPipe:
         self._turns.take()
         self.credit = CREDIT
         try:
-            while self._outbox:
-                sent = self._send(self._outbox)
-                self._outbox = self._outbox[sent:]
-                if self._outbox:
-                    await self._until_writable()
+            await self._empty_outbox()
             try:
                 for part in parts:
                     view = memoryview(part)[self._send(part) :]
@@ -138,9 +136,16 @@ class TrioPipe:
             except BaseException:
                 self.abort()
                 raise
+            await self._empty_outbox()
         finally:
             self._stalls_at = NEVER
             self._turns.pass_on()
+
+    async def _empty_outbox(self) -> None:
+        while self._outbox:
+            self._outbox = self._outbox[self._send(self._outbox) :]
+            if self._outbox:
+                await self._until_writable()
 
     async def _until_writable(self) -> None:
         self._stalls_at = self._ticker.now + self._stall
@@ -197,8 +202,9 @@ class Connections:
             await accept(listener, accepting, connections.start)
     """
 
-    def __init__(self, state: ServerState) -> None:
+    def __init__(self, state: ServerState, tls: ssl.SSLContext | None = None) -> None:
         self._state = state
+        self._tls = tls
         self._group = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:
@@ -220,7 +226,10 @@ class Connections:
         self._group.cancel_scope.cancel()
 
     async def _run(self, sock: socket.socket) -> None:
-        pipe = TrioPipe(sock, self._state.ticker, self._state.limits.send)
+        raw = TrioPipe(sock, self._state.ticker, self._state.limits.send)
+        pipe = await secured(self._state, raw, self._tls)
+        if pipe is None:
+            return
         connection = Connection(self._state, pipe)
         fresh = contextvars.copy_context()
         try:

@@ -42,8 +42,10 @@ class Pipe(Protocol):
     """What TLS has agreed on: "h2", "http/1.1" or None; None without TLS."""
     secure: bool
     """True if it is encrypted."""
-    credit: int
-    """Reads and writes until `yield_` should be awaited; each that does not wait takes one away."""
+
+    @property
+    def credit(self) -> int:
+        """Reads and writes until `yield_` is to be awaited; each that does not wait takes one away."""
 
     def take(self) -> bytes | None:
         """What has come in, 64 KiB at most; b"" at the end (FIN); None if there is nothing yet.

@@ -183,6 +183,7 @@ def checked_headers(headers: Iterable[tuple[bytes, bytes]]) -> CheckedHeaders:
     looked_at: Headers = []
     for name, value in headers:
         lower = _names.get(name) or _checked_name(name)
+        value = value.strip(b" \t")
         if lower in _LOOKED_AT:
             looked_at.append((lower, value))
             if lower in _HOP_BY_HOP:

@@ -19,6 +19,7 @@ from kui.serving.proxies import ForwardedHeaders
 from .access import AccessLog
 from .binding import CannotServe
 from .root_path import RootPath
+from .state import Limits
 
 __all__ = [
     "CUT",
@@ -37,6 +38,16 @@ LAST: Final = 10.0
 
 logger = logging.getLogger("kui.server")
 errors = logging.getLogger("kui.error")
+
+
+_SECONDS: Final = (
+    "graceful_timeout",
+    "stall_timeout",
+    "drain_delay",
+    "keep_alive_timeout",
+    "head_timeout",
+    "body_timeout",
+)
 
 
 class StartupFailed(CannotServe):
@@ -69,6 +80,10 @@ class ServeOptions(TypedDict, total=False):
     stall_timeout: float
     drain_delay: float
     websocket_ping_interval: float | None
+    keep_alive_timeout: float
+    head_timeout: float
+    body_timeout: float
+    limit_connections: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +101,21 @@ class Options:
     stall_timeout: float = 30.0
     drain_delay: float = 0.0
     websocket_ping_interval: float | None = None
+    keep_alive_timeout: float = 5.0
+    head_timeout: float = 10.0
+    body_timeout: float = 30.0
+    limit_connections: int | None = None
+
+    def limits(self) -> Limits:
+        """What each connection keeps to."""
+        return Limits(
+            head=self.head_timeout,
+            keep_alive=self.keep_alive_timeout,
+            body=self.body_timeout,
+            send=self.stall_timeout,
+            ping=self.websocket_ping_interval,
+            connections=self.limit_connections,
+        )
 
     @property
     def binds(self) -> list[str]:
@@ -106,9 +136,11 @@ class Options:
         return app
 
     def __post_init__(self) -> None:
-        for name in ("graceful_timeout", "stall_timeout", "drain_delay"):
+        for name in _SECONDS:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise CannotServe(f"{name} is a number of seconds, not {getattr(self, name)!r}")
+        if self.limit_connections is not None and self.limit_connections < 1:
+            raise CannotServe("limit_connections is at least 1, or None for no limit")
         if self.websocket_ping_interval is not None and not self.websocket_ping_interval > 0:
             raise CannotServe("websocket_ping_interval is a positive number of seconds")
         if self.root_path and not self.root_path.startswith("/"):

@@ -29,6 +29,7 @@ from hypercorn.typing import ConnectionState
 from kui.concurrency.loops import on_asyncio
 from kui.concurrency.services import split_cancelled
 
+from . import listening
 from .binding import CannotServe, address_of, bound, tls_context
 from .hypercorn_connection import Connection
 from .runner import CUT, Options, Runner
@@ -57,6 +58,10 @@ async def serve(
     stall_timeout: float = 30.0,
     drain_delay: float = 0.0,
     websocket_ping_interval: float | None = None,
+    keep_alive_timeout: float = 5.0,
+    head_timeout: float = 10.0,
+    body_timeout: float = 30.0,
+    limit_connections: int | None = None,
     until: Callable[[], Awaitable[object]] | None = None,
     task_status: anyio.abc.TaskStatus[list[str]] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -76,6 +81,11 @@ async def serve(
     :param drain_delay: seconds from `app.should_exit` to the end of the listeners, for a load
         balancer to notice.
     :param websocket_ping_interval: seconds between pings on WebSockets.
+    :param keep_alive_timeout: seconds for which a connection is kept for its next request. A proxy in
+        front must give its connections up earlier than that.
+    :param head_timeout: seconds for the head of a request, from its first byte on; then 408.
+    :param body_timeout: seconds for the next bytes of a request's body, while the app waits for them.
+    :param limit_connections: how many may be open at once; further ones are answered with 503.
     :param until: an async function; when it returns, the server stops as it does on SIGTERM.
     :param task_status: is given the addresses, such as `http://127.0.0.1:8000`, once it listens.
     :raises CannotServe: an address is busy, a certificate unreadable, an option makes no sense.
@@ -105,6 +115,10 @@ async def serve(
         stall_timeout=stall_timeout,
         drain_delay=drain_delay,
         websocket_ping_interval=websocket_ping_interval,
+        keep_alive_timeout=keep_alive_timeout,
+        head_timeout=head_timeout,
+        body_timeout=body_timeout,
+        limit_connections=limit_connections,
     )
     tls = tls_context(certfile, keyfile)
     failures: list[Exception] = []
@@ -140,6 +154,9 @@ async def serve(
 
 async def serve_on(runner: Runner, sockets: list[socket], tls: ssl.SSLContext | None) -> None:
     """Serve `runner`'s app on bound sockets until the runner is told to stop."""
+    if os.environ.get("KUI_CONNECTIONS") == "own":  # until they speak HTTP/2 too
+        await listening.serve_on(runner, sockets, tls)
+        return
     options = runner.options
     config = Config()
     config.logger_class = _Log

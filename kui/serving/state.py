@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -43,6 +42,8 @@ class Limits:
     """For a TLS handshake."""
     linger: float = 2.0
     """For a client to read the last answer, while what it still sends is thrown away."""
+    ping: float | None = None
+    """Between pings of a WebSocket; None for no pings."""
     connections: int | None = None
     """How many may be open at once; further ones are answered with 503."""
 
@@ -65,13 +66,12 @@ class ServerState:
     """
 
     __slots__ = (
+        "_empty",
         "app",
         "cancelled",
         "connections",
         "lifespan",
         "limits",
-        "on_empty",
-        "root_path",
         "stopping",
         "ticker",
     )
@@ -81,20 +81,17 @@ class ServerState:
         app: ASGIApp,
         limits: Limits,
         *,
-        root_path: str = "",
         lifespan: dict[str, Any] | None = None,
     ) -> None:
         self.app = app
         self.limits = limits
-        self.root_path = root_path.rstrip("/")
         self.lifespan = {} if lifespan is None else lifespan
         """What the lifespan has put into its state; each request gets a copy."""
         self.ticker = Ticker(clock())
         self.connections: set[Served] = set()
         self.stopping = False
         self.cancelled = False
-        self.on_empty: Callable[[], object] = lambda: None
-        """Called when the last connection has ended."""
+        self._empty: anyio.Event | None = None
 
     @property
     def full(self) -> bool:
@@ -112,8 +109,14 @@ class ServerState:
         """A connection has ended; may be called again."""
         self.connections.discard(connection)
         self.ticker.discard(connection)
-        if not self.connections:
-            self.on_empty()
+        if not self.connections and self._empty is not None:
+            self._empty.set()
+
+    async def until_empty(self) -> None:
+        """Wait until no connection is open."""
+        while self.connections:
+            self._empty = anyio.Event()
+            await self._empty.wait()
 
     def stop(self) -> None:
         """Tell every connection that the server stops."""

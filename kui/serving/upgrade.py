@@ -1,0 +1,66 @@
+"""A WebSocket that is asked for over HTTP/1.1: the handshake of RFC 6455, 4.2, on its connection."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import Final
+
+from baize.typing import Message
+
+from .http1 import Http1Response, Request, status_line
+from .pipes import Pipe
+from .responses import Headers, Phase
+from .timing import Ticker
+
+__all__ = ["Upgrade", "wrong_handshake"]
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def wrong_handshake(headers: Headers) -> tuple[int, str] | None:
+    """The status and the reason to refuse a request for a WebSocket over HTTP/1.1 with; None if it is right."""
+    fields = dict(headers)
+    if fields.get(b"sec-websocket-version", b"").strip() != b"13":
+        return 426, "WebSockets of version 13 are served"
+    try:
+        key = base64.b64decode(fields.get(b"sec-websocket-key", b"").strip(), validate=True)
+    except ValueError:
+        key = b""
+    return None if len(key) == 16 else (400, "Sec-WebSocket-Key is 16 bytes in base64")
+
+
+def _accept_key(headers: Headers) -> bytes:
+    key = dict(headers)[b"sec-websocket-key"].strip()
+    return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+class Upgrade:
+    """The `Handshake` of a request that is right."""
+
+    __slots__ = ("_pipe", "_request", "_response", "_ticker")
+
+    def __init__(self, pipe: Pipe, request: Request, ticker: Ticker) -> None:
+        self._pipe = pipe
+        self._request = request
+        self._response = Http1Response(request, keep_alive=False)
+        self._ticker = ticker
+
+    async def accept(self, headers: Headers) -> None:
+        """See `Handshake`."""
+        lines = [
+            status_line(101),
+            b"upgrade: websocket",
+            b"connection: Upgrade",
+            b"sec-websocket-accept: " + _accept_key(self._request.headers),
+            b"date: " + self._ticker.date,
+            *[b"%b: %b" % header for header in headers],
+        ]
+        await self._pipe.write(b"\r\n".join(lines) + b"\r\n\r\n")
+
+    async def respond(self, message: Message) -> bool:
+        """See `Handshake`."""
+        parts = self._response.send(message, self._ticker.date)
+        if parts:
+            await self._pipe.write(*parts)
+        return self._response.phase is Phase.DONE

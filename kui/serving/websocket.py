@@ -1,0 +1,454 @@
+"""One WebSocket (RFC 6455): the handshake as the app decides, frames, pings, and how it ends.
+
+`websockets` knows frames, a `Pipe` the bytes, and a `Handshake` how an answer is written in the
+version of HTTP that the socket was asked for in. The app's `receive` reads, as over HTTP; a task
+reads beside an app that only sends.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Final, Protocol
+
+import anyio
+import anyio.abc
+from baize.typing import Message, Scope
+from websockets.exceptions import ProtocolError
+from websockets.frames import Frame, Opcode
+from websockets.protocol import Protocol as Frames
+from websockets.protocol import Side
+
+from .pipes import CHUNK, Pipe
+from .responses import Headers, Misuse, checked_headers
+from .state import Gone, ServerState
+from .timing import NEVER
+
+__all__ = ["Handshake", "WebSocket", "subprotocols"]
+
+LARGEST: Final = 16 * 1024 * 1024
+"""Bytes of a message; a larger one closes the socket with 1009."""
+SLICE: Final = 2 * 1024
+"""Bytes that are looked at together: how much may become messages at a time."""
+QUEUED: Final = 16
+"""Messages that are kept for the app, give or take those of a slice."""
+
+_DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+_frames_log = logging.getLogger("kui.server.frames")
+_frames_log.setLevel(logging.WARNING)  # else the library says that a connection was closed
+logger = logging.getLogger("kui.server")
+
+
+class Handshake(Protocol):
+    """How the answer to a request for a WebSocket is written."""
+
+    async def accept(self, headers: Headers) -> None:
+        """Switch to frames. Raises OSError as `Pipe.write`."""
+
+    async def respond(self, message: Message) -> bool:
+        """Write a message of a response instead, an `http.response` one; True if that was the last.
+
+        :raises Misuse: it may not be sent now, or is wrong.
+        :raises OSError: as `Pipe.write`.
+        """
+
+
+class _State(enum.Enum):
+    CONNECTING = "not accepted yet"
+    DENYING = "being denied"
+    OPEN = "open"
+    CLOSING = "closed by the app"
+    CLOSED = "over"
+
+
+def subprotocols(headers: Headers) -> list[str]:
+    """The subprotocols that the client offers, in its order."""
+    values = b",".join(value for name, value in headers if name == b"sec-websocket-protocol")
+    return [part.strip() for part in values.decode("latin-1").split(",") if part.strip()]
+
+
+class WebSocket:
+    """See the module.
+
+    :param early: what has come in behind the handshake.
+    :param ping_interval: seconds between pings, to the next tick; None for no pings.
+
+    ::
+
+        socket = WebSocket(state, pipe, scope, handshake, early, None)
+        await socket.run()
+    """
+
+    __slots__ = (
+        "_beside",
+        "_changed",
+        "_code",
+        "_deadline",
+        "_frames",
+        "_group",
+        "_hand_over",
+        "_handshake",
+        "_is_text",
+        "_messages",
+        "_over",
+        "_part",
+        "_ping_interval",
+        "_pings_at",
+        "_pipe",
+        "_quiet",
+        "_raw",
+        "_reading",
+        "_reason",
+        "_scope",
+        "_server",
+        "_size",
+        "_state",
+    )
+    _group: anyio.abc.TaskGroup
+
+    def __init__(
+        self,
+        server: ServerState,
+        pipe: Pipe,
+        scope: Scope,
+        handshake: Handshake,
+        early: bytes,
+        ping_interval: float | None,
+    ) -> None:
+        self._server = server
+        self._pipe = pipe
+        self._scope = scope
+        self._handshake = handshake
+        self._state = _State.CONNECTING
+        self._frames = Frames(Side.SERVER, max_size=LARGEST, logger=_frames_log)
+        self._raw = early  # bytes that are not looked at yet
+        self._messages: deque[Message] = deque([{"type": "websocket.connect"}])
+        self._size = 0  # bytes of the messages
+        self._part = bytearray()  # of a message in fragments
+        self._is_text = False
+        self._code, self._reason = 1006, ""
+        self._over = False
+        self._reading = False
+        self._beside = False  # does a task read beside the app?
+        self._hand_over = False  # is that task to end, for the app reads?
+        self._quiet = False  # has nobody read since the last tick?
+        self._changed: anyio.Event | None = None
+        self._deadline = NEVER
+        self._ping_interval = ping_interval or NEVER
+        self._pings_at = NEVER
+
+    async def run(self) -> None:
+        """Call the app, and end what it has begun. Raises nothing but the server's cancellation."""
+        try:
+            async with anyio.create_task_group() as self._group:
+                returned = await self._server.run_app(self._scope, self.receive, self.send)
+                self._over = True
+                try:
+                    await self._conclude(returned)
+                except OSError:
+                    pass
+                self._group.cancel_scope.cancel()
+        finally:
+            self._over = True
+            if self._state is _State.OPEN:
+                self._close(1001, "")
+                self._pipe.finish()
+            elif self._state is _State.DENYING:
+                self._pipe.abort()
+            self._wake()
+
+    async def _conclude(self, returned: bool) -> None:
+        if self._state is _State.CONNECTING:
+            if returned:
+                logger.error("The app returned without an answer to a WebSocket's handshake")
+            await self._deny(500)
+        elif self._state is _State.OPEN:
+            await self._say_close(1000 if returned else 1011, "")
+        if self._state is _State.CLOSING:
+            await self._until_confirmed()
+
+    # ---- what the server asks
+
+    def tick(self, now: float) -> None:
+        """See `Timed`."""
+        if now >= self._deadline:
+            self._deadline = NEVER
+            if self._state is _State.OPEN:
+                self._close(1001, "")
+                self._ended(1001, "")
+            elif self._state is _State.CLOSING:
+                self._lost()
+        if self._state is _State.OPEN:
+            if now >= self._pings_at:
+                self._pings_at = now + self._ping_interval
+                self._frames.send_ping(b"")
+                self._flush()
+            if self._quiet and not self._reading and not self._full:
+                self._reading = self._beside = True
+                self._group.start_soon(self._read_beside)
+        self._quiet = not self._reading
+        if self._changed is not None and self._full and self._pipe.hung_up():
+            self._lost()
+
+    def shut_down(self) -> None:
+        """The server stops: the app has until the next tick to close the socket itself."""
+        self._deadline = self._server.ticker.now
+
+    # ---- the app's receive
+
+    async def receive(self) -> Message:
+        """ASGI's `receive`. Cancelled, it has taken nothing. Again and again a disconnect at the end."""
+        while not self._over:
+            if self._messages:
+                message = self._messages.popleft()
+                self._size -= len(message.get("text") or message.get("bytes") or b"")
+                return message
+            if self._state is _State.CLOSED:
+                break
+            if self._raw and self._state is not _State.CONNECTING:
+                self._look()
+            elif self._reading:
+                await self._until_read()
+            elif self._full:
+                await self._until_changed()
+            else:
+                self._reading = True
+                await self._read()
+        return {"type": "websocket.disconnect", "code": self._code, "reason": self._reason}
+
+    @property
+    def _full(self) -> bool:
+        return self._size >= CHUNK or len(self._messages) >= QUEUED or len(self._raw) >= CHUNK
+
+    async def _until_read(self) -> None:
+        """Wait until another task has read; the one that reads beside the app makes room."""
+        if self._beside:
+            self._hand_over = True
+            self._pipe.wake()
+        await self._until_changed()
+
+    async def _read(self) -> None:
+        """Read once. Cancelled, it has read nothing."""
+        pipe = self._pipe
+        try:
+            if pipe.credit <= 0:
+                await pipe.yield_()
+            while not (self._hand_over or self._state is _State.CLOSED):
+                data = pipe.take()
+                if data is not None:
+                    self._arrived(data)
+                    return
+                await pipe.wait()
+        except OSError:
+            self._lost()
+        finally:
+            self._quiet = False
+            self._reading = self._beside and not self._hand_over
+            self._wake()
+
+    async def _read_beside(self) -> None:
+        """Read for an app that does not, until it does, or enough is kept for it."""
+        try:
+            while not (self._hand_over or self._full or self._state is not _State.OPEN):
+                await self._read()
+        finally:
+            self._reading = self._beside = self._hand_over = False
+            self._wake()
+
+    def _arrived(self, data: bytes) -> None:
+        if not data:
+            if self._state is _State.OPEN or self._state is _State.CLOSING:
+                self._look()
+                self._frames.receive_eof()
+                self._take_frames()
+            self._lost()
+        else:
+            self._raw = self._raw + data if self._raw else data
+            if self._state is not _State.CONNECTING and self._state is not _State.DENYING:
+                self._look()
+
+    def _look(self) -> None:
+        """Make messages of what has come in, until there are enough."""
+        raw, position = self._raw, 0
+        while position < len(raw) and self._state is not _State.CLOSED:
+            if position and (self._size >= CHUNK or len(self._messages) >= QUEUED):
+                break
+            piece = raw if len(raw) <= SLICE else raw[position : position + SLICE]
+            position += len(piece)
+            self._frames.receive_data(piece)
+            self._take_frames()
+        self._raw = raw[position:] if self._state is not _State.CLOSED else b""
+
+    def _take_frames(self) -> None:
+        frames = self._frames
+        for frame in frames.events_received():
+            if isinstance(frame, Frame) and frame.opcode in _DATA and self._state is _State.OPEN:
+                try:
+                    self._take_data(frame)
+                except UnicodeDecodeError:
+                    frames.fail(1007, "the text is not UTF-8")
+                    break
+        self._flush()
+        received = frames.close_rcvd
+        if frames.eof_sent or received is not None:
+            if received is not None and frames.parser_exc is None:
+                self._ended(received.code, received.reason)
+            elif frames.close_sent is not None and self._state is _State.OPEN:
+                self._ended(frames.close_sent.code, frames.close_sent.reason)
+            else:
+                self._ended(1006, "")
+
+    def _take_data(self, frame: Frame) -> None:
+        if frame.opcode is not Opcode.CONT:
+            self._is_text = frame.opcode is Opcode.TEXT
+        body = frame.data
+        if not frame.fin or self._part:
+            self._part += body
+            if not frame.fin:
+                return
+            body = bytes(self._part)
+            self._part = bytearray()
+        if self._is_text:
+            text = str(body, "utf-8")
+            self._messages.append({"type": "websocket.receive", "text": text})
+            self._size += len(text)
+        else:
+            self._messages.append({"type": "websocket.receive", "bytes": bytes(body)})
+            self._size += len(body)
+
+    def _lost(self) -> None:
+        """The connection has ended without a close frame."""
+        self._ended(1006, "")
+
+    def _ended(self, code: int, reason: str) -> None:
+        if self._state is not _State.CLOSED:
+            self._state = _State.CLOSED
+            self._code, self._reason = code, reason
+            if self._reading:
+                self._pipe.wake()
+            self._wake()
+
+    async def _until_changed(self) -> None:
+        if self._changed is None:
+            self._changed = anyio.Event()
+        await self._changed.wait()
+
+    def _wake(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
+
+    # ---- the app's send
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
+
+        :raises Gone: the client has gone, or the socket is over.
+        :raises Misuse: the message may not be sent now, or is wrong.
+        """
+        kind = message["type"]
+        if self._state is _State.CLOSED or self._over:
+            raise Gone("the client has gone, or the WebSocket is over")
+        act = self._ACTS.get((self._state, kind))
+        if act is None:
+            raise Misuse(f"{kind} was sent while the WebSocket was {self._state.value}")
+        try:
+            await act(self, message)
+        except OSError as error:
+            self._lost()
+            raise Gone("the client has gone") from error
+
+    async def _send_data(self, message: Message) -> None:
+        text = message.get("text")
+        if text is not None:
+            self._frames.send_text(text.encode())
+        else:
+            data = message.get("bytes")
+            if data is None:
+                raise Misuse("websocket.send has neither text nor bytes")
+            self._frames.send_binary(data)
+        await self._write()
+
+    async def _accept(self, message: Message) -> None:
+        headers = checked_headers(message.get("headers", ())).all
+        subprotocol = message.get("subprotocol")
+        if subprotocol is not None:
+            headers += checked_headers([(b"sec-websocket-protocol", subprotocol.encode())]).all
+        self._state = _State.OPEN
+        self._pings_at = self._server.ticker.now + self._ping_interval
+        try:
+            await self._handshake.accept(headers)
+        except OSError:
+            self._lost()  # which the next message of either kind tells
+        self._wake()
+
+    async def _reject(self, message: Message) -> None:
+        await self._deny(403)
+
+    async def _deny(self, status: int) -> None:
+        headers = [(b"content-length", b"0")]
+        await self._respond({"type": "http.response.start", "status": status, "headers": headers})
+        await self._respond({"type": "http.response.body", "body": b""})
+
+    async def _deny_with(self, message: Message) -> None:
+        kind = message["type"].removeprefix("websocket.")
+        await self._respond({**message, "type": kind})
+
+    async def _respond(self, message: Message) -> None:
+        over = await self._handshake.respond(message)
+        self._state = _State.DENYING
+        if over:
+            self._ended(1006, "")
+
+    async def _close_with(self, message: Message) -> None:
+        await self._say_close(message.get("code", 1000), message.get("reason") or "")
+
+    async def _say_close(self, code: int, reason: str) -> None:
+        try:
+            self._frames.send_close(code, reason)
+        except ProtocolError as error:
+            raise Misuse(f"{code} is no code to close with, or {reason!r} too long") from error
+        self._state = _State.CLOSING
+        await self._write()
+
+    async def _until_confirmed(self) -> None:
+        """Wait for the client's close frame, but not for long (RFC 6455, 7.1.1); drop what else it sends."""
+        self._deadline = self._server.ticker.now + self._server.limits.linger
+        left = LARGEST
+        while self._state is _State.CLOSING and left > 0:
+            left -= len(self._raw)
+            self._messages.clear()
+            self._size = 0
+            if self._raw:
+                self._look()
+            elif self._reading:
+                await self._until_read()
+            else:
+                self._reading = True
+                await self._read()
+
+    async def _write(self) -> None:
+        await self._pipe.write(b"".join(self._frames.data_to_send()))
+
+    def _close(self, code: int, reason: str) -> None:
+        """Send a close frame without waiting."""
+        self._frames.send_close(code, reason)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Send what the protocol itself has to say, without waiting."""
+        data = b"".join(self._frames.data_to_send())
+        if data:
+            self._pipe.push(data)
+
+    _ACTS: ClassVar[dict[tuple[_State, str], Callable[[WebSocket, Any], Awaitable[None]]]] = {
+        (_State.CONNECTING, "websocket.accept"): _accept,
+        (_State.CONNECTING, "websocket.close"): _reject,
+        (_State.CONNECTING, "websocket.http.response.start"): _deny_with,
+        (_State.DENYING, "websocket.http.response.body"): _deny_with,
+        (_State.OPEN, "websocket.send"): _send_data,
+        (_State.OPEN, "websocket.close"): _close_with,
+    }
