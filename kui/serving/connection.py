@@ -183,6 +183,8 @@ class Connection:
                 self._wake()
             if cycle.response.begun and (cycle.broken or cycle.response.phase is not Phase.DONE):
                 self.pipe.abort()
+            elif self._state.cancelled and not cycle.response.begun:
+                self.pipe.push(refusal(503, "the server is stopping", self.ticker.date))
 
     async def _serve_websocket(self, request: Request) -> None:
         wrong = wrong_handshake(request.headers)
