@@ -49,6 +49,7 @@ class Hub:
 
     async def __aenter__(self) -> Hub:
         self._clock = clock()
+        self._work = Notice()  # one of this loop
         self._tasks = await beside().__aenter__()
         self._store.open(self)
         self._tasks.start_soon(self._store.run)

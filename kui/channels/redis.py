@@ -169,6 +169,7 @@ class RedisStore(Store):
     def open(self, listener: Listener) -> None:
         self._clock = clock()
         self._listener = listener
+        self._changed = Notice()  # one of this loop
         self._tried = False
 
     async def ready(self) -> None:

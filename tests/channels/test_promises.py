@@ -374,10 +374,22 @@ async def test_what_is_wrong_is_said_where_it_is_written(make: Make) -> None:
             await channels.__aenter__()
 
 
+async def open_and_use(channels: Channels) -> None:
+    async with channels, channels.subscribe("news") as subscription:
+        await publish(channels, "news", 1)
+        assert await take(subscription, 1) == [1]
+        with anyio.move_on_after(0.01):
+            await take(subscription, 1)
+    assert not channels.available
+
+
 async def test_channels_may_be_opened_again(make: Make) -> None:
     channels = make()
     for _ in range(2):
-        async with channels, channels.subscribe("news") as subscription:
-            await publish(channels, "news", 1)
-            assert await take(subscription, 1) == [1]
-    assert not channels.available
+        await open_and_use(channels)
+
+
+def test_channels_may_be_opened_again_in_another_loop(make: Make) -> None:
+    channels = make()
+    for backend in ("asyncio", "trio", "asyncio"):
+        anyio.run(open_and_use, channels, backend=backend)
