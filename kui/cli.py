@@ -183,6 +183,11 @@ def _parser(deadline: Deadline) -> argparse.ArgumentParser:
     add("--certfile", metavar="FILE", help="the certificate chain, PEM: serve HTTPS and HTTP/2")
     add("--keyfile", metavar="FILE", help="its key, if that is in a file of its own")
     add("--access-log", action="store_true", help="log every request")
+    add(
+        "--log-config",
+        metavar="FILE",
+        help="the configuration of logging, a dictionary for logging.config in TOML or JSON",
+    )
     seconds: dict[str, Any] = {"type": float, "metavar": "SECONDS"}
     add(
         "--graceful-timeout",

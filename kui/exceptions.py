@@ -8,10 +8,13 @@ from http import HTTPStatus
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
+from baize.typing import Scope
+
 from .argument_checks import expect, function_of
 from .concurrency import ClientDisconnect, in_thread, strays_fail
 from .http.exceptions import AnyHTTPException, HTTPException, abort
 from .http.headers import ResponseHeaders
+from .http.urls import request_name
 from .responses.base import HttpResponse
 from .responses.content import PlainTextResponse
 from .responses.convert import ResponseConverter
@@ -24,6 +27,7 @@ __all__ = [
     "abort",
     "check_key",
     "description",
+    "note",
     "plainly",
 ]
 
@@ -70,6 +74,13 @@ def leaf(exc: Exception) -> Exception:
     if isinstance(found, Exception) and not isinstance(found, ExceptionGroup):
         return found
     return exc
+
+
+def note(exc: BaseException, scope: Scope) -> None:
+    """Add the request's method and path to an exception that a server is going to log (PEP 678)."""
+    text = f"raised for {request_name(scope)}"
+    if text not in getattr(exc, "__notes__", ()):  # an app around this one has the same request
+        exc.add_note(text)
 
 
 def check_key(key: object) -> None:

@@ -12,9 +12,10 @@ from typing import Any, Final, TypeAlias
 
 from .concurrency import ClientDisconnect, strays_fail
 from .current import request_var
-from .exceptions import BARE_500, ExceptionTable, leaf
+from .exceptions import BARE_500, ExceptionTable, leaf, note
 from .http.exceptions import AnyHTTPException, Unavailable
 from .http.media import awaits_events
+from .http.urls import request_name
 from .lifetime import lifetime_of
 from .requests import HttpRequest
 from .responses.base import HttpResponse
@@ -59,6 +60,7 @@ async def serve_request(
             life.failure = error
         raised = await _recover(request, life.failure, exceptions)
         if raised is not None:
+            note(raised, request.scope)
             try:
                 raise raised
             finally:
@@ -92,7 +94,8 @@ async def _recover(
         return None
     if exchange.gone is not None:
         if not isinstance(found, AnyHTTPException):  # which is an answer, and no failure
-            logger.error("A request failed after its client had left", exc_info=error)
+            name = request_name(request.scope)
+            logger.error("%s failed after its client had left", name, exc_info=error)
         return None
     if exchange.started:
         return error

@@ -87,3 +87,15 @@ def test_a_file_is_never_replaced_by_a_socket(tmp_path: Path) -> None:
     with pytest.raises(CannotServe, match="Address already in use"), bound([f"unix:{path}"]):
         pass
     assert path.read_text() == "precious"
+
+
+def test_sockets_of_tcp_say_so_and_hand_it_down() -> None:
+    """asyncio sets TCP_NODELAY only on these: otherwise an answer may take 40 ms."""
+    with bound(["127.0.0.1:0"]) as (sock,):
+        assert sock.proto == socket.IPPROTO_TCP
+        sock.listen()
+        with socket.create_connection(sock.getsockname()):
+            sock.setblocking(True)
+            accepted, _ = sock.accept()
+            with accepted:
+                assert accepted.proto == socket.IPPROTO_TCP

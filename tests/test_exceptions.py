@@ -20,12 +20,14 @@ from kui.asgi import (
     HttpRoute,
     HttpView,
     Kui,
+    Mount,
     PlainTextResponse,
     TemplateResponse,
     abort,
     convert_response,
     request,
 )
+from kui.http.urls import request_name
 from kui.testing import AsyncTestClient, Disconnected
 from kui.views import Endpoint
 
@@ -577,3 +579,25 @@ async def test_and_a_converter_that_came_later() -> None:
 
     response = await get(app, "/nowhere")
     assert (response.status_code, response.text) == (404, "NOTHING MATCHES THE GIVEN URI")
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+async def test_what_is_raised_on_has_a_note_with_the_method_and_the_path(mounted: bool) -> None:
+    inner = app_that_raises(KeyError("no such thing"))
+    app = Kui(routes=[Mount("/in", inner)]) if mounted else inner
+    path = "/in/" if mounted else "/"
+    with pytest.raises(KeyError) as caught:
+        await get(app, f"{path}?token=secret", raise_app_exceptions=True)
+    assert caught.value.__notes__ == [f"raised for GET {path}"]
+
+
+@pytest.mark.parametrize(
+    ("scope", "name"),
+    [
+        ({"path": "/a\n\x1b[0mb", "raw_path": b"/a\n\x1b[0mb?c"}, "GET /a\\n\\x1b[0mb"),
+        ({"path": "/ä b"}, "GET /%C3%A4%20b"),
+        ({"path": "/" + "a" * 300}, "GET /" + "a" * 199 + "..."),
+    ],
+)
+def test_a_path_in_a_log_stays_one_short_line(scope: dict[str, Any], name: str) -> None:
+    assert request_name({"type": "http", "method": "GET", **scope}) == name

@@ -29,6 +29,7 @@ __all__ = [
     "parse_referrer",
     "percent_decode",
     "put_root_first",
+    "request_name",
     "route_path",
 ]
 
@@ -41,6 +42,22 @@ _ILLEGAL_IN_QUERY = re.compile(rf"[^{_UNRESERVED_AND_MORE}?%]|%(?![0-9A-Fa-f]{{2
 _PATH_SAFE = "/:@!$&'()*+,;=~"
 
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*://[^/?#]*")
+
+
+_LONGEST_NAME = 200
+
+
+def request_name(scope: Scope) -> str:
+    """The method and the path of a request, or of a WebSocket, for logs: `"GET /items/7"`.
+
+    The path is percent-encoded, as it was sent, without the query, which may hold secrets. It is cut after
+    200 characters, and what could end a line of a log is escaped.
+    """
+    target: bytes = scope.get("raw_path") or quote(scope["path"], safe=_PATH_SAFE).encode("ascii")
+    path = target.partition(b"?")[0].decode("latin-1").encode("unicode_escape").decode("ascii")
+    if len(path) > _LONGEST_NAME:
+        path = path[:_LONGEST_NAME] + "..."
+    return f"{scope.get('method', 'WEBSOCKET')} {path}"
 
 
 def _origin(scope: Scope) -> str:

@@ -95,7 +95,8 @@ def _open(bind: str) -> socket.socket:
         return socket.socket(fileno=int(number))
     host, port = _parse(bind)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol, which accepted sockets inherit: asyncio sets TCP_NODELAY on those of TCP only.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -27,6 +27,7 @@ from kui.serving.server import serve_on
 
 from .binding import CannotServe, bound, tls_context
 from .importing import load_app
+from .logs import LogConfig, set_up_logging
 from .reload import Watcher
 from .runner import LAST, Options, Runner, ServeOptions, ShutdownFailed, StartupFailed
 from .workers import RELOAD, supervise
@@ -48,6 +49,7 @@ def run(
     backend: str = "trio",
     workers: int = 1,
     reload: bool = False,
+    log_config: LogConfig = None,
     **options: Unpack[ServeOptions],
 ) -> None:
     """Serve an app until SIGTERM or Ctrl-C. Returns when all has ended well.
@@ -61,6 +63,8 @@ def run(
     :param backend: the event loop: `trio`, `asyncio` or `uvloop`.
     :param workers: how many processes share the listening sockets; one that ends is replaced.
     :param reload: start anew when a file of the program changes; needs the app as a text.
+    :param log_config: a dictionary for `logging.config.dictConfig`, or a file of TOML or JSON that holds one.
+        Without it, records from INFO on are printed to stderr, unless the program configures logging itself.
     :param options: as those of `kui.serve`.
     :raises SystemExit: with status 1, and one line on stderr, when it cannot be served; also when a
         service has crashed, which is logged, or start-up or shutdown failed, whose traceback is printed.
@@ -73,7 +77,13 @@ def run(
     deadline = Deadline()
     try:
         status = run_process(
-            app, deadline, backend=backend, workers=workers, reload=reload, **options
+            app,
+            deadline,
+            backend=backend,
+            workers=workers,
+            reload=reload,
+            log_config=log_config,
+            **options,
         )
     finally:
         deadline.stop()
@@ -88,6 +98,7 @@ def run_process(
     backend: str,
     workers: int,
     reload: bool,
+    log_config: LogConfig = None,
     **options: Unpack[ServeOptions],
 ) -> int:
     """What `run` does; returns the exit status, and leaves `deadline` running once it has begun."""
@@ -100,7 +111,7 @@ def run_process(
         if single:
             app = load_app(app) if isinstance(app, str) else app
         with bound(chosen.binds, chosen.stall_timeout) as sockets:
-            _log_to_stderr()
+            set_up_logging(log_config)
             process = _Process(app, chosen, sockets, tls, backend, reload, limit)
             if single:
                 return process.serve(deadline, lambda: None)
@@ -266,18 +277,3 @@ def _signals(runner: Runner, deadline: Deadline, limit: float) -> Iterator[None]
     finally:
         for signum, handler in previous.items():
             signal.signal(signum, handler)
-
-
-def _log_to_stderr() -> None:
-    """Show the loggers `kui.*` on stderr, as long as the program has configured no logging."""
-    ours = logging.getLogger("kui")
-    if ours.handlers:
-        return
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        logging.Formatter("%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
-    )
-    handler.addFilter(lambda record: not logging.getLogger().handlers)
-    ours.addHandler(handler)
-    if ours.level == logging.NOTSET:
-        ours.setLevel(logging.INFO)

@@ -330,3 +330,7 @@ class _Log(Logger):
         self.access_log_format = ""
         self.access_logger = None
         self.error_logger = logging.getLogger("kui.server")
+
+    async def exception(self, message: str, *args: object, **kwargs: object) -> None:
+        """Log what the app has raised, which has a note that names the request."""
+        logging.getLogger("kui.error").exception("A request failed")

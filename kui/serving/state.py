@@ -11,12 +11,14 @@ from baize.typing import ASGIApp, Receive, Scope, Send
 
 from kui.concurrency.loops import clock
 from kui.concurrency.services import split_cancelled
+from kui.http.urls import request_name
 
 from .timing import Ticker, Timed
 
 __all__ = ["Gone", "Limits", "Served", "ServerState"]
 
 logger = logging.getLogger("kui.server")
+errors = logging.getLogger("kui.error")
 
 
 class Gone(ConnectionError):
@@ -154,8 +156,7 @@ class ServerState:
                 elif isinstance(error, anyio.get_cancelled_exc_class()):
                     failed, cancelled = None, error
             if failed is not None and not _is_gone(failed):
-                path = scope.get("raw_path", b"").decode("ascii", "replace")
-                logger.error("The app failed at %r", path, exc_info=failed)
+                errors.error("%s failed", request_name(scope), exc_info=failed)
             if cancelled is not None:
                 if cancelled is error:
                     raise

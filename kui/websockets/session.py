@@ -15,7 +15,7 @@ from kui.concurrency.children import Children, with_children
 from kui.concurrency.signals import ExitSignal
 from kui.concurrency.websocket.socket_states import SocketState
 from kui.connections import websocket_var
-from kui.exceptions import ExceptionTable
+from kui.exceptions import ExceptionTable, note
 from kui.lifetime import lifetime_of
 from kui.responses.base import HttpResponse
 
@@ -91,6 +91,7 @@ async def _session(
         if exit_signal is not None:
             exit_signal.unlisten(leave)
     if raised is not None:
+        note(raised, websocket.scope)
         raise raised
 
 
