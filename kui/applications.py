@@ -28,10 +28,9 @@ from .overrides import overrides
 from .parameters.app_scope import AppDependencies
 from .request_cycle import serve_request
 from .requests import HttpRequest
-from .responses.base import HttpResponse
 from .responses.convert import ResponseConverter
 from .routing import Router
-from .routing.around import Middleware, decorate
+from .routing.around import Middlewares, decorate
 from .routing.mounts import INSIDE, mounted_apps, wrapped
 from .routing.routes import MethodDecorators, Route, Several
 from .routing.stand_ins import bad_host, no_content, not_found, service_unavailable
@@ -111,13 +110,13 @@ class Kui(MethodDecorators):
         lifespan: Callable[[Any], Any] | None = None,
         resources: Iterable[AbstractAsyncContextManager[Any]] = (),
         routes: Several = (),
-        http_middlewares: Iterable[Middleware] = (),
-        socket_middlewares: Iterable[Middleware] = (),
-        exception_handlers: Mapping[int | type[BaseException], Callable[..., Any]] | None = None,
+        http_middlewares: Middlewares = (),
+        socket_middlewares: Middlewares = (),
+        exception_handlers: Mapping[Any, Any] | None = None,
         cors_config: Mapping[str, Any] | None = None,
         factory_class: FactoryClass | None = None,
-        response_converters: Mapping[type, Callable[..., HttpResponse]] | None = None,
-        json_encoder: Mapping[type, Callable[[Any], Any]] | None = None,
+        response_converters: Mapping[Any, Any] | None = None,
+        json_encoder: Mapping[Any, Any] | None = None,
         limits: Limits | None = None,
         allowed_hosts: Iterable[str] = ("*",),
         handle_signals: bool = True,
@@ -163,7 +162,7 @@ class Kui(MethodDecorators):
 
     @told(ROUTE_PARAMETERS)
     def websocket(
-        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+        self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
         """Register a handler of WebSockets: `app.router.websocket`, under a shorter name."""
         return self.router.websocket(path, name, middlewares)

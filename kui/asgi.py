@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from baize.datastructures import URL, Address, Headers, QueryParams
-from baize.typing import ASGIApp, Receive, Scope, Send, ServerSentEvent
+from baize.typing import ASGIApp, Receive, Scope, Send
 
 from .applications import FactoryClass, Kui
 from .asgi_apps.composition import Hosts, Router, Subpaths
@@ -46,6 +46,7 @@ from .responses import (
     PlainTextResponse,
     RedirectResponse,
     SendEventResponse,
+    ServerSentEvent,
     SmallResponse,
     StreamResponse,
     TemplateResponse,

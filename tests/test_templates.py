@@ -579,12 +579,12 @@ async def test_an_engine_may_define_render(pages: Path) -> None:
 
 async def test_an_engine_may_define_the_whole_response() -> None:
     class Fixed(BaseTemplates):
-        def TemplateResponse(self, name: str, *args: Any, **kwargs: Any) -> HttpResponse:
-            return HTMLResponse(f"fixed {name} {args} {kwargs}")
+        def TemplateResponse(self, name: str, context: Any = None, *args: Any) -> HttpResponse:
+            return HTMLResponse(f"fixed {name} {context} {args[0]}")
 
-    assert (
-        await page(Fixed(), "a", {"b": 1}, colour=2)
-    ).text == "fixed a ({'b': 1},) {'colour': 2}"
+    assert (await page(Fixed(), "a", {"b": 1}, status_code=201)).text == "fixed a {'b': 1} 201"
+    with pytest.raises(TypeError, match="contxt"):
+        TemplateResponse("a", contxt={})  # type: ignore[call-arg]  # the mistake
 
 
 async def test_an_engine_that_defines_neither_is_named() -> None:

@@ -89,7 +89,7 @@ class Router(routing.Router, EndpointApp):
             if isinstance(route, tuple) and route and isinstance(route[0], str):
                 self._add(*route)
             else:
-                self << route  # type: ignore[operator]  # a tuple of a str and an app is the case above
+                self << route
 
     def _add(self, path: str, app: ASGIApp, name: str | None = None) -> None:
         endpoint = Mounted(app, grows=False)

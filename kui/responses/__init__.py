@@ -11,7 +11,7 @@ from .content import (
     SmallResponse,
 )
 from .convert import ResponseConverter, convert_response
-from .events import SendEventResponse
+from .events import SendEventResponse, ServerSentEvent
 from .file import FileResponse
 from .stream import StreamResponse
 from .template import TemplateResponse
@@ -25,6 +25,7 @@ __all__ = [
     "RedirectResponse",
     "ResponseConverter",
     "SendEventResponse",
+    "ServerSentEvent",
     "SmallResponse",
     "StreamResponse",
     "TemplateResponse",

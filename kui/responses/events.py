@@ -7,7 +7,7 @@ import re
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from random import randint
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from baize.typing import Message
 
@@ -24,6 +24,7 @@ __all__ = [
     "EncodedEvent",
     "EventSource",
     "SendEventResponse",
+    "ServerSentEvent",
     "come_back_later",
     "encode_event",
     "later",
@@ -42,6 +43,29 @@ LATER: Final = (1000, 10_000)
 _PLAIN: Final = frozenset(("data", "id", "event"))
 # The standard's ends of line; others, such as U+2028, are text.
 _lines = re.compile("\r\n|\r|\n").split
+
+
+class ServerSentEvent(TypedDict, total=False):
+    """The fields of an event, for annotations; a handler may yield any dictionary with these keys.
+
+    - `data`: text, of several lines if you like; bytes are decoded as UTF-8, everything else is sent
+      as JSON.
+    - `id`: what a client that comes back says in `Last-Event-ID`; one line.
+    - `event`: the name of the event; one line.
+    - `retry`: milliseconds after which a client connects again.
+    - `comment`: text that clients ignore.
+
+    Example::
+
+        async def news() -> AsyncIterator[ServerSentEvent]:
+            yield {"id": 7, "data": {"title": "news"}}
+    """
+
+    data: Any
+    id: int | str
+    event: str
+    retry: int
+    comment: str
 
 
 class EncodedEvent:

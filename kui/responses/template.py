@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .base import HttpResponse
@@ -10,11 +11,18 @@ from .current import current_app
 __all__ = ["TemplateResponse"]
 
 
-def TemplateResponse(name: str, *args: Any, **kwargs: Any) -> HttpResponse:
+def TemplateResponse(
+    name: str,
+    context: Mapping[str, Any] | None = None,
+    status_code: int = 200,
+    headers: Mapping[str, str] | None = None,
+    media_type: str | None = None,
+    charset: str | None = None,
+) -> HttpResponse:
     """A shortcut for `app.templates.TemplateResponse` of the application that answers.
 
-    Parameters: those of `kui.asgi.BaseTemplates.TemplateResponse`: `name`, `context=None`,
-    `status_code=200`, `headers=None`, `media_type=None`, `charset=None`.
+    Parameters: those of `kui.asgi.BaseTemplates.TemplateResponse`. An engine that takes more is called
+    itself: `engine.TemplateResponse(...)`.
 
     Raises RuntimeError outside of a request and for an application without templates, and what
     the engine raises, such as jinja2.TemplateNotFound.
@@ -26,5 +34,7 @@ def TemplateResponse(name: str, *args: Any, **kwargs: Any) -> HttpResponse:
         raise RuntimeError("TemplateResponse is for handlers; here, use the engine itself")
     if app.templates is None:
         raise RuntimeError('this needs templates: Kui(templates=Jinja2Templates("templates"))')
-    response: HttpResponse = app.templates.TemplateResponse(name, *args, **kwargs)
+    response: HttpResponse = app.templates.TemplateResponse(
+        name, context, status_code, headers, media_type, charset
+    )
     return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .around import Middleware, decorate
+from .around import Middleware, Middlewares, decorate
 from .groups import MultimethodRoutes, Routes
 from .modules import FileRoutes
 from .router import NoSuchRoute, Router
@@ -12,6 +12,7 @@ __all__ = [
     "FileRoutes",
     "HttpRoute",
     "Middleware",
+    "Middlewares",
     "MultimethodRoutes",
     "NoSuchRoute",
     "Router",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from inspect import iscoroutine
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from kui.argument_checks import describe
 from kui.parameters.joining import JoinedHandler
 from kui.views import Endpoint
 
-__all__ = ["Middleware", "complete", "decorate"]
+__all__ = ["Middleware", "Middlewares", "complete", "decorate"]
 
 Middleware: TypeAlias = Callable[[Endpoint], Endpoint]
+Middlewares: TypeAlias = Iterable[Any]
+"""Middlewares in a list. It says Any because type checkers find no common type for functions and
+instances in a list that has a name; what is no middleware is refused when it is registered."""
 
 
 def decorate(endpoint: Endpoint, middlewares: Iterable[Middleware]) -> Endpoint:

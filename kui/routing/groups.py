@@ -6,13 +6,13 @@ router, or another group, needs to know nothing of groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import overload
 
 from kui.habits import GROUP_PARAMETERS, told
 from kui.middlewares.placement import middleware_list
 
-from .around import Middleware
+from .around import Middlewares
 from .methods import methods_of, refuse_clash
 from .routes import HttpRoute, Registrar, Route, Several
 from .tree import Tree
@@ -51,8 +51,8 @@ class Routes(Registrar, Sequence[Route]):
         self,
         *routes: Several,
         namespace: str = "",
-        http_middlewares: Iterable[Middleware] = (),
-        socket_middlewares: Iterable[Middleware] = (),
+        http_middlewares: Middlewares = (),
+        socket_middlewares: Middlewares = (),
     ) -> None:
         super().__init__()
         self.namespace = namespace
@@ -118,8 +118,8 @@ class MultimethodRoutes(Routes):
         self,
         *routes: Several,
         namespace: str = "",
-        http_middlewares: Iterable[Middleware] = (),
-        socket_middlewares: Iterable[Middleware] = (),
+        http_middlewares: Middlewares = (),
+        socket_middlewares: Middlewares = (),
     ) -> None:
         self._taken: Tree[list[tuple[HttpRoute, frozenset[str] | None]]] = Tree()
         super().__init__(

@@ -7,14 +7,14 @@ file, for there is no line of code that registers it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Final
 
-from .around import Middleware
+from .around import Middlewares
 from .groups import MultimethodRoutes
 from .routes import HttpRoute, SocketRoute
 
@@ -60,8 +60,8 @@ class FileRoutes(MultimethodRoutes):
         package: str | ModuleType,
         *,
         namespace: str = "",
-        http_middlewares: Iterable[Middleware] = (),
-        socket_middlewares: Iterable[Middleware] = (),
+        http_middlewares: Middlewares = (),
+        socket_middlewares: Middlewares = (),
     ) -> None:
         super().__init__(
             namespace=namespace,

@@ -20,7 +20,7 @@ from kui.http.headers import merge_headers
 from kui.http.urls import full_paths, route_path
 from kui.responses.base import HttpResponse
 
-from . import HttpRoute, Middleware, Routes, SocketRoute
+from . import HttpRoute, Middleware, Middlewares, Routes, SocketRoute
 from .routes import Route
 
 __all__ = ["INSIDE", "Forward", "Mount", "Mounted", "below", "mounted_apps", "wrapped"]
@@ -208,8 +208,8 @@ class Mount(Sequence[Route]):
         path: str,
         app: ASGIApp,
         name: str | None = None,
-        http_middlewares: Iterable[Middleware] = (),
-        socket_middlewares: Iterable[Middleware] = (),
+        http_middlewares: Middlewares = (),
+        socket_middlewares: Middlewares = (),
         namespace: str = "",
     ) -> None:
         if path.endswith("/") and path != "/":

@@ -6,7 +6,7 @@ happens when a route is added. The order of routes never matters (see `patterns`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from kui.parameters.joining import JoinedHandler
 from kui.parameters.plans import Plan
 from kui.views import Endpoint
 
-from .around import Middleware, complete
+from .around import Middlewares, complete
 from .lookup import HttpRoutes, SocketRoutes
 from .methods import methods_of
 from .routes import HttpRoute, Registrar, Route, Several
@@ -60,8 +60,8 @@ class Router(Registrar):
     def __init__(
         self,
         *routes: Several,
-        http_middlewares: Iterable[Middleware] = (),
-        socket_middlewares: Iterable[Middleware] = (),
+        http_middlewares: Middlewares = (),
+        socket_middlewares: Middlewares = (),
     ) -> None:
         super().__init__()
         self.http_middlewares = middleware_list("http_middlewares", "HTTP", http_middlewares)

@@ -16,7 +16,7 @@ from kui.middlewares.methods import method_names
 from kui.middlewares.placement import middleware_list
 from kui.views import Handler, http_handler, socket_handler
 
-from .around import Middleware
+from .around import Middleware, Middlewares
 from .patterns import PathPattern
 
 __all__ = ["HttpRoute", "Registrar", "Route", "Several", "SocketRoute", "flat"]
@@ -46,7 +46,7 @@ class _Value:
         return self.within(prefix=prefix)
 
     def within(
-        self, *, prefix: str = "", namespace: str = "", middlewares: Iterable[Middleware] = ()
+        self, *, prefix: str = "", namespace: str = "", middlewares: Middlewares = ()
     ) -> Self:
         """This route as it is in a group: behind a prefix, in a namespace, with middlewares around.
 
@@ -131,7 +131,7 @@ class HttpRoute(_Value):
         endpoint: Any,
         name: str | None = "",
         methods: Iterable[str] | None = None,
-        middlewares: Iterable[Middleware] = (),
+        middlewares: Middlewares = (),
         namespace: str = "",
     ) -> None:
         put = object.__setattr__
@@ -171,7 +171,7 @@ class SocketRoute(_Value):
         path: str,
         endpoint: Any,
         name: str | None = "",
-        middlewares: Iterable[Middleware] = (),
+        middlewares: Middlewares = (),
         namespace: str = "",
     ) -> None:
         put = object.__setattr__
@@ -188,7 +188,8 @@ class SocketRoute(_Value):
 
 
 Route: TypeAlias = HttpRoute | SocketRoute
-Several: TypeAlias = "Route | Iterable[Several]"
+Several: TypeAlias = Route | Iterable[Any]
+"""A route, or routes and groups of routes in any nesting; Any for the reason of `Middlewares`."""
 
 
 def flat(routes: Several) -> Iterator[Route]:
@@ -222,35 +223,35 @@ class MethodDecorators:
 
     @told(ROUTE_PARAMETERS)
     def get(
-        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+        self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
         """Register a handler for GET, and HEAD with it."""
         return self._decorator(path, name, "GET", middlewares)
 
     @told(ROUTE_PARAMETERS)
     def post(
-        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+        self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
         """Register a handler for POST."""
         return self._decorator(path, name, "POST", middlewares)
 
     @told(ROUTE_PARAMETERS)
     def put(
-        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+        self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
         """Register a handler for PUT."""
         return self._decorator(path, name, "PUT", middlewares)
 
     @told(ROUTE_PARAMETERS)
     def patch(
-        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+        self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
         """Register a handler for PATCH."""
         return self._decorator(path, name, "PATCH", middlewares)
 
     @told(ROUTE_PARAMETERS)
     def delete(
-        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+        self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
         """Register a handler for DELETE."""
         return self._decorator(path, name, "DELETE", middlewares)
@@ -293,7 +294,7 @@ class HttpDecorators(MethodDecorators):
 
     @told(ROUTE_PARAMETERS)
     def __call__(
-        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+        self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
         """Register a handler for all methods that no other route of the path has."""
         return self._decorator(path, name, None, middlewares)
@@ -309,18 +310,22 @@ class Registrar:
         """Take one route."""
         raise NotImplementedError
 
-    def __lshift__(self, routes: Several) -> Self:
-        """`self << routes`: take a route, or all routes of a group; returns `self`.
+    def extend(self, routes: Several) -> None:
+        """Take a route, or all routes of a group: `self << routes`, as a call.
 
         Raises TypeError for something that is no route, and what `append` raises.
         """
         for route in list(flat(routes)):
             self.append(route)
+
+    def __lshift__(self, routes: Several) -> Self:
+        """`self << routes`: take a route, or all routes of a group, as `extend`; return `self`."""
+        self.extend(routes)
         return self
 
     @told(ROUTE_PARAMETERS)
     def websocket(
-        self, path: str, name: str | None = "", middlewares: Iterable[Middleware] = ()
+        self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
         """Register a handler of WebSockets; parameters and errors as of `http`.
 
