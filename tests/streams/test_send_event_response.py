@@ -8,10 +8,11 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kui.asgi import Kui, SendEventResponse, request
+from kui.http.text import whole_text
 from kui.responses.events import encode_event
 from kui.testing import AsyncTestClient
 
@@ -91,10 +92,11 @@ def test_what_is_no_event_is_refused(event: Any) -> None:
 
 
 @given(st.text(), st.text(alphabet=st.characters(exclude_characters="\r\n\0")))
+@example("", "a\ud800")
 def test_any_text_arrives_as_it_was(data: str, name: str) -> None:
     stream = encode_event({"event": name, "id": name, "data": data}).decode("utf-8", "replace")
-    normal = re.sub("\r\n|\r", "\n", data).encode("utf-8", "replace").decode()
-    name = name.encode("utf-8", "replace").decode()
+    normal = whole_text(re.sub("\r\n|\r", "\n", data))
+    name = whole_text(name)
     assert parse(stream) == [{"event": name, "id": name, "data": normal}]
 
 
