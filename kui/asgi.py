@@ -11,7 +11,7 @@ from .asgi_apps.endpoint import decorator, request_response, websocket_session
 from .asgi_apps.middleware import NextRequest, NextResponse, middleware
 from .asgi_apps.staticfiles import Files, Pages
 from .asgi_apps.wsgi import WSGI
-from .concurrency import ClientDisconnect
+from .concurrency import ClientDisconnect, shielded
 from .connections import HTTPConnection, State
 from .current import http_connection, request, request_var, websocket, websocket_var
 from .exceptions import HTTPException, abort
@@ -145,6 +145,7 @@ __all__ = [
     "request_response",
     "request_var",
     "required_method",
+    "shielded",
     "task_group",
     "timeout",
     "websocket",

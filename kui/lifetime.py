@@ -143,13 +143,11 @@ class ConnectionLifetime:
             if resolution is not None:  # in no scope: it may have scopes open itself
                 await resolution.close(cancelled)
         finally:
-            with shielded() as scope:
+            with shielded(what=f"The cleanup of {self!r}"):
                 try:
                     await self._leave(cancelled)
                 finally:
                     await self.close()
-            if scope.cancelled_caught:
-                logger.error("The cleanup of %r took too long and was cut off", self)
 
     async def _leave(self, exc: BaseException | None) -> None:
         stack, self._exit_stack = self._exit_stack, None

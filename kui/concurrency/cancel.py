@@ -12,10 +12,10 @@ from typing import TypeVar
 
 import anyio
 
-from .guard import on_first_wait
 from .http.exchange import ClientDisconnect, Exchange
 from .http.watch import Watch
 from .task_group import Beside, beside
+from .waits import on_first_wait
 from .websocket.sockets import Socket
 
 __all__ = ["Connected", "OpenSocket", "WaitingClient", "until"]

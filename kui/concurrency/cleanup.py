@@ -1,21 +1,92 @@
-"""Cleanup: shielded, and for a bounded time (rule 4)."""
+"""Cleanup: shielded from cancellation, and for a bounded time."""
 
 from __future__ import annotations
 
-from typing import Final
+import inspect
+import logging
+from types import TracebackType
+from typing import Final, Self
 
 import anyio
+import anyio.lowlevel
 
-__all__ = ["GRACE", "shielded"]
+__all__ = ["GRACE", "raise_cancellation", "shielded"]
 
 GRACE: Final = 5.0
 """Seconds that a cleanup may take once it has been cancelled from outside."""
 
+logger = logging.getLogger("kui.error")
 
-def shielded(seconds: float = GRACE) -> anyio.CancelScope:
-    """A scope for `with`: what is awaited in it is cancelled by nothing but the end of `seconds`.
 
-    An outer cancellation is delivered at the first checkpoint after it. asyncio's own
-    `task.cancel()` is no scope's business, and goes through.
+class shielded:
+    """A block for cleanup that waits: only the end of its time cancels what is awaited in it.
+
+    The same on asyncio and on trio. An outer cancellation is delivered at the first checkpoint after the block.
+    A block that overruns its time is cancelled where it waits, and `kui.error` logs it. asyncio's own
+    `task.cancel()` belongs to no scope, and goes through.
+
+    The block must not contain a `yield` of a generator: the shield would then hold the code that advances it.
+
+    :param seconds: how long the block may take.
+    :param what: begins the sentence in the log; without it, that is the name of the function.
+
+    Example::
+
+        async def feed(send):
+            connection = await connect()
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(poll, connection, send)
+                    tasks.start_soon(listen, connection, send)
+            finally:
+                with shielded(5):
+                    await connection.close()
     """
-    return anyio.CancelScope(shield=True, deadline=anyio.current_time() + seconds)
+
+    __slots__ = ("_scope", "_seconds", "_what")
+
+    def __init__(self, seconds: float = GRACE, what: str | None = None) -> None:
+        if not seconds > 0:
+            raise ValueError(f"a cleanup has a positive number of seconds, not {seconds!r}")
+        self._seconds = seconds
+        self._what = what
+
+    def __enter__(self) -> Self:
+        self._scope = anyio.CancelScope(shield=True, deadline=anyio.current_time() + self._seconds)
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        caught = bool(self._scope.__exit__(kind, error, trace))
+        if self._scope.cancelled_caught:
+            what = self._what or _function_around()
+            logger.error("%s took longer than %g s, and was cut off", what, self._seconds)
+        return caught
+
+    @property
+    def cancelled_caught(self) -> bool:
+        """True if the block overran its time, and was cancelled. To be asked after the block."""
+        return self._scope.cancelled_caught
+
+
+def _function_around() -> str:
+    """The beginning of a sentence about the function whose block is left."""
+    frame = inspect.currentframe()
+    for _ in range(2):
+        frame = frame and frame.f_back
+    return f"The cleanup in {frame.f_code.co_qualname}" if frame else "A cleanup"
+
+
+async def raise_cancellation() -> None:
+    """Raise a cancellation of a scope around the caller that is due; otherwise it is a checkpoint.
+
+    It is raised as it is raised from a wait, so that a `CleanupShield` is up before the cleanup begins, on trio too.
+    """
+    if anyio.current_effective_deadline() == float("-inf"):
+        await anyio.sleep_forever()
+    await anyio.lowlevel.checkpoint()

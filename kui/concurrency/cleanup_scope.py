@@ -15,8 +15,8 @@ import anyio.abc
 import anyio.lowlevel
 
 from .cleanup import GRACE
-from .guard import on_first_wait
 from .loops import Scope, cancel_scope
+from .waits import on_first_wait
 
 __all__ = ["CleanupScope"]
 

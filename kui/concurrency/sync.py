@@ -78,7 +78,8 @@ class InThreads(AsyncGenerator[T, None]):
         if self._iterator is None:
             self._close()
         else:
-            await Job(self._in_context(self._close)).run(CLOSING)
+            with shielded(what=f"The cleanup of {self.__qualname__}"):
+                await Job(self._in_context(self._close)).run(CLOSING)
 
     async def _step(self, step: Callable[[], T]) -> T:
         if self._ended or self._left:
@@ -105,11 +106,9 @@ class InThreads(AsyncGenerator[T, None]):
         if not isinstance(self._iterable, Generator):
             return
         job = Job(self._in_context(self._first_and_close), lambda: None)
-        with shielded() as scope:
+        with shielded(what=f"The first step of {self.__qualname__}"):
             await job.run(GENERATORS)
         self._left = job.left
-        if scope.cancelled_caught and not job.began:
-            logger.error("%s never began: there was no thread for it", self.__qualname__)
 
     # In the thread.
 

@@ -130,14 +130,12 @@ async def run_view(
         if not socket.accepted:
             raise
         close = how_to_close(exc)
-        with shielded() as scope:
+        with shielded(what=f"The on_disconnect of {view!r}"):
             await socket.close(close.code, close.reason)
             if not isinstance(exc, Exception):  # cancelled: this is the time there is
                 await on_disconnect(socket.disconnect().code)
         if isinstance(exc, Exception):
             await on_disconnect(socket.disconnect().code)
-        elif scope.cancelled_caught:
-            logger.error("The on_disconnect of %r took too long and was cut off", view)
         raise
     if socket.accepted:
         await on_disconnect(socket.disconnect().code)

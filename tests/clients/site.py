@@ -23,6 +23,7 @@ from kui.asgi import (
     StreamResponse,
     cancel_on_disconnect,
     request,
+    shielded,
 )
 
 from .books import Books, Record
@@ -167,9 +168,8 @@ async def from_feed() -> StreamResponse:
                     group.start_soon(produce)
                     group.start_soon(anyio.sleep_forever)
             finally:
-                # Behind a task group of its own, a mere checkpoint would be cut: see `Grace`.
-                await anyio.sleep(0.001)
-                await clean_up(record)
+                with shielded(5):
+                    await clean_up(record)
 
     return StreamResponse(feed)
 

@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency.guard import on_first_wait
 from kui.concurrency.task_group import beside
+from kui.concurrency.waits import on_first_wait
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from types import SimpleNamespace
 
@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from kui.concurrency import ClientDisconnect, Exchange, ExitSignal, Gone
+from kui.concurrency.cleanup_shield import CancellationSwallowed
 from kui.concurrency.http.generator_runner import ItemLost
 from kui.concurrency.http.stream import stream
 from kui.testing import every_checkpoint
@@ -26,6 +27,7 @@ from .fakes import DISCONNECT, START, WAYS, Server, body
 pytestmark = pytest.mark.anyio
 
 PING = b": ping\n\n"
+SHORT = 0.02
 LENGTH = [(b"content-length", b"5000000")]
 
 
@@ -823,6 +825,58 @@ async def test_the_first_step_of_a_plain_generator_may_fail_after_its_client_has
     assert await client.exchange.is_disconnected()
     await client.stream(chunks())
     assert "no such file" in caplog.text
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["client leaves", "server stops"])
+@pytest.mark.parametrize(
+    ("kind", "swallows"),
+    [
+        ("generator", "Cancelled"),
+        ("feed", "Cancelled"),
+        ("group", "Cancelled"),
+        ("feed", "exceptions"),
+    ],
+)
+async def test_a_source_that_swallows_every_cancellation_is_named_and_given_up(
+    client, caplog, leaves, kind, swallows
+) -> None:
+    cancelled = anyio.get_cancelled_exc_class()
+    errors = (cancelled,) if swallows == "Cancelled" else (cancelled, Exception)
+
+    async def stubborn() -> None:
+        while True:
+            with suppress(*errors):
+                await anyio.sleep(1)
+
+    async def generator() -> AsyncIterator[str]:
+        yield "a"
+        await stubborn()
+
+    async def feed(send) -> None:
+        await send("a")
+        await stubborn()
+
+    async def group(send) -> None:
+        await send("a")
+        async with anyio.create_task_group():
+            await stubborn()
+
+    source = {"generator": generator(), "feed": feed, "group": group}[kind]
+    failure = []
+
+    async def answer() -> None:
+        try:
+            await client.stream(source, grace=SHORT)
+        except* CancellationSwallowed as group:
+            failure.append(group.exceptions[0])
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(answer)
+        await anyio.sleep(1)
+        client.leave() if leaves else client.exit.set()
+    assert len(failure) == 1
+    assert f"{kind} swallowed every cancellation" in caplog.text
+    assert client.server.types == ["start", "body"]
 
 
 # The server stops.

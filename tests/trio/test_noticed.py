@@ -1,4 +1,4 @@
-"""A checkpoint that begins because its task is cancelled raises that, whatever shield is about to go up."""
+"""Where trio delivers a cancellation to no wait of the work, its usual rule holds: cleanup that waits shields itself."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import pytest
 import trio
 import trio.testing
 
-from kui.concurrency.guard import Grace
+from kui.asgi import shielded
+from kui.concurrency.cleanup_shield import CleanupShield
+
+pytestmark = pytest.mark.trio
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize(
     "wait",
     [
@@ -35,17 +37,17 @@ async def test_a_cancellation_that_came_behind_a_shield_of_the_works_own(
             await wait()
             done.append("went on")
         finally:
-            await trio.lowlevel.checkpoint_if_cancelled()
-            await trio.lowlevel.checkpoint()
+            with shielded(5):
+                await trio.lowlevel.checkpoint_if_cancelled()
+                await trio.lowlevel.checkpoint()
             done.append("cleaned up")
 
     with trio.CancelScope() as outer:
-        await Grace("the work").run(work())
+        await CleanupShield("the work").run(work())
     assert outer.cancelled_caught
     assert done == ["cleaned up"]
 
 
-@pytest.mark.trio
 async def test_a_cancellation_that_only_the_tasks_of_a_nursery_of_its_own_have_met() -> None:
     done: list[str] = []
 
@@ -56,19 +58,19 @@ async def test_a_cancellation_that_only_the_tasks_of_a_nursery_of_its_own_have_m
                 inner.start_soon(trio.sleep_forever)
                 inner.start_soon(cancel)
         finally:
-            await trio.sleep(0.001)
+            with shielded(5):
+                await trio.sleep(0.001)
             done.append("cleaned up")
 
     async def cancel() -> None:
         outer.cancel()
 
     with trio.CancelScope() as outer:
-        await Grace("the work").run(work())
+        await CleanupShield("the work").run(work())
     assert outer.cancelled_caught
     assert done == ["cleaned up"]
 
 
-@pytest.mark.trio
 async def test_a_nursery_that_the_work_has_cancelled_itself() -> None:
     done: list[str] = []
 
@@ -82,12 +84,11 @@ async def test_a_nursery_that_the_work_has_cancelled_itself() -> None:
         await trio.sleep_forever()
 
     with trio.CancelScope() as outer:
-        await Grace("the work").run(work())
+        await CleanupShield("the work").run(work())
     assert outer.cancelled_caught
     assert done == ["went on"]
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize("through", ["coroutine", "generator"])
 async def test_a_cancellation_that_comes_as_a_wait_of_the_works_own_ends(
     through: str, autojump_clock: trio.testing.MockClock
@@ -99,8 +100,9 @@ async def test_a_cancellation_that_comes_as_a_wait_of_the_works_own_ends(
             await trio.sleep(1)
             yield
         finally:
-            await trio.lowlevel.checkpoint()
-            await trio.sleep(1)
+            with shielded(5):
+                await trio.lowlevel.checkpoint()
+                await trio.sleep(1)
             done.append("cleaned up")
 
     async def advance() -> None:
@@ -112,12 +114,11 @@ async def test_a_cancellation_that_comes_as_a_wait_of_the_works_own_ends(
 
     with trio.move_on_after(1) as outer:
         run = advance() if through == "coroutine" else anext(pass_through())
-        await Grace("the work").run(run)
+        await CleanupShield("the work").run(run)
     assert outer.cancelled_caught
     assert done == ["cleaned up"]
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize("over", ["when it begins", "before it waits"])
 async def test_a_cleanup_whose_own_timeout_is_over_at_once_comes_to_its_end(
     over: str, mock_clock: trio.testing.MockClock
@@ -135,15 +136,16 @@ async def test_a_cleanup_whose_own_timeout_is_over_at_once_comes_to_its_end(
                 nursery.start_soon(trio.sleep_forever)
                 nursery.start_soon(cancel)
         finally:
-            await wait_a_moment()
-            await wait_a_moment()
-            await trio.lowlevel.checkpoint()
+            with shielded(5):
+                await wait_a_moment()
+                await wait_a_moment()
+                await trio.lowlevel.checkpoint()
             done.append("cleaned up")
 
     async def cancel() -> None:
         outer.cancel()
 
     with trio.CancelScope() as outer:
-        await Grace("the work").run(work())
+        await CleanupShield("the work").run(work())
     assert outer.cancelled_caught
     assert done == ["cleaned up"]

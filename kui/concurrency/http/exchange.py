@@ -16,9 +16,9 @@ import anyio
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency.cleanup import GRACE
-from kui.concurrency.guard import on_first_wait
 from kui.concurrency.signals import ExitSignal
 from kui.concurrency.task_group import beside
+from kui.concurrency.waits import on_first_wait
 
 from .receive_buffer import Inbox
 

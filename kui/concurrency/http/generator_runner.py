@@ -15,7 +15,7 @@ import anyio
 import anyio.lowlevel
 
 from kui.concurrency.cleanup import GRACE
-from kui.concurrency.guard import Grace
+from kui.concurrency.cleanup_shield import CleanupShield
 from kui.concurrency.loops import clock
 
 __all__ = ["Drive", "Feed", "ItemLost", "close_unstarted"]
@@ -77,7 +77,9 @@ class Drive(Generic[T]):
         self._consume = consume
         self._interrupt = interrupt
         self._explain = explain
-        self._grace = Grace(getattr(source, "__qualname__", type(source).__qualname__), grace)
+        self._grace = CleanupShield(
+            getattr(source, "__qualname__", type(source).__qualname__), grace
+        )
         self._advancing = False  # is the generator at work, and not suspended at a yield?
         self._stopping = False
         self._clock = clock()
@@ -126,7 +128,6 @@ class Drive(Generic[T]):
                     grace.waited = False
                     self.since = self._clock()
                     turn_ends = monotonic() + _FAIR_SHARE
-                    await grace.let_through()
                 consuming = consume(item)
                 try:
                     await consuming
@@ -219,7 +220,7 @@ class Feed(Generic[T]):
         self._func = func
         self._consume = consume
         self._interrupt = interrupt
-        self._grace = Grace(getattr(func, "__qualname__", type(func).__qualname__), grace)
+        self._grace = CleanupShield(getattr(func, "__qualname__", type(func).__qualname__), grace)
         self._turn = monotonic() + _FAIR_SHARE
         self._lock = anyio.Lock(fast_acquire=True)
         self._in_flight = 0  # how many tasks are sending, or wait for their turn
@@ -270,7 +271,6 @@ class Feed(Generic[T]):
             self._in_flight -= 1
             if self._stopping and not self._in_flight:
                 self._interrupt()
-        await self._grace.let_through()
         if monotonic() > self._turn:
             await anyio.lowlevel.checkpoint()
             self._turn = monotonic() + _FAIR_SHARE

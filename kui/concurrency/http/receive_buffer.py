@@ -19,8 +19,9 @@ import anyio
 import anyio.lowlevel
 from baize.typing import Message, Receive
 
-from kui.concurrency.guard import on_wait
+from kui.concurrency.cleanup import raise_cancellation
 from kui.concurrency.loops import on_asyncio
+from kui.concurrency.waits import on_every_wait
 
 __all__ = ["BYTES", "MESSAGES", "Inbox"]
 
@@ -145,8 +146,7 @@ class Inbox:
         self.was_read = True
         while not self._kept:
             if self.ended is not None:
-                # Who is cancelled because of it, is so here, and not in the cleanup that follows.
-                await anyio.lowlevel.checkpoint()
+                await raise_cancellation()  # which the disconnect may have caused
                 return self.ended
             if self._failure is not None:
                 raise self._failure
@@ -188,7 +188,7 @@ class Inbox:
             else:
                 with anyio.CancelScope() as scope:
                     # Cancelled before, it would be cut at its first checkpoint, and not have looked yet.
-                    self._keep(await on_wait(self._receive_here(), scope.cancel))
+                    self._keep(await on_every_wait(self._receive_here(), scope.cancel))
             looked = True
             if self.unasked == count:
                 return

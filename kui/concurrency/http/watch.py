@@ -13,8 +13,8 @@ from typing import Any, Final, Protocol
 
 import anyio
 
-from kui.concurrency.guard import on_wait
 from kui.concurrency.loops import on_asyncio
+from kui.concurrency.waits import on_every_wait
 
 from .receive_buffer import Inbox
 
@@ -91,7 +91,7 @@ class Watch:
             with anyio.CancelScope(deadline=due()) as scope:
                 await inbox.change()
             if tick is not None and scope.cancel_called:
-                await on_wait(tick(), self._hand_over)
+                await on_every_wait(tick(), self._hand_over)
 
     def _hand_over(self) -> None:
         """This task waits for something else, such as a client that does not read: let another one receive."""

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 import anyio
 
-from kui.concurrency.guard import on_first_wait
 from kui.concurrency.loops import on_the_grid
 from kui.concurrency.stray import strays_fail
 from kui.concurrency.task_group import beside
+from kui.concurrency.waits import on_first_wait
 
 from .exchange import Exchange, Gone
 from .stall_detector import Stall
