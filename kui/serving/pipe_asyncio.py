@@ -191,7 +191,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         self.credit -= 1
 
     def _send(self, part: Part) -> None:
-        if self._lost or self._closed:
+        if self._closed or self._transport.is_closing():  # by a write that has failed, or by us
             raise ConnectionResetError("the connection was lost")
         self._transport.write(part)
 
@@ -234,12 +234,12 @@ class AsyncioPipe(asyncio.BufferedProtocol):
             self._outbox += data
             if len(self._outbox) > CHUNK:  # somebody asks for answers and takes none
                 self.abort()
-        elif not (self._lost or self._closed):
+        elif not (self._closed or self._transport.is_closing()):
             self._transport.write(data)
 
     def finish(self) -> None:
         """See `Pipe`."""
-        if not (self._lost or self._closed):
+        if not (self._closed or self._transport.is_closing()):
             with suppress(OSError):
                 self._transport.write_eof()
 
