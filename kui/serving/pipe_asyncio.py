@@ -43,6 +43,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
     """
 
     __slots__ = (
+        "_broken",
         "_closed",
         "_drained",
         "_ended",
@@ -84,6 +85,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         self._reading = True
         self._ended = False
         self._lost = False
+        self._broken = False
         self._closed = False
         self._waiter: asyncio.Future[None] | None = None
         self._drained: asyncio.Future[None] | None = None
@@ -191,6 +193,8 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         self.credit -= 1
 
     def _send(self, part: Part) -> None:
+        if self._broken:
+            raise ConnectionAbortedError("an earlier message was not sent to its end")
         if self._closed or self._transport.is_closing():  # by a write that has failed, or by us
             raise ConnectionResetError("the connection was lost")
         self._transport.write(part)
@@ -208,7 +212,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
                     await self._until_drained()
                 await self._empty_outbox()
             except BaseException:
-                self.abort()
+                self._broken = True
                 raise
         finally:
             self._stalls_at = NEVER
@@ -234,8 +238,9 @@ class AsyncioPipe(asyncio.BufferedProtocol):
             self._outbox += data
             if len(self._outbox) > CHUNK:  # somebody asks for answers and takes none
                 self.abort()
-        elif not (self._closed or self._transport.is_closing()):
-            self._transport.write(data)
+        else:
+            with suppress(OSError):  # which the next read or write tells
+                self._send(data)
 
     def finish(self) -> None:
         """See `Pipe`."""

@@ -41,6 +41,7 @@ class TrioPipe:
     """
 
     __slots__ = (
+        "_broken",
         "_closed",
         "_outbox",
         "_sock",
@@ -66,6 +67,7 @@ class TrioPipe:
         self._stalls_at = NEVER
         self._turns = Turns()
         self._outbox = b""
+        self._broken = False
         self._closed = False
 
     def take(self) -> bytes | None:
@@ -116,6 +118,8 @@ class TrioPipe:
         self.credit -= 1
 
     def _send(self, part: Part) -> int:
+        if self._broken:
+            raise ConnectionAbortedError("an earlier message was not sent to its end")
         try:
             return self._sock.send(part)
         except BlockingIOError:
@@ -134,7 +138,7 @@ class TrioPipe:
                         await self._until_writable()
                         view = view[self._send(view) :]
             except BaseException:
-                self.abort()
+                self._broken = True
                 raise
             await self._empty_outbox()
         finally:

@@ -6,8 +6,8 @@
   that is cancelled has taken nothing.
 - At most 64 KiB are kept that nobody has taken, and 64 KiB that the kernel has not.
 - `write` sends all of its parts with nothing between them, one caller after the other. Cancelled
-  before its last byte was sent, it breaks the pipe: every later write fails, for nothing may
-  follow half a message.
+  before its last byte was sent, it breaks the pipe: every later write fails, for nothing but a
+  reset may follow half a message. Reading goes on.
 - One task reads at a time.
 """
 

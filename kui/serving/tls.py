@@ -19,6 +19,7 @@ class TlsPipe:
     """See `Pipe`. To be used once `shake_hands` has returned."""
 
     __slots__ = (
+        "_broken",
         "_finished",
         "_incoming",
         "_object",
@@ -41,6 +42,7 @@ class TlsPipe:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._turns = Turns()
         self._outbox = b""  # what was pushed while a message was on its way, not encrypted yet
+        self._broken = False
         self._finished = False
 
     @property
@@ -117,7 +119,7 @@ class TlsPipe:
                 outbox, self._outbox = self._outbox, b""
                 await self._write_slice(outbox)
         except BaseException:
-            self.abort()
+            self._broken = True
             raise
         finally:
             self._turns.pass_on()
@@ -129,6 +131,8 @@ class TlsPipe:
         await self._write_out()
 
     def _encrypt(self, part: Part) -> None:
+        if self._broken:
+            raise ConnectionAbortedError("an earlier message was not sent to its end")
         if not part:
             return
         try:
@@ -162,7 +166,7 @@ class TlsPipe:
 
     def _say_end(self) -> None:
         """Send close_notify. The client's is not waited for: what matters is where HTTP's messages end."""
-        if not self._finished:
+        if not (self._finished or self._broken):
             self._finished = True
             with suppress(ssl.SSLError):
                 self._object.unwrap()

@@ -84,6 +84,7 @@ class WebSocket:
 
     __slots__ = (
         "_beside",
+        "_broken",
         "_changed",
         "_code",
         "_deadline",
@@ -131,6 +132,7 @@ class WebSocket:
         self._is_text = False
         self._code, self._reason = 1006, ""
         self._over = False
+        self._broken = False  # was a message cut by a cancellation?
         self._reading = False
         self._beside = False  # does a task read beside the app?
         self._hand_over = False  # is that task to end, for the app reads?
@@ -153,11 +155,11 @@ class WebSocket:
                 self._group.cancel_scope.cancel()
         finally:
             self._over = True
-            if self._state is _State.OPEN:
+            if self._broken or self._state is _State.DENYING:
+                self._pipe.abort()
+            elif self._state is _State.OPEN:
                 self._close(1001, "")
                 self._pipe.finish()
-            elif self._state is _State.DENYING:
-                self._pipe.abort()
             self._wake()
 
     async def _conclude(self, returned: bool) -> None:
@@ -360,6 +362,11 @@ class WebSocket:
         except OSError as error:
             self._lost()
             raise Gone("the client has gone") from error
+        except Misuse:
+            raise
+        except BaseException:
+            self._broken = True
+            raise
 
     async def _send_data(self, message: Message) -> None:
         text = message.get("text")

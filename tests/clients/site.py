@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any, BinaryIO
 
 import anyio
@@ -15,6 +15,7 @@ import kui.concurrency.http.exchange
 import kui.concurrency.http.stall_detector
 import kui.concurrency.http.stream
 from kui.asgi import (
+    ClientDisconnect,
     FileResponse,
     Kui,
     Limits,
@@ -339,9 +340,10 @@ async def mounted(scope: Scope, receive: Receive, send: Send) -> None:
     record = books.record(scope["path"].rpartition("/")[2])
     record.begun = True
     await books.release(scope["path"].rpartition("/")[2])[0].wait()
-    await send({"type": "http.response.start", "status": 413, "headers": []})
-    await send({"type": "http.response.body", "body": b"too ", "more_body": True})
-    await send({"type": "http.response.body", "body": b"large"})
+    with suppress(ClientDisconnect):  # if the server tells that the client has gone
+        await send({"type": "http.response.start", "status": 413, "headers": []})
+        await send({"type": "http.response.body", "body": b"too ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"large"})
     record.background += 1
 
 
