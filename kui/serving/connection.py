@@ -46,6 +46,11 @@ class Next(enum.Enum):
     END = "close it"
 
 
+# Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
+_WAIT, _SERVE, _END = Next
+_DONE = Phase.DONE
+
+
 class Connection:
     """See the module; one task or callback at a time uses it, but for a request's `receive` and `send`."""
 
@@ -94,15 +99,15 @@ class Connection:
             try:
                 data = self.pipe.take()
             except OSError:
-                return Next.END
+                return _END
             if data is None:
                 return self._waits()
             if not data:
-                return Next.END
+                return _END
             http.receive_data(data)
         self._deadline = NEVER
         self._in_head = False
-        return Next.SERVE
+        return _SERVE
 
     def _waits(self) -> Next:
         """Nothing more has come in: how long is the rest waited for?"""
@@ -110,15 +115,15 @@ class Connection:
         if self.http.in_head:
             if self._expired:
                 self.http.fail(Malformed(408, "the head of the request took too long"))
-                return Next.SERVE
+                return _SERVE
             if not self._in_head:
                 self._in_head = True
                 self._deadline = now + limits.head
         elif self._expired or self._state.stopping:
-            return Next.END
+            return _END
         else:
             self._deadline = now + limits.keep_alive
-        return Next.WAIT
+        return _WAIT
 
     def tick(self, now: float) -> None:
         """See `Timed`. A request that is late is noticed by whoever waits for it; a write fails."""
@@ -181,7 +186,7 @@ class Connection:
             self._cycle = None
             if self._changed is not None:
                 self._wake()
-            if cycle.response.begun and (cycle.broken or cycle.response.phase is not Phase.DONE):
+            if cycle.response.begun and (cycle.broken or cycle.response.phase is not _DONE):
                 self.pipe.abort()
             elif self._state.cancelled and not cycle.response.begun:
                 self.pipe.push(refusal(503, "the server is stopping", self.ticker.date))
@@ -228,7 +233,7 @@ class Connection:
     async def _conclude(self, cycle: Cycle, returned: bool) -> bool:
         """The app has ended: complete what it has left undone; True if another request may follow."""
         request, response = cycle.request, cycle.response
-        if response.phase is Phase.DONE and not cycle.broken:
+        if response.phase is _DONE and not cycle.broken:
             if response.reusable and await self._drained(request):
                 self.http.start_next()
                 return True
@@ -353,6 +358,11 @@ class Connection:
             self._changed = anyio.Event()
         await self._changed.wait()
 
+    @property
+    def has_receivers(self) -> bool:
+        """True if a `receive` waits."""
+        return self._reading or self._changed is not None
+
     def wake_receivers(self) -> None:
         """Something has happened that `receive` has to see: have those that wait look again."""
         if self._reading:
@@ -386,7 +396,7 @@ class Cycle:
     @property
     def waits(self) -> bool:
         """True if `receive` has nothing to return yet."""
-        if self.over or self.gone or self.response.phase is Phase.DONE:
+        if self.over or self.gone or self.response.phase is _DONE:
             return False
         request = self.request
         return not (request.body or (request.complete and not self._told))
@@ -402,7 +412,7 @@ class Cycle:
                 self._told = request.complete
                 body = request.take_body()
                 return {"type": "http.request", "body": body, "more_body": not self._told}
-            if self.gone or self.response.phase is Phase.DONE or self._connection.http.error:
+            if self.gone or self.response.phase is _DONE or self._connection.http.error:
                 break
             await self._connection.read_for(self)
         return {"type": "http.disconnect"}
@@ -434,7 +444,7 @@ class Cycle:
         except BaseException:
             self.broken = True
             raise
-        if response.phase is Phase.DONE:
+        if response.phase is _DONE and connection.has_receivers:
             connection.wake_receivers()
 
     def _consider_the_rest(self) -> None:

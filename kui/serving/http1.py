@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import http
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import ClassVar, Final
 from urllib.parse import unquote
@@ -49,6 +49,7 @@ SLICE: Final = 64 * 1024
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_NOTHING: Final = ()
 _END: Final = b"\r\n\r\n"
 _SCHEMES: Final = (b"http://", b"https://")
 
@@ -69,6 +70,11 @@ class Reading(enum.Enum):
     REST = "what follows the current request, and is not looked at"
     UPGRADED = "another protocol"
     FAILED = "nothing: what came before was malformed"
+
+
+# Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
+_HEAD, _BODY, _REST, _UPGRADED, _FAILED = Reading
+_WAITING, _STARTED, _IN_BODY, _TRAILERS, _DONE = Phase
 
 
 class Request:
@@ -162,7 +168,7 @@ class Http1:
         self._tail = b""  # the last three bytes that were parsed: an end may be split
         self._left = 0
         self._chunked = False
-        self.reading = Reading.HEAD
+        self.reading = _HEAD
         self.request: Request | None = None
         self.error: Malformed | None = None
 
@@ -174,20 +180,23 @@ class Http1:
     @property
     def in_head(self) -> bool:
         """True if a part of a head has come in."""
-        return self.reading is Reading.HEAD and self._size > 0
+        return self.reading is _HEAD and self._size > 0
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes in, and parse them up to the end of the current request."""
-        if self.reading is Reading.HEAD or self.reading is Reading.BODY:
-            self._parse(data)
-        elif self.reading is not Reading.FAILED:
+        if self.reading is _HEAD or self.reading is _BODY:
+            if self._is_whole_head(data):
+                self._parse_whole(data)
+            else:
+                self._parse(data)
+        elif self.reading is not _FAILED:
             self._rest += data
 
     def start_next(self) -> None:
         """Let go of the current request, which is complete, and parse what has come in behind it."""
-        assert self.reading is Reading.REST
+        assert self.reading is _REST
         self.request = None
-        self.reading = Reading.HEAD
+        self.reading = _HEAD
         self._target = b""
         self._headers = []
         self._noted = []
@@ -208,6 +217,22 @@ class Http1:
 
     # ---- parsing, a piece at a time
 
+    def _is_whole_head(self, data: bytes) -> bool:
+        """True for the usual case: a head that came at once, and nothing behind it."""
+        return (
+            self._size == 0
+            and self.reading is _HEAD
+            and data.find(_END) == len(data) - 4
+            and 4 < len(data) <= HEAD_SIZE
+        )
+
+    def _parse_whole(self, data: bytes) -> None:
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._failed(error, b"")
+
     def _parse(self, data: bytes) -> None:
         position = end = 0
         try:
@@ -215,24 +240,28 @@ class Http1:
                 end = self._end_of_piece(data, position)
                 self._feed(data, position, end)
                 position = end
-                if self.reading is not Reading.HEAD and self.reading is not Reading.BODY:
+                if self.reading is not _HEAD and self.reading is not _BODY:
                     break
         except Malformed as error:
             self.fail(error)
-        except HttpParserUpgrade:
-            self._upgraded(data[end:])
-        except HttpParserCallbackError:
-            if self.error is None:  # a fault of this module; the library keeps no reliable cause
-                raise
-        except HttpParserError as error:
-            self.fail(Malformed(400, str(error)))
+        except (HttpParserError, HttpParserUpgrade) as error:
+            self._failed(error, data[end:])
         else:
             if position < len(data):
                 self._rest = data[position:]
 
+    def _failed(self, error: HttpParserError | HttpParserUpgrade, rest: bytes) -> None:
+        """The parser has stopped; `rest` is what it was not given yet."""
+        if isinstance(error, HttpParserUpgrade):
+            self._upgraded(rest)
+        elif not isinstance(error, HttpParserCallbackError):
+            self.fail(Malformed(400, str(error)))
+        elif self.error is None:  # a fault of this module; the library keeps no reliable cause
+            raise error
+
     def _end_of_piece(self, data: bytes, position: int) -> int:
         """How far to parse: a request ends at its length, or else at an empty line."""
-        if self.reading is Reading.BODY and not self._chunked:
+        if self.reading is _BODY and not self._chunked:
             return min(len(data), position + self._left)
         if self._tail:
             split = (self._tail + data[position : position + 3]).find(_END)
@@ -245,20 +274,20 @@ class Http1:
         assert self._parser is not None
         size = end - position
         piece = data if size == len(data) else memoryview(data)[position:end]
-        if self.reading is Reading.BODY and not self._chunked:
+        if self.reading is _BODY and not self._chunked:
             self._left -= size
             self._parser.feed_data(piece)
             return
         self._size += size
         if self._size > HEAD_SIZE:
-            if self.reading is Reading.HEAD:
+            if self.reading is _HEAD:
                 raise Malformed(431, "the head is longer than 64 KiB")
             raise Malformed(400, "there is more around the chunks than in them")
         self._tail = (
             b"" if data.endswith(_END, position, end) else self._tail_of(data, position, end)
         )
         self._parser.feed_data(piece)
-        if self._tail and self.reading is Reading.HEAD and self._target:
+        if self._tail and self.reading is _HEAD and self._target:
             if self._tail.endswith(b"\n") and self._parser.get_http_version() == "0.0":
                 raise Malformed(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
 
@@ -268,7 +297,7 @@ class Http1:
     def fail(self, error: Malformed) -> None:
         """Parse nothing more, for this reason."""
         self.error = error
-        self.reading = Reading.FAILED
+        self.reading = _FAILED
         self._rest = b""
 
     def _refuse(self, status: int, reason: str) -> None:
@@ -286,7 +315,7 @@ class Http1:
         assert request is not None
         if request.websocket:
             request.complete = True
-            self.reading = Reading.UPGRADED
+            self.reading = _UPGRADED
             self._rest = rest
             return
         self._parser = HttpRequestParser(self)
@@ -328,7 +357,7 @@ class Http1:
         request.keep_alive = parser.should_keep_alive()
         self._check(request)
         self.request = request
-        self.reading = Reading.BODY
+        self.reading = _BODY
         self._chunked = request.length is None
         self._left = request.length or 0
         self._size = 0
@@ -349,7 +378,7 @@ class Http1:
         assert self.request is not None and self._parser is not None
         if not self._parser.should_upgrade():
             self.request.complete = True
-            self.reading = Reading.REST
+            self.reading = _REST
 
     # ---- what is refused
 
@@ -461,9 +490,9 @@ class Http1Response(Response):
     @property
     def reusable(self) -> bool:
         """True if it is complete, and its connection can go on."""
-        return self.keep_alive and self.phase is Phase.DONE and not self.until_close
+        return self.keep_alive and self.phase is _DONE and not self.until_close
 
-    def send(self, message: Message, date: bytes) -> list[bytes | memoryview]:
+    def send(self, message: Message, date: bytes) -> Sequence[bytes | memoryview]:
         """The bytes to write for a message of the app, in order; none for its start.
 
         :param date: the Date header's value, for a response that has none.
@@ -471,29 +500,25 @@ class Http1Response(Response):
         """
         before = self.phase
         phase = self.advance(message)
-        if phase is Phase.STARTED:
-            return []
-        if phase is Phase.WAITING:
+        if phase is _STARTED:
+            return _NOTHING
+        if phase is _WAITING:
             return [self._hints(message)]
-        if before is Phase.TRAILERS:
-            return [self._written_trailers(message)] if self._chunked else []
+        if before is _TRAILERS:
+            return [self._written_trailers(message)] if self._chunked else _NOTHING
         body: bytes = message.get("body", b"")
-        last = phase is not Phase.BODY
-        head = (
-            self._written_head(len(body) if last else None, date)
-            if before is Phase.STARTED
-            else b""
-        )
+        last = phase is not _IN_BODY
+        head = self._written_head(len(body) if last else None, date) if before is _STARTED else b""
         if self.bodiless:
             body = b""
         elif self._chunked:
             head, body, end = _chunk(head, body, phase)
             if len(body) < SLICE:
-                return [b"".join((head, body, end))]
+                return (b"".join((head, body, end)),)
             return [*_slices(head, body), end]
         if len(body) < SLICE:
             data = head + body
-            return [data] if data else []
+            return (data,) if data else _NOTHING
         return _slices(head, body)
 
     def _written_head(self, length: int | None, date: bytes) -> bytes:
@@ -528,7 +553,7 @@ class Http1Response(Response):
     def _written_trailers(self, message: Message) -> bytes:
         trailers = checked_headers(message.get("headers", ())).all
         lines = b"".join([b"%b: %b\r\n" % header for header in trailers])
-        return lines if self.phase is Phase.TRAILERS else lines + b"\r\n"
+        return lines if self.phase is _TRAILERS else lines + b"\r\n"
 
 
 def _chunk(head: bytes, body: bytes, phase: Phase) -> tuple[bytes, bytes, bytes]:
@@ -536,9 +561,9 @@ def _chunk(head: bytes, body: bytes, phase: Phase) -> tuple[bytes, bytes, bytes]
     end = b"\r\n" if body else b""
     if body:
         head += b"%x\r\n" % len(body)
-    if phase is Phase.DONE:
+    if phase is _DONE:
         end += b"0\r\n\r\n"
-    elif phase is Phase.TRAILERS:
+    elif phase is _TRAILERS:
         end += b"0\r\n"
     return head, body, end
 

@@ -98,10 +98,11 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         self._transport.set_write_buffer_limits(high=0)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return _buffer[: CHUNK - len(self._unread)]
+        return _buffer[: CHUNK - len(self._unread)] if self._unread else _buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._unread += _buffer[:nbytes]
+        data = bytes(_buffer[:nbytes])
+        self._unread = self._unread + data if self._unread else data
         if len(self._unread) >= CHUNK:
             self._reading = False
             self._transport.pause_reading()
@@ -303,7 +304,7 @@ class Connections:
         self._tls = tls
         self._context = contextvars.copy_context()
         self._busy: set[_Driver] = set()
-        self._idle = anyio.Event()
+        self._idle: anyio.Event | None = None
         self._group = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:
@@ -344,7 +345,7 @@ class Connections:
 
     def _ended(self, driver: _Driver) -> None:
         self._busy.discard(driver)
-        if not self._busy:
+        if self._idle is not None and not self._busy:
             self._idle.set()
 
 

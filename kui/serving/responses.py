@@ -65,8 +65,11 @@ _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 _LOOKED_AT: Final = _HOP_BY_HOP | {b"content-length", b"date"}
-_names: Final[dict[bytes, bytes]] = {}
-"""Valid names as apps write them, in lower case; bounded, for an app may make names up."""
+_fields: Final[dict[tuple[bytes, bytes], tuple[bytes, bytes]]] = {}
+"""Fields as apps write them, and as they are sent; bounded, for most are always the same."""
+
+# Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
+_WAITING, _STARTED, _IN_BODY, _TRAILING, _DONE = Phase
 
 
 class Response:
@@ -76,7 +79,8 @@ class Response:
 
     `status` and `headers` are those of the start, checked, without what belongs to the connection;
     `close` is True if the app has asked for the end of the connection, `dated` if there is a Date
-    among the headers, `bodiless` if no body is sent; `left` is how much of the promised Content-Length is to come, or None without a promise.
+    among the headers, `bodiless` if no body is sent; `left` is how much of the promised
+    Content-Length is to come, or None without a promise.
     """
 
     __slots__ = (
@@ -94,7 +98,7 @@ class Response:
     def __init__(self, head: bool) -> None:
         self._head = head
         self._trailers = False
-        self.phase = Phase.WAITING
+        self.phase = _WAITING
         self.status = 0
         self.headers: Headers = []
         self.close = self.dated = False
@@ -109,25 +113,24 @@ class Response:
             only be the end of the connection.
         """
         kind = message["type"]
-        name = _MORE.get(kind)
-        more = name is not None and bool(message.get(name, False))
+        more = kind in _MORE and bool(message.get(_MORE[kind]))
         phase = _NEXT.get((self.phase, kind, more))
         if phase is None:
             raise Misuse(f"{kind} was sent while the response {_WORDS[self.phase]}")
-        if kind == _BODY:
+        if phase is _STARTED:
+            self._start(message)
+        elif kind == _BODY:
             if self.left is not None and not self.bodiless:
                 self._count(len(message.get("body", b"")), more)
-            if phase is Phase.DONE and self._trailers:
-                phase = Phase.TRAILERS
-        elif phase is Phase.STARTED:
-            self._start(message)
+            if phase is _DONE and self._trailers:
+                phase = _TRAILING
         self.phase = phase
         return phase
 
     @property
     def begun(self) -> bool:
         """True if the client may have seen a part of it: a start alone is not sent."""
-        return self.phase >= Phase.BODY
+        return self.phase >= _IN_BODY
 
     def _start(self, message: Message) -> None:
         status = message["status"]
@@ -182,22 +185,21 @@ def checked_headers(headers: Iterable[tuple[bytes, bytes]]) -> CheckedHeaders:
     checked: Headers = []
     looked_at: Headers = []
     for name, value in headers:
-        lower = _names.get(name) or _checked_name(name)
-        value = value.strip(b" \t")
-        if lower in _LOOKED_AT:
-            looked_at.append((lower, value))
-            if lower in _HOP_BY_HOP:
+        header = _fields.get((name, value)) or _checked(name, value)
+        if header[0] in _LOOKED_AT:
+            looked_at.append(header)
+            if header[0] in _HOP_BY_HOP:
                 continue
-        checked.append((lower, value))
-    if _find_control(b"".join([value for _, value in checked])):
-        raise Misuse(f"a header's value has a control character: {checked}")
+        checked.append(header)
     return CheckedHeaders(checked, looked_at)
 
 
-def _checked_name(name: bytes) -> bytes:
+def _checked(name: bytes, value: bytes) -> tuple[bytes, bytes]:
     if not _is_token(name):
         raise Misuse(f"{name!r} is no name of a header")
-    lower = bytes(name).lower()
-    if len(_names) < 1000:
-        _names[bytes(name)] = lower
-    return lower
+    if _find_control(value):
+        raise Misuse(f"the value of the header {name!r} has a control character")
+    header = bytes(name).lower(), bytes(value).strip(b" \t")
+    if len(_fields) < 1000 and len(name) + len(value) < 200:
+        _fields[name, value] = header
+    return header
