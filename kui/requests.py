@@ -5,7 +5,8 @@ The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `h
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from baize.typing import Message, Receive, Scope, Send
@@ -24,7 +25,7 @@ from .forms.collector import (
 from .http.headers import merge_headers
 from .http.json import decode_json, is_json, json_charset
 from .http.media import parse_content_length, refuse_encoding
-from .limits import Limits
+from .limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["BodyStream", "HttpRequest"]
 
@@ -32,8 +33,10 @@ URLENCODED: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
 
 M = TypeVar("M")
+T = TypeVar("T")
 
-Reader: TypeAlias = Literal["stream()", "parts()", "form", "next app", "end"]
+Refusal: TypeAlias = Literal["next app", "end"]
+"""Why a request's body cannot be read from it at all."""
 
 
 class BodyStream:
@@ -43,19 +46,21 @@ class BodyStream:
     Under cancellation no chunk is lost.
     """
 
-    __slots__ = ("_exchange", "_kept")
+    __slots__ = ("_exchange", "_first")
 
-    def __init__(self, exchange: Exchange, kept: list[bytes]) -> None:
+    def __init__(self, exchange: Exchange, first: list[bytes]) -> None:
         self._exchange = exchange
-        self._kept = kept
+        self._first = first  # what was read before; with b"" at its end, all of it
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        chunk = self._kept.pop(0) if self._kept else await self._exchange.next_chunk()
+        chunk = self._first.pop(0) if self._first else await self._exchange.next_chunk()
         if not chunk:
+            self._first.append(chunk)
             raise StopAsyncIteration
+        self._exchange.held.taken = True
         return chunk
 
 
@@ -71,11 +76,10 @@ class HttpRequest(HTTPConnection):
     """
 
     _collector: FormCollector | None = None  # set by the few requests that have one (rule 6)
-    _given_to: Reader | None = None
+    _refusal: Refusal | None = None
     _body: Once[bytes] | None = None
     _json: Once[Any] | None = None
     _form: Once[FormData] | None = None
-    _chunks: list[bytes] | None = None  # of a body, where whoever read it was cancelled
     _limits: Limits | None = None  # those of the route
 
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
@@ -93,9 +97,11 @@ class HttpRequest(HTTPConnection):
 
     @property
     def limits(self) -> Limits:
-        """What may be buffered of this request: the app's limits, or those of the route."""
-        limits: Limits = self._limits or self.scope["app"].limits
-        return limits
+        """What may be buffered of this request: the limits of the route or the app, else the defaults."""
+        if self._limits is not None:
+            return self._limits
+        limits = getattr(self.scope.get("app"), "limits", None)  # of a Kui; others may be called so
+        return limits if isinstance(limits, Limits) else DEFAULT_LIMITS
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
@@ -106,15 +112,10 @@ class HttpRequest(HTTPConnection):
     def stream(self) -> BodyStream:
         """The body as an asynchronous iterator of bytes, of any length, kept nowhere.
 
-        After `body` it gives the bytes that were kept. Raises RuntimeError where the body was
-        given away before, for it can be streamed once, and while another task reads `body`.
+        After `body` it gives the bytes that were kept. Raises RuntimeError if the body was given to
+        another reader before, for it can be streamed once, and while another task reads `body`.
         """
-        body = self._body
-        if body is not None and body.done:
-            return BodyStream(self.exchange, [body.value, b""])
-        stream = self._unread()
-        self._given_to = "stream()"
-        return stream
+        return self._give("request.stream()", lambda stream: stream)
 
     @property
     def body(self) -> Awaitable[bytes]:
@@ -142,7 +143,8 @@ class HttpRequest(HTTPConnection):
 
         Files are `UploadFile`s, closed and gone when the request ends. Raises HTTPException 415
         for another content type, 400 for a malformed form, 413 beyond the limits, and whatever
-        `body` raises. After a multipart form, `body` and `json` raise RuntimeError.
+        `body` raises. After a multipart form, `body` and `json` raise RuntimeError, unless the body
+        was read before it.
         """
         if self._form is None:
             self._form = Once(self._read_form)
@@ -166,7 +168,7 @@ class HttpRequest(HTTPConnection):
     def parts(self) -> MultipartReader:
         """The parts of a multipart form as they arrive, their bodies as streams.
 
-        Nothing is stored. Raises as `form` does.
+        Nothing is stored. Raises as `form` and `stream` do.
 
         Example::
 
@@ -175,9 +177,8 @@ class HttpRequest(HTTPConnection):
                     await store(part.filename, chunk)
         """
         self._expect_multipart(MULTIPART)
-        parts = parse_multipart(self._unread(), self.content_type, self.limits)
-        self._given_to = "parts()"
-        return parts
+        parse = partial(parse_multipart, content_type=self.content_type, limits=self.limits)
+        return self._give("request.parts()", parse)
 
     def query_as(self, model: type[M]) -> M:
         """The query as a model: a pydantic model, a dataclass, a TypedDict or a Struct, or another type.
@@ -220,30 +221,27 @@ class HttpRequest(HTTPConnection):
         return self._body
 
     def _read_body(self) -> Generator[Any, Any, bytes]:
-        if self._given_to is not None:
-            raise self._given_away()
+        self._refuse_reading()
+        exchange = self.exchange
+        held = exchange.held
+        if not held.complete:
+            held.check("request.body")
         limit = self.limits.body
         if (parse_content_length(self.headers.get("content-length")) or 0) > limit:
             raise too_large(limit)
-        exchange = self.exchange
-        chunks = self._chunks
-        size = 0 if chunks is None else sum(map(len, chunks))
         # What passes the limit is kept, too: who asks again is refused again, and not given the rest.
-        while size <= limit and (chunk := (yield from exchange.next_chunk().__await__())):
-            size += len(chunk)
-            if chunks is None:
-                if exchange.body_was_read and size <= limit:
-                    return chunk
-                chunks = self._chunks = []
-            chunks.append(chunk)
-        if size > limit:
+        while held.size <= limit and not held.complete:
+            held.keep((yield from exchange.next_chunk().__await__()))
+            if exchange.body_was_read:
+                held.complete = True
+        if held.size > limit:
             raise too_large(limit)
-        self._chunks = None
-        return b"".join(chunks or ())
+        return held.value()
 
     def _read_json(self) -> Generator[Any, Any, Any]:
-        if self._given_to is not None:
-            raise self._given_away()
+        self._refuse_reading()
+        if not self.exchange.held.complete:
+            self.exchange.held.check("request.json")
         headers = self.headers
         charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
         body = yield from self._whole().__await__()
@@ -260,8 +258,8 @@ class HttpRequest(HTTPConnection):
             return FormData(fields)
         if self._collector is None:
             self._expect_multipart(f"{URLENCODED} or {MULTIPART}")
-            self._collector = FormCollector(self._unread(), self.content_type, self.limits)
-            self._given_to = "form"
+            collector = partial(FormCollector, content_type=self.content_type, limits=self.limits)
+            self._collector = self._give("request.form", collector)
             self.lasting = True
         return (yield from self._collector.read().__await__())
 
@@ -270,21 +268,21 @@ class HttpRequest(HTTPConnection):
             raise HTTPException(415, {"accept": wanted}, f"A body of type {wanted} is wanted here.")
         refuse_encoding(self.headers.get("content-encoding"))
 
-    def _unread(self) -> BodyStream:
-        if self._given_to is not None:
-            raise self._given_away()
-        body = self._body
-        if body is not None and body.working:
+    def _give(self, reader: str, make: Callable[[BodyStream], T]) -> T:
+        """What `make` makes of the body, from its beginning; no other reader gets it, unless it is kept."""
+        self._refuse_reading()
+        if self._body is not None and self._body.working:
             raise RuntimeError("another task is reading request.body; await it here as well")
-        return BodyStream(self.exchange, self._chunks or [])
+        held = self.exchange.held
+        made = make(BodyStream(self.exchange, held.chunks_for(reader)))
+        held.give(reader)
+        return made
 
-    def _given_away(self) -> RuntimeError:
-        if self._given_to == "end":
-            return RuntimeError("this request is over: read its body before its handler returns")
-        return RuntimeError(
-            f"the body was given away by request.{self._given_to}; it can be read once, or again"
-            f" and again where request.body is read first"
-        )
+    def _refuse_reading(self) -> None:
+        if self._refusal == "end":
+            raise RuntimeError("this request is over: read its body before its handler returns")
+        if self._refusal is not None:
+            raise RuntimeError("the body is the next app's: a middleware passes it on unread")
 
     # ---- the answer and the client
 
@@ -311,8 +309,8 @@ class HttpRequest(HTTPConnection):
     async def settle(self) -> None:
         """Settle the exchange, unless it is shared with a request further out, which settles it."""
         if not self._shared:
-            if self._given_to is None and (self._body is None or not self._body.done):
-                self._given_to = "end"
+            if self._refusal is None and (self._body is None or not self._body.done):
+                self._refusal = "end"
             await self.exchange.settle()
 
     async def close(self) -> None:

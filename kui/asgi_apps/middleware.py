@@ -18,7 +18,7 @@ from kui.concurrency.http.stream import stream
 from kui.concurrency.http.watched_send import transfer
 from kui.current import request_var
 from kui.lifetime import lifetime_of
-from kui.requests import HttpRequest, Reader
+from kui.requests import HttpRequest, Refusal
 from kui.responses.base import WITHOUT_CONTENT, HttpResponse
 from kui.responses.convert import convert_response
 
@@ -47,10 +47,7 @@ class NextRequest(HttpRequest, MutableMapping[str, Any]):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    _given_to: Reader | None = "next app"
-
-    def _given_away(self) -> RuntimeError:
-        return RuntimeError("the body is the next app's: a middleware passes it on unread")
+    _refusal: Refusal | None = "next app"
 
 
 class NextResponse(HttpResponse):

@@ -238,7 +238,7 @@ class _Input(io.RawIOBase):
 
     def __init__(self, thread: Dialogue, exchange: Exchange) -> None:
         self._thread = thread
-        self._next_chunk = exchange.next_chunk
+        self._next_chunk = exchange.next_chunk_of_app
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
 import anyio
+import anyio.lowlevel
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency.cleanup import GRACE
@@ -20,6 +21,7 @@ from kui.concurrency.signals import ExitSignal
 from kui.concurrency.task_group import beside
 from kui.concurrency.waits import on_first_wait
 
+from .held_body import NEXT_APP, HeldBody
 from .receive_buffer import Inbox
 
 __all__ = ["STALL", "ClientDisconnect", "Exchange", "Gone", "body_expected", "refusals"]
@@ -97,6 +99,7 @@ class Exchange(Inbox):
     _trailers = False  # does something follow the last piece of the body?
     _answered = False  # has the last message been begun, or will there be none?
     _discarding = False  # will nobody read what still comes in?
+    _held: HeldBody | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.ended = None  # what the other constructor does, without the call
@@ -123,6 +126,13 @@ class Exchange(Inbox):
     def body_was_read(self) -> bool:
         """Has the body been read, to its end?"""
         return self._body_unread is False and not self._kept
+
+    @property
+    def held(self) -> HeldBody:
+        """What was read of the body, and who may still read it."""
+        if self._held is None:
+            self._held = HeldBody()
+        return self._held
 
     @property
     def exit_signal(self) -> ExitSignal | None:
@@ -163,6 +173,30 @@ class Exchange(Inbox):
                 "the request body was not read before the response, and was discarded"
             )
 
+    async def receive(self) -> Message:
+        """Receive the next message (ASGI), for the next app: what was read and kept of the body comes first.
+
+        :raises RuntimeError: some of the body is gone, because it was given to another reader.
+
+        Cancelled, it takes nothing.
+        """
+        held = self._held
+        if held is not None and held.to_hand_on:
+            await anyio.lowlevel.checkpoint()
+            return held.hand_on(self.body_was_read)
+        message = await super().receive()
+        if message["type"] == "http.request" and (message.get("body") or message.get("more_body")):
+            self.held.reader = NEXT_APP
+        return message
+
+    async def next_chunk_of_app(self) -> bytes:
+        """`next_chunk` for an app that calls no `receive`: what was read and kept comes first."""
+        if self._held is not None and self._held.to_hand_on:
+            message = await self.receive()
+            if message["body"]:
+                return bytes(message["body"])
+        return await self._next_chunk(self.receive)
+
     async def next_chunk(self) -> bytes:
         """The next chunk of the body that is not empty; b"" at its end, again and again.
 
@@ -170,8 +204,11 @@ class Exchange(Inbox):
 
         :raises ClientDisconnect: the client left before the end of the body.
         """
+        return await self._next_chunk(super().receive)
+
+    async def _next_chunk(self, receive: Receive) -> bytes:
         while self._kept or self._body_unread is not False or self._refusal is not None:
-            message = await self.receive()
+            message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect("the client left before the end of the request body")
             body: bytes = message.get("body", b"")
