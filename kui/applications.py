@@ -29,6 +29,7 @@ from .parameters.app_scope import AppDependencies
 from .request_cycle import serve_request
 from .requests import HttpRequest
 from .responses.convert import ResponseConverter
+from .responses.errors import error_response as problem_or_text
 from .routing import Router
 from .routing.around import Middlewares, decorate
 from .routing.mounts import INSIDE, mounted_apps, wrapped
@@ -75,6 +76,9 @@ class Kui(MethodDecorators):
     - `http_middlewares`, `socket_middlewares`: endpoint decorators around every endpoint, 404 and
       405 included; the first is the outermost.
     - `exception_handlers`: from a status code or an exception class to a function of the exception.
+    - `error_response`: a function of an HTTPException that has no handler, and a sentence or None as its content,
+      that returns its answer; the errors of Kui itself are among them. Default: problem details (RFC 9457) for
+      clients that accept JSON before HTML, plain text for others.
     - `cors_config`: the parameters of `allow_cors`, for every path and every answer.
     - `factory_class`: the classes of requests and WebSockets.
     - `response_converters`: from a type to a function that makes a response of a value of it.
@@ -113,6 +117,7 @@ class Kui(MethodDecorators):
         http_middlewares: Middlewares = (),
         socket_middlewares: Middlewares = (),
         exception_handlers: Mapping[Any, Any] | None = None,
+        error_response: Callable[[Any], Any] | None = None,
         cors_config: Mapping[str, Any] | None = None,
         factory_class: FactoryClass | None = None,
         response_converters: Mapping[Any, Any] | None = None,
@@ -130,7 +135,9 @@ class Kui(MethodDecorators):
         classes = expect("factory_class", factory_class, FactoryClass, "FactoryClass(http=...)")
         self.factory_class = classes or FactoryClass()
         self.response_converter = ResponseConverter(response_converters)
-        self.exceptions = ExceptionTable(self.response_converter, exception_handlers)
+        self.exceptions = ExceptionTable(
+            self.response_converter, exception_handlers, error_response or problem_or_text
+        )
         self.router = Router(
             routes, http_middlewares=http_middlewares, socket_middlewares=socket_middlewares
         )

@@ -183,6 +183,7 @@ def _parser(deadline: Deadline) -> argparse.ArgumentParser:
     add("--certfile", metavar="FILE", help="the certificate chain, PEM: serve HTTPS and HTTP/2")
     add("--keyfile", metavar="FILE", help="its key, if that is in a file of its own")
     add("--access-log", action="store_true", help="log every request")
+    add("--debug", action="store_true", help="show tracebacks to clients of this machine")
     add(
         "--log-config",
         metavar="FILE",

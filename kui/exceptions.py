@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from functools import lru_cache
-from http import HTTPStatus
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final, TypeAlias
 
@@ -14,10 +13,12 @@ from .argument_checks import expect, function_of
 from .concurrency import ClientDisconnect, in_thread, strays_fail
 from .http.exceptions import AnyHTTPException, HTTPException, abort
 from .http.headers import ResponseHeaders
+from .http.problems import description
 from .http.urls import request_name
 from .responses.base import HttpResponse
 from .responses.content import PlainTextResponse
 from .responses.convert import ResponseConverter
+from .responses.errors import error_response
 
 __all__ = [
     "BARE_500",
@@ -26,10 +27,10 @@ __all__ = [
     "HTTPException",
     "abort",
     "check_key",
-    "description",
     "note",
-    "plainly",
 ]
+
+logger = logging.getLogger("kui.error")
 
 Handler: TypeAlias = Callable[[Any], Any]
 Found: TypeAlias = tuple[Handler, Callable[[Any], Awaitable[Any]]]
@@ -50,20 +51,8 @@ _OF_CONTENT: Final = frozenset(
 )
 
 
-@lru_cache(maxsize=512)
-def description(status_code: int) -> str:
-    """A sentence for a status code; for one that the standard library does not know, its class."""
-    try:
-        status = HTTPStatus(status_code)
-    except ValueError:
-        return {2: "Success", 3: "Redirection", 4: "Client error"}.get(
-            status_code // 100, "Server error"
-        )
-    return status.description or status.phrase
-
-
 BARE_500: Final = PlainTextResponse(description(500), 500)
-"""The answer to what nobody handles."""
+"""The answer to an exception without a handler, where `error_response` itself has failed."""
 
 
 def leaf(exc: Exception) -> Exception:
@@ -103,14 +92,19 @@ class ExceptionTable:
     for `Exception` (or 500, which means the same) comes last; it answers what would be a bare 500
     otherwise, and the exception is raised on all the same. It is never given an HTTPException or a
     ClientDisconnect.
+
+    An HTTPException without a handler, whose content is a sentence or None, and the bare 500 are answered by
+    `error_response(exc)`, a `def` that returns anything convertible.
     """
 
     def __init__(
         self,
         converter: ResponseConverter,
         handlers: Mapping[int | type[BaseException], Handler] | None = None,
+        error_response: Callable[[HTTPException[Any]], Any] = error_response,
     ) -> None:
         self._convert = converter.convert
+        self._error_response = function_of("the exception", "error_response", error_response)
         self._by_status: dict[int, Found] = {}
         self._by_class: dict[type[BaseException], Found] = {}
         self._last: Found | None = None
@@ -162,7 +156,7 @@ class ExceptionTable:
                 return self._plainly(answer), raised
             except Exception as second:
                 raised = second
-        return BARE_500, raised
+        return self._bare_500(), raised
 
     async def _handle(self, exc: Exception, but: Found | None = None) -> HttpResponse | None:
         """What the handler for `exc` answers, unless that is `but`; None if there is no answer."""
@@ -180,7 +174,24 @@ class ExceptionTable:
         return None if response is None else _with_headers_of(exc, response)
 
     def _plainly(self, exc: AnyHTTPException[Any]) -> HttpResponse:
-        return self._convert(plainly(exc))
+        """The answer to an HTTPException that has no handler.
+
+        Raises ValueError and TypeError for what our own HTTPException refuses, and what `error_response` raises.
+        """
+        if not isinstance(exc, HTTPException):  # baize's own, which has checked nothing
+            exc = HTTPException(exc.status_code, exc.headers, exc.content)
+        described = "content-type" in map(str.lower, exc.headers or ())
+        if described or not (exc.content is None or isinstance(exc.content, str)):
+            content = description(exc.status_code) if exc.content is None else exc.content
+            return self._convert((content, exc.status_code, exc.headers))
+        return _with_headers_of(exc, self._convert(self._error_response(exc), self._error_response))
+
+    def _bare_500(self) -> HttpResponse:
+        try:
+            return self._plainly(HTTPException(500))
+        except Exception:
+            logger.exception("error_response failed")
+            return BARE_500
 
     def _find(self, exc: Exception) -> Found | None:
         if isinstance(exc, AnyHTTPException):
@@ -193,17 +204,6 @@ class ExceptionTable:
                 if handler is not None:
                     return handler
         return None
-
-
-def plainly(exc: AnyHTTPException[Any]) -> tuple[Any, int, Mapping[str, str] | None]:
-    """What stands for an HTTPException that has no handler: its value, status and headers.
-
-    Raises ValueError and TypeError for what our own HTTPException refuses.
-    """
-    if not isinstance(exc, HTTPException):  # baize's own, which has checked nothing
-        exc = HTTPException(exc.status_code, exc.headers, exc.content)
-    status = exc.status_code
-    return description(status) if exc.content is None else exc.content, status, exc.headers
 
 
 def _with_headers_of(exc: Exception, response: HttpResponse) -> HttpResponse:

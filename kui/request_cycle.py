@@ -19,6 +19,7 @@ from .http.urls import request_name
 from .lifetime import lifetime_of
 from .requests import HttpRequest
 from .responses.base import HttpResponse
+from .responses.errors import shows_tracebacks, traceback_response
 from .responses.events import come_back_later
 
 __all__ = ["serve_request"]
@@ -105,6 +106,8 @@ async def _recover(
         response = come_back_later()
     else:
         response, raised = await exceptions.answer(error)
+        if raised is not None and shows_tracebacks(request):
+            response = traceback_response(raised, request)
     if exchange.gone is not None or (
         raised is not None and isinstance(leaf(raised), ClientDisconnect)
     ):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from kui.http.exceptions import HTTPException
+from kui.http.problems import PROBLEM_JSON, problem
 
 from .markers import Source
 
@@ -49,14 +50,10 @@ class RequestValidationError(HTTPException[dict[str, Any]]):
         self.errors: Sequence[Fault] = tuple(errors)[:MOST]
         super().__init__(
             422,
-            {"content-type": "application/problem+json"},
-            {
-                "type": "about:blank",
-                "title": "Unprocessable Content",
-                "status": 422,
-                "detail": "The request does not fit what is declared here.",
-                "errors": list(self.errors),
-            },
+            {"content-type": PROBLEM_JSON},
+            problem(
+                422, "The request does not fit what is declared here.", errors=list(self.errors)
+            ),
         )
 
 

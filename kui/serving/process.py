@@ -26,6 +26,7 @@ from kui.concurrency.loops import Loop
 from kui.serving.server import serve_on
 
 from .binding import CannotServe, bound, tls_context
+from .debug import check_debug
 from .importing import load_app
 from .logs import LogConfig, set_up_logging
 from .reload import Watcher
@@ -112,6 +113,8 @@ def run_process(
             app = load_app(app) if isinstance(app, str) else app
         with bound(chosen.binds, chosen.stall_timeout) as sockets:
             set_up_logging(log_config)
+            if chosen.debug:
+                check_debug(sockets)
             process = _Process(app, chosen, sockets, tls, backend, reload, limit)
             if single:
                 return process.serve(deadline, lambda: None)

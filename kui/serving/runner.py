@@ -18,6 +18,7 @@ from kui.serving.proxies import ForwardedHeaders
 
 from .access import AccessLog
 from .binding import CannotServe
+from .debug import Debugging
 from .root_path import RootPath
 from .state import Limits
 
@@ -75,6 +76,7 @@ class ServeOptions(TypedDict, total=False):
     certfile: str | None
     keyfile: str | None
     access_log: bool
+    debug: bool
     graceful_timeout: float
     forwarded_allow_ips: str | Iterable[str]
     stall_timeout: float
@@ -96,6 +98,7 @@ class Options:
     certfile: str | None = None
     keyfile: str | None = None
     access_log: bool = False
+    debug: bool = False
     graceful_timeout: float = 3.0
     forwarded_allow_ips: str | Iterable[str] = ()
     stall_timeout: float = 30.0
@@ -124,6 +127,8 @@ class Options:
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
         """The app behind what these options put in front of it."""
+        if self.debug:
+            app = Debugging(app)
         if self.root_path:
             app = RootPath(app, self.root_path, in_path=self.root_path_in_path)
         if self.access_log:
@@ -139,6 +144,10 @@ class Options:
         for name in _SECONDS:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise CannotServe(f"{name} is a number of seconds, not {getattr(self, name)!r}")
+        if self.debug and self.forwarded_allow_ips:
+            raise CannotServe(
+                "debug is for this machine alone, and forwarded_allow_ips for a proxy"
+            )
         if self.limit_connections is not None and self.limit_connections < 1:
             raise CannotServe("limit_connections is at least 1, or None for no limit")
         if self.websocket_ping_interval is not None and not self.websocket_ping_interval > 0:

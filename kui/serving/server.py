@@ -31,6 +31,7 @@ from kui.concurrency.services import split_cancelled
 
 from . import listening
 from .binding import CannotServe, address_of, bound, tls_context
+from .debug import check_debug
 from .hypercorn_connection import Connection
 from .runner import CUT, Options, Runner
 
@@ -53,6 +54,7 @@ async def serve(
     certfile: str | None = None,
     keyfile: str | None = None,
     access_log: bool = False,
+    debug: bool = False,
     graceful_timeout: float = 3.0,
     forwarded_allow_ips: str | Iterable[str] = (),
     stall_timeout: float = 30.0,
@@ -74,6 +76,7 @@ async def serve(
     :param certfile: a PEM file with the certificate chain; HTTPS, and HTTP/2 for who asks for it.
     :param keyfile: its key, if that is in a file of its own.
     :param access_log: log each request to `kui.access`.
+    :param debug: show tracebacks to clients of this machine; refused where others can reach an address.
     :param graceful_timeout: seconds that requests have to end once no more are accepted; then they
         are cancelled, and half a second later their connections are cut.
     :param forwarded_allow_ips: the proxies whose X-Forwarded and Forwarded headers count; nobody's.
@@ -110,6 +113,7 @@ async def serve(
         certfile=certfile,
         keyfile=keyfile,
         access_log=access_log,
+        debug=debug,
         graceful_timeout=graceful_timeout,
         forwarded_allow_ips=forwarded_allow_ips,
         stall_timeout=stall_timeout,
@@ -124,6 +128,8 @@ async def serve(
     failures: list[Exception] = []
     runner = Runner(app, options)
     with bound(options.binds, stall_timeout) as sockets:
+        if debug:
+            check_debug(sockets)
 
         async def watch() -> None:
             if until is not None:

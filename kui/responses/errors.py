@@ -1,0 +1,106 @@
+"""What a client is told of an error without content of its own: problem details or plain text, or a traceback.
+
+Which of an app's functions is asked for it is decided in `kui.exceptions`.
+"""
+
+from __future__ import annotations
+
+import traceback
+from html import escape
+from typing import Any, Final
+
+from baize.datastructures import MediaType
+
+from kui.connections import HTTPConnection, request_var, websocket_var
+from kui.http.exceptions import AnyHTTPException
+from kui.http.headers import ResponseHeaders
+from kui.http.hosts import split_host
+from kui.http.media import quality
+from kui.http.problems import PROBLEM_JSON, description, prefers_json, problem
+
+from .base import HttpResponse
+from .content import HTMLResponse, JSONResponse, PlainTextResponse
+
+__all__ = ["DEBUG", "error_response", "shows_tracebacks", "traceback_response"]
+
+DEBUG: Final = "kui.debug"
+"""The key in `scope["extensions"]` under which `kui run --debug` asks for tracebacks."""
+
+
+def error_response(exc: AnyHTTPException[Any]) -> Any:
+    """The answer to an HTTPException without a handler, whose content is a sentence or None.
+
+    Clients that accept JSON before HTML get problem details (RFC 9457), others plain text. Another function
+    takes its place with `Kui(error_response=...)`.
+
+    Example::
+
+        def as_html(exc):
+            return HTMLResponse(page(exc.status_code, exc.content), exc.status_code)
+
+        app = Kui(error_response=as_html)
+    """
+    status, said = exc.status_code, exc.content
+    headers = ResponseHeaders(exc.headers)
+    headers.append("vary", "Accept")
+    if not prefers_json(_accepted()):
+        return said if said is not None else description(status), status, headers
+    detail = said if said is not None else f"{description(status)}."
+    headers["content-type"] = PROBLEM_JSON
+    return JSONResponse(problem(status, detail), status, headers)
+
+
+def _accepted() -> list[MediaType]:
+    connection: HTTPConnection | None = request_var.get(None) or websocket_var.get(None)
+    return [MediaType("*/*")] if connection is None else list(connection.accepted_types)
+
+
+def shows_tracebacks(connection: HTTPConnection) -> bool:
+    """True if the server was started with `--debug`, and the client asks for a name of this machine.
+
+    Another Host is that of a page which has its own name point here (DNS rebinding).
+    """
+    if DEBUG not in (connection.scope.get("extensions") or {}):
+        return False
+    host = split_host(connection.headers.get("host", "").encode("latin-1"))
+    if host is None:
+        return False
+    name = host[0].removesuffix(".")
+    return name in ("localhost", "[::1]") or name.endswith(".localhost") or _is_loopback(name)
+
+
+def _is_loopback(name: str) -> bool:
+    parts = name.split(".")
+    return len(parts) == 4 and parts[0] == "127" and all(part.isdecimal() for part in parts)
+
+
+def traceback_response(exc: BaseException, connection: HTTPConnection) -> HttpResponse:
+    """The traceback of an exception, for the developer: HTML if the client names it, else plain text.
+
+    It has no local variables, which may hold secrets.
+    """
+    text = "".join(traceback.format_exception(exc))
+    headers = {"Vary": "Accept", "Cache-Control": "no-store"}
+    names_html = any(
+        (each.main_type, each.sub_type) == ("text", "html") for each in connection.accepted_types
+    )
+    if not names_html or not quality(connection.accepted_types, "text/html"):
+        return PlainTextResponse(text, 500, headers)
+    headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
+    title = escape(f"{type(exc).__name__}: {exc}"[:500])
+    return HTMLResponse(_PAGE.format(title=title, text=escape(text)), 500, headers)
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ margin: 2em; font-family: sans-serif }}
+pre {{ padding: 1em; overflow: auto; background: #f4f4f4; color: #222 }}
+</style>
+<h1>{title}</h1>
+<pre>{text}</pre>
+<p>This page is shown because the server runs with --debug. Never offer it to others.</p>
+</html>
+"""
