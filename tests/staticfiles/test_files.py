@@ -297,7 +297,7 @@ async def test_a_file_that_may_not_be_read_is_an_error_that_is_heard_of(
     def refuse(*args: object, **more: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("kui.responses.open_files._open_cached", lambda *args, **more: None)
+    monkeypatch.setattr("kui.responses.open_files.open_cached", lambda *args, **more: None)
     monkeypatch.setattr("kui.responses.open_files.os.open", refuse)
     with pytest.raises(PermissionError):
         await ask(Files(tree), "/site.css")
@@ -306,7 +306,7 @@ async def test_a_file_that_may_not_be_read_is_an_error_that_is_heard_of(
 async def test_without_a_system_call_for_it_the_way_down_is_gone_name_by_name(
     tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kui.responses.open_files._open_cached", lambda *args, **more: None)
+    monkeypatch.setattr("kui.responses.open_files.open_cached", lambda *args, **more: None)
     files = Files(tree)
     assert await ask(files, "/deep/er/and/deeper.txt") == (200, "deep")
     for path in ("/link.txt", "/inner.txt", "/out/root/site.css", "/loop/x", "/docs", "/nowhere/x"):
