@@ -102,6 +102,16 @@ class Kui(MethodDecorators):
 
     `app.get`, `post`, `put`, `patch`, `delete` and `websocket` are those of `app.router.http` and of
     `app.router`.
+
+    Attributes:
+
+    - `router`: the routes; `router.http`, `router.websocket`, `router.url_for`.
+    - `state`: a namespace for what the app keeps, such as a pool of connections.
+    - `templates`, `limits`, `json_encoder`, `factory_class`: what was given.
+    - `response_converter`, `exceptions`: the tables of converters and of exception handlers.
+    - `lifespan`: what starts the app and winds it down.
+    - `in_flight`: how many requests and WebSockets are served now.
+    - `shared`: the values of dependencies that live as long as the app.
     """
 
     @told(APP_PARAMETERS)
@@ -128,6 +138,7 @@ class Kui(MethodDecorators):
         asgi_middlewares: Iterable[Callable[[ASGIApp], ASGIApp]] = (),
     ) -> None:
         self.state = State()
+        """What the app keeps, such as a pool of connections."""
         engine = 'an engine, such as Jinja2Templates("templates")'
         self.templates = expect("templates", templates, BaseTemplates, engine)
         self.limits = expect("limits", limits, Limits, "kui.asgi.Limits(...)") or Limits()
@@ -141,9 +152,11 @@ class Kui(MethodDecorators):
         self.router = Router(
             routes, http_middlewares=http_middlewares, socket_middlewares=socket_middlewares
         )
+        """The routes."""
         self.shared: dict[Any, Any] = {}
         """The values of the dependencies with `scope="app"`, by `parameters.identity`."""
         self.in_flight = 0
+        """How many requests and WebSockets are served now."""
         self._hosts = AllowedHosts(allowed_hosts)
         self.lifespan = Lifespan(
             self,

@@ -1,4 +1,23 @@
-"""The namespace that applications import from; it only hands names on."""
+"""The namespace that applications import from; it only hands names on.
+
+- An app: `Kui`, `Limits`, `FactoryClass`, `State`; its routes: `HttpRoute`, `SocketRoute`, `Routes`,
+  `MultimethodRoutes`, `FileRoutes`, `Mount`; views: `HttpView`, `SocketView`;
+  templates: `Jinja2Templates`, `BaseTemplates`.
+- In a handler: `request` (an `HttpRequest`), `websocket` (a `WebSocket`), `http_connection` (an
+  `HTTPConnection`), and their context variables `request_var` and `websocket_var`.
+- What a handler declares: `Path`, `Query`, `Header`, `Cookie`, `Body`, `Depends`, `Security`.
+- What a handler returns: `HttpResponse` and its subclasses `HTMLResponse`, `PlainTextResponse`, `JSONResponse`, `TemplateResponse`,
+  `FileResponse`, `RedirectResponse`, `StreamResponse`, `SendEventResponse`,
+  `SmallResponse`; what makes one of a value: `convert_response`; errors: `HTTPException`,
+  `abort`, `ClientDisconnect`, `WebSocketDisconnect`, `InvalidMessage`, `RequestValidationError`.
+- Middlewares: `allow_cors`, `allow_origins`, `cancel_on_disconnect`, `compress`,
+  `cross_origin_protection`, `limit_concurrency`, `request_limits`, `required_method`, `timeout`.
+- ASGI apps without `Kui`: `Files`, `Pages`, `Hosts`, `Router`, `Subpaths`, `WSGI`, `middleware` with
+  `NextRequest` and `NextResponse`, `request_response`, `websocket_session`, `decorator`.
+- Types for annotations: `Endpoint`, `Middleware`, `ServerSentEvent`, `URL`, `UploadFile`, `FormData`,
+  `Part`, `Headers`, `QueryParams`, `Address`, `MediaType`, `ContentType`, `ASGIApp`, `Scope`,
+  `Receive`, `Send`.
+"""
 
 from __future__ import annotations
 

@@ -67,6 +67,9 @@ class cached(Generic[T]):
         setattr(instance, self.name, value)  # through `__dict__` it would take twice as long
         return value
 
+    def __repr__(self) -> str:
+        return f"<{self.name}, read when it is first asked for>"
+
 
 class State:
     """A namespace for whatever a user wants to keep: `state.user = ...`, `state.user`, `del state.user`.

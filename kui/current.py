@@ -1,13 +1,14 @@
 """The current request, WebSocket and connection: the context variables with their types, and proxies to what they hold.
 
-A proxy reads, sets and deletes attributes of the connection that is current where it is used.
+A proxy reads, sets and deletes attributes of the connection that is current where it is used. Its class is
+derived from that of the connection, so that `help`, `dir` and editors show what there is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from .connections import HTTPConnection
 from .connections import request_var as _request_var
@@ -76,6 +77,12 @@ class _Current:
     def __hash__(self) -> int:
         return hash(type(self).find())
 
+    def __dir__(self) -> Iterable[str]:
+        try:
+            return dir(type(self).find())
+        except RuntimeError:
+            return object.__dir__(self)
+
     def __repr__(self) -> str:
         try:
             return repr(type(self).find())
@@ -83,7 +90,12 @@ class _Current:
             return "<no current connection>"
 
 
-class _CurrentRequest(_Current):
+class _CurrentRequest(_Current, HttpRequest):
+    """The request that is answered where this is used: an `HttpRequest`."""
+
+    def __init__(self) -> None:
+        """Set nothing: what is set goes to the current request."""
+
     @staticmethod
     def find() -> HttpRequest:
         try:
@@ -100,7 +112,12 @@ class _CurrentRequest(_Current):
         return getattr(request, name)
 
 
-class _CurrentWebSocket(_Current):
+class _CurrentWebSocket(_Current, WebSocket):
+    """The connection that is served where this is used: a `WebSocket`."""
+
+    def __init__(self) -> None:
+        """Set nothing: what is set goes to the current connection."""
+
     @staticmethod
     def find() -> WebSocket:
         try:
@@ -117,7 +134,12 @@ class _CurrentWebSocket(_Current):
         return getattr(websocket, name)
 
 
-class _CurrentConnection(_Current):
+class _CurrentConnection(_Current, HTTPConnection):
+    """The current request, or where there is none the current WebSocket: an `HTTPConnection`."""
+
+    def __init__(self) -> None:
+        """Set nothing: what is set goes to the current connection."""
+
     @staticmethod
     def find() -> HTTPConnection:
         found: HTTPConnection | None = request_var.get(None)
@@ -128,11 +150,6 @@ class _CurrentConnection(_Current):
         return found
 
 
-if TYPE_CHECKING:
-    request: HttpRequest
-    websocket: WebSocket
-    http_connection: HTTPConnection
-else:
-    request = _CurrentRequest()
-    websocket = _CurrentWebSocket()
-    http_connection = _CurrentConnection()
+request: HttpRequest = _CurrentRequest()
+websocket: WebSocket = _CurrentWebSocket()
+http_connection: HTTPConnection = _CurrentConnection()
