@@ -90,6 +90,10 @@ class Connection:
         self._changed: anyio.Event | None = None
         state.add(self)
 
+    def turn_away(self) -> None:
+        """Have the first answer be that there are too many connections."""
+        self.http.fail(Malformed(503, "there are too many connections"))
+
     # ---- between requests
 
     def advance(self) -> Next:
@@ -257,8 +261,9 @@ class Connection:
     async def _refuse(self) -> None:
         error = self.http.error
         assert error is not None
-        client = self.pipe.client
-        logger.warning("A malformed request from %s: %s", client[0] if client else "-", error)
+        if error.status != 503:
+            client = self.pipe.client
+            logger.warning("A malformed request from %s: %s", client[0] if client else "-", error)
         await self._say(error.status, str(error))
 
     async def _say(self, status: int, reason: str) -> None:

@@ -332,6 +332,7 @@ class Connections:
             driver.cancel()
 
     async def _connect(self, sock: socket.socket) -> None:
+        full = self._state.is_full()
         raw = AsyncioPipe(sock, self._state.ticker, self._state.limits.send)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: raw, sock)
@@ -341,6 +342,8 @@ class Connections:
             return
         if pipe is not None:
             connection = Connection(self._state, pipe)
+            if full:
+                connection.turn_away()
             _Driver(self._state, connection, raw, self._busy, self._ended, self._context).advance()
 
     def _ended(self, driver: _Driver) -> None:

@@ -230,11 +230,14 @@ class Connections:
         self._group.cancel_scope.cancel()
 
     async def _run(self, sock: socket.socket) -> None:
+        full = self._state.is_full()
         raw = TrioPipe(sock, self._state.ticker, self._state.limits.send)
         pipe = await secured(self._state, raw, self._tls)
         if pipe is None:
             return
         connection = Connection(self._state, pipe)
+        if full:
+            connection.turn_away()
         fresh = contextvars.copy_context()
         try:
             while True:

@@ -19,6 +19,7 @@ __all__ = ["Gone", "Limits", "Served", "ServerState"]
 
 logger = logging.getLogger("kui.server")
 errors = logging.getLogger("kui.error")
+errors = logging.getLogger("kui.error")
 
 
 class Gone(ConnectionError):
@@ -69,6 +70,7 @@ class ServerState:
 
     __slots__ = (
         "_empty",
+        "_full",
         "app",
         "cancelled",
         "connections",
@@ -94,13 +96,16 @@ class ServerState:
         self.stopping = False
         self.cancelled = False
         self._empty: anyio.Event | None = None
+        self._full = False
 
-    @property
-    def full(self) -> bool:
-        """True if no more connections are to be served."""
-        return self.limits.connections is not None and (
-            len(self.connections) >= self.limits.connections
-        )
+    def is_full(self) -> bool:
+        """True if a further connection is to be turned away, which is logged when it begins."""
+        limit = self.limits.connections
+        full = limit is not None and len(self.connections) >= limit
+        if full and not self._full:
+            logger.warning("There are %d connections: further ones are turned away", limit)
+        self._full = full
+        return full
 
     def add(self, connection: Served) -> None:
         """A connection is open."""

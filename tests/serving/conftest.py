@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -108,7 +109,9 @@ def serve(loop: str) -> Serve:
     """`async with serve(app) as server`: serves it until the end of the block. Options are `Limits`'."""
 
     @asynccontextmanager
-    async def serving(app: ASGIApp, **limits: Any) -> AsyncIterator[Server]:
+    async def serving(
+        app: ASGIApp, *, tls: ssl.SSLContext | None = None, **limits: Any
+    ) -> AsyncIterator[Server]:
         state = ServerState(app, Limits(**limits))
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
@@ -117,7 +120,7 @@ def serve(loop: str) -> Serve:
         with listener:
             pipes: Any = pipe_trio if loop == "trio" else pipe_asyncio
             async with anyio.create_task_group() as group:
-                async with pipes.Connections(state) as connections:
+                async with pipes.Connections(state, tls) as connections:
                     group.start_soon(state.ticker.run)
                     group.start_soon(pipes.accept, listener, Accepting(), connections.start)
                     yield Server(state, listener.getsockname()[1], connections)

@@ -1,0 +1,94 @@
+"""How many may come, and how much they may ask for: what a server of bare apps does about it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from contextlib import AsyncExitStack
+
+import anyio
+import pytest
+from baize.typing import Receive, Scope, Send
+
+from kui.serving.accepting import Accepting
+
+from .conftest import Serve
+from .test_connection import GET, hello
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_connection_too_many_is_turned_away(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(hello, connections=2) as server, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connect(GET)) for _ in range(2)]
+        for client in clients:
+            assert await client.body() == b"hello"
+        for _ in range(2):
+            assert (await server.ask(GET)).startswith(b"HTTP/1.1 503 ")
+        for client in clients:
+            await client.stream.aclose()
+        with anyio.fail_after(5):
+            await server.state.until_empty()
+        async with server.connect(GET) as client:
+            assert await client.body() == b"hello"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+async def test_no_room_for_a_connection_is_logged_once_and_waited_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loop: str
+) -> None:
+    monkeypatch.setattr("kui.serving.accepting.PAUSE", 0)
+    accepting = Accepting()
+    for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED):
+        await accepting.failed(OSError(number, "no room"))
+    assert len(caplog.records) == 1
+    one, other = socket.socketpair()
+    with one, other:
+        accepting.prepare(one)
+    await accepting.failed(OSError(errno.EMFILE, "no room"))
+    assert len(caplog.records) == 2
+
+
+async def test_a_body_that_is_not_read_holds_its_client_back(serve: Serve) -> None:
+    begun = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await anyio.sleep_forever()
+
+    async with serve(app) as server:
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
+        async with server.connect(head) as client:
+            await begun.wait()
+            with pytest.raises(TimeoutError), anyio.fail_after(0.3):
+                for _ in range(1000):
+                    await client.stream.send(b"x" * 100_000)
+            server.connections.cancel()
+
+
+async def test_a_stream_that_never_waits_lets_others_work(serve: Serve) -> None:
+    """One checkpoint for every 16 operations that did not wait."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        except OSError:
+            pass
+
+    async with serve(app) as server, server.connect(GET) as client:
+        for _ in range(20):
+            await client.until(b"1\r\nx\r\n")
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_a_thousand_silent_connections_end_by_themselves(serve: Serve) -> None:
+    async with serve(hello, keep_alive=0.1) as server, AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(server.connect()) for _ in range(300)]
+        for client in clients:
+            assert await client.rest() == b""
+        assert server.state.connections == set()
