@@ -178,8 +178,13 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
 
     @property
     def app(self) -> App:
-        """The application that answers this connection, a `Kui`."""
-        app: App = self.scope["app"]
+        """The application that answers this connection, a `Kui`.
+
+        Raises RuntimeError outside of one.
+        """
+        app: App | None = self.scope.get("app")
+        if app is None:
+            raise RuntimeError("no Kui app answers this connection: `app` and `url_for` need one")
         return app
 
     @cached

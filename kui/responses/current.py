@@ -32,9 +32,11 @@ class Converting(Protocol):
 
 
 def current_app() -> Converting | None:
-    """The application of the current request or WebSocket; None outside of both."""
+    """The Kui app of the current request or WebSocket; None outside of both, or in an app of another framework."""
     connection: HTTPConnection | None = request_var.get(None) or websocket_var.get(None)
-    return None if connection is None else connection.get("app")
+    app: Converting | None = None if connection is None else connection.get("app")
+    # Other frameworks put an app of theirs there.
+    return None if getattr(app, "response_converter", None) is None else app
 
 
 def current_handler() -> str:
