@@ -35,6 +35,9 @@ EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
     "http.response.trailers": {},
 }
 
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""What a client begins with that knows without being told that the server speaks HTTP/2 (RFC 9113, 3.4)."""
+
 logger = logging.getLogger("kui.server")
 
 
@@ -61,6 +64,7 @@ class Connection:
         "_deadline",
         "_expired",
         "_in_head",
+        "_opening",
         "_reading",
         "_socket",
         "_state",
@@ -88,6 +92,8 @@ class Connection:
         self._in_head = False
         self._reading = False
         self._changed: anyio.Event | None = None
+        self._opening: bytes | None = b""
+        """The first bytes, as long as they may be those of HTTP/2."""
         state.add(self)
 
     def turn_away(self) -> None:
@@ -99,6 +105,8 @@ class Connection:
     def advance(self) -> Next:
         """Take in what has come, up to a request that can be served. Never waits."""
         http = self.http
+        if self._opening is not None and self.pipe.protocol == "h2":
+            return _SERVE
         while http.request is None and http.error is None:
             try:
                 data = self.pipe.take()
@@ -108,6 +116,14 @@ class Connection:
                 return self._waits()
             if not data:
                 return _END
+            if self._opening is not None:
+                data = self._opening + data
+                if data[: len(PREFACE)] == PREFACE[: len(data)]:
+                    self._opening = data
+                    if len(data) >= len(PREFACE):
+                        return _SERVE
+                    continue
+                self._opening = None
             http.receive_data(data)
         self._deadline = NEVER
         self._in_head = False
@@ -170,7 +186,10 @@ class Connection:
         """Answer the request that `advance` has found; True if the connection can have another one."""
         request = self.http.request
         if request is None:
-            await self._refuse()
+            if self._opening is not None:
+                await self._serve_http2(self._opening)
+            else:
+                await self._refuse()
             return False
         if request.websocket:
             await self._serve_websocket(request)
@@ -219,6 +238,14 @@ class Connection:
             self._socket = None
         with suppress(OSError):
             await self._linger()
+
+    async def _serve_http2(self, data: bytes) -> None:
+        from .http2 import Http2Connection  # which needs this module, and is seldom needed itself
+
+        self._opening = None
+        connection = Http2Connection(self._state, self.pipe)
+        self._state.discard(self)
+        await connection.run(data)
 
     def _scope(self, request: Request) -> Scope:
         return {

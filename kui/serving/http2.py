@@ -1,0 +1,408 @@
+"""One HTTP/2 connection (RFC 9113): one task reads, one writes, and each request has one of its own.
+
+A stream that fails is reset and costs no other one anything; what breaks the protocol ends the
+connection. `http2_frames` has the frames, `http2_stream` the streams, `http2_messages` the headers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+import anyio
+import anyio.abc
+from baize.typing import Scope
+from h2.errors import ErrorCodes
+
+from .connection import ASGI, EXTENSIONS
+from .http1 import Malformed
+from .http2_frames import STREAMS, Broken, Frames
+from .http2_messages import Request, read_request
+from .http2_stream import Cycle, Stream
+from .http2_websocket import wants_another_version, websocket_on
+from .pipes import Pipe
+from .responses import Phase
+from .state import ServerState
+from .timing import NEVER
+from .websocket import WebSocket
+
+__all__ = ["Http2Connection"]
+
+ENOUGH: Final = 16 * 1024 * 1024
+"""Bytes of a body that are thrown away behind its answer, before the rest is refused."""
+UNREAD: Final = 1024 * 1024
+"""Bytes that are thrown away at the end of a connection, for the sake of what was sent last."""
+MANY: Final = 16
+"""Events after which other tasks have a turn."""
+
+logger = logging.getLogger("kui.server")
+
+
+class Http2Connection:
+    """See the module; a `Served`, and the `Events` of its frames."""
+
+    __slots__ = (
+        "_base",
+        "_broken",
+        "_cycles",
+        "_drained",
+        "_expired",
+        "_frames",
+        "_group",
+        "_idle_until",
+        "_output",
+        "_over",
+        "_sockets",
+        "_state",
+        "_streams",
+        "pipe",
+    )
+
+    def __init__(self, state: ServerState, pipe: Pipe) -> None:
+        self.pipe = pipe
+        self._state = state
+        self._frames = Frames(self, state.ticker.now)
+        self._streams: dict[int, Stream] = {}
+        self._cycles: dict[int, Cycle] = {}
+        self._sockets: dict[int, WebSocket] = {}
+        self._group: anyio.abc.TaskGroup | None = None
+        self._output: anyio.Event | None = None  # what the writer waits for
+        self._drained: anyio.Event | None = None  # what the reader waits for
+        self._idle_until = NEVER
+        self._expired = False
+        self._over = False  # nothing more is read
+        self._broken = False  # nothing more can be sent
+        self._base: Scope = {
+            "asgi": ASGI,
+            "http_version": "2",
+            "client": pipe.client,
+            "server": pipe.server,
+            "root_path": "",
+            "extensions": EXTENSIONS,
+        }
+        state.add(self)
+
+    async def run(self, data: bytes = b"") -> None:
+        """Serve the connection to its end.
+
+        :param data: what has been read of it, preface and all.
+        """
+        try:
+            async with anyio.create_task_group() as self._group:
+                self._group.start_soon(self._read, data)
+                await self._write()
+                await self._linger()
+                self.pipe.close()
+        finally:
+            if self._state.cancelled and not self._broken:
+                self.pipe.push(self._frames.output())
+            self._break()
+            self._group = None
+            self.pipe.close()
+            self._state.discard(self)
+
+    # ---- reading
+
+    async def _read(self, data: bytes) -> None:
+        """Take in what comes, until the client, the time or the server ends it."""
+        self._rest()
+        try:
+            more: bytes | None = data
+            while more is not None:
+                await self._take_in(more)
+                if self._frames.too_much and not self._broken:
+                    self._drained = anyio.Event()
+                    await self._drained.wait()
+                more = await self._next()
+            self._frames.go_away(ErrorCodes.NO_ERROR)
+        except Broken as error:
+            self._complain(str(error))
+            self._lose_all()
+        except OSError:
+            self._break()
+        finally:
+            self._over = self._frames.ending = True
+            for stream in tuple(self._streams.values()):
+                stream.leave()
+                self._frames.queued(stream)  # a window that is closed now stays so
+            self.on_output()
+
+    async def _next(self) -> bytes | None:
+        """The next bytes; None at the end, and when there is nothing more to wait for."""
+        pipe = self.pipe
+        if pipe.credit <= 0:
+            await pipe.yield_()
+        while (data := pipe.take()) is None:
+            if not self._streams and (self._expired or self._frames.told):
+                return None
+            await pipe.wait()
+        return data or None
+
+    async def _take_in(self, data: bytes) -> None:
+        for events in self._frames.receive_data(data, self._state.ticker.now):
+            if events > MANY:
+                await self.pipe.yield_()
+        self.on_output()
+
+    def _complain(self, reason: str) -> None:
+        client = self.pipe.client
+        logger.warning("A malformed request from %s: %s", client[0] if client else "-", reason)
+
+    # ---- what comes in
+
+    def on_request(self, number: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """See `Events`."""
+        if self._frames.told or len(self._streams) >= STREAMS:
+            self._frames.refuse(number)
+            return
+        self._frames.last = number
+        self._idle_until = NEVER
+        self._expired = False
+        stream = Stream(self._frames, number, self.pipe, self._state)
+        self._streams[number] = stream
+        try:
+            request = read_request(headers)
+        except Malformed as error:
+            self._frames.count_malformed()
+            self._complain(str(error))
+            self._say(stream, error.status, str(error))
+            return
+        cycle = self._cycles[number] = Cycle(self._frames, stream, request, self._state)
+        assert self._group is not None
+        self._group.start_soon(self._serve, cycle)
+
+    def on_data(self, number: int, data: bytes, size: int) -> None:
+        """See `Events`."""
+        stream = self._streams.get(number)
+        if stream is not None and not stream.over:
+            stream.received(data, size)
+            return
+        self._frames.acknowledge(number, size)
+        if stream is not None:  # the answer is complete
+            stream.waits_until = self._state.ticker.now + self._state.limits.body
+            stream.discarded += size
+            if stream.discarded > ENOUGH:
+                self._frames.reset(stream, ErrorCodes.NO_ERROR)
+
+    def on_end(self, number: int) -> None:
+        """See `Events`."""
+        stream = self._streams.get(number)
+        if stream is not None:
+            stream.ended()
+            self._settle(stream)
+
+    def on_reset(self, number: int) -> None:
+        """See `Events`."""
+        stream = self._streams.get(number)
+        if stream is not None:
+            self._frames.forget(stream)
+            stream.lose()
+            self._settle(stream)
+
+    def on_sent(self, stream: Stream) -> None:
+        """See `Events`."""
+        self._settle(stream)
+
+    # ---- a request
+
+    async def _serve(self, cycle: Cycle) -> None:
+        stream = cycle.stream
+        try:
+            scope = self._scope(cycle.request)
+            if cycle.request.websocket:
+                await self._serve_websocket(cycle, scope)
+            else:
+                returned = await self._state.run_app(scope, cycle.receive, cycle.send)
+                stream.over = True
+                self._conclude(cycle, returned)
+        finally:
+            stream.over = True
+            stream.changed()
+            if self._state.cancelled and not cycle.response.begun and not cycle.request.websocket:
+                self._say(stream, 503, "the server is stopping")
+            elif not stream.closing:
+                stream.abort()
+            stream.pay_all()
+            self._settle(stream)
+
+    async def _serve_websocket(self, cycle: Cycle, scope: Scope) -> None:
+        stream = cycle.stream
+        if wants_another_version(cycle.request.headers):
+            self._say(stream, 400, "WebSockets of version 13 are served")
+            return
+        socket = self._sockets[stream.number] = websocket_on(
+            cycle, self._frames, self._state, scope
+        )
+        try:
+            await socket.run()
+            stream.finish()
+        finally:
+            del self._sockets[stream.number]
+
+    def _scope(self, request: Request) -> Scope:
+        return {
+            **self._base,
+            "type": "http",
+            "method": request.method,
+            "scheme": "https" if self.pipe.secure else "http",
+            "path": request.decoded_path,
+            "raw_path": request.path,
+            "query_string": request.query,
+            "headers": request.headers,
+            "state": self._state.lifespan.copy(),
+        }
+
+    def _conclude(self, cycle: Cycle, returned: bool) -> None:
+        """The app has ended: complete what it has left undone."""
+        stream, response = cycle.stream, cycle.response
+        if stream.lost or (response.phase is Phase.DONE and not cycle.broken):
+            return
+        if response.begun or cycle.broken:
+            stream.fail()
+        elif cycle.late:
+            self._say(stream, 408, "the body of the request took too long")
+        elif not stream.gone or stream.complete:
+            if returned:
+                path = cycle.request.path.decode("ascii")
+                logger.error("The app returned without a response to %r", path)
+            self._say(stream, 500, "Internal Server Error")
+
+    def _say(self, stream: Stream, status: int, reason: str) -> None:
+        """Answer in the place of the app."""
+        body = reason.encode()
+        stream.over = True
+        headers = [
+            (b":status", b"%d" % status),
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+            (b"date", self._state.ticker.date),
+        ]
+        self._frames.headers(stream, headers)
+        stream.push(body)
+        stream.finish()
+
+    def _settle(self, stream: Stream) -> None:
+        """Forget a stream on which nothing more happens."""
+        if not (stream.over and stream.sent):
+            return
+        if not (stream.complete or stream.gone):
+            if self._frames.told:
+                self._frames.reset(stream, ErrorCodes.NO_ERROR)
+            else:
+                stream.waits_until = self._state.ticker.now + self._state.limits.body
+            return
+        if self._streams.pop(stream.number, None) is None:
+            return
+        self._cycles.pop(stream.number, None)
+        if not self._streams:
+            self._rest()
+            self.on_output()
+
+    def _rest(self) -> None:
+        """No stream is left: the next one is waited for as long as an idle connection is kept."""
+        self._expired = False
+        self._idle_until = self._state.ticker.now + self._state.limits.keep_alive
+        if self._frames.told:
+            self.pipe.wake()
+
+    # ---- writing
+
+    async def _write(self) -> None:
+        """Send what there is, until nothing more can be sent or is to be."""
+        try:
+            while not self._broken:
+                data = self._frames.output()
+                if self._drained is not None:
+                    self._drained.set()
+                    self._drained = None
+                if data:
+                    await self.pipe.write(data)
+                elif self._over and all(stream.lost for stream in self._streams.values()):
+                    return
+                else:
+                    self._output = anyio.Event()
+                    await self._output.wait()
+        except OSError:
+            self._break()
+            self.pipe.abort()
+
+    def on_output(self) -> None:
+        """See `Events`: have the writer look."""
+        if self._output is not None:
+            self._output.set()
+            self._output = None
+
+    # ---- the end
+
+    def tick(self, now: float) -> None:
+        """See `Timed`."""
+        if now >= self._idle_until:
+            self._idle_until = NEVER
+            self._expired = True
+            self.pipe.wake()
+        elif self.pipe.stalled(now):
+            self.pipe.abort()
+        for socket in tuple(self._sockets.values()):
+            socket.tick(now)
+        for stream in tuple(self._streams.values()):
+            if stream.stalled(now):
+                self._frames.reset(stream, ErrorCodes.CANCEL)
+            elif now >= stream.waits_until:
+                self._is_late(stream)
+
+    def _is_late(self, stream: Stream) -> None:
+        stream.waits_until = NEVER
+        if stream.over:
+            self._frames.reset(
+                stream, ErrorCodes.NO_ERROR
+            )  # its answer is complete (RFC 9113, 8.1)
+        else:
+            self._cycles[stream.number].late = True
+            stream.changed()
+
+    def shut_down(self) -> None:
+        """See `Served`: what is in flight ends, and no more is served."""
+        self._frames.go_away(ErrorCodes.NO_ERROR)
+        for socket in tuple(self._sockets.values()):
+            socket.shut_down()
+        for stream in tuple(self._streams.values()):
+            self._settle(stream)
+        if not self._streams:
+            self.pipe.wake()
+
+    def cut(self) -> None:
+        """See `Served`."""
+        self.pipe.abort()
+
+    def _lose_all(self) -> None:
+        for number in tuple(self._streams):
+            self.on_reset(number)
+
+    def _break(self) -> None:
+        """The connection is gone: nothing more can be sent."""
+        self._broken = True
+        self._lose_all()
+        self.on_output()
+        if self._drained is not None:
+            self._drained.set()
+
+    async def _linger(self) -> None:
+        """End the connection so that the client can read all that was sent (as RFC 9112, 9.6 has it)."""
+        if self._broken:
+            return
+        self.pipe.finish()
+        self._broken = True
+        self._expired = False
+        self._idle_until = self._state.ticker.now + self._state.limits.linger
+        left = UNREAD
+        with suppress(OSError):
+            while left > 0 and not self._expired:
+                data = self.pipe.take()
+                if data is None:
+                    await self.pipe.wait()
+                elif not data:
+                    return
+                else:
+                    left -= len(data)

@@ -1,0 +1,339 @@
+"""The frames of one HTTP/2 connection (RFC 9113), over h2: no task, no socket, and nothing waits.
+
+Bytes become calls of the connection (`Events`); what the streams have queued becomes bytes, a frame of
+each in turn, as far as the client's windows let it. Here is counted what a client may ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Final, Protocol
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    DataReceived,
+    Event,
+    PriorityUpdated,
+    RemoteSettingsChanged,
+    RequestReceived,
+    StreamEnded,
+    StreamReset,
+    UnknownFrameReceived,
+    WindowUpdated,
+)
+from h2.exceptions import ProtocolError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+from .http2_framing import FrameTooLarge, WholeFrames
+from .http2_messages import HEAD_SIZE
+from .http2_stream import Stream
+from .pipes import CHUNK
+from .responses import Headers
+
+__all__ = ["STREAMS", "Broken", "Events", "Frames"]
+
+STREAMS: Final = 100
+"""Requests of a connection at once; further ones are refused, and may be sent again."""
+UPLOADS: Final = 1024 * 1024
+"""Bytes of all bodies of a connection that may wait for their apps, besides the usual 64 KiB."""
+PATIENCE: Final = 1000
+"""Frames that bring nothing (pings, settings, resets, empty data and such) which a client may send at once,"""
+RENEWAL: Final = 50
+"""and how many a second; each frame of a body, either way, allows for two more."""
+_SHORTEST: Final = 9
+"""Bytes of a frame that has nothing in it."""
+
+
+class Broken(Exception):
+    """The client has broken the protocol, or asks for too much: the connection ends with what is to be sent."""
+
+
+class Events(Protocol):
+    """What a connection is told of its streams. None of it waits."""
+
+    def on_request(self, number: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """A request has begun, on a stream of this number."""
+
+    def on_data(self, number: int, data: bytes, size: int) -> None:
+        """A part of a body has come, which uses up so much of the windows."""
+
+    def on_end(self, number: int) -> None:
+        """The client has sent all of a request."""
+
+    def on_reset(self, number: int) -> None:
+        """A stream is gone, in both directions."""
+
+    def on_sent(self, stream: Stream) -> None:
+        """All that a stream had to send was sent, its end included."""
+
+    def on_output(self) -> None:
+        """There is something to send."""
+
+
+class Frames:
+    """See the module.
+
+    `told` is True once the client knows that no further stream is served, `ending` once it cannot
+    open a window any more.
+    """
+
+    __slots__ = (
+        "_blocked",
+        "_events",
+        "_h2",
+        "_out",
+        "_patience",
+        "_ready",
+        "_renewed",
+        "_whole",
+        "ending",
+        "last",
+        "told",
+    )
+
+    def __init__(self, events: Events, now: float) -> None:
+        self._events = events
+        self._h2 = _make_h2()
+        self._whole = WholeFrames()
+        self._ready: dict[int, Stream] = {}  # those that have something to send, in turn
+        self._blocked: dict[int, Stream] = {}  # likewise, but their windows are closed
+        self._out = bytearray()
+        self._patience = PATIENCE
+        self._renewed = now
+        self.last = 0
+        """The last stream that is served."""
+        self.told = False
+        self.ending = False
+
+    # ---- what comes in
+
+    def receive_data(self, data: bytes, now: float) -> Iterator[int]:
+        """Take bytes in, in steps between which other tasks may have a turn; how many events each had.
+
+        :raises Broken: there is one thing left to be done: to send what there is to be sent.
+        """
+        try:
+            for batch in self._whole.batches(data):
+                yield self._receive_batch(batch, now)
+        except FrameTooLarge as error:
+            self.go_away(ErrorCodes.FRAME_SIZE_ERROR)
+            raise Broken(str(error)) from error
+        self._patience -= self._whole.goaways
+        self._whole.goaways = 0
+        if self._patience < 0:
+            self._renew(now)
+
+    def _receive_batch(self, batch: bytes, now: float) -> int:
+        self._collect()
+        try:
+            events = self._h2.receive_data(batch)
+        except ProtocolError as error:
+            self.told = True
+            raise Broken(str(error) or type(error).__name__) from error
+        replies = self._h2.data_to_send()
+        self._out += replies
+        self._patience -= len(replies) // _SHORTEST
+        for event in events:
+            self._handle(event)
+        if self._patience < 0:
+            self._renew(now)
+        return len(events)
+
+    def _renew(self, now: float) -> None:
+        self._patience = min(PATIENCE, self._patience + int((now - self._renewed) * RENEWAL))
+        self._renewed = now
+        if self._patience < 0:
+            self.go_away(ErrorCodes.ENHANCE_YOUR_CALM)
+            raise Broken("there are too many frames that bring nothing")
+
+    def _handle(self, event: Event) -> None:
+        events = self._events
+        match event:
+            case DataReceived():
+                self._patience += 2 if event.data or event.stream_ended else -1
+                events.on_data(event.stream_id, event.data, event.flow_controlled_length)
+            case RequestReceived():
+                events.on_request(event.stream_id, event.headers)
+            case StreamEnded():
+                events.on_end(event.stream_id)
+            case WindowUpdated():
+                self._patience -= 1
+                if not event.stream_id:
+                    self._unblock()
+                elif (stream := self._blocked.pop(event.stream_id, None)) is not None:
+                    self._ready[event.stream_id] = stream
+            case StreamReset():
+                self._patience -= 1
+                events.on_reset(event.stream_id)
+            case RemoteSettingsChanged():
+                self._unblock()
+            case PriorityUpdated() | UnknownFrameReceived():
+                self._patience -= 1
+
+    def _unblock(self) -> None:
+        self._ready.update(self._blocked)
+        self._blocked.clear()
+
+    # ---- what goes out
+
+    def output(self) -> bytes:
+        """What is to be sent now: of bodies 64 KiB at most, a frame of each stream in turn."""
+        room = CHUNK
+        while self._ready and room > 0:
+            stream = self._ready.pop(next(iter(self._ready)))
+            try:
+                room -= self._send_frame(stream)
+            except ProtocolError:  # h2 knows more of the stream's end
+                self._events.on_reset(stream.number)
+        self._collect()
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    @property
+    def too_much(self) -> bool:
+        """True if no more is to be taken in before something was sent."""
+        return len(self._out) > CHUNK
+
+    def headers(self, stream: Stream, headers: Headers, *, end: bool = False) -> None:
+        """Send headers; with `end`, they are the last of the stream."""
+        if stream.lost:
+            return
+        try:
+            self._h2.send_headers(stream.number, headers, end_stream=end)
+        except ProtocolError:  # h2 knows more of the stream's end
+            self._events.on_reset(stream.number)
+            return
+        if end:
+            stream.closing = True
+            self._has_sent(stream)
+        self._events.on_output()
+
+    def queued(self, stream: Stream) -> None:
+        """The stream has something to send, or has sent all."""
+        number = stream.number
+        blocked = number in self._blocked and not (stream.failing or self.ending)
+        if stream.sent or blocked:
+            return
+        self._blocked.pop(number, None)
+        self._ready[number] = stream
+        self._events.on_output()
+
+    def acknowledge(self, number: int, size: int) -> None:
+        """Let the client send so many bytes more."""
+        with suppress(ProtocolError):  # the connection has ended
+            self._h2.acknowledge_received_data(size, number)
+        self._events.on_output()
+
+    def refuse(self, number: int) -> None:
+        """Do not serve this stream; it may be sent again, elsewhere or later."""
+        self._patience -= 1
+        self._send_reset(number, ErrorCodes.REFUSED_STREAM)
+
+    def count_malformed(self) -> None:
+        """A request was malformed: the client may not send any number of them."""
+        self._patience -= 1
+
+    def reset(self, stream: Stream, code: ErrorCodes) -> None:
+        """End a stream in both directions."""
+        self._send_reset(stream.number, code)
+        self._events.on_reset(stream.number)
+
+    def _send_reset(self, number: int, code: ErrorCodes) -> None:
+        with suppress(ProtocolError):  # the client has reset it
+            self._h2.reset_stream(number, code)
+        self._events.on_output()
+
+    def go_away(self, code: ErrorCodes) -> None:
+        """Say that no further stream is served. By hand: h2 would send nothing more of the others either."""
+        if not self.told:
+            self.told = True
+            self._collect()
+            self._out += GoAwayFrame(0, last_stream_id=self.last, error_code=code).serialize()
+            self._events.on_output()
+
+    def forget(self, stream: Stream) -> None:
+        """Send nothing more of this stream."""
+        self._ready.pop(stream.number, None)
+        self._blocked.pop(stream.number, None)
+
+    def _collect(self) -> None:
+        """What h2 has to say comes behind what it has said before."""
+        self._out += self._h2.data_to_send()
+
+    def _send_frame(self, stream: Stream) -> int:
+        """Hand a frame of what a stream has queued to h2; its size."""
+        h2, number, out = self._h2, stream.number, stream.out
+        if not out:
+            if stream.closing:
+                self._send_end(stream)
+            return 0
+        size = min(len(out), h2.local_flow_control_window(number), h2.max_outbound_frame_size)
+        if size <= 0:
+            self._cannot_send(stream)
+            return 0
+        end = size == len(out) and stream.ends_with_data
+        h2.send_data(number, bytes(memoryview(out)[:size]), end_stream=end)
+        del out[:size]
+        self._patience = min(PATIENCE, self._patience + 2)
+        stream.progressed()
+        if end:
+            self._has_sent(stream)
+        elif out or stream.closing:
+            self._ready[number] = stream
+        return size
+
+    def _send_end(self, stream: Stream) -> None:
+        if stream.failing:
+            self.reset(stream, ErrorCodes.INTERNAL_ERROR)
+            return
+        if stream.last_headers is not None:
+            self._h2.send_headers(stream.number, stream.last_headers, end_stream=True)
+        else:
+            self._h2.end_stream(stream.number)
+        self._has_sent(stream)
+
+    def _cannot_send(self, stream: Stream) -> None:
+        """Its windows are closed."""
+        if stream.failing:
+            self.reset(stream, ErrorCodes.INTERNAL_ERROR)
+        elif self.ending:
+            self._events.on_reset(stream.number)
+        else:
+            self._blocked[stream.number] = stream
+
+    def _has_sent(self, stream: Stream) -> None:
+        stream.sent = True
+        self._events.on_sent(stream)
+
+
+def _make_h2() -> H2Connection:
+    """h2 for a server, with its first frames to be sent."""
+    connection = H2Connection(
+        H2Configuration(
+            client_side=False,
+            header_encoding=None,
+            validate_inbound_headers=False,
+            normalize_inbound_headers=False,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+    )
+    offered = {
+        SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
+        SettingCodes.MAX_HEADER_LIST_SIZE: HEAD_SIZE,
+        SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
+    }
+    connection.local_settings = Settings(client=False, initial_values=offered)
+    connection.initiate_connection()
+    connection.increment_flow_control_window(UPLOADS)
+    # h2 would end the connection of a client that opens a stream too many, or whose headers are a
+    # little too large: here these are refused one by one.
+    offered[SettingCodes.MAX_CONCURRENT_STREAMS] = 10 * STREAMS
+    connection.local_settings = Settings(client=False, initial_values=offered)
+    connection.decoder.max_header_list_size = 4 * HEAD_SIZE
+    return connection

@@ -1,0 +1,146 @@
+"""What the headers of HTTP/2 mean (RFC 9113, 8): requests from what came in, responses to what goes out.
+
+Pure functions. h2 keeps the frames in order and checks the length of a body; that the headers make a
+request is checked here, so that one that is malformed gets its 400 and costs no other stream anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import unquote
+
+from baize.typing import Message
+
+from kui.http.hosts import valid_host
+
+from .http1 import FIELDS, Malformed
+from .responses import Headers, Response, checked_headers
+
+__all__ = ["HEAD_SIZE", "Http2Response", "Request", "hints", "read_request", "trailers"]
+
+HEAD_SIZE: Final = 64 * 1024
+"""Size of a request's headers, counted as RFC 9113, 6.5.2 does."""
+
+_is_method = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
+_is_name = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
+_is_value = re.compile(
+    rb"(?:[^\x00-\x20\x7f](?:[^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?)?"
+).fullmatch
+_is_target = re.compile(rb"/[\x21\x22\x24-\x7e]*|\*").fullmatch
+_PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
+_OF_A_CONNECTION: Final = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
+
+
+class Request:
+    """A request; its `headers` have the Host that `:authority` is. `websocket` is True if it opens one (RFC 8441)."""
+
+    __slots__ = ("expects", "headers", "method", "path", "query", "websocket")
+
+    def __init__(self, method: str, target: bytes, headers: Headers, websocket: bool) -> None:
+        self.method = method
+        self.path, _, self.query = target.partition(b"?")
+        self.headers = headers
+        self.websocket = websocket
+        self.expects = (b"expect", b"100-continue") in headers
+
+    @property
+    def decoded_path(self) -> str:
+        """The path as ASGI has it: percent-decoded, as UTF-8."""
+        path = self.path.decode("ascii")
+        return unquote(path) if "%" in path else path
+
+
+def read_request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
+    """The request that header fields make.
+
+    :raises Malformed: they make none, or none that is served; `status` is the answer to it.
+    """
+    pseudo: dict[bytes, bytes] = {}
+    headers: Headers = []
+    cookies: list[bytes] = []
+    host: bytes | None = None
+    size = 0
+    for name, value in fields:
+        size += len(name) + len(value) + 32
+        if not _is_value(value):
+            raise Malformed(400, "a header has a value that is none")
+        if name.startswith(b":"):
+            if headers or cookies or name not in _PSEUDO or name in pseudo:
+                raise Malformed(400, "the pseudo-headers are not what they must be")
+            pseudo[name] = value
+            continue
+        if not _is_name(name) or name in _OF_A_CONNECTION:
+            raise Malformed(400, "there is a header that HTTP/2 does not have")
+        if name == b"te" and value.lower() != b"trailers":
+            raise Malformed(400, "TE is 'trailers' in HTTP/2")
+        if name == b"cookie":
+            cookies.append(value)
+        elif name != b"host":
+            headers.append((name, value))
+        elif host is None:
+            host = value
+        else:
+            raise Malformed(400, "there is more than one Host")
+    if size > HEAD_SIZE or len(headers) + len(cookies) > FIELDS:
+        raise Malformed(431, "the headers are larger than 64 KiB, or more than 100")
+    if cookies:
+        headers.append((b"cookie", b"; ".join(cookies)))  # RFC 9113, 8.2.3
+    authority = pseudo.get(b":authority", host)
+    if authority is None or not valid_host(authority):
+        raise Malformed(400, "there is no :authority that is a host")
+    if host is not None and host.lower() != authority.lower():
+        raise Malformed(400, "Host is not :authority")
+    headers.insert(0, (b"host", authority))
+    return _with_target(pseudo, headers)
+
+
+def _with_target(pseudo: dict[bytes, bytes], headers: Headers) -> Request:
+    method, target = pseudo.get(b":method", b""), pseudo.get(b":path", b"")
+    protocol = pseudo.get(b":protocol")
+    if not _is_method(method):
+        raise Malformed(400, "there is no :method")
+    if method == b"CONNECT" and protocol is None:
+        raise Malformed(501, "CONNECT is served for WebSockets only")
+    if not _is_target(target) or (target == b"*" and method != b"OPTIONS"):
+        raise Malformed(400, "the :path is no path")
+    if b":scheme" not in pseudo:
+        raise Malformed(400, "there is no :scheme")
+    if protocol is not None and method != b"CONNECT":
+        raise Malformed(400, ":protocol belongs to CONNECT")
+    if protocol is not None and protocol != b"websocket":
+        raise Malformed(501, "the only :protocol is 'websocket'")
+    return Request(method.decode("ascii"), target, headers, protocol is not None)
+
+
+class Http2Response(Response):
+    """A response as headers for h2."""
+
+    __slots__ = ()
+
+    def start_headers(self, length: int | None, date: bytes) -> Headers:
+        """Its headers.
+
+        :param length: that of the body, if it is all there.
+        :param date: the Date header's value, for a response that has none.
+        """
+        headers = [(b":status", b"%d" % self.status), *self.headers]
+        if length is not None and self.left is None and not self.bodiless:
+            headers.append((b"content-length", b"%d" % length))
+        if not any(name == b"date" for name, _ in self.headers):
+            headers.append((b"date", date))
+        return headers
+
+
+def hints(message: Message) -> Headers:
+    """The headers of 103 Early Hints (RFC 8297)."""
+    links = checked_headers([(b"link", link) for link in message.get("links", ())]).all
+    return [(b":status", b"103"), *links]
+
+
+def trailers(message: Message) -> Headers:
+    """The trailers of an `http.response.trailers` message."""
+    return checked_headers(message.get("headers", ())).all

@@ -1,0 +1,53 @@
+"""A WebSocket on a stream of HTTP/2 (RFC 8441): no key, no upgrade, and a stream is its pipe."""
+
+from __future__ import annotations
+
+from baize.typing import Message, Scope
+
+from .http2_stream import Cycle, Frames
+from .responses import Headers, Phase
+from .state import ServerState
+from .websocket import WebSocket, subprotocols
+
+__all__ = ["wants_another_version", "websocket_on"]
+
+
+def wants_another_version(headers: Headers) -> bool:
+    """True if the WebSocket that is asked for is of a version that is not served."""
+    return any(name == b"sec-websocket-version" and value != b"13" for name, value in headers)
+
+
+def websocket_on(cycle: Cycle, frames: Frames, state: ServerState, scope: Scope) -> WebSocket:
+    """The WebSocket that a request asks for.
+
+    :param scope: the request's.
+    """
+    stream = cycle.stream
+    scope = {
+        **scope,
+        "type": "websocket",
+        "scheme": "wss" if stream.secure else "ws",
+        "subprotocols": subprotocols(cycle.request.headers),
+        "extensions": {"websocket.http.response": {}},
+    }
+    del scope["method"]
+    return WebSocket(state, stream, scope, _Extended(cycle, frames, state), b"", state.limits.ping)
+
+
+class _Extended:
+    """The `Handshake` of an extended CONNECT."""
+
+    def __init__(self, cycle: Cycle, frames: Frames, state: ServerState) -> None:
+        self._cycle = cycle
+        self._frames = frames
+        self._state = state
+
+    async def accept(self, headers: Headers) -> None:
+        """See `Handshake`."""
+        date = (b"date", self._state.ticker.date)
+        self._frames.headers(self._cycle.stream, [(b":status", b"200"), *headers, date])
+
+    async def respond(self, message: Message) -> bool:
+        """See `Handshake`."""
+        await self._cycle.send(message)
+        return self._cycle.response.phase is Phase.DONE
