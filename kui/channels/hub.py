@@ -1,7 +1,8 @@
 """Between the store and the readers of a process: which channels are followed, and what of them is here.
 
-One task for a few topics at a time reads what may be missing; another compares the last ids now and
-then, and lets go of channels that nobody reads any more. No reader waits for another one.
+A few tasks read what topics may have missed; another compares the last ids now and then, and lets go of
+channels that are not read any more. The readers of a channel are woken together: the first message of a burst
+wakes a crowd at once, the others a moment later, since to wake a reader costs more than to give it a message.
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ AT_ONCE: Final = 100
 """Channels whose last ids are asked for in one call."""
 KEEPERS: Final = 4
 """Tasks that read the store for topics."""
+CROWD: Final = 32
+"""Readers of a channel from which on they are not woken for each message of a burst."""
+REST: Final = 0.002
+"""Seconds after a crowd was woken in which it is not woken again."""
 PAGE: Final = 32
 """Messages that are read from the store at a time."""
 
@@ -46,16 +51,22 @@ class Hub:
         self._topics: dict[str, Topic] = {}
         self._stale: dict[str, Topic] = {}
         self._work = Notice()
+        self._resting: dict[
+            str, bool
+        ] = {}  # crowds that have been woken: again, when they have rested?
+        self._woken = Notice()
 
     async def __aenter__(self) -> Hub:
         self._clock = clock()
-        self._work = Notice()  # one of this loop
+        self._work = Notice()  # both are of this loop
+        self._woken = Notice()
         self._tasks = await beside().__aenter__()
         self._store.open(self)
         self._tasks.start_soon(self._store.run)
         for _ in range(KEEPERS):
             self._tasks.start_soon(self._keep)
         self._tasks.start_soon(self._look_after)
+        self._tasks.start_soon(self._rest)
         try:
             await self._store.ready()
         except BaseException as error:
@@ -74,6 +85,7 @@ class Hub:
         finally:
             self._topics.clear()
             self._stale.clear()
+            self._resting.clear()
             self._store.close()
 
     # ---- for readers
@@ -111,7 +123,11 @@ class Hub:
 
     def arrived(self, channel: str, position: Position, json: bytes) -> None:
         topic = self._topics.get(channel)
-        if topic is not None and not topic.arrive(Message(channel, position, json)):
+        if topic is None:
+            return
+        if topic.arrive(Message(channel, position, json)):
+            self._wake(topic)
+        else:
             self._repair(topic)
 
     def lost(self) -> None:
@@ -120,6 +136,30 @@ class Hub:
         self._stale.clear()
 
     # ---- tasks
+
+    def _wake(self, topic: Topic) -> None:
+        """Wake the readers of a topic: now, or in a moment if there are many and they have just been woken."""
+        if topic.name in self._resting:
+            self._resting[topic.name] = True
+            return
+        topic.notify()
+        if len(topic.readers) >= CROWD:
+            self._resting[topic.name] = False
+            self._woken.notify()
+
+    async def _rest(self) -> None:
+        while True:
+            while self._resting:
+                await checkpoint()  # those that were woken have their turn
+                await pause(REST)
+                for name, again in list(self._resting.items()):
+                    topic = self._topics.get(name)
+                    if again and topic is not None:
+                        topic.notify()
+                        self._resting[name] = False
+                    else:
+                        del self._resting[name]
+            await self._woken.wait()
 
     def _repair(self, topic: Topic) -> None:
         self._stale[topic.name] = topic

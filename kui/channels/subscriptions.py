@@ -6,7 +6,6 @@ only when it returns a message.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -29,6 +28,9 @@ __all__ = ["OVERFLOWS", "Allow", "Overflow", "Reading", "Subscription"]
 
 Allow: TypeAlias = Callable[[str], Awaitable[bool]]
 Overflow: TypeAlias = Literal["catch_up", "drop_oldest", "disconnect"]
+
+TURN: Final = 64
+"""Messages that a reader takes at a time from what is here; there is a checkpoint before each such time."""
 
 OVERFLOWS: Final = ("catch_up", "drop_oldest", "disconnect")
 
@@ -74,6 +76,7 @@ class Subscription:
         "_max_age",
         "_notice",
         "_overflow",
+        "_page",
         "_reading",
         "_topics",
         "_tracks",
@@ -100,6 +103,7 @@ class Subscription:
         self._tracks: list[_Track] = []
         self._notice: Notice | None = None
         self._turn = 0
+        self._page: list[Message] = []  # of the only track, if nothing but the track has a say
 
     @property
     def cursor(self) -> str:
@@ -131,23 +135,31 @@ class Subscription:
         """End the subscription; reading it afterwards raises StopAsyncIteration."""
         self._reading.hub.leave(self._topics, self)
         self._deadline = 0.0
+        self._page = []
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Message | Gap:
-        if self._tracks:
-            await checkpoint()
-        elif self._deadline is None:
+        if self._page:  # what `_next` would give, sooner
+            message = self._page.pop()
+            self._tracks[0].position = message.position
+            return message
+        return await self._next()
+
+    async def _next(self) -> Message | Gap:
+        if not self._tracks and self._deadline is None:
             await self._open()
+        elif any(track.is_ready() for track in self._tracks):
+            await checkpoint()
         while self._deadline is None or clock()() < self._deadline:
-            for track in self._tracks:
-                if not track.has_something and track.must_read():
-                    await self._read(track)
+            if len(self._tracks) > 1:
+                for track in self._tracks:  # so that none waits until the others have nothing more
+                    await self._read_if_needed(track)
             item = self._take()
             if item is not None:
                 return item
-            if not any(track.must_read() for track in self._tracks):
+            if not any([await self._read_if_needed(track) for track in self._tracks]):
                 await self._wait()
         raise StopAsyncIteration
 
@@ -174,6 +186,8 @@ class Subscription:
             _Track(topic, position, self._overflow)
             for topic, position in zip(self._topics, found[0], strict=True)
         ]
+        if len(self._tracks) == 1 and self._max_age is None:
+            self._page = self._tracks[0].page
 
     async def _locate(self) -> list[Position]:
         """The position at which each channel is begun."""
@@ -203,17 +217,20 @@ class Subscription:
                 return item
         return None
 
-    async def _read(self, track: _Track) -> None:
-        """Have a track read a page of the store."""
+    async def _read_if_needed(self, track: _Track) -> bool:
+        """Have a track read a page of the store if only that knows what comes next; was it so?"""
+        if not track.must_read():
+            return False
         hub, topic = self._reading.hub, track.topic
         try:
             page = await self._reading.store.read(topic.name, track.position, PAGE)
         except ChannelsUnavailable:
             hub.suspect(topic)
-            return
+            return True
         track.give(page.messages, resumed(page.kept, track.position))
-        if track.must_read() and not track.has_something:
+        if track.must_read():
             hub.suspect(topic)  # there is nothing behind this position, and the topic has another
+        return True
 
     async def _wait(self) -> None:
         assert self._notice is not None
@@ -224,22 +241,37 @@ class Subscription:
 
 
 class _Track:
-    """A reader's way through one channel."""
+    """A reader's way through one channel.
 
-    __slots__ = ("_gap", "_generation", "_overflow", "_page", "position", "topic")
+    `page` is what comes next, the last first; it is empty while a gap is to be told.
+    """
+
+    __slots__ = (
+        "_behind_gap",
+        "_gap",
+        "_generation",
+        "_overflow",
+        "_wave",
+        "page",
+        "position",
+        "topic",
+    )
 
     def __init__(self, topic: Topic, position: Position, overflow: Overflow) -> None:
         self.topic = topic
         self.position = position
+        self.page: list[Message] = []
         self._overflow = overflow
         self._generation = -1  # the topic's, when the position was last found in it
-        self._page: deque[Message] | None = None
+        self._wave = -1  # the topic's, when all that was there has been taken
         self._gap: Position | None = None
+        self._behind_gap: Sequence[Message] = ()
 
-    @property
-    def has_something(self) -> bool:
-        """True if `take` will give something that was read from the store."""
-        return bool(self._page) or self._gap is not None
+    def is_ready(self) -> bool:
+        """True if `take` will give something."""
+        if self.page or self._gap is not None:
+            return True
+        return self._wave != self.topic.wave and self.topic.has_more(self.position)
 
     def take(self) -> Message | Gap | None:
         """The next item, if it is here; this moves the position.
@@ -248,17 +280,23 @@ class _Track:
         """
         if self._gap is not None:
             there, self._gap = self._gap, None
+            self.page.extend(self._behind_gap)
             return self._skip(there)
-        if self._page:
-            return self._move(self._page.popleft())
-        self._page = None
         topic = self.topic
-        place = topic.place(self.position)
-        if place is Place.INSIDE:
+        if not self.page and topic.has_more(self.position):
+            if self._wave == topic.wave:
+                return None  # they have come since, and more may: all are announced together
             self._generation = topic.generation
-            return self._move(topic.next(self.position))
+            found = topic.following(self.position, TURN)
+            self.page.extend(reversed(found))
+            if len(found) < TURN:
+                self._wave = topic.wave
+        if self.page:
+            return self.move(self.page.pop())
+        place = topic.place(self.position)
         if place is Place.TIP:
             self._generation = topic.generation
+            self._wave = topic.wave
         elif place is Place.BEHIND and self._has_fallen_behind():
             if self._overflow == "disconnect":
                 raise ReaderTooSlow(f"a reader of {topic.name!r} has fallen behind")
@@ -268,10 +306,14 @@ class _Track:
     def must_read(self) -> bool:
         """True if only the store knows what comes next."""
         topic = self.topic
+        if self.page or self._gap is not None or not topic.live:
+            return False
+        if topic.has_more(self.position):
+            return False
         place = topic.place(self.position)
         if place is Place.BEHIND:
-            return topic.live and not self._has_fallen_behind()
-        if place is not Place.ELSEWHERE or not topic.live:
+            return not self._has_fallen_behind()
+        if place is Place.TIP:
             return False
         last = topic.last
         ahead = last is not None and self.position.epoch == last.epoch
@@ -283,13 +325,17 @@ class _Track:
 
     def give(self, messages: Iterable[Message], gap: Position | None) -> None:
         """Take what the store has behind the position."""
-        self._gap = gap
         seq = (gap or self.position).seq
-        self._page = deque(message for message in messages if message.position.seq > seq)
-        if not self._page and gap is None:
+        page = [message for message in messages if message.position.seq > seq][::-1]
+        if gap is not None:
+            self._gap, self._behind_gap = gap, page
+        elif page:
+            self.page.extend(page)
+        else:
             self._generation = self.topic.generation
 
-    def _move(self, message: Message) -> Message:
+    def move(self, message: Message) -> Message:
+        """Go behind a message that is given now."""
         self.position = message.position
         return message
 

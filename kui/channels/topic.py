@@ -7,7 +7,9 @@ waits for the notice of the next message. What is not here any more, a reader ge
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum, auto
+from itertools import islice
 from typing import Final
 from weakref import WeakSet
 
@@ -24,10 +26,8 @@ MOST_BYTES: Final = 1 << 20
 
 
 class Place(Enum):
-    """Where a position is, seen from a topic."""
+    """Where a position is that no message of a topic follows."""
 
-    INSIDE = auto()
-    """The message behind it is here."""
     TIP = auto()
     """The message behind it is yet to come."""
     BEHIND = auto()
@@ -42,7 +42,8 @@ class Topic:
     `live` is True while new messages are appended as they arrive; when something may be missing it
     turns False until the store has been read, which one task does at a time: it is `reading`.
     `generation` grows with each time that this begins anew:
-    a position that is not in the topic, and was compared with an older one, says nothing.
+    a position that is not in the topic, and was compared with an older one, says nothing. `wave` counts
+    how often readers were woken: one that has taken all there was waits for the next wave.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Topic:
         "notice",
         "readers",
         "reading",
+        "wave",
     )
 
     def __init__(self, name: str, capacity: int) -> None:
@@ -68,6 +70,7 @@ class Topic:
         self.live = False
         self.reading = False
         self.generation = 0
+        self.wave = 0
         self.notice = Notice()
         self.readers: WeakSet[object] = WeakSet()
         self.idle_since: float | None = None
@@ -84,6 +87,7 @@ class Topic:
 
     def notify(self) -> None:
         """Wake the readers that wait for this topic."""
+        self.wave += 1
         self.notice.notify()
         if self._others:
             for notice in list(self._others):
@@ -91,19 +95,27 @@ class Topic:
 
     # ---- what a reader asks
 
+    def has_more(self, position: Position) -> bool:
+        """True if the message behind a position is here."""
+        last = self.last
+        return (
+            last is not None
+            and position.epoch == last.epoch
+            and 0 < last.seq - position.seq <= len(self._ring)
+        )
+
+    def following(self, position: Position, limit: int) -> Sequence[Message]:
+        """The next messages behind a position that has more here."""
+        assert self.last is not None
+        start = len(self._ring) - (self.last.seq - position.seq)
+        return list(islice(self._ring, start, start + limit))
+
     def place(self, position: Position) -> Place:
-        """Where `position` is."""
+        """Where `position` is, if nothing that follows it is here."""
         last = self.last
         if last is None or position.epoch != last.epoch or position.seq > last.seq:
             return Place.ELSEWHERE
-        if position.seq == last.seq:
-            return Place.TIP
-        return Place.INSIDE if position.seq >= last.seq - len(self._ring) else Place.BEHIND
-
-    def next(self, position: Position) -> Message:
-        """The message behind a position that is `INSIDE`."""
-        assert self.last is not None
-        return self._ring[position.seq - (self.last.seq - len(self._ring))]
+        return Place.TIP if position.seq == last.seq else Place.BEHIND
 
     @property
     def first(self) -> Position:
@@ -114,14 +126,13 @@ class Topic:
     # ---- what the hub tells
 
     def arrive(self, message: Message) -> bool:
-        """Take a message that was published. Return False if the store must be read first."""
+        """Take a message that was published, and do not wake readers. Return False if the store must be read first."""
         last, position = self.last, message.position
         if self.live and last is not None and position.epoch == last.epoch:
             if position.seq <= last.seq:
                 return True
             if position.seq == last.seq + 1:
                 self._append(message)
-                self.notify()
                 return True
         self._seen = position
         self.live = False

@@ -149,11 +149,12 @@ async def test_a_slow_reader_may_skip_and_is_told(make: Make) -> None:
             async with channels.subscribe("news") as witness:
                 await publish(channels, "news", *range(1, 20))
                 await take(witness, 19)
-            gap, *found = await take(subscription, 5)
+            (gap,) = await take(subscription, 1)
             assert isinstance(gap, Gap)
             assert gap.after.endswith("-1")
-            assert gap.next.endswith("-17")
-            assert found == [16, 17, 18, 19]
+            first = int(gap.next.partition("-")[2]) - 1  # the first message is 0, and has the id 1
+            assert first > 10
+            assert await take(subscription, 20 - first) == list(range(first, 20))
 
 
 async def test_a_slow_reader_may_be_disconnected(make: Make) -> None:

@@ -1,0 +1,247 @@
+"""One publisher and many subscribers of one worker: Kui's channels beside Litestar's and `broadcaster`.
+
+`python3 benchmarks/run.py channels` prints a table, as JSON too with `--json FILE`. Each contender has a process of its
+own for each round, and they take turns, so that what else the machine does disturbs all alike. Messages are the
+same text of 200 characters, and each subscriber gets each of them. In memory, and over a `redis-server` that is
+started for it where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import anyio
+
+from tests.channels.redis_server import RedisServer
+
+TEXT = "x" * 200
+STORES = ("memory", "redis")
+CONTENDERS = ("kui", "kui on trio", "litestar", "broadcaster")
+
+
+@dataclass
+class Bus:
+    """What is measured: `publish(text)`, and `subscribe(got)`, which calls `got()` for each message."""
+
+    publish: Callable[[str], Awaitable[object]]
+    subscribe: Callable[[Callable[[], None]], Awaitable[None]]
+
+
+@asynccontextmanager
+async def kui(url: str | None) -> AsyncIterator[Bus]:
+    from kui.channels import Channels
+
+    async with Channels(url) as channels:
+
+        async def subscribe(got: Callable[[], None]) -> None:
+            async for _ in channels.subscribe("news"):
+                got()
+
+        yield Bus(partial(channels.publish, "news"), subscribe)
+
+
+@asynccontextmanager
+async def litestar(url: str | None) -> AsyncIterator[Bus]:
+    from litestar.channels import ChannelsPlugin
+    from litestar.channels.backends.memory import MemoryChannelsBackend
+    from litestar.channels.backends.redis import RedisChannelsPubSubBackend
+    from redis.asyncio import Redis
+
+    backend: Any = MemoryChannelsBackend()
+    if url is not None:
+        backend = RedisChannelsPubSubBackend(redis=Redis.from_url(url))
+    async with ChannelsPlugin(backend=backend, channels=["news"]) as plugin:
+
+        async def publish(text: str) -> None:
+            await plugin.wait_published(text, "news")
+
+        async def subscribe(got: Callable[[], None]) -> None:
+            async with plugin.start_subscription("news") as subscriber:
+                async for _ in subscriber.iter_events():
+                    got()
+
+        yield Bus(publish, subscribe)
+
+
+@asynccontextmanager
+async def broadcaster(url: str | None) -> AsyncIterator[Bus]:
+    from broadcaster import Broadcast
+
+    async with Broadcast(url or "memory://") as broadcast:
+
+        async def publish(text: str) -> None:
+            await broadcast.publish("news", text)
+
+        async def subscribe(got: Callable[[], None]) -> None:
+            async with broadcast.subscribe("news") as subscriber:
+                async for _ in subscriber:
+                    got()
+
+        yield Bus(publish, subscribe)
+
+
+BUSES: dict[str, Callable[[str | None], AbstractAsyncContextManager[Bus]]] = {
+    "kui": kui,
+    "kui on trio": kui,
+    "litestar": litestar,
+    "broadcaster": broadcaster,
+}
+
+
+class Counted:
+    """Counts to a number, and wakes who waits for it."""
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.reached = anyio.Event()
+
+    def expect(self, number: int) -> None:
+        self.left = number
+        self.reached = anyio.Event()
+
+    def got(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.reached.set()
+
+
+async def rate(contender: str, url: str | None, subscribers: int, messages: int) -> float:
+    """Messages a second that reach all subscribers."""
+    counted = Counted()
+    async with BUSES[contender](url) as bus, anyio.create_task_group() as tasks:
+        for _ in range(subscribers):
+            tasks.start_soon(bus.subscribe, counted.got)
+        await anyio.wait_all_tasks_blocked()
+        await anyio.sleep(1)
+        counted.expect(subscribers)
+        await bus.publish(TEXT)  # all are there
+        await counted.reached.wait()
+        counted.expect(subscribers * messages)
+        began = perf_counter()
+        for _ in range(messages):
+            await bus.publish(TEXT)
+        await counted.reached.wait()
+        took = perf_counter() - began
+        tasks.cancel_scope.cancel()
+    return messages / took
+
+
+async def memory(contender: str, subscribers: int) -> float:
+    """Bytes of a subscriber that waits, over a task that waits for something else."""
+    tracemalloc.start()
+
+    async def waiting(wait: Callable[[], Awaitable[object]]) -> int:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(subscribers):
+                tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            used = tracemalloc.get_traced_memory()[0] - before
+            tasks.cancel_scope.cancel()
+        return used
+
+    await waiting(anyio.Event().wait)  # what is made once counts for nobody
+    idle = await waiting(anyio.Event().wait)
+    async with BUSES[contender](None) as bus:
+        return (await waiting(partial(bus.subscribe, lambda: None)) - idle) / subscribers
+
+
+def measure(options: argparse.Namespace) -> None:
+    """What a process of its own does: one contender, once."""
+    loop = "trio" if options.contender.endswith("trio") else "asyncio"
+    found = anyio.run(
+        rate,
+        options.contender,
+        options.url,
+        options.subscribers,
+        options.messages,
+        backend=loop,
+    )
+    used = anyio.run(memory, options.contender, options.subscribers, backend=loop)
+    print(json.dumps({"rate": found, "memory": used}))
+
+
+def ask(options: argparse.Namespace, contender: str, url: str | None) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.channels", "--contender", contender]
+    for name in ("subscribers", "messages"):
+        command += [f"--{name}", str(getattr(options, name))]
+    command += [] if url is None else ["--url", url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """All rounds; the medians."""
+    results = []
+    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
+        for store in options.stores:
+            url = redis.url if store == "redis" else None
+            rounds = [
+                {contender: ask(options, contender, url) for contender in options.contenders}
+                for _ in range(options.rounds)
+            ]
+            for contender in options.contenders:
+                of = [each[contender] for each in rounds]
+                median = {key: statistics.median(one[key] for one in of) for key in of[0]}
+                results.append({"store": store, "contender": contender, **median})
+    return results
+
+
+def table(results: Sequence[dict[str, Any]], subscribers: int) -> str:
+    lines = [
+        f"| {subscribers:,} subscribers | messages a second | of Kui's | bytes a subscriber |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    own = {each["store"]: each["rate"] for each in results if each["contender"] == "kui"}
+    for each in results:
+        share = f"{each['rate'] / own[each['store']]:.2f}" if each["store"] in own else ""
+        lines.append(
+            f"| {each['store']}, {each['contender']} | {each['rate']:,.0f} | {share}"
+            f" | {each['memory']:,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python3 benchmarks/run.py channels", description=__doc__)
+    add = parser.add_argument
+    add("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    stores = STORES if shutil.which("redis-server") else STORES[:1]
+    add("--stores", nargs="+", choices=STORES, default=list(stores))
+    add("--subscribers", type=int, default=1000)
+    add("--messages", type=int, default=500)
+    add("--rounds", type=int, default=5)
+    add("--json", type=Path, metavar="FILE")
+    add("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
+    add("--url", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.contender is not None:
+        measure(options)
+        return
+    results = compare(options)
+    print(table(results, options.subscribers))
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
