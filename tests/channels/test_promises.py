@@ -277,8 +277,8 @@ async def test_a_reader_cancelled_at_every_checkpoint_loses_nothing(make: Make) 
 
         async def scenario(state: SimpleNamespace) -> None:
             state.subscription = channels.subscribe("news", after=first[0])
-            await channels.publish("news", "more")
             for _ in range(4):
+                await channels.publish("news", "more")
                 item = await state.subscription.__anext__()
                 assert isinstance(item, Message)
                 state.found.append(item.id)
