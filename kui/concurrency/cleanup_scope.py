@@ -7,6 +7,7 @@ cleanup alone would be left in the wrong order. This one is opened before all of
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,10 +16,11 @@ import anyio.abc
 import anyio.lowlevel
 
 from .cleanup import GRACE
-from .loops import Scope, cancel_scope
+from .cleanup_shield import cancellations
+from .loops import Scope, cancel_scope, on_asyncio
 from .waits import on_first_wait
 
-__all__ = ["CleanupScope"]
+__all__ = ["CleanupScope", "is_cancelled"]
 
 logger = logging.getLogger("kui.error")
 
@@ -40,13 +42,26 @@ class CleanupScope:
         await cleanup.close(leave, error)
     """
 
-    __slots__ = ("_bounded", "_group", "_name", "_noticing", "_scope", "_seconds")
+    __slots__ = (
+        "_bounded",
+        "_cancellations",
+        "_group",
+        "_guards",
+        "_name",
+        "_noticing",
+        "_overran",
+        "_scope",
+        "_seconds",
+    )
 
     def __init__(self, name: str, seconds: float = GRACE) -> None:
         self._name = name
         self._seconds = seconds
         self._bounded = False
         self._noticing = False
+        self._overran = False
+        self._guards: list[Scope] = []
+        self._cancellations = cancellations()
         self._group: anyio.abc.TaskGroup = anyio.create_task_group()
         self._scope: Scope = cancel_scope()
 
@@ -63,22 +78,17 @@ class CleanupScope:
         leave: Callable[[BaseException | None], Awaitable[BaseException | None]],
         error: BaseException | None,
     ) -> BaseException | None:
-        """Await `leave(error)` behind the shield; return what it returns, or the cancellation that came.
+        """Await `leave(error)` behind the shield; return what is to be raised.
 
-        `leave` raises nothing; it returns what is to be raised, or None.
+        That is what `leave` returns, which raises nothing; or the cancellation that came meanwhile.
         """
-        self._scope.shield = True
-        cancelled = anyio.get_cancelled_exc_class()
-        if isinstance(error, cancelled):
+        if isinstance(error, anyio.get_cancelled_exc_class()):
             self.bound()
+        self._scope.shield = True
         raised = await on_first_wait(leave(error), self._begin)
-        if self._scope.cancel_called:
+        if self._overran or self._scope.cancel_called:
             logger.error("The cleanup of %s took longer than %g s", self._name, self._seconds)
-        try:
-            if self._scope.__exit__(_type(raised), raised, getattr(raised, "__traceback__", None)):
-                raised = None
-        except BaseException as rest:  # of a group with cancellations of this scope
-            raised = rest
+        raised = _left(self._scope, raised)
         if self._noticing:
             self._group.cancel_scope.cancel()
         try:
@@ -86,23 +96,73 @@ class CleanupScope:
             if raised is None and self._bounded:
                 await anyio.lowlevel.checkpoint_if_cancelled()
         except BaseException as late:  # the cancellation that the shield held back
-            raised = raised or late
+            raised = late
         return raised
+
+    async def cancelled_around(self, error: BaseException) -> bool:
+        """Find out whether `error` is the cancellation of a scope around the last guard, or asyncio's own.
+
+        Behind the shield a task group takes such a cancellation for its own, and swallows it. To be
+        called when all scopes within the guard are left.
+        """
+        if not isinstance(error, anyio.get_cancelled_exc_class()):
+            return False
+        if on_asyncio() and (not error.args or cancellations() > self._cancellations):
+            return True  # that of a scope has a message
+        guard = self._guards[-1]
+        guard.shield = False  # for a look only: nothing waits meanwhile
+        near = anyio.current_effective_deadline() == -math.inf
+        guard.shield = True
+        return near or await is_cancelled(self._group)
+
+    # ---- one by one
+
+    def guard(self) -> Scope:
+        """A scope, entered, to be opened before each of several things that are cleaned up by themselves.
+
+        What is cleaned up first must not be cut by the task group of one that is cleaned up later.
+        """
+        scope = cancel_scope()
+        scope.__enter__()
+        self._guards.append(scope)
+        return scope
+
+    def shield(self) -> None:
+        """Begin the cleanup of what the last guard was opened for."""
+        guard = self._guards[-1]
+        guard.shield = True
+        guard.deadline = self._scope.deadline
+
+    def unguard(self, raised: BaseException | None) -> BaseException | None:
+        """Leave the last guard with what its cleanup has raised; return what is left of that.
+
+        That is None if the cleanup has overrun, and was cancelled.
+        """
+        guard = self._guards.pop()
+        self._overran = self._overran or guard.cancel_called
+        return _left(guard, raised)
 
     @contextmanager
     def lowered(self) -> Iterator[None]:
-        """A block of the cleanup that is cancelled as if it were work."""
-        self._scope.shield = False
+        """A block of a cleanup that is cancelled as if it were work."""
+        scopes = (self._guards[-1], self._scope)
+        for scope in scopes:
+            scope.shield = False
         try:
             yield
         finally:
-            self._scope.shield = True
+            for scope in scopes:
+                scope.shield = True
 
     def bound(self) -> None:
         """Let the time for the cleanup begin."""
         if not self._bounded:
             self._bounded = True
-            self._scope.deadline = anyio.current_time() + self._seconds
+            deadline = anyio.current_time() + self._seconds
+            self._scope.deadline = deadline
+            for guard in self._guards:
+                if guard.shield:
+                    guard.deadline = deadline
 
     def _begin(self) -> None:
         if not self._bounded:
@@ -117,5 +177,28 @@ class CleanupScope:
             self.bound()
 
 
-def _type(error: BaseException | None) -> type[BaseException] | None:
-    return None if error is None else type(error)
+async def is_cancelled(group: anyio.abc.TaskGroup) -> bool:
+    """Find out whether a task group is cancelled, itself or by a scope around it, from behind any shield."""
+    asked = anyio.Event()
+    found = False
+
+    async def ask() -> None:
+        nonlocal found
+        found = anyio.current_effective_deadline() == -math.inf
+        asked.set()
+
+    with anyio.CancelScope(shield=True):
+        group.start_soon(ask)
+        await asked.wait()
+    return found
+
+
+def _left(scope: Scope, raised: BaseException | None) -> BaseException | None:
+    """Leave a scope; return what is left of what was raised in it."""
+    kind = None if raised is None else type(raised)
+    try:
+        if scope.__exit__(kind, raised, None if raised is None else raised.__traceback__):
+            return None
+    except BaseException as rest:  # of a group with cancellations of this scope
+        return rest
+    return raised

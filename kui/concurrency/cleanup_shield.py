@@ -23,7 +23,7 @@ from .loops import cancel_scope, on_asyncio
 from .stray import strays_fail
 from .waits import is_checkpoint
 
-__all__ = ["CancellationSwallowed", "CleanupShield"]
+__all__ = ["CancellationSwallowed", "CleanupShield", "cancellations"]
 
 _SWALLOWED: Final = 100
 """Waits after the end of its time, each of them cancelled, after which work is given up."""
@@ -97,7 +97,7 @@ class CleanupShield:
 
         :raises CancellationSwallowed: the work goes on whenever it is cancelled; it was given up.
         """
-        self._cancelling = _cancelling()
+        self._cancelling = cancellations()
         try:
             with self._scope, strays_fail:
                 await self._stepped(work, on_first_wait)
@@ -135,14 +135,14 @@ class CleanupShield:
                 self._native = False
             elif anyio.current_effective_deadline() == -math.inf:
                 return False  # a scope within is cancelled: it may be the only one
-            elif _cancelling() > self._cancelling:
+            elif cancellations() > self._cancelling:
                 self._native = True
             else:
                 self._suspect = None  # it was from within, and is over
                 return False
             self.cancelled, self._suspect = self._suspect, None
             self.begin()
-        elif self._native and _cancelling() <= self._cancelling:
+        elif self._native and cancellations() <= self._cancelling:
             self.cancelled = None  # it was a timeout of asyncio, within
             self._native = False
             self._scope.shield = False
@@ -214,7 +214,7 @@ class CleanupShield:
         return self._failure
 
 
-def _cancelling() -> int:
+def cancellations() -> int:
     """How many calls of asyncio's `task.cancel()` the current task has still to answer."""
     if not on_asyncio():
         return 0

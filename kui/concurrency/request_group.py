@@ -8,7 +8,7 @@ from collections.abc import Callable
 import anyio
 import anyio.abc
 
-from .cleanup_scope import CleanupScope
+from .cleanup_scope import CleanupScope, is_cancelled
 
 __all__ = ["RequestGroup"]
 
@@ -35,7 +35,9 @@ class RequestGroup:
     __slots__ = (
         "_closing",
         "_ended",
+        "_entered",
         "_failure",
+        "_left",
         "_outer",
         "_sent",
         "_unwatch",
@@ -57,6 +59,8 @@ class RequestGroup:
         self._unwatch: Callable[[], object] | None = None
         self._closing = anyio.Event()
         self._ended = anyio.Event()
+        self._entered = False
+        self._left = False  # has the client left?
         self._failure: BaseException | None = None
         self._outer: anyio.abc.TaskGroup = anyio.create_task_group()
 
@@ -69,6 +73,7 @@ class RequestGroup:
             if not await self._outer.__aexit__(type(error), error, error.__traceback__):
                 raise
             raise RuntimeError("the task group of a request was cancelled at its start") from error
+        self._entered = True
         self._unwatch = self._watch(self._watching, self._client_left)
         return self.tasks
 
@@ -95,15 +100,16 @@ class RequestGroup:
         self.unwatch()
         self._closing.set()
         self.tasks.cancel_scope.cancel()
-        # An exception of the handler's must not meet the group, which would make a group of it.
-        passed = None if isinstance(error, Exception) else error
+        # Only a cancellation of this group's own is its business; all else passes as itself.
+        own = error if self._failure is not None and not isinstance(error, Exception) else None
         try:
-            if passed is None:
+            if own is None:
                 await self._outer.__aexit__(None, None, None)
-            elif await self._outer.__aexit__(type(passed), passed, passed.__traceback__):
-                error = None
+            else:
+                await self._outer.__aexit__(type(own), own, own.__traceback__)
         except BaseException as late:
-            error = error or late
+            if error is None or not isinstance(late, Exception):
+                error = late
         if self._failure is not None:
             if not isinstance(error, Exception):
                 return self._failure
@@ -115,7 +121,7 @@ class RequestGroup:
             async with anyio.create_task_group() as self._watching:
                 async with anyio.create_task_group() as self.tasks:
                     task_status.started()
-                    await self._closing.wait()
+                    await self._stay_open()
                 self._watching.cancel_scope.cancel()
         except Exception as failure:
             self._failure = failure
@@ -125,5 +131,16 @@ class RequestGroup:
         finally:
             self._ended.set()
 
+    async def _stay_open(self) -> None:
+        """Wait for the end; cancelled, too, unless a child has failed: the handler may still start tasks."""
+        try:
+            await self._closing.wait()
+        except anyio.get_cancelled_exc_class():
+            if self._entered and (self._left or await is_cancelled(self._watching)):
+                with anyio.CancelScope(shield=True):
+                    await self._closing.wait()
+            raise
+
     def _client_left(self) -> None:
+        self._left = True
         self.tasks.cancel_scope.cancel()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
 from functools import partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 from kui.argument_checks import describe
 from kui.concurrency import ClientDisconnect, in_thread
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from kui.websockets import WebSocket
 
 __all__ = ["Resolution", "Stack", "call_with", "enter", "leave_all"]
+
+
+T = TypeVar("T")
 
 
 class Entered(Protocol):
@@ -81,7 +84,7 @@ class Resolution:
             elif one.kind is Kind.TASK_GROUP:
                 slots[one.slot] = await self._open_group(one)
             else:
-                await enter(one, slots, self._entered)
+                await enter(one, slots, self._entered, self._cleanup)
 
     async def close(self, error: BaseException | None) -> None:
         """Leave all that was entered, the last first; `error` is what has ended the work.
@@ -99,13 +102,14 @@ class Resolution:
 
     async def close_sent(self, error: BaseException | None) -> None:
         """As `close`, after the answer was sent: a client that has left ends the work as well."""
-        gone: BaseException | None = None
         if error is None and cast("HttpRequest", self.connection).exchange.client_gone:
-            error = gone = ClientDisconnect("the client left before the answer was sent")
+            error = ClientDisconnect("the client left before the answer was sent")
         try:
             await self.close(error)
-        except ClientDisconnect as raised:
-            if raised is not gone:
+        except Exception as raised:
+            if (
+                error is None or leaf(raised) is not error
+            ):  # which was dealt with, where it was raised
                 raise
 
     def unwatch(self) -> None:
@@ -116,19 +120,20 @@ class Resolution:
 
     def last(self, leave: Callable[[BaseException | None], Awaitable[None]]) -> None:
         """Have `leave(error)` awaited before anything else is left."""
+        assert self._cleanup is not None, "it was opened"
+        self._cleanup.guard()
         self._entered.append(("the end of the connection", _First(leave)))
 
     async def _leave(self, error: BaseException | None) -> BaseException | None:
-        return await leave_all(self._entered, error)
+        return await leave_all(self._entered, error, self._cleanup)
 
     async def _open_group(self, one: Dependency) -> TaskGroup:
         assert self._cleanup is not None, "a graph with a task group has a scope"
         watch = watch_socket if self.plan.is_socket else watch_client
         sent = one.until == "sent" and not self.plan.is_socket
         group = RequestGroup(partial(watch, self.connection), sent)
-        tasks = await group.enter()
-        self._entered.append(("task_group", _Group(group, self._cleanup)))
-        return tasks
+        made = _Group(group, self._cleanup)
+        return await push(self._entered, "task_group", made, group.enter, self._cleanup)
 
     def _of_app(self, one: Dependency) -> Any:
         try:
@@ -140,7 +145,9 @@ class Resolution:
             ) from None
 
 
-async def enter(one: Dependency, slots: list[Any], entered: Stack) -> None:
+async def enter(
+    one: Dependency, slots: list[Any], entered: Stack, cleanup: CleanupScope | None = None
+) -> None:
     """Call a dependency and keep its value; what it has entered is added to the stack."""
     kind = one.kind
     if kind is Kind.COROUTINE:
@@ -161,24 +168,65 @@ async def enter(one: Dependency, slots: list[Any], entered: Stack) -> None:
             made = _Async(InThreads(generator), name)
         else:
             made = _InPlace(generator, name)
-        slots[one.slot] = await made.enter()
-        entered.append((name, made))
+        slots[one.slot] = await push(entered, name, made, made.enter, cleanup)
 
 
-async def leave_all(entered: Stack, error: BaseException | None) -> BaseException | None:
+async def push(
+    entered: Stack,
+    name: str,
+    made: Entered,
+    enter: Callable[[], Awaitable[T]],
+    cleanup: CleanupScope | None,
+) -> T:
+    """Enter something, with a guard around it, and add it to the stack; what it raises is raised."""
+    if cleanup is not None:
+        cleanup.guard()
+    try:
+        value = await enter()
+    except BaseException as error:
+        if cleanup is not None:
+            cleanup.unguard(error)  # which was not cancelled itself
+        raise
+    entered.append((name, made))
+    return value
+
+
+async def leave_all(
+    entered: Stack, error: BaseException | None, cleanup: CleanupScope | None = None
+) -> BaseException | None:
     """Leave all, the last first, each whatever became of the others; return what is to be raised."""
     raised = error
     while entered:
         name, one = entered.pop()
+        if cleanup is not None:
+            cleanup.shield()
+        before = raised
         try:
             if await one.leave(raised) and raised is not None:
-                raise RuntimeError(
-                    f"the dependency {name} has swallowed {raised!r}, so there is nothing to answer "
-                    f"with: let it through, or raise something else"
-                ) from raised
+                await _refuse_to_swallow(name, raised, cleanup)
         except BaseException as another:
             raised = another
+        if cleanup is not None:
+            raised = cleanup.unguard(raised) or before
     return raised
+
+
+async def _refuse_to_swallow(
+    name: str, raised: BaseException, cleanup: CleanupScope | None
+) -> None:
+    """Raise RuntimeError for what a dependency has swallowed; a cancellation from around it just goes on."""
+    if cleanup is None or not await cleanup.cancelled_around(raised):
+        raise RuntimeError(
+            f"the dependency {name} has swallowed {raised!r}, so there is nothing to answer with: let "
+            f"it through, or raise something else"
+        ) from raised
+
+
+def leaf(error: BaseException) -> BaseException:
+    """The exception that a group of one exception, however deep, stands for."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def call_with(call: Call, slots: list[Any], *given: Any) -> Any:

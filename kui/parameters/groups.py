@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup
 
 __all__ = ["task_group"]
 

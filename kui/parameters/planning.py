@@ -216,7 +216,7 @@ class _Graph:
         if known is not None:
             return _same(known, marker)
         function = self.overrides.get(key, marker.function)
-        signature = signature_of(function, self.names)
+        signature = signature_of(function, self.names, needs_return=False)
         call, parameters, needs = self.call(function, signature, (*trail, marker))
         kind = _kind(function, marker)
         made = Dependency(
@@ -340,7 +340,9 @@ def _check_lives(plan: Plan) -> None:
         name = place(one.declared)
         if one.until == "app":
             if one.kind is Kind.TASK_GROUP:
-                raise TypeError('task_group with scope="app" is app.task_group: use that')
+                raise TypeError(
+                    f'{place(plan.handler)}: task_group with scope="app" is app.task_group: use that'
+                )
             if one.parameters:
                 raise TypeError(
                     f"{name} is entered before there is a request, so its parameter "

@@ -77,11 +77,16 @@ def place(function: object) -> str:
 
 
 def signature_of(
-    function: Callable[..., Any], names: Mapping[str, Any], *, skip: int = 0
+    function: Callable[..., Any],
+    names: Mapping[str, Any],
+    *,
+    skip: int = 0,
+    needs_return: bool = True,
 ) -> Signature:
     """What `function` declares, but for its first `skip` parameters; `*args` and `**kwargs` are nothing.
 
     :param names: what is defined besides its module's globals and its closure.
+    :param needs_return: False to do without a return annotation that names what is not defined.
     :raises Unresolved: an annotation names something that is not defined.
     :raises TypeError: a marker is written where it cannot be.
     """
@@ -96,14 +101,20 @@ def signature_of(
         if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
     ]
     written = {one.name: one.annotation for one in parameters if one.annotation is not one.empty}
-    if signature.return_annotation is not signature.empty:
-        written["return"] = signature.return_annotation
     hints = _resolved(function, written, names)
+    returns: Any = NO_DEFAULT
+    if signature.return_annotation is not signature.empty:
+        try:
+            written = {"return": signature.return_annotation}
+            returns = _resolved(function, written, names)["return"]
+        except Unresolved:
+            if needs_return:
+                raise
     declared = [
         _declared(function, one, hints.get(one.name, NO_DEFAULT))  # one of its own for each
         for one in parameters
     ]
-    return Signature(tuple(declared), hints.get("return", NO_DEFAULT))
+    return Signature(tuple(declared), returns)
 
 
 def _underlying(function: Any) -> Any:
