@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
-import anyio
 import httpx2
 from baize.typing import ASGIApp
 
+from .checkpoints import Checkpoints, How
 from .clocks import is_virtual
-from .conversations import Conversation
 from .deadlines import Deadline
 from .errors import DeadlineExceeded, NotAnEventStream
 from .events import EventStream
@@ -103,7 +102,9 @@ class AsyncTestClient(httpx2.AsyncClient):
         try:
             await super().__aenter__()
             if self._wants_lifespan:
-                runner = LifespanRunner(self.app, self.transport.state, self.timeout.read)
+                runner = LifespanRunner(
+                    self.app, self.transport.state, self.timeout.read, self.story
+                )
                 await runner.start(self.transport.tasks)
                 self._lifespan = runner
         except BaseException as error:
@@ -157,8 +158,7 @@ class AsyncTestClient(httpx2.AsyncClient):
 
     def story(self) -> str:
         """What is in flight, and where it stands: for the message of a test that takes too long."""
-        lines = [conversation.describe() for conversation in self.transport.conversations]
-        return "; ".join(lines) or "no request was in flight"
+        return self.transport.story()
 
     def give_up(self) -> None:
         """Wait no more, where the block ends, for what is in flight now: it has taken too long."""
@@ -187,12 +187,30 @@ class AsyncTestClient(httpx2.AsyncClient):
         :raises Exception: what the app raised and no request has told.
         """
         seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
-        with anyio.move_on_after(seconds) as scope:
-            for conversation in tuple(self.transport.conversations):
-                await conversation.signal.until(_returned(conversation))
-        if scope.cancelled_caught:
-            raise DeadlineExceeded(f"not idle within {seconds} s: {self.story()}")
-        report(self.transport.untold(), None)
+        await self.transport.idle(seconds)
+
+    def every_checkpoint(self, *, how: How = "leave", limit: int = 2000) -> Checkpoints:
+        """Aim at one request: it is made again and again, and hit at its 1st, 2nd, ... checkpoint.
+
+        Each attempt is a block, whose first request, or WebSocket, is the one. The last attempt is not
+        hit. What the hit makes of the request (`Disconnected`) ends with the block, and so does the
+        app's part of it; what must hold however it ended stands behind the block. Hit are the
+        checkpoints of the app's own task; see `kui.testing.every_checkpoint` for functions.
+
+        :param how: "leave": the client leaves. "cancel": the server cancels the app, and closes the
+            connection.
+        :param limit: how many checkpoints the request has at most.
+        :raises RuntimeError: it has more; or no request was made in a block.
+        :raises Exception: in the block, what the app raised; a note tells at which checkpoint.
+
+        ::
+
+            async for hit in client.every_checkpoint():
+                async with hit:
+                    await client.post("/orders", json={"item": 7})
+                assert pool.free == 1, hit
+        """
+        return Checkpoints(self.transport, how, limit, self.timeout.read)
 
     def begin_shutdown(self) -> None:
         """Tell the app to shut down (`lifespan.shutdown`), while requests may be in flight.
@@ -292,10 +310,6 @@ def exchange_of(response: httpx2.Response) -> HttpExchange:
     exchange = response.extensions["kui.exchange"]
     assert isinstance(exchange, HttpExchange)
     return exchange
-
-
-def _returned(conversation: Conversation) -> Callable[[], bool]:
-    return lambda: conversation.returned
 
 
 async def read_exactly(exchange: HttpExchange, size: int, timeout: float | None) -> bytes:

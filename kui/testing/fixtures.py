@@ -1,7 +1,7 @@
-"""The fixtures `kui_backend` and `kui_client`, under pytest alone, pytest-trio and anyio's plugin at once.
+"""The fixtures `kui_backend` and `kui_client`, under pytest alone and beside the plugins that run async tests.
 
-Who runs an async test is not ours to say: its marker does. What has none is run here. The client is
-opened by whoever runs the test, in the test's own loop.
+Which plugin runs an async test is decided by its marker, or by the mode of the plugin: pytest-trio, anyio's plugin or
+pytest-asyncio. What none of them takes is run here, on both loops. The client is opened in the loop of the test.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import pytest
 __all__ = ["kui_backend", "kui_client"]
 
 Backend: TypeAlias = str | tuple[str, dict[str, Any]]
-Runner: TypeAlias = Literal["sync", "trio", "anyio", "kui"]
+Runner: TypeAlias = Literal["sync", "trio", "anyio", "asyncio", "kui"]
 
 
 def _runner(function: object, node: pytest.Item, names: list[str]) -> Runner:
-    """Who runs this test?"""
+    """Which plugin runs a test; "kui" if none does but this one."""
     inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
     if not inspect.iscoroutinefunction(inner):
         return "sync"
@@ -29,7 +29,16 @@ def _runner(function: object, node: pytest.Item, names: list[str]) -> Runner:
             return "trio"
     if "anyio_backend" in names:
         return "anyio"
-    return "kui"
+    return "asyncio" if _is_for_pytest_asyncio(node) else "kui"
+
+
+def _is_for_pytest_asyncio(node: pytest.Item) -> bool:
+    """True if pytest-asyncio takes an async test: by its marker, or all of them in its mode auto."""
+    config = node.config
+    if not config.pluginmanager.has_plugin("asyncio"):
+        return False
+    mode = config.getoption("asyncio_mode", None) or config.getini("asyncio_mode")
+    return mode == "auto" or node.get_closest_marker("asyncio") is not None
 
 
 def _runner_of(request: pytest.FixtureRequest) -> Runner:
@@ -47,6 +56,7 @@ def kui_backend(request: pytest.FixtureRequest) -> Backend:
     pytest-trio it is "trio"; under anyio's plugin it is what the fixture `anyio_backend` says; else
     define a fixture of this name to say something different.
     """
+    _refuse_two_runners(request)
     if "anyio_backend" in request.fixturenames:
         backend: Backend = request.getfixturevalue("anyio_backend")
         return backend
@@ -86,6 +96,79 @@ async def _open_client(
         yield client
 
 
+async def _open_client_in_a_task(
+    request: pytest.FixtureRequest, kui_backend: Backend, app: Any
+) -> AsyncGenerator[Any, None]:
+    """`kui_client`, as a fixture of pytest-asyncio, which begins and ends a fixture in two tasks.
+
+    A task group must be left in the task that has entered it, so the client is open in a task of its own.
+    """
+    import asyncio
+
+    from .client import AsyncTestClient
+
+    client = AsyncTestClient(app, deadline=None)
+    opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    over = asyncio.Event()
+
+    async def hold() -> None:
+        async with client:
+            opened.set_result(None)
+            await over.wait()
+
+    task = asyncio.ensure_future(hold())
+    await asyncio.wait([task, opened], return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()  # what the app has raised at its start-up
+    try:
+        yield client
+    finally:
+        over.set()
+        await task
+
+
+# ---- what cannot work
+
+
+def _refuse_two_runners(request: pytest.FixtureRequest) -> None:
+    """Fail, with what to set, if pytest-asyncio takes a test that another plugin is to run."""
+    runner = _runner_of(request)
+    if runner in ("trio", "anyio") and _is_for_pytest_asyncio(request.node):
+        pytest.fail(
+            f"pytest-asyncio takes this test away from {_PLUGINS[runner]}: set asyncio_mode = strict in "
+            "pytest's configuration, and leave mark.asyncio away",
+            pytrace=False,
+        )
+    if runner == "asyncio" and getattr(request, "param", "asyncio") != "asyncio":
+        pytest.fail(
+            "pytest-asyncio runs this test on asyncio only: set asyncio_mode = strict in pytest's "
+            "configuration, and leave mark.asyncio away, so that kui.testing runs it",
+            pytrace=False,
+        )
+
+
+_PLUGINS = {"trio": "pytest-trio", "anyio": "anyio's plugin"}
+
+
+def _refuse_async_fixture(
+    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+) -> None:
+    """Fail, with what to set, for an async fixture of a test that no plugin for fixtures runs."""
+    if (
+        "kui_backend" in request.fixturenames
+        and (
+            inspect.iscoroutinefunction(fixturedef.func)
+            or inspect.isasyncgenfunction(fixturedef.func)
+        )
+        and _runner_of(request) == "kui"
+    ):
+        pytest.fail(
+            f"the fixture {fixturedef.argname!r} is async: write @pytest.mark.anyio above the test, or set "
+            "anyio_mode = auto in pytest's configuration, and anyio's plugin runs both, on both loops",
+            pytrace=False,
+        )
+
+
 # ---- the hooks
 
 
@@ -104,7 +187,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         ):
             return
     node = metafunc.definition
-    if _runner(metafunc.function, node, list(metafunc.fixturenames)) != "trio":
+    runner = _runner(metafunc.function, node, list(metafunc.fixturenames))
+    if runner not in ("trio", "asyncio"):
         metafunc.parametrize("kui_backend", ["asyncio", "trio"], indirect=True)
 
 
@@ -114,13 +198,14 @@ def pytest_fixture_setup(
 ) -> Generator[None, object, object]:
     """Give `kui_client` the form that whoever runs the test takes."""
     original = fixturedef.func
-    if (
-        fixturedef.argname == "kui_client"
-        and original.__module__ == __name__
-        and _runner_of(request) in ("anyio", "trio")
-    ):
-        # It is declared final, for lack of another way to have a fixture of two forms.
-        fixturedef.func = _open_client  # type: ignore[misc]  # as said: final, and no other way
+    _refuse_async_fixture(fixturedef, request)
+    if fixturedef.argname == "kui_client" and original.__module__ == __name__:
+        runner = _runner_of(request)
+        # It is declared final, for lack of another way to have a fixture of several forms.
+        if runner in ("anyio", "trio"):
+            fixturedef.func = _open_client  # type: ignore[misc]  # as said: final, and no other way
+        elif runner == "asyncio":
+            fixturedef.func = _for_pytest_asyncio()  # type: ignore[misc]  # as above
     try:
         return (yield)
     finally:
@@ -144,6 +229,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
         return (yield)
     finally:
         item.obj = original
+
+
+@functools.cache
+def _for_pytest_asyncio() -> Callable[..., AsyncGenerator[Any, None]]:
+    """The fixture function that pytest-asyncio takes in each of its modes."""
+    import pytest_asyncio
+
+    pytest_asyncio.fixture(_open_client_in_a_task)  # marks it
+    return _open_client_in_a_task
 
 
 def _within(seconds: float, test: Callable[..., Any]) -> Callable[..., Any]:

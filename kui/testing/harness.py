@@ -20,7 +20,7 @@ import anyio.lowlevel
 
 from kui.concurrency.loops import on_asyncio
 
-__all__ = ["every_checkpoint"]
+__all__ = ["SteppedRun", "every_checkpoint"]
 
 S = TypeVar("S")
 
@@ -87,7 +87,7 @@ async def every_checkpoint(
     """
     for at in range(1, limit + 1):
         current = state()
-        run = _Run(scenario(current), at)
+        run = SteppedRun(scenario(current), at)
         before = _tasks()
         try:
             if how == "scope":
@@ -109,7 +109,7 @@ async def every_checkpoint(
     raise RuntimeError(f"the scenario has more than {limit} checkpoints: {run.describe()}")
 
 
-class _Run:
+class SteppedRun:
     """Awaits a coroutine, and calls `hit` at its `at`-th suspension, just before the loop gets control."""
 
     __slots__ = ("at", "coroutine", "hit", "seen", "where")
@@ -145,13 +145,13 @@ class _Run:
         return f"hit at checkpoint {self.at}: " + " > ".join(self.where)
 
 
-async def _cancelled_by_scope(run: _Run) -> None:
+async def _cancelled_by_scope(run: SteppedRun) -> None:
     with anyio.CancelScope() as scope:
         run.hit = scope.cancel
         await run
 
 
-async def _cancelled_natively(run: _Run) -> None:
+async def _cancelled_natively(run: SteppedRun) -> None:
     async def victim() -> None:
         task = asyncio.current_task()
         assert task is not None

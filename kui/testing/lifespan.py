@@ -36,13 +36,20 @@ class _Server:
 class LifespanRunner:
     """Runs `app`'s lifespan in one task, and asks it to start and to stop.
 
-    `state` is what the app puts into `scope["state"]`. `supported` is False when the app knows no
+    `state` is what the app puts into `scope["state"]`; `story` tells what is in flight. `supported` is False when the app knows no
     lifespan: it raised before it received anything, or returned, or sent something that belongs to
     another type of scope.
     """
 
-    def __init__(self, app: ASGIApp, state: dict[str, Any], timeout: float | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        state: dict[str, Any],
+        timeout: float | None,
+        story: Callable[[], str],
+    ) -> None:
         self._app = app
+        self._story = story
         self._timeout = timeout
         self._signal = Signal()
         self._contract = LifespanContract()
@@ -122,7 +129,9 @@ class LifespanRunner:
 
     async def _wait(self, phase: str, holds: Callable[[], object]) -> None:
         if not await within(self._timeout, self._signal, holds):
-            raise DeadlineExceeded(f"lifespan.{phase} took longer than {self._timeout} s")
+            raise DeadlineExceeded(
+                f"lifespan.{phase} took longer than {self._timeout} s: {self._story()}"
+            )
 
     async def _receive(self) -> Message:
         await anyio.lowlevel.checkpoint()

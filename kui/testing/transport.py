@@ -6,7 +6,7 @@ around the transport or the client that owns it. What happens in one request is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from types import AsyncGeneratorType, TracebackType
 from typing import Any, Self, TypeVar
 
@@ -163,6 +163,8 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         self.wait_for_app = wait_for_app
         self.state: dict[str, Any] = {}
         self.conversations: dict[Conversation, None] = {}  # in the order in which they began
+        self.aim: Callable[[ASGIApp, Conversation], ASGIApp] | None = None
+        """Called with the app and the next conversation that begins; returns what is called for it."""
         self._tasks: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -281,9 +283,29 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         self.conversations[conversation] = None
 
     async def _run(self, conversation: Conversation) -> None:
-        await conversation.run(self.app)
+        app = self.app if self.aim is None else self.aim(self.app, conversation)
+        await conversation.run(app)
         if conversation.error is None:
             self.conversations.pop(conversation, None)
+
+    def story(self) -> str:
+        """What is in flight, and where it stands, for messages."""
+        lines = [conversation.describe() for conversation in self.conversations]
+        return "; ".join(lines) or "no request was in flight"
+
+    async def idle(self, timeout: float | None = None) -> None:
+        """Wait until the app has returned from every request.
+
+        :param timeout: seconds of the loop's clock; None for any time.
+        :raises DeadlineExceeded: it took longer.
+        :raises Exception: what the app raised and no request has told.
+        """
+        with anyio.move_on_after(timeout) as scope:
+            for conversation in tuple(self.conversations):
+                await conversation.signal.until(_returned(conversation))
+        if scope.cancelled_caught:
+            raise DeadlineExceeded(f"not idle within {timeout} s: {self.story()}")
+        report(self.untold(), None)
 
     async def finish(self, conversation: Conversation) -> None:
         """Wait for the app to return, and raise what is still to be told of it.
@@ -314,6 +336,10 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         for conversation in self.conversations:
             if not conversation.complete:
                 conversation.leave()
+
+
+def _returned(conversation: Conversation) -> Callable[[], bool]:
+    return lambda: conversation.returned
 
 
 def report(errors: list[Exception], under_way: BaseException | None) -> None:

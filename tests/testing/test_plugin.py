@@ -36,8 +36,10 @@ CONFTEST = """
 
 
 @pytest.fixture(autouse=True)
-def suite(pytester: pytest.Pytester) -> None:
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makeconftest(CONFTEST)
+    # It warns where it is not configured, and most suites do not have it.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:asyncio")
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
 
 
@@ -244,6 +246,146 @@ def test_without_the_other_plugins(pytester: pytest.Pytester) -> None:
                 await kui_client.get("/")
     """
     outcomes(pytester, source, "-p", "no:trio", "-p", "no:anyio", passed=4)
+
+
+@pytest.fixture(params=["strict"])
+def asyncio_mode(
+    request: pytest.FixtureRequest, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pytest-asyncio is there, in this mode."""
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    lines = f"asyncio_mode = {request.param}\nasyncio_default_fixture_loop_scope = function\n"
+    pytester.makeini(f"[pytest]\nfilterwarnings = error\n{lines}")
+
+
+in_auto_mode = pytest.mark.parametrize("asyncio_mode", ["auto"], indirect=True)
+
+
+@in_auto_mode
+@pytest.mark.usefixtures("asyncio_mode")
+def test_beside_pytest_asyncio_in_auto_mode(pytester: pytest.Pytester) -> None:
+    passed = outcomes(
+        pytester,
+        """
+        import asyncio
+
+        import pytest
+        from kui.testing import AsyncTestClient, TestClient
+
+        @pytest.fixture
+        async def token(kui_client):
+            await asyncio.sleep(0)
+            yield (await kui_client.get("/")).text
+            await kui_client.get("/")
+
+        async def test_it(kui_client, token, kui_backend):
+            assert isinstance(kui_client, AsyncTestClient)
+            await asyncio.sleep(0)
+            assert (await kui_client.get("/")).text == token == kui_backend == "asyncio"
+
+        async def test_without_a_fixture_of_ours():
+            await asyncio.sleep(0)
+
+        async def test_an_exception_of_the_app(kui_client):
+            with pytest.raises(KeyError):
+                await kui_client.get("/fails")
+
+        def test_that_is_not_async(kui_client):
+            assert isinstance(kui_client, TestClient)
+        """,
+        passed=5,
+    )
+    assert passed[0] == "test_it"
+
+
+@pytest.mark.usefixtures("asyncio_mode")
+def test_beside_pytest_asyncio_in_strict_mode(pytester: pytest.Pytester) -> None:
+    passed = outcomes(
+        pytester,
+        """
+        import pytest
+        import pytest_asyncio
+
+        @pytest_asyncio.fixture
+        async def token(kui_client):
+            return (await kui_client.get("/")).text
+
+        @pytest.mark.asyncio
+        async def test_asyncio(kui_client, token):
+            assert (await kui_client.get("/")).text == token == "asyncio"
+
+        async def test_kui(kui_client):
+            await kui_client.get("/")
+
+        @pytest.mark.anyio
+        async def test_anyio(kui_client):
+            await kui_client.get("/")
+        """,
+        passed=5,
+    )
+    assert "test_asyncio" in passed
+
+
+@in_auto_mode
+@pytest.mark.usefixtures("asyncio_mode")
+@pytest.mark.parametrize(("mark", "plugin"), [("trio", "pytest-trio"), ("anyio", "anyio's plugin")])
+def test_what_pytest_asyncio_takes_away_from_others_is_told(
+    pytester: pytest.Pytester, mark: str, plugin: str
+) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        @pytest.mark.{mark}
+        async def test_it(kui_client):
+            await kui_client.get("/")
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    line = f"*pytest-asyncio takes this test away from {plugin}: set asyncio_mode = strict*"
+    result.stdout.fnmatch_lines([line])
+
+
+@in_auto_mode
+@pytest.mark.usefixtures("asyncio_mode")
+def test_a_loop_that_pytest_asyncio_does_not_have_is_told(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("kui_backend", ["trio"], indirect=True)
+        async def test_it(kui_client):
+            await kui_client.get("/")
+        """
+    )
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    result.stdout.fnmatch_lines(["*runs this test on asyncio only: set asyncio_mode = strict*"])
+
+
+TOKEN = """
+    import pytest
+
+    @pytest.fixture
+    async def token(kui_client):
+        return (await kui_client.get("/")).text
+
+    async def test_it(kui_client, token, kui_backend):
+        assert (await kui_client.get("/")).text == token == kui_backend
+"""
+
+
+def test_in_anyios_auto_mode(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nfilterwarnings = error\nanyio_mode = auto\n")
+    passed = outcomes(pytester, TOKEN, passed=2)
+    assert sorted(passed) == ["test_it[asyncio]", "test_it[trio]"]
+
+
+def test_an_async_fixture_that_nothing_runs_is_told_what_to_set(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(TOKEN)
+    result = pytester.runpytest("-p", "no:cacheprovider")
+    line = "*the fixture 'token' is async: write @pytest.mark.anyio above the test, or*"
+    result.stdout.fnmatch_lines([line])
+    result.assert_outcomes(errors=2)
 
 
 RUNNERS = ["", "@pytest.mark.trio", "@pytest.mark.anyio"]
