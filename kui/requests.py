@@ -225,7 +225,7 @@ class HttpRequest(HTTPConnection):
         exchange = self.exchange
         held = exchange.held
         if not held.complete:
-            held.check("request.body")
+            held.check()
         limit = self.limits.body
         if (parse_content_length(self.headers.get("content-length")) or 0) > limit:
             raise too_large(limit)
@@ -241,7 +241,7 @@ class HttpRequest(HTTPConnection):
     def _read_json(self) -> Generator[Any, Any, Any]:
         self._refuse_reading()
         if not self.exchange.held.complete:
-            self.exchange.held.check("request.json")
+            self.exchange.held.check()
         headers = self.headers
         charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
         body = yield from self._whole().__await__()
@@ -274,7 +274,7 @@ class HttpRequest(HTTPConnection):
         if self._body is not None and self._body.working:
             raise RuntimeError("another task is reading request.body; await it here as well")
         held = self.exchange.held
-        made = make(BodyStream(self.exchange, held.chunks_for(reader)))
+        made = make(BodyStream(self.exchange, held.first_chunks()))
         held.give(reader)
         return made
 

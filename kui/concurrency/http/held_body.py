@@ -47,14 +47,14 @@ class HeldBody:
             self.chunks = [b"".join(self.chunks)]
         return self.chunks[0]
 
-    def chunks_for(self, reader: str) -> list[bytes]:
-        """The chunks with which a reader begins, which takes them out of the list; at the end of a whole body, `b""`.
+    def first_chunks(self) -> list[bytes]:
+        """The chunks with which a reader begins, and which it takes out of the list; `b""` ends a whole body.
 
         :raises RuntimeError: if the body was given to another.
         """
         if self.complete:
             return [*filter(None, self.chunks), b""]
-        self.check(reader)
+        self.check()
         return self.chunks
 
     def give(self, reader: str) -> None:
@@ -62,16 +62,13 @@ class HeldBody:
         if not self.complete:
             self.reader = reader
 
-    def check(self, reader: str) -> None:
-        """Raise RuntimeError if somebody else was given the body."""
+    def check(self) -> None:
+        """Raise RuntimeError if a reader was given the body."""
         if self.reader is not None:
-            again = (
-                "it cannot be read again"
-                if self.reader == NEXT_APP
-                else "await request.body before it, which keeps the body for all readers"
-            )
+            how = "to" if self.reader == NEXT_APP else "away by"
             raise RuntimeError(
-                f"{self.reader} was given the request body, which {reader} wants: {again}"
+                f"the body was given {how} {self.reader}; it can be read once, or again and again"
+                " where request.body is read first"
             )
 
     @property
@@ -88,7 +85,7 @@ class HeldBody:
         :raises RuntimeError: if another reader was given the body, unless that was empty.
         """
         if self.reader is not None and (self.taken or not over):
-            self.check(NEXT_APP)
+            self.check()
         self.reader = NEXT_APP
         self.taken = True
         return {"type": "http.request", "body": self.value(), "more_body": not over}
