@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -180,3 +181,18 @@ def test_a_url_of_another_kind_is_refused_without_repeating_it() -> None:
     with pytest.raises(ValueError, match="redis://") as caught:
         Channels("http://:secret@localhost")
     assert "secret" not in str(caught.value)
+
+
+RIGHTS = "+@connection +@scripting +@stream +@pubsub +get +set +exists +pexpire"
+
+
+async def test_the_rights_of_the_guide_are_enough(own_redis: RedisServer) -> None:
+    assert RIGHTS in (Path(__file__).parents[2] / "docs" / "channels.md").read_text()
+    own_redis.command("ACL", "SETUSER", "kui", "on", ">secret", "~kui:*", "&kui:*", *RIGHTS.split())
+    url = f"redis://kui:secret@127.0.0.1:{own_redis.port}"
+    async with Channels(url) as channels, channels.subscribe("news", history=1) as subscription:
+        await channels.publish("news", 1, key="1")
+        assert await take(subscription, 1) == [1]
+    async with Channels(url, prefix="other") as channels:
+        with pytest.raises(ChannelsUnavailable, match="permission"):
+            await channels.publish("news", 1)

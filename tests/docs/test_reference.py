@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import kui.asgi
+import kui.channels
 import kui.testing
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -17,8 +18,12 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 @pytest.mark.parametrize(
     ("page", "names"),
-    [("asgi.md", kui.asgi.__all__), ("testing.md", kui.testing.__all__)],
-    ids=["kui.asgi", "kui.testing"],
+    [
+        ("asgi.md", kui.asgi.__all__),
+        ("channels.md", kui.channels.__all__),
+        ("testing.md", kui.testing.__all__),
+    ],
+    ids=["kui.asgi", "kui.channels", "kui.testing"],
 )
 def test_every_public_name_is_in_the_reference(page: str, names: list[str]) -> None:
     text = (DOCS / "reference" / page).read_text()
