@@ -14,8 +14,11 @@ from benchmarks.chart import chart
 from benchmarks.driver import WrongAnswer
 from benchmarks.frameworks import FRAMEWORKS
 from benchmarks.parts import CANCELLING, HANDLERS, PARTS, parts_tables
+from benchmarks.passages import REQUESTS, counted
 from benchmarks.publish import dumps
 from benchmarks.report import as_json, tables, targets_table
+from benchmarks.sockets import WAYS, Load, Sockets
+from benchmarks.sockets import tables as sockets_tables
 from benchmarks.targets import verdicts
 from benchmarks.worker import Sites
 
@@ -67,8 +70,11 @@ def test_a_framework_that_has_one_loop_is_beside_kui_on_both(figures: Figures) -
     for loop in ("asyncio", "trio"):
         assert found["missing", loop, "best"].got == 1.5
         assert found["missing", loop, "best"].reached
-        assert not found["plain", loop, "bare"].reached
-    assert "0.50 **not reached**" in targets_table(figures)
+        assert found["plain", loop, "bare"].reached
+    assert "**not reached**" not in targets_table(figures)
+    slow = Figures({"json": figures.rounds["plain"]})
+    assert not any(each.reached for each in verdicts(slow))
+    assert "0.50 **not reached**" in targets_table(slow)
 
 
 def test_the_tables_tell_calls_a_second_and_ratios(figures: Figures) -> None:
@@ -88,3 +94,25 @@ def test_the_figures_are_json_and_the_chart_is_xml(figures: Figures) -> None:
     dots = [each for each in drawing.iter() if each.tag.endswith("circle")]
     measured_dots = len(figures.rounds) * (len(figures.rounds["plain"]) - 2)
     assert len(dots) == measured_dots + len(FRAMEWORKS) - 1
+
+
+def test_what_was_measured_over_sockets_is_shown_for_each_number_of_connections() -> None:
+    slow, fast = Load(1000.0, 900.0, 2000.0), Load(2000.0, 400.0, 900.0)
+    measured = Sockets(
+        {
+            ("kui run, trio", app, way): [slow if app == "kui" else fast] * 3
+            for app in ("bare", "kui")
+            for way in WAYS
+        }
+    )
+    text = sockets_tables(measured)
+    rows = [line.split("|")[2:-1] for line in text.splitlines() if "| kui run, trio  " in line]
+    assert [[cell.strip() for cell in row] for row in rows] == [["1.00 k"] * len(WAYS)]
+    assert "0.50 **not reached**" in text
+
+
+async def test_a_request_is_followed_through_the_modules_of_kui() -> None:
+    found = await counted()
+    assert set(found) == set(REQUESTS)
+    for passages in found.values():
+        assert passages.count >= len(passages.modules) > 1
