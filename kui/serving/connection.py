@@ -11,13 +11,14 @@ from __future__ import annotations
 import enum
 import logging
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from baize.typing import Message, Scope
 
 from .http1 import CONTINUE, Http1, Http1Response, Malformed, Request, refusal
 from .pipes import CHUNK, Pipe
+from .protocol import ASGI, EXTENSIONS, PREFACE
 from .responses import Misuse, Phase
 from .state import Gone, ServerState
 from .timing import NEVER
@@ -28,15 +29,6 @@ __all__ = ["Connection", "Next"]
 
 UNREAD: Final = 1024 * 1024
 """Bytes of a body that are thrown away for the sake of the next request, or of the answer's last bytes."""
-
-ASGI: Final = {"version": "3.0", "spec_version": "2.5"}
-EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
-    "http.response.early_hint": {},
-    "http.response.trailers": {},
-}
-
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client begins with that knows without being told that the server speaks HTTP/2 (RFC 9113, 3.4)."""
 
 logger = logging.getLogger("kui.server")
 
@@ -240,7 +232,7 @@ class Connection:
             await self._linger()
 
     async def _serve_http2(self, data: bytes) -> None:
-        from .http2 import Http2Connection  # which needs this module, and is seldom needed itself
+        from .http2 import Http2Connection  # seldom needed
 
         self._opening = None
         connection = Http2Connection(self._state, self.pipe)

@@ -16,13 +16,13 @@ import anyio.abc
 from baize.typing import Scope
 from h2.errors import ErrorCodes
 
-from .connection import ASGI, EXTENSIONS
 from .http1 import Malformed
 from .http2_frames import STREAMS, Broken, Frames
 from .http2_messages import Request, read_request
 from .http2_stream import Cycle, Stream
 from .http2_websocket import wants_another_version, websocket_on
 from .pipes import Pipe
+from .protocol import ASGI, EXTENSIONS
 from .responses import Phase
 from .state import ServerState
 from .timing import NEVER

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from .connection import PREFACE
+from .protocol import PREFACE
 
 __all__ = ["FrameTooLarge", "WholeFrames"]
 
