@@ -75,7 +75,7 @@ def _prepare(request: HttpRequest, response: HttpResponse, failed: bool = False)
     all of. A client that knows does not send the next request on it.
     """
     if response.buffered:
-        request.exchange.discard_unread()
+        request.exchange.give_up_body()
     if request.scope.get("http_version", "1.1") >= "2":
         return
     if not failed and response.buffered and request.exchange.body_expected:

@@ -130,18 +130,15 @@ class NextResponse(HttpResponse):
 
     async def _pass_on(self, exchange: Exchange, message: Message) -> Message | None:
         """Send this message and the next ones, and return the last; None if there is none, or no client."""
-        sent = 0
 
         async def send_all_but_the_last() -> Message | None:
-            nonlocal sent
             passing: Message | None = message
             while passing is not None and not self._is_last(passing):
                 await exchange.send(passing)
-                sent += 1
                 passing = await self._relay.next()
             return passing
 
-        return await transfer(exchange, send_all_but_the_last, lambda: sent)
+        return await transfer(exchange, send_all_but_the_last)
 
 
 class _Chunks:

@@ -83,9 +83,7 @@ class WSGI(EndpointApp):
         async with dialogue(answer.run, self._limiter) as thread:
             await thread.serve(lambda: exchange.started)
             if exchange.started and not exchange.finished and not thread.ended:
-                await transfer(
-                    exchange, partial(thread.serve, lambda: answer.complete), lambda: answer.sent
-                )
+                await transfer(exchange, partial(thread.serve, lambda: answer.complete))
                 if exchange.gone is not None and exchange.gone is not Gone.DRAIN:
                     thread.leave()
                 elif answer.complete and not exchange.finished:

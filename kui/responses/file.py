@@ -138,7 +138,7 @@ class FileResponse(HttpResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file; an ASGI application. See the class for what it raises, and when."""
         async with exchange_of(scope, receive, send) as exchange:
-            exchange.discard_unread()
+            exchange.give_up_body()
             try:
                 await self._send(scope, exchange)
             except ClientDisconnect:
@@ -262,7 +262,7 @@ async def _send_chunks(
     last: bytes | None = first
     if chunks.left:
         most = partial(chunks.send_all_but_the_last, first, exchange)
-        last = await transfer(exchange, most, lambda: chunks.left)
+        last = await transfer(exchange, most)
     if last is not None:
         file.close()
         await exchange.send({"type": "http.response.body", "body": last})

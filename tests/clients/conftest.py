@@ -128,20 +128,26 @@ def big_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sites(
     tmp_path_factory: pytest.TempPathFactory, big_file: Path
-) -> Iterator[Callable[[str], Site]]:
+) -> Iterator[Callable[..., Site]]:
     """Get the site of a kind; a new one, if a test has left the last one in disorder."""
     running: dict[str, Site] = {}
 
-    def get(kind: str) -> Site:
-        site = running.get(kind)
+    def get(kind: str, stall_time: float = 1.0) -> Site:
+        key = f"{kind}-{stall_time:g}"
+        site = running.get(key)
         if site is None or not site.in_order or site.process.process.poll() is not None:
             if site is not None:
                 site.process.end()
-            directory = tmp_path_factory.mktemp(kind)
+            directory = tmp_path_factory.mktemp(key)
             sock = listening_socket()
-            more = {"TMPDIR": str(directory), "BIG_FILE": str(big_file), "KEEP_ALIVE": "0.5"}
+            more = {
+                "TMPDIR": str(directory),
+                "BIG_FILE": str(big_file),
+                "KEEP_ALIVE": "0.5",
+                "STALL_TIME": str(stall_time),
+            }
             process = ServerProcess(command(kind, sock, 1.0), sock=sock, **more)
-            site = running[kind] = Site(process)
+            site = running[key] = Site(process)
             site.warm_up()
         return site
 
@@ -156,9 +162,15 @@ def server_kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def site(server_kind: str, sites: Callable[[str], Site]) -> Iterator[Site]:
+def stall_time() -> float:
+    """Seconds without progress after which a client of the site counts as gone."""
+    return 1.0
+
+
+@pytest.fixture
+def site(server_kind: str, stall_time: float, sites: Callable[..., Site]) -> Iterator[Site]:
     """A running site, for one test."""
-    site = sites(server_kind)
+    site = sites(server_kind, stall_time)
     site.news()
     site.log_from = len(site.process.log)
     site.in_order = False

@@ -34,7 +34,8 @@ for module in (
     kui.concurrency.http.stall_detector,
     kui.concurrency.http.stream,
 ):
-    module.STALL = 1.0  # seconds, in place of half a minute
+    if "STALL_TIME" in os.environ:
+        module.STALL = float(os.environ["STALL_TIME"])  # seconds, in place of half a minute
 kui.concurrency.http.stall_detector.NEGLECT = 2.0  # and of five minutes
 
 CHUNK = b"x" * 8192

@@ -16,6 +16,11 @@ ENOUGH = 16 << 20
 """More bytes than all buffers between two sockets, and less than a generator makes in a second."""
 
 
+@pytest.fixture
+def stall_time(request: pytest.FixtureRequest) -> float:
+    return 1.0 if "counts_as_gone" in request.node.name else 30.0
+
+
 def stalled(site: Site, name: str, kind: str) -> Client:
     """A client that has asked, and has read nothing but the headers."""
     client = Client(site.port, receive_buffer=4096)
@@ -62,3 +67,18 @@ def test_a_client_that_goes_on_reading_gets_the_rest(site: Site, name: str, kind
     assert len(response.body) == 64 << 20
     assert site.settled(name)["ended"] == ["returned"]
     site.nothing_is_logged()
+
+
+@pytest.mark.parametrize("kind", [*ENDLESS, "big", "file"])
+def test_a_client_that_stays_and_reads_nothing_counts_as_gone(
+    site: Site, server_kind: str, name: str, kind: str
+) -> None:
+    if server_kind in ("hypercorn-trio", "kui-trio"):
+        pytest.skip("this server shields its send, and drops such a client itself, or not at all")
+    with stalled(site, name, kind) as client:
+        record = site.tell("over", name)
+        assert record["ended"] == ["returned"]
+        assert record["opened"] == record["closed"] == record["finals"]
+        client.reset()
+    site.settled(name)
+    site.next_client_is_served()

@@ -10,9 +10,17 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency import ClientDisconnect, Exchange, Gone, body_expected, exchange_of, owner_of
-from kui.concurrency.http.exchange import STALL
+from kui.concurrency import (
+    ClientDisconnect,
+    Exchange,
+    ExitSignal,
+    Gone,
+    body_expected,
+    exchange_of,
+    owner_of,
+)
 from kui.concurrency.http.receive_buffer import BYTES, MESSAGES
+from kui.concurrency.http.send_limit import DRAIN, PIECE, STALL
 from kui.testing import every_checkpoint
 
 from .fakes import DISCONNECT, START, WAYS, Server, body, chunk
@@ -32,8 +40,9 @@ def made() -> Iterator[list[Server]]:
 
 @pytest.fixture
 def serve(made: list[Server]):
-    def serve(*messages, **options) -> tuple[Server, Exchange]:
+    def serve(*messages, version="1.1", **options) -> tuple[Server, Exchange]:
         server = Server(*messages, **options)
+        server.scope["http_version"] = version
         made.append(server)
         return server, Exchange(server.scope, server.receive, server.send)
 
@@ -349,6 +358,92 @@ async def test_a_server_that_says_the_client_has_gone_is_believed(serve) -> None
     assert exchange.gone is Gone.CLIENT_LEFT
 
 
+# A client that stops reading.
+
+
+BIG = 1_000_000
+
+
+@pytest.mark.parametrize("headers", [[], LENGTH], ids=["", "with a body"])
+async def test_a_response_whose_client_stops_reading_is_given_up(serve, headers) -> None:
+    server, exchange = serve(headers=headers)
+    await exchange.send(START)
+    server.stall()
+    before = anyio.current_time()
+    with anyio.fail_after(60), pytest.raises(ClientDisconnect):
+        await exchange.send(chunk(b"x" * BIG))
+    assert exchange.gone is Gone.STALLED
+    assert anyio.current_time() - before == pytest.approx(STALL, abs=0.1)
+    await exchange.settle()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_so_is_a_short_one_where_a_wait_can_be_cancelled_without_a_scope(serve) -> None:
+    server, exchange = serve()
+    server.stall()
+    with anyio.fail_after(60), pytest.raises(ClientDisconnect):
+        await exchange.send(START)
+    assert exchange.gone is Gone.STALLED
+
+
+async def test_a_slow_client_gets_a_long_body_in_pieces(serve) -> None:
+    server, exchange = serve()
+    body = bytes(range(256)) * 4000
+
+    async def slow(message) -> None:
+        await anyio.sleep(STALL - 1)
+        await send(message)
+
+    send, exchange.server_send = exchange.server_send, slow
+    await exchange.send(START)
+    await exchange.send({**chunk(body), "extra": 1})
+    assert server.body == body
+    assert [len(message["body"]) for message in server.sent[1:-1]] == [PIECE] * (len(body) // PIECE)
+    assert [message["more_body"] for message in server.sent[1:]] == [True] * 15 + [False]
+    assert exchange.finished
+
+
+async def test_once_the_app_is_to_stop_it_is_given_up_after_the_drain_time(serve) -> None:
+    server, exchange = serve()
+    exit_signal = ExitSignal()
+    server.scope["app"] = SimpleNamespace(exit_signal=exit_signal)
+    await exchange.send(START)
+    server.stall()
+
+    async def stop() -> None:
+        await anyio.sleep(5)
+        exit_signal.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop)
+        before = anyio.current_time()
+        with pytest.raises(ClientDisconnect):
+            await exchange.send(chunk(b"x" * BIG))
+    assert anyio.current_time() - before == pytest.approx(5 + DRAIN, abs=0.1)
+
+
+@pytest.mark.parametrize(("anyio_backend", "how"), WAYS, indirect=["anyio_backend"])
+async def test_a_cancellation_from_outside_passes_a_send_that_waits(how) -> None:
+    async def scenario(state: SimpleNamespace) -> None:
+        state.server = server = Server()
+        exchange = Exchange(server.scope, server.receive, server.send)
+        server.stall()
+
+        async def read() -> None:
+            await anyio.sleep(1)
+            server.reading.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            await exchange.send(START)
+            await exchange.send(chunk(b"x" * BIG))
+
+    def check(state: SimpleNamespace) -> None:
+        state.server.close()
+
+    assert await every_checkpoint(scenario, check, how=how) > 0
+
+
 # An unread body.
 
 
@@ -365,8 +460,7 @@ async def test_an_unread_body_does_not_block_the_last_send(serve) -> None:
 
 
 async def test_an_unread_body_of_http_2_does_not_block_it_either(serve) -> None:
-    server, exchange = serve(room=3, says_so=True)
-    server.scope["http_version"] = "2"
+    server, exchange = serve(room=3, says_so=True, version="2")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.upload, 100)
         await settled()
@@ -385,12 +479,11 @@ ANSWER = [START, chunk(b"re", True), chunk(b"fused")]
 async def test_no_send_of_a_response_whose_handler_has_returned_is_blocked_by_an_unread_body(
     serve, version, index
 ) -> None:
-    server, exchange = serve(room=3, says_so=index, headers=LENGTH)
-    server.scope["http_version"] = version
+    server, exchange = serve(room=3, says_so=index, version=version, headers=LENGTH)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.upload, 100)
         await settled()
-        exchange.discard_unread()
+        exchange.give_up_body()
         with anyio.fail_after(1):
             for message in ANSWER:
                 await exchange.send(message)
@@ -407,7 +500,7 @@ async def test_what_was_discarded_is_an_error_for_a_later_reader_and_never_a_sho
         tasks.start_soon(partial(server.upload, 8, whole=True))
         await settled()
         server.stall()
-        exchange.discard_unread()
+        exchange.give_up_body()
         tasks.start_soon(exchange.send, START)
         await settled()
         server.reading.set()

@@ -118,7 +118,7 @@ async def test_a_client_that_only_reads_slowly_is_waited_for(path: Path, content
 
     async def send(message: Message) -> None:
         client.sent.append(message)
-        await anyio.sleep(1000)
+        await anyio.sleep(25)
 
     client.exchange = Exchange(client.scope, client.receive, send)
     await client.get(path)

@@ -1,72 +1,57 @@
-"""One HTTP request's `receive` and `send` as one small state machine (rules 2 and 6).
+"""One HTTP request's `receive` and `send`, for whatever answers it (docs/design.md, "One request").
 
-Its state: the request body is unread or read; the answer has not begun, is on its way, or its last message is sent;
-and it may be gone, with a reason. The inbox below knows how to receive; who watches, and what is cancelled when
-the client leaves, is decided in `stream` and `cancel`.
+The states and their transitions are defined in `states`, the buffer of unread messages in `receive_buffer`. Here is
+what waits: reading the body, sending beside a body that nothing reads, and the end.
 """
 
 from __future__ import annotations
 
-import enum
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Final, NoReturn
 
 import anyio
 import anyio.lowlevel
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency.cleanup import GRACE
+from kui.concurrency.loops import on_asyncio
 from kui.concurrency.signals import ExitSignal
 from kui.concurrency.task_group import beside
 from kui.concurrency.waits import on_first_wait
 
 from .held_body import NEXT_APP, HeldBody
 from .receive_buffer import Inbox
+from .send_limit import DRAIN, PIECE, STALL, Stalled, send_within
+from .states import (
+    BodyEvent,
+    ExchangeState,
+    Gone,
+    Response,
+    ResponseEvent,
+    body_expected,
+    event_of,
+)
 
-__all__ = ["STALL", "ClientDisconnect", "Exchange", "Gone", "body_expected", "refusals"]
+__all__ = ["ClientDisconnect", "Exchange", "Gone", "body_expected", "disconnect_errors"]
 
-STALL: Final = 30.0
-"""Seconds that a `send` may block while the buffer of unread messages is full; then the client counts as gone."""
-
-_HTTP_1: Final = frozenset(("1.0", "1.1"))
+_SMALL: Final = 4096
+"""Bytes of a message on trio up to which its `send` is not watched: the server's buffers take it."""
+_FILES: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
+"""Messages that take as long as their file does; whether it makes progress only the server knows."""
 
 
 class ClientDisconnect(Exception):
     """The client left before its request was read, or before the work for it was done."""
 
 
-class Gone(enum.Enum):
-    """Why an exchange is over before its last message was sent."""
+def disconnect_errors() -> tuple[type[Exception], ...]:
+    """What a server's `send` raises when the client has gone; for an `except`.
 
-    CLIENT_LEFT = "the client left"
-    SERVER_CANCELLED = "the server cancelled the request"
-    DRAIN = "the server is stopping"
-    STALLED = "the client stopped reading"
-
-
-def refusals() -> tuple[type[Exception], ...]:
-    """What a server's `send` raises when the client has gone; for an `except`, which asks when it must.
-
-    An OSError, says ASGI. hypercorn on trio closes a connection while the app sends on it, and then that is busy.
+    OSError, by ASGI. hypercorn on trio closes a connection while the app sends on it, which trio reports as busy.
     """
     trio = sys.modules.get("trio")
     return (OSError,) if trio is None else (OSError, trio.BusyResourceError)
-
-
-def body_expected(scope: Mapping[str, Any], fields: Mapping[bytes, bytes] | None = None) -> bool:
-    """May this request have a body?
-
-    HTTP/1 says so in its headers (RFC 9112, section 6.3); HTTP/2 and 3 only when it has none.
-
-    :param fields: the headers as a dictionary, if the caller has one.
-    """
-    if fields is None:
-        fields = dict(scope["headers"])
-    length = fields.get(b"content-length")
-    if length is not None:
-        return bool(length.strip(b" 0"))
-    return b"transfer-encoding" in fields or scope.get("http_version", "1.1") not in _HTTP_1
 
 
 async def _receive_too_late() -> Message:
@@ -83,9 +68,9 @@ class Exchange(Inbox):
     `receive` and `send` are ASGI callables: pass them on to any ASGI app, and `owner_of` finds the
     exchange again. The creator must call `settle` in a `finally`: see `exchange_of` and `HttpRequest.settle`.
 
-    - `started`, `finished`: the response has begun; its last message has been sent.
-    - `gone`: why the exchange is over, or None.
+    - `state`: the states of the request body and of the response, and why the exchange is over.
     - `on_start`: a function that may replace `http.response.start`, for headers that every answer must have.
+    - `progress`: how many messages the server has taken; `in_send`: True while it has not taken the next one.
 
     ::
 
@@ -96,9 +81,6 @@ class Exchange(Inbox):
             await exchange.settle()
     """
 
-    _trailers = False  # does something follow the last piece of the body?
-    _answered = False  # has the last message been begun, or will there be none?
-    _discarding = False  # will nobody read what still comes in?
     _held: HeldBody | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,24 +90,41 @@ class Exchange(Inbox):
         self._changes = None
         self._pull = None
         self.scope = scope
+        self.state = ExchangeState(body_expected(scope))
         self.server_send = send
         self.on_start: Callable[[Message], Message] | None = None
-        self.started = False
-        self.finished = False
-        self.gone: Gone | None = None
-        self._body_unread: bool | None = None  # None: nobody has asked yet
+        self.progress = 0
+        self.in_send = False
+
+    @property
+    def started(self) -> bool:
+        """True if the response has begun."""
+        return self.state.response not in (Response.NOT_BEGUN, Response.NEVER_BEGUN)
+
+    @property
+    def finished(self) -> bool:
+        """True if the last message of the response has been sent."""
+        return self.state.response is Response.ENDED
+
+    @property
+    def gone(self) -> Gone | None:
+        """Why the exchange is over, or None."""
+        return self.state.gone
+
+    @property
+    def client_gone(self) -> bool:
+        """True if the client is known to have left, or was given up."""
+        return self.state.gone is Gone.CLIENT_LEFT or self.state.gone is Gone.STALLED
 
     @property
     def body_expected(self) -> bool:
-        """May there be a body that has not been read to its end?"""
-        if self._body_unread is None:
-            self._body_unread = body_expected(self.scope)
-        return self._body_unread
+        """True if more of the request body may arrive."""
+        return self.state.body_is_coming
 
     @property
     def body_was_read(self) -> bool:
-        """Has the body been read, to its end?"""
-        return self._body_unread is False and not self._kept
+        """True if the request body has been read to its end."""
+        return not self.state.body_is_open and not self._kept
 
     @property
     def held(self) -> HeldBody:
@@ -136,30 +135,30 @@ class Exchange(Inbox):
 
     @property
     def exit_signal(self) -> ExitSignal | None:
-        """What tells that the server stops: the `exit_signal` of the app in the scope, if there is one."""
+        """The `exit_signal` of the app in the scope, if there is one: it tells that the server stops."""
         signal = getattr(self.scope.get("app"), "exit_signal", None)
         return signal if isinstance(signal, ExitSignal) else None
 
     def leave(self, why: Gone) -> None:
-        """The exchange is over. The first reason stays, but for a drain, which the client may not wait for.
+        """The exchange is over. The first reason stays, except that any other replaces a drain.
 
-        Whoever listens is told, unless it is a drain, which lets a `send` come to its end.
+        Listeners are called, unless it is a drain, which lets a `send` come to its end.
         """
-        if self.gone is None or self.gone is Gone.DRAIN:
-            self.gone = why
-            if why is not Gone.DRAIN:
-                self._tell()
+        if self.state.leave(why) and why is not Gone.DRAIN:
+            self._tell()
+
+    # Receiving.
 
     def _arrived(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
             self.ended = message
-            if not self._answered:  # a server says so as well when the answer is complete
+            if not self.state.answered:  # a server says so as well when the answer is complete
                 self.leave(Gone.CLIENT_LEFT)
         elif not message.get("more_body", False):
-            self._body_unread = False
+            self.state.body_event(BodyEvent.ENDS)
 
     def _keep(self, message: Message) -> None:
-        if self._discarding and message["type"] == "http.request":
+        if self.state.discards and message["type"] == "http.request":
             self.unasked += 1
             self._lose(message)
             self._arrived(message)
@@ -168,9 +167,11 @@ class Exchange(Inbox):
             super()._keep(message)
 
     def _lose(self, message: Message) -> None:
-        if message.get("body") and self._refusal is None:
+        if message.get("body"):
+            self.state.body_event(BodyEvent.DISCARDED)
             self._refusal = RuntimeError(
-                "the request body was not read before the response, and was discarded"
+                "the request body was discarded: read it before the response, or begin within"
+                f" {STALL:g} s of it, and go on"
             )
 
     async def receive(self) -> Message:
@@ -200,14 +201,15 @@ class Exchange(Inbox):
     async def next_chunk(self) -> bytes:
         """The next chunk of the body that is not empty; b"" at its end, again and again.
 
-        What came in before the client left is still given. Cancelled, it takes nothing.
+        What arrived before the client left is still returned. Cancelled, it takes nothing.
 
         :raises ClientDisconnect: the client left before the end of the body.
+        :raises RuntimeError: a part of the body was discarded.
         """
         return await self._next_chunk(super().receive)
 
     async def _next_chunk(self, receive: Receive) -> bytes:
-        while self._kept or self._body_unread is not False or self._refusal is not None:
+        while self._kept or self.state.body_is_open:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect("the client left before the end of the request body")
@@ -217,134 +219,24 @@ class Exchange(Inbox):
         return b""
 
     async def is_disconnected(self) -> bool:
-        """Has the client left? A checkpoint that never waits for the client, and never loses a message.
+        """True if the client has left. A checkpoint that never waits for the client, and never loses a message.
 
-        While more of the body has come in unread than the buffer holds, nobody can know.
+        While more of the body has arrived unread than the buffer holds, a disconnect behind it is not seen.
         """
-        if (self.gone is None or self.gone is Gone.DRAIN) and not self.finished:
+        if self.state.gone in (None, Gone.DRAIN) and not self.finished:
             await self.poll()
         return self.client_gone
 
-    @property
-    def client_gone(self) -> bool:
-        """Is it known that the client has left, or has it been given up?"""
-        return self.gone is Gone.CLIENT_LEFT or self.gone is Gone.STALLED
-
-    async def send(self, message: Message) -> None:
-        """Send one message (ASGI). While the server waits in it, an unread body is received beside it.
-
-        A server may put its own disconnect into the queue that the unread body has filled, and waits for
-        room there. Beside the last message, and after `discard_unread`, the body is discarded. Otherwise
-        the buffer keeps what fits; once it is full and nothing happens for 30 s, a body that has
-        never been read is discarded, and a client whose body has been read in part counts as gone.
-
-        :raises ClientDisconnect: the server says that the client has gone (ASGI 2.4; most say nothing), or
-            the client counts as gone.
-        """
-        kind = message["type"]
-        if kind == "http.response.body" or kind == "http.response.zerocopysend":
-            last = not (message.get("more_body", False) or self._trailers)
-        elif kind == "http.response.start":
-            if self.on_start is not None:
-                message = self.on_start(message)
-            self._trailers = bool(message.get("trailers", False))
-            self.started = True
-            last = False
-        elif kind == "http.response.pathsend":
-            last = not self._trailers
-        else:
-            last = kind == "http.response.trailers" and not message.get("more_trailers", False)
-        try:
-            if last:
-                await self._send_last(message)
-            elif self._watchers or not await self._body_is_coming():
-                await self.server_send(message)
-            else:
-                await self._send_beside_the_body(message)
-        except refusals() as error:
-            if kind == "http.response.pathsend":
-                raise  # about the file, more likely
-            self.refused(error)
-
-    async def send_chunk(self, body: bytes) -> None:
-        """Send a piece of the response's body, which another one follows: `send`, with less to decide."""
-        try:
-            await self.server_send({"type": "http.response.body", "body": body, "more_body": True})
-        except refusals() as error:
-            self.refused(error)
-
-    def refused(self, error: Exception) -> NoReturn:
-        """The server's `send` says that the client has gone.
-
-        :raises ClientDisconnect: always.
-        """
-        self.leave(Gone.CLIENT_LEFT)
-        raise ClientDisconnect("the client left before the end of the response") from error
-
-    async def _send_last(self, message: Message) -> None:
-        self._answered = self._discarding = True
-        if await self._body_is_coming():
-            await self._send_beside_the_body(message)
-        else:
-            await self.server_send(message)
-        self.finished = True
-        if self._pull is not None:
-            await self.close()
-
-    async def _body_is_coming(self) -> bool:
-        """True if more of the request body may arrive.
-
-        HTTP/2 does not announce a body. Mostly there is none, and its end is there already.
-        """
-        if self.ended is not None or not self.body_expected:
-            return False
-        if self.scope.get("http_version") not in _HTTP_1:
-            await self.poll()
-        return bool(self._body_unread)
-
-    async def _send_beside_the_body(self, message: Message) -> None:
-        async with beside() as group:
-            await on_first_wait(
-                self.server_send(message),
-                lambda: group.start_soon(self._make_room, group.cancel),
-            )
-        if self.gone is Gone.STALLED:
-            raise ClientDisconnect("the client stopped reading, and sent more than was read")
-
-    async def _make_room(self, give_up: Callable[[], object]) -> None:
-        """Receive what is left of the body while the server waits in a `send`."""
-        while self._body_unread and self.ended is None:
-            if self._discarding:
-                self._forget()
-            if not self.full:
-                await self.change()
-                continue
-            with anyio.move_on_after(STALL) as patience:
-                await self._until_changed()
-            if patience.cancelled_caught:
-                if self.was_read:
-                    self.leave(Gone.STALLED)
-                    give_up()
-                    return
-                self.discard()
-
-    def discard_unread(self) -> None:
-        """From now on, discard what arrives unread while a message is sent: the handler has returned.
+    def give_up_body(self) -> None:
+        """The handler has returned, and its response needs no body: make room by discarding what arrives.
 
         A reader that comes after something was discarded gets a RuntimeError.
         """
-        self._discarding = True
+        self.state.body_event(BodyEvent.GIVEN_UP)
 
     def discard(self) -> None:
-        """Throw away what is left of the body, now and later, so that one sees when the client goes.
-
-        Whoever reads it after all gets a RuntimeError.
-        """
-        self._discarding = True
-        self._refusal = RuntimeError(
-            "nobody read the request body, and it was thrown away: read it before the response,"
-            f" or begin within {STALL:g} s of it, and go on"
-        )
+        """Discard what is left of the body, now and later, so that a disconnect behind it is seen."""
+        self.give_up_body()
         self._forget()
         self._changed()
         if self._pulls:
@@ -356,33 +248,184 @@ class Exchange(Inbox):
         self._kept.clear()
         self._size = 0
 
+    # Sending.
+
+    async def send(self, message: Message) -> None:
+        """Send one message (ASGI); a long piece of a body in pieces of 64 KiB.
+
+        While the server waits in a `send`, an unread body is received beside it: a server may put its own
+        disconnect into the queue that the body has filled. Beside the last message, and after `give_up_body`, the
+        body is discarded; otherwise the buffer keeps what fits, and discards what no one has read for 30 s.
+        A `send` without progress for 30 s, or 1 s once the app is to stop, is given up, where the server can be
+        cancelled.
+
+        :raises ClientDisconnect: the server says that the client has gone (ASGI 2.4; most say nothing), or
+            the client counts as gone because it has stopped reading.
+        """
+        kind = message["type"]
+        if kind == "http.response.body" and len(message.get("body", b"")) > PIECE:
+            for piece in _pieces(message):
+                await self._send(piece)
+            return
+        if kind == "http.response.start" and self.on_start is not None:
+            message = self.on_start(message)
+        await self._send(message)
+
+    async def send_chunk(self, body: bytes) -> None:
+        """Send a piece of the response's body, which another one follows. Raises as `send` does."""
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _send(self, message: Message) -> None:
+        last = self.state.response_event(event_of(message)) is Response.ENDING
+        if last:
+            self.give_up_body()
+        self.in_send = True
+        try:
+            await self._pass(message)
+        except Stalled:
+            self.leave(Gone.STALLED)
+            raise ClientDisconnect("the client has stopped reading") from None
+        except disconnect_errors() as error:
+            if message["type"] == "http.response.pathsend":
+                raise  # about the file, more likely
+            self.disconnected(error)
+        finally:
+            self.in_send = False
+        self.progress += 1
+        if last:
+            self.state.response_event(ResponseEvent.SENT)
+            if self._pull is not None:
+                await self.close()
+
+    async def _pass(self, message: Message) -> None:
+        """Await the server's `send` beside what it needs."""
+        if self._watchers:  # the watch of a stream sees to all of it
+            await self.server_send(message)
+        elif await self._body_is_coming():
+            await self._send_watched(message)
+        elif message["type"] in _FILES:
+            await self.server_send(message)
+        elif on_asyncio():
+            await send_within(self.server_send(message), STALL, DRAIN, self.exit_signal)
+        elif len(message.get("body", b"")) > _SMALL:
+            await self._send_watched(message)
+        else:
+            await self.server_send(message)
+
+    def disconnected(self, error: Exception) -> NoReturn:
+        """Take note that the server's `send` has said that the client has gone.
+
+        :raises ClientDisconnect: always.
+        """
+        self.leave(Gone.CLIENT_LEFT)
+        raise ClientDisconnect("the client left before the end of the response") from error
+
+    async def _body_is_coming(self) -> bool:
+        """True if more of the request body may arrive.
+
+        HTTP/2 does not announce a body. Mostly there is none, and its end is there already.
+        """
+        if self.ended is not None or not self.state.body_is_coming:
+            return False
+        if self.scope.get("http_version", "1.1") >= "2":
+            await self.poll()
+        return self.state.body_is_coming
+
+    async def _send_watched(self, message: Message) -> None:
+        """Send beside a task that receives what is left of the body, and gives the `send` up when it stalls."""
+        stalled = False
+
+        async def watch() -> None:
+            nonlocal stalled
+            await self._look_after_send(message["type"] not in _FILES)
+            stalled = True
+            group.cancel()
+
+        async with beside() as group:
+            await on_first_wait(self.server_send(message), lambda: group.start_soon(watch))
+        if stalled:
+            raise Stalled
+
+    async def _look_after_send(self, gives_up: bool) -> None:
+        """Make room while a `send` waits; return when it has stalled."""
+        signal = self.exit_signal
+        patience = anyio.CancelScope()
+        stopping = False
+
+        def hasten() -> None:
+            nonlocal stopping
+            stopping = True
+            patience.deadline = min(patience.deadline, anyio.current_time() + DRAIN)
+
+        ends = anyio.current_time() + STALL
+        if signal is not None:
+            signal.listen(hasten)
+        try:
+            while True:
+                with anyio.CancelScope(deadline=ends) as patience:
+                    if stopping:
+                        hasten()
+                    await (
+                        self._receive_unread()
+                        if self.state.body_is_coming
+                        else anyio.sleep_forever()
+                    )
+                ends = patience.deadline
+                if not patience.cancelled_caught:
+                    continue
+                if self.full and not self.was_read and self.state.body_is_coming:
+                    self.discard()
+                elif gives_up or self.full:
+                    return
+                ends = anyio.current_time() + STALL
+        finally:
+            if signal is not None:
+                signal.unlisten(hasten)
+
+    async def _receive_unread(self) -> None:
+        """Keep or discard what arrives of the body, until all of it has arrived."""
+        while self.state.body_is_coming:
+            if self.state.discards:
+                self._forget()
+            await self.change()
+
+    # The end.
+
     @property
     def unsettled(self) -> bool:
-        """Has `settle` anything to do?"""
-        return self._pull is not None or (
-            not self.finished and self._body_unread is not False and self.body_expected
-        )
+        """True if `settle` has anything to do."""
+        return self._pull is not None or (not self.finished and self.state.body_is_coming)
 
     async def settle(self) -> None:
         """End what the exchange began, and make room in the server's queue, before the app returns or raises.
 
-        An app that raises half-way through its answer is cut off by the server, which first says
-        so to itself, in the queue that an unread body may have filled. Takes 5 s at most, while the
-        client sends faster than it can be thrown away; not disturbed by a scope's cancellation.
-        A task that outlives the request gets a RuntimeError from `receive` and `send` afterwards.
+        The server cuts off a response that is not complete, and first tells itself that the client has gone, in the
+        queue that an unread body may have filled. Settling takes 5 s at most, while the client sends faster than
+        it can be discarded. No scope cancels it. A task that outlives the request gets a RuntimeError from
+        `receive` and `send` afterwards.
         """
         if self.unsettled:
-            await self._throw_away()
+            await self._make_room()
         self._receive, self.server_send = _receive_too_late, _send_too_late
 
-    async def _throw_away(self) -> None:
-        self._answered = self._discarding = True
+    async def _make_room(self) -> None:
+        self.state.response_event(ResponseEvent.ABANDONED)
+        self.give_up_body()
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
             try:
                 count = -1
-                while not self.finished and self._body_unread and count != self.unasked:
+                while not self.finished and self.state.body_is_coming and count != self.unasked:
                     count = self.unasked
                     self._forget()
                     await self.poll()
             finally:
                 await self.close()
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """The messages that a long piece of a body is sent as."""
+    body = memoryview(message["body"])
+    for begin in range(0, len(body), PIECE):
+        last = begin + PIECE >= len(body)
+        more = True if not last else message.get("more_body", False)
+        yield {**message, "body": bytes(body[begin : begin + PIECE]), "more_body": more}

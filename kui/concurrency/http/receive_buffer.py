@@ -130,6 +130,10 @@ class Inbox:
         self._changed()
         return message
 
+    def wake(self) -> None:
+        """Wake the tasks that wait in `change`, so that they look again at what they wait for."""
+        self._changed()
+
     def _changed(self) -> None:
         if self._changes is not None:
             self._changes.set()

@@ -1,7 +1,7 @@
-"""Clients of whom nothing can be known, because what they have sent and nobody reads fills the buffer (design: "Send").
+"""Notice a client that has stopped reading, or whose unread body hides whether it has left (docs/design.md, "A client that stalls").
 
-A server tells that such a client has gone only behind all of that, in a queue that may be full as well. Who looks,
-and when, is `watch`'s; what is cancelled when a client is given up, its owner's.
+A server tells that a client has gone only behind all that it has sent, in a queue that may be full as well. The task
+that looks, and when, is the watch's; what is cancelled when a client is given up is decided by its owner.
 """
 
 from __future__ import annotations
@@ -11,47 +11,79 @@ from typing import Final
 
 from kui.concurrency.loops import clock
 
-from .exchange import STALL, Exchange, Gone
+from .exchange import Exchange
+from .send_limit import DRAIN, STALL
+from .states import Gone
 
-__all__ = ["NEGLECT", "Stall"]
+__all__ = ["NEGLECT", "StallDetector"]
 
 NEGLECT: Final = 300.0
-"""Seconds after which nobody is expected to read the rest of a body that somebody has begun to read."""
+"""Seconds after which the rest of a body that was read in part is no longer expected to be read."""
 
 
-class Stall:
-    """Looks after `exchange` while its response is on its way.
+class StallDetector:
+    """Looks after `exchange` while its response is sent.
 
-    A body that nobody has begun to read in 30 s, or has read on in 300, is thrown away: then one sees
-    when the client goes. Where somebody has begun, a client that lets nothing through for 30 s is given up.
+    A client whose `send` makes no progress for 30 s, or for 1 s once the app is to stop, has gone. A body that fills
+    the buffer is discarded when no one has begun to read it for 30 s, or has read on for 300 s: then a disconnect
+    behind it is seen.
     """
 
-    __slots__ = ("_blocked_since", "_clock", "_exchange", "_sending", "_taken", "_unread_since")
+    __slots__ = (
+        "_blocked_since",
+        "_clock",
+        "_exchange",
+        "_sending",
+        "_signal",
+        "_stopping_since",
+        "_taken",
+        "_unread_since",
+    )
 
     def __init__(self, exchange: Exchange) -> None:
         self._clock = clock()
         self._exchange = exchange
+        self._signal = exchange.exit_signal
+        self._stopping_since: float | None = None
         self._taken: object = None
         self._unread_since = 0.0
         self._sending: object = None
         self._blocked_since = 0.0
 
-    def due(self) -> float:
-        """When to look next, in the loop's time."""
-        return self._clock() + STALL / 10 if self._exchange.full else math.inf
+    def due(self, sending: object) -> float:
+        """When to look next, in the loop's time; `sending` is as for `look`."""
+        if self._exchange.client_gone:
+            return math.inf
+        ends = math.inf if sending is None else self._ends(sending)
+        return min(ends, self._clock() + STALL / 10)
+
+    def _ends(self, sending: object) -> float:
+        """When a `send` will have stalled."""
+        now = self._clock()
+        since = self._blocked_since if sending == self._sending else now
+        ends = since + STALL
+        if self._signal is not None and self._signal.is_set:
+            if self._stopping_since is None:
+                self._stopping_since = now
+            ends = min(ends, max(since, self._stopping_since) + DRAIN)
+        return ends
 
     def look(self, sending: object) -> None:
-        """Look whether anything has happened; `sending` changes with each `send`, and is None while nobody does."""
+        """Look whether anything has happened.
+
+        :param sending: a value that changes with each message that the server takes; None while nothing is sent.
+        """
         exchange, now = self._exchange, self._clock()
-        taken = exchange.unasked if exchange.full else None  # none comes in before one was taken
+        taken = exchange.unasked if exchange.full else None  # none arrives before one was taken
         if taken is None or taken != self._taken:
             self._taken, self._unread_since = taken, now
-        if taken is None or sending is None or sending != self._sending:
+        if sending is None or sending != self._sending:
             self._sending, self._blocked_since = sending, now
-        if not exchange.was_read:
-            if now - self._unread_since >= STALL:
-                exchange.discard()
-        elif now - self._blocked_since >= STALL:
+        unread = now - self._unread_since
+        if unread >= STALL and not exchange.was_read:
+            exchange.discard()
+            self._blocked_since = now
+        elif sending is not None and now >= self._ends(sending):
             exchange.leave(Gone.STALLED)
-        elif now - self._unread_since >= NEGLECT:
+        elif unread >= NEGLECT:
             exchange.discard()

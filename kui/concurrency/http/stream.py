@@ -20,9 +20,10 @@ from kui.concurrency.loops import clock, on_the_grid
 from kui.concurrency.sync import InThreads
 from kui.concurrency.task_group import Beside, beside
 
-from .exchange import STALL, ClientDisconnect, Exchange, Gone, refusals
+from .exchange import ClientDisconnect, Exchange, Gone, disconnect_errors
 from .generator_runner import Drive, Feed, close_unstarted
-from .stall_detector import Stall
+from .send_limit import DRAIN, PIECE, STALL
+from .stall_detector import StallDetector
 from .watch import Watch
 
 __all__ = ["Source", "stream"]
@@ -110,11 +111,14 @@ async def _run(sending: _Sending[T], source: Source[T], group: Beside, grace: fl
         work = Feed(source, sending.send_and_look, interrupt=interrupt, grace=grace)
     sending.work = work
 
+    watch = Watch(exchange, group, sending.due, sending.tick)
+
     def drain() -> None:
         exchange.leave(Gone.DRAIN)
         work.stop()
+        sending.hasten()
+        watch.look_again()
 
-    watch = Watch(exchange, group, sending.due, sending.tick)
     signal = exchange.exit_signal
     exchange.listen(leave)
     if signal is not None:
@@ -138,6 +142,7 @@ class _Sending(Generic[T]):
         "_freed",
         "_open",
         "_open_at",
+        "_patience",
         "_ping",
         "_ping_interval",
         "_said",
@@ -173,7 +178,8 @@ class _Sending(Generic[T]):
         self._saying = False  # is the watch sending?
         self._freed: anyio.Event | None = None
         self._then: Callable[[], object] | None = None
-        self._stall = Stall(exchange)
+        self._patience: anyio.CancelScope | None = None  # of what the watch is sending
+        self._stall = StallDetector(exchange)
 
     def send(self, item: T) -> Awaitable[None]:
         """Send one chunk of the source's, which sends one at a time; behind `start` if it is the first.
@@ -181,14 +187,14 @@ class _Sending(Generic[T]):
         What awaiting it raises is for `explain`.
         """
         body = self._encode(item)
-        if body and self._open:
+        if self._open and 0 < len(body) <= PIECE:
             return self._send({"type": "http.response.body", "body": body, "more_body": True})
         return self._send_in_turn(body)
 
     def explain(self, error: Exception) -> None:
         """What the server raises when the client has gone, in Kui's words."""
-        if isinstance(error, refusals()):
-            self.exchange.refused(error)
+        if isinstance(error, disconnect_errors()):
+            self.exchange.disconnected(error)
 
     async def send_and_look(self, item: T) -> None:
         """Send one chunk, as `send` does, and be cancelled if the client has gone meanwhile."""
@@ -234,13 +240,18 @@ class _Sending(Generic[T]):
             time = now + self._ping_interval
             if not work.consuming:
                 time = min(time, self._open_at)
-        return on_the_grid(min(time, self._stall.due()))
+        return on_the_grid(min(time, self._stall.due(self._in_send())))
+
+    def _in_send(self) -> object:
+        """What is being sent of the source's, or None; another value for each message."""
+        work = self.work
+        return (work.since, self.exchange.progress) if work.consuming else None
 
     async def tick(self) -> None:
         """Do what is due now: open the response, say that it lives, or give the client up."""
         now = self._clock()
         exchange, work = self.exchange, self.work
-        self._stall.look(work.since if work.consuming else None)
+        self._stall.look(self._in_send())
         if work.consuming:
             return
         if not exchange.started:
@@ -253,9 +264,9 @@ class _Sending(Generic[T]):
         self._saying = True
         self._open = False
         try:
-            with suppress(ClientDisconnect), self._patience() as scope:
+            with suppress(ClientDisconnect), anyio.move_on_after(STALL) as self._patience:
                 await message
-            if scope.cancelled_caught:
+            if self._patience.cancelled_caught:
                 self.exchange.leave(Gone.STALLED)
         finally:
             self._saying = False
@@ -267,6 +278,8 @@ class _Sending(Generic[T]):
             if then is not None:
                 then()
 
-    def _patience(self) -> anyio.CancelScope:
-        """A watch that sends cannot look for a stall meanwhile."""
-        return anyio.move_on_after(STALL if self.exchange.full else math.inf)
+    def hasten(self) -> None:
+        """The app is to stop: a ping that is being sent has not much time left."""
+        if self._saying and self._patience is not None:
+            ends = anyio.current_time() + DRAIN
+            self._patience.deadline = min(self._patience.deadline, ends)

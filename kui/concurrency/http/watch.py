@@ -47,7 +47,7 @@ class Watch:
             watch.end()
     """
 
-    __slots__ = ("_begun", "_due", "_group", "_inbox", "_receives", "_tick", "_timer")
+    __slots__ = ("_begun", "_due", "_group", "_inbox", "_receives", "_scope", "_tick", "_timer")
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Watch:
         self._begun = False
         self._receives = True  # does the task that ticks receive as well?
         self._timer: asyncio.TimerHandle | None = None
+        self._scope: anyio.CancelScope | None = None
 
     def begin(self) -> None:
         """Begin to watch: on trio now, on asyncio when the work has waited for a moment."""
@@ -85,11 +86,17 @@ class Watch:
             self._begun = False
             self._inbox.unwatch()
 
+    def look_again(self) -> None:
+        """What is due has changed: ask `due` again, if the watch has begun."""
+        if self._scope is not None:
+            self._scope.deadline = min(self._scope.deadline, self._due())
+
     async def _run(self) -> None:
         inbox, due, tick = self._inbox, self._due, self._tick
         while True:
-            with anyio.CancelScope(deadline=due()) as scope:
+            with anyio.CancelScope(deadline=due()) as self._scope:
                 await inbox.change()
+            scope = self._scope
             if tick is not None and scope.cancel_called:
                 await on_every_wait(tick(), self._hand_over)
 

@@ -17,7 +17,7 @@ from kui.concurrency.task_group import beside
 from kui.concurrency.waits import on_first_wait
 
 from .exchange import Exchange, Gone
-from .stall_detector import Stall
+from .stall_detector import StallDetector
 from .watch import Watch
 
 __all__ = ["transfer"]
@@ -25,38 +25,42 @@ __all__ = ["transfer"]
 T = TypeVar("T")
 
 
-async def transfer(
-    exchange: Exchange, work: Callable[[], Coroutine[Any, Any, T]], progress: Callable[[], int]
-) -> T | None:
+async def transfer(exchange: Exchange, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
     """Await `work()`, which sends all but the last message, and return its result; None if the client has left.
 
-    The client is watched from when the work first waits. When it leaves, or is given up (`Stall`),
+    The client is watched from when the work first waits. When it leaves, or is given up (`StallDetector`),
     the work is cancelled where it waits, and `exchange.gone` tells.
-
-    :param progress: a number that changes with each message that is sent.
 
     What the work raises is raised as itself, and so is a cancellation from outside. Send the last
     message after it: a server's own disconnect would cancel that, were it watched.
 
     ::
 
-        last = await transfer(exchange, file.send_most, lambda: file.sent)
+        last = await transfer(exchange, file.send_most)
     """
-    stall = Stall(exchange)
+    stall = StallDetector(exchange)
+    signal = exchange.exit_signal
+
+    def in_send() -> int | None:
+        return exchange.progress if exchange.in_send else None
 
     async def look() -> None:
-        stall.look(progress())
+        stall.look(in_send())
 
     try:
         async with beside() as group:
-            watch = Watch(exchange, group, lambda: on_the_grid(stall.due()), look)
+            watch = Watch(exchange, group, lambda: on_the_grid(stall.due(in_send())), look)
             exchange.listen(group.cancel)
+            if signal is not None:
+                signal.listen(watch.look_again)
             try:
                 with strays_fail:
                     return await on_first_wait(work(), watch.begin)
             finally:
                 watch.end()
                 exchange.unlisten(group.cancel)
+                if signal is not None:
+                    signal.unlisten(watch.look_again)
     except anyio.get_cancelled_exc_class():
         exchange.leave(Gone.SERVER_CANCELLED)
         raise

@@ -16,7 +16,7 @@ from baize.typing import Message, Receive, Send
 from kui.concurrency.children import Children, this_task
 from kui.concurrency.cleanup import GRACE
 from kui.concurrency.close_codes import CloseNote, note_close
-from kui.concurrency.http.exchange import refusals
+from kui.concurrency.http.exchange import disconnect_errors
 from kui.concurrency.loops import GRID
 
 from .interrupt import InterruptibleSend
@@ -114,7 +114,7 @@ class Socket:
         self._close_note = note_close(self._server_send)
         try:
             await self._send(message)
-        except refusals() as error:
+        except disconnect_errors() as error:
             raise await self._lost() from error
         except Exception:
             self.peer_gone = True  # the server has not taken it, and takes nothing else
@@ -135,7 +135,7 @@ class Socket:
             self.state = SocketState.CLOSED
         try:
             await self._send(message)
-        except refusals():
+        except disconnect_errors():
             self.peer_gone = True
 
     # ---- messages
@@ -153,7 +153,7 @@ class Socket:
         sending = self._sending = self._send({"type": "websocket.send", kind: data})
         try:
             await sending
-        except refusals() as error:
+        except disconnect_errors() as error:
             raise await self._lost() from error
 
     async def _earn_credit(self) -> None:
@@ -287,7 +287,7 @@ class Socket:
         code, reason = self.over or (1006, "")
         try:
             await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        except refusals():
+        except disconnect_errors():
             self.peer_gone = True  # it was faster
 
     async def _say_close(self) -> None:

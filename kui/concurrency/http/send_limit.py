@@ -1,0 +1,96 @@
+"""Give up a `send` that makes no progress: its client has stopped reading (docs/design.md, "A client that stalls").
+
+On asyncio a timer that begins with the first wait does it, so that a send which does not wait pays nothing. trio
+cancels by scopes only, which must be there before; where that is worth its cost, `Exchange` has a task beside the
+send instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable
+from typing import Final
+
+import anyio
+
+from kui.concurrency.signals import ExitSignal
+from kui.concurrency.waits import on_first_wait
+
+__all__ = ["DRAIN", "PIECE", "STALL", "Stalled", "send_within"]
+
+STALL: Final = 30.0
+"""Seconds that a `send` may take without progress; then the client counts as gone."""
+DRAIN: Final = 1.0
+"""Seconds that it may take once the app is to stop."""
+PIECE: Final = 64 * 1024
+"""Bytes of a body that are sent at once: a client that takes so many in time is slow, and has not stalled."""
+
+
+class Stalled(Exception):
+    """A `send` was given up."""
+
+
+async def send_within(
+    sending: Awaitable[None], seconds: float, drain: float, exit_signal: ExitSignal | None
+) -> None:
+    """Await a server's `send` on asyncio, for `seconds` at most, and for `drain` once the app is to stop.
+
+    :raises Stalled: the time was over. What the server has done of the message is unknown.
+
+    A cancellation from outside is raised as itself.
+    """
+    timer = _Timer(seconds, drain, exit_signal)
+    try:
+        await on_first_wait(sending, timer.begin)
+    except asyncio.CancelledError:
+        if not timer.is_to_blame():
+            raise
+        raise Stalled from None
+    finally:
+        timer.end()
+
+
+class _Timer:
+    """Cancels the task that began it, as `asyncio.timeout` does."""
+
+    __slots__ = ("_drain", "_exit_signal", "_fired", "_handle", "_seconds", "_task")
+
+    def __init__(self, seconds: float, drain: float, exit_signal: ExitSignal | None) -> None:
+        self._seconds = seconds
+        self._drain = drain
+        self._exit_signal = exit_signal
+        self._handle: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._fired = False
+
+    def begin(self) -> None:
+        self._task = asyncio.current_task()
+        self._handle = asyncio.get_running_loop().call_later(self._seconds, self._fire)
+        if self._exit_signal is not None:
+            self._exit_signal.listen(self._hasten)
+
+    def _hasten(self) -> None:
+        """The app is to stop."""
+        loop = asyncio.get_running_loop()
+        if self._handle is not None and self._handle.when() > loop.time() + self._drain:
+            self._handle.cancel()
+            self._handle = loop.call_later(self._drain, self._fire)
+
+    def _fire(self) -> None:
+        self._fired = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def end(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            if self._exit_signal is not None:
+                self._exit_signal.unlisten(self._hasten)
+
+    def is_to_blame(self) -> bool:
+        """True if this timer alone has cancelled the task; its cancellation is taken back then."""
+        if not self._fired or self._task is None:
+            return False
+        others = self._task.uncancel()
+        return not others and anyio.current_effective_deadline() > -math.inf

@@ -1,0 +1,233 @@
+"""The states of an HTTP exchange, and the tables that say how they change (docs/design.md, "The states").
+
+Nothing here waits, and nothing knows a server: what happens is an event, and a table gives the next state. An event
+that a row does not name changes nothing.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any, Final
+
+from baize.typing import Message
+
+__all__ = [
+    "BodyEvent",
+    "ExchangeState",
+    "Gone",
+    "RequestBody",
+    "Response",
+    "ResponseEvent",
+    "body_expected",
+    "event_of",
+]
+
+_HTTP_1: Final = frozenset(("1.0", "1.1"))
+
+
+class RequestBody(enum.IntEnum):
+    """What is known of the request's body."""
+
+    COMING = 0
+    """More may arrive, and is kept for a reader."""
+    UNWANTED = 1
+    """More may arrive. The handler has returned: it may be discarded to make room."""
+    CUT = 2
+    """A part was discarded, and more may arrive."""
+    UNANNOUNCED = 3
+    """None was announced. A reader asks the server all the same."""
+    WHOLE = 4
+    """Its end has arrived, or there is none."""
+    CUT_SHORT = 5
+    """Its end has arrived, and a part was discarded."""
+
+
+class BodyEvent(enum.IntEnum):
+    """What happens to the request's body."""
+
+    ENDS = 0
+    """Its last message arrives."""
+    GIVEN_UP = 1
+    """The handler has returned, or the last message of the response is sent."""
+    DISCARDED = 2
+    """A part that was not read is thrown away."""
+
+
+BODY: Final[Mapping[RequestBody, Mapping[BodyEvent, RequestBody]]] = {
+    RequestBody.COMING: {
+        BodyEvent.ENDS: RequestBody.WHOLE,
+        BodyEvent.GIVEN_UP: RequestBody.UNWANTED,
+        BodyEvent.DISCARDED: RequestBody.CUT,
+    },
+    RequestBody.UNWANTED: {
+        BodyEvent.ENDS: RequestBody.WHOLE,
+        BodyEvent.DISCARDED: RequestBody.CUT,
+    },
+    RequestBody.CUT: {BodyEvent.ENDS: RequestBody.CUT_SHORT},
+    RequestBody.UNANNOUNCED: {
+        BodyEvent.ENDS: RequestBody.WHOLE,
+        BodyEvent.GIVEN_UP: RequestBody.WHOLE,
+    },
+    RequestBody.WHOLE: {BodyEvent.DISCARDED: RequestBody.CUT_SHORT},
+    RequestBody.CUT_SHORT: {},
+}
+
+
+class Response(enum.IntEnum):
+    """How far the response has come."""
+
+    NOT_BEGUN = 0
+    BODY = 1
+    """It has begun; the last piece of its body ends it."""
+    BODY_THEN_TRAILERS = 2
+    """It has begun; trailers end it."""
+    ENDING = 3
+    """Its last message is being sent. A disconnect from now on means nothing: servers send one behind it."""
+    ENDED = 4
+    """Its last message was sent."""
+    CUT_OFF = 5
+    """It has begun, and nothing more will be sent."""
+    NEVER_BEGUN = 6
+    """Nothing was sent, and nothing will be."""
+
+
+class ResponseEvent(enum.IntEnum):
+    """What happens to the response."""
+
+    START = 0
+    START_WITH_TRAILERS = 1
+    LAST_PIECE = 2
+    """The last piece of the body, or the file that is its body, is about to be sent."""
+    LAST_TRAILERS = 3
+    """The last trailers are about to be sent."""
+    SENT = 4
+    """The message that was about to be sent has been sent."""
+    ABANDONED = 5
+    """The request ends."""
+    OTHER = 6
+    """A message that others follow: a piece of the body, an early hint."""
+
+
+RESPONSE: Final[Mapping[Response, Mapping[ResponseEvent, Response]]] = {
+    Response.NOT_BEGUN: {
+        ResponseEvent.START: Response.BODY,
+        ResponseEvent.START_WITH_TRAILERS: Response.BODY_THEN_TRAILERS,
+        # Without a start, the server refuses these; what is left of the request is discarded meanwhile.
+        ResponseEvent.LAST_PIECE: Response.ENDING,
+        ResponseEvent.LAST_TRAILERS: Response.ENDING,
+        ResponseEvent.ABANDONED: Response.NEVER_BEGUN,
+    },
+    Response.BODY: {
+        ResponseEvent.LAST_PIECE: Response.ENDING,
+        ResponseEvent.ABANDONED: Response.CUT_OFF,
+    },
+    Response.BODY_THEN_TRAILERS: {
+        ResponseEvent.LAST_TRAILERS: Response.ENDING,
+        ResponseEvent.ABANDONED: Response.CUT_OFF,
+    },
+    Response.ENDING: {
+        ResponseEvent.SENT: Response.ENDED,
+        ResponseEvent.ABANDONED: Response.CUT_OFF,
+    },
+    Response.ENDED: {},
+    Response.CUT_OFF: {},
+    Response.NEVER_BEGUN: {},
+}
+
+
+class Gone(enum.Enum):
+    """Why an exchange is over before its last message was sent."""
+
+    CLIENT_LEFT = "the client left"
+    SERVER_CANCELLED = "the server cancelled the request"
+    DRAIN = "the server is stopping"
+    STALLED = "the client stopped reading"
+
+
+REPLACEABLE: Final = frozenset((None, Gone.DRAIN))
+"""The reasons that a later one replaces: a client may leave while the server drains. Other reasons stay."""
+
+
+class ExchangeState:
+    """The state of one exchange: its request body, its response, and why it is over.
+
+    Example::
+
+        state = ExchangeState(body_expected(scope))
+        state.response_event(event_of(message))
+    """
+
+    __slots__ = ("body", "gone", "response")
+
+    def __init__(self, expects_body: bool) -> None:
+        self.body = RequestBody.COMING if expects_body else RequestBody.UNANNOUNCED
+        self.response = Response.NOT_BEGUN
+        self.gone: Gone | None = None
+
+    def body_event(self, event: BodyEvent) -> None:
+        """Something happens to the request's body."""
+        self.body = BODY[self.body].get(event, self.body)
+
+    def response_event(self, event: ResponseEvent) -> Response:
+        """Something happens to the response; return its new state."""
+        self.response = RESPONSE[self.response].get(event, self.response)
+        return self.response
+
+    def leave(self, why: Gone) -> bool:
+        """The exchange is over. True if this is the reason now, and not one that came before."""
+        if self.gone not in REPLACEABLE or self.gone is why:
+            return False
+        self.gone = why
+        return True
+
+    @property
+    def body_is_coming(self) -> bool:
+        """True if more of the request body may arrive."""
+        return self.body < RequestBody.UNANNOUNCED
+
+    @property
+    def body_is_open(self) -> bool:
+        """True if a reader has to ask for more, or to be told that a part was discarded."""
+        return self.body is not RequestBody.WHOLE
+
+    @property
+    def discards(self) -> bool:
+        """True if what arrives of the request body is not kept."""
+        return self.body is RequestBody.UNWANTED or self.body is RequestBody.CUT
+
+    @property
+    def answered(self) -> bool:
+        """True if the last message of the response is on its way, or there will be none."""
+        return self.response >= Response.ENDING
+
+
+def event_of(message: Message) -> ResponseEvent:
+    """The event that sending an ASGI message is."""
+    kind = message["type"]
+    if kind == "http.response.body" or kind == "http.response.zerocopysend":
+        return ResponseEvent.OTHER if message.get("more_body") else ResponseEvent.LAST_PIECE
+    if kind == "http.response.start":
+        if message.get("trailers"):
+            return ResponseEvent.START_WITH_TRAILERS
+        return ResponseEvent.START
+    if kind == "http.response.pathsend":
+        return ResponseEvent.LAST_PIECE
+    if kind == "http.response.trailers" and not message.get("more_trailers"):
+        return ResponseEvent.LAST_TRAILERS
+    return ResponseEvent.OTHER
+
+
+def body_expected(scope: Mapping[str, Any], fields: Mapping[bytes, bytes] | None = None) -> bool:
+    """True if this request may have a body.
+
+    HTTP/1 says so in its headers (RFC 9112, section 6.3); HTTP/2 and 3 only say when there is none.
+
+    :param fields: the headers as a dictionary, if the caller has one.
+    """
+    if fields is None:
+        fields = dict(scope["headers"])
+    length = fields.get(b"content-length")
+    if length is not None:
+        return bool(length.strip(b" 0"))
+    return b"transfer-encoding" in fields or scope.get("http_version", "1.1") not in _HTTP_1

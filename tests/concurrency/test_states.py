@@ -1,0 +1,108 @@
+"""The tables of an exchange's states, without a loop and without a server."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from kui.concurrency.http.states import (
+    BODY,
+    RESPONSE,
+    BodyEvent,
+    ExchangeState,
+    Gone,
+    RequestBody,
+    Response,
+    ResponseEvent,
+    event_of,
+)
+
+START = {"type": "http.response.start", "status": 200}
+
+
+def reached(table, first):
+    """The states that any sequence of events leads to."""
+    found, new = set(), {first}
+    while new:
+        found |= new
+        new = {after for state in new for after in table[state].values()} - found
+    return found
+
+
+def test_every_state_has_a_row_and_can_be_reached() -> None:
+    assert set(BODY) == set(RequestBody)
+    assert set(RESPONSE) == set(Response)
+    assert reached(RESPONSE, Response.NOT_BEGUN) == set(Response)
+    bodies = reached(BODY, RequestBody.COMING) | reached(BODY, RequestBody.UNANNOUNCED)
+    assert bodies == set(RequestBody)
+
+
+def test_no_state_is_come_back_to() -> None:
+    for table, states in ((BODY, RequestBody), (RESPONSE, Response)):
+        for state in states:
+            assert all(state not in reached(table, after) for after in table[state].values())
+
+
+def test_what_was_discarded_is_never_whole_again() -> None:
+    assert RequestBody.WHOLE not in reached(BODY, RequestBody.CUT)
+
+
+@pytest.mark.parametrize("events", list(itertools.permutations(BodyEvent, 3)))
+def test_the_end_of_a_body_is_seen_in_any_order(events) -> None:
+    state = ExchangeState(expects_body=True)
+    for event in events:
+        state.body_event(event)
+    assert not state.body_is_coming
+    assert state.body is RequestBody.CUT_SHORT
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([START], Response.BODY),
+        ([START, {"type": "http.response.body", "more_body": True}], Response.BODY),
+        ([START, {"type": "http.response.body"}], Response.ENDING),
+        ([START, {"type": "http.response.pathsend"}], Response.ENDING),
+        ([START, {"type": "http.response.early_hint"}], Response.BODY),
+        ([{**START, "trailers": True}], Response.BODY_THEN_TRAILERS),
+        (
+            [{**START, "trailers": True}, {"type": "http.response.body"}],
+            Response.BODY_THEN_TRAILERS,
+        ),
+        (
+            [{**START, "trailers": True}, {"type": "http.response.trailers"}],
+            Response.ENDING,
+        ),
+        (
+            [
+                {**START, "trailers": True},
+                {"type": "http.response.trailers", "more_trailers": True},
+            ],
+            Response.BODY_THEN_TRAILERS,
+        ),
+    ],
+)
+def test_messages_lead_the_response_on(messages, expected) -> None:
+    state = ExchangeState(expects_body=False)
+    for message in messages:
+        state.response_event(event_of(message))
+    assert state.response is expected
+
+
+def test_a_response_that_was_sent_is_not_abandoned() -> None:
+    state = ExchangeState(expects_body=False)
+    for event in (ResponseEvent.START, ResponseEvent.LAST_PIECE, ResponseEvent.SENT):
+        state.response_event(event)
+    state.response_event(ResponseEvent.ABANDONED)
+    assert state.response is Response.ENDED
+
+
+@pytest.mark.parametrize("first", Gone)
+@pytest.mark.parametrize("second", Gone)
+def test_the_first_reason_stays_unless_it_is_a_drain(first, second) -> None:
+    state = ExchangeState(expects_body=False)
+    assert state.leave(first)
+    replaced = first is Gone.DRAIN and second is not Gone.DRAIN
+    assert state.leave(second) is replaced
+    assert state.gone is (second if replaced else first)
