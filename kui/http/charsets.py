@@ -1,7 +1,7 @@
-"""Which charsets a client may name for its text, and the codec that each stands for.
+"""The charsets that a client may name for its text, and the codec of each.
 
 The table is closed: among Python's own codecs are some that take quadratic time (punycode) or are
-no charsets at all (unicode_escape), and every unknown name that is looked up there is kept for ever.
+no charsets at all (unicode_escape), and Python keeps every unknown name that is looked up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Content codings (RFC 9110, 8.4.1): which one a client gets, and what makes it, a piece at a time.
 
 Pure functions and small objects that wait for nothing. What is compressed, and when, is decided in
-`middlewares/compression.py`. br and zstd are there where their packages are.
+`middlewares/compression.py`. br and zstd are available if their packages are installed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, Protocol
 __all__ = ["LEVELS", "Coder", "Preference", "available", "compressible", "maker", "preferred"]
 
 LEVELS: Final = {"zstd": 3, "br": 4, "gzip": 6}
-"""The codings, the preferred first, and how hard each tries: what is made while somebody waits."""
+"""The codings, the preferred first, and the compression level of each, for content that a client is waiting for."""
 
 _WINDOW: Final = 18
 """The binary logarithm of how far br and zstd look back: 256 KiB, for each response that is open."""
@@ -36,11 +36,11 @@ class Preference(NamedTuple):
     coding: str | None
     """The coding to use; None for none."""
     identity: bool
-    """Whether the client takes it without any."""
+    """True if the client takes the content without a coding."""
 
 
 def preferred(header: str | None, offered: Sequence[str]) -> Preference:
-    """Choose among the codings that are offered, the preferred first (RFC 9110, 12.5.3).
+    """Choose one of the codings that are offered, the preferred first (RFC 9110, 12.5.3).
 
     The client's highest weight wins, then the order of `offered`; no coding, which is
     acceptable unless the client says otherwise, comes before those that it weighs less. What cannot be
@@ -67,7 +67,7 @@ def preferred(header: str | None, offered: Sequence[str]) -> Preference:
 
 
 def compressible(media_type: str) -> bool:
-    """Whether content of a media type, in lower case and without parameters, becomes smaller.
+    """True if compressing makes content of this media type smaller.
 
     Text does, and what is text in other clothes; images, video, archives and fonts for the web are
     compressed already.
@@ -141,7 +141,7 @@ class _Zstandard:
 
 
 def available() -> list[str]:
-    """The codings that can be made here, the preferred first."""
+    """Return the codings that can be made here, the preferred first."""
     return [name for name in LEVELS if name == "gzip" or _package(name) is not None]
 
 

@@ -1,6 +1,6 @@
 """Cookies, both ways: `Cookie` writes a Set-Cookie line, `parse_cookies` reads a Cookie header.
 
-The two agree: any text that one writes, the other reads. RFC 6265 and its successor (6265bis).
+They agree: `parse_cookies` reads any text that `Cookie` writes. RFC 6265 and its successor (6265bis).
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _attributes(
     samesite: str,
     partitioned: bool,
 ) -> str:
-    """What stands behind the value and the dates; an application sets the same few again and again.
+    """Return the attributes after the value and the dates; cached, because an app sets few different ones.
 
     Raises ValueError for what `Cookie` refuses.
     """
@@ -132,7 +132,7 @@ def _attributes(
 
 
 def expiry(seconds: int) -> datetime:
-    """The moment that lies `seconds` from now; the epoch for none or fewer, whatever clocks say.
+    """Return the moment that lies `seconds` from now; the epoch for 0 or fewer, so that a wrong clock does not matter.
 
     Raises ValueError for a moment after the year 9999.
     """
@@ -145,7 +145,7 @@ def expiry(seconds: int) -> datetime:
 
 
 def parse_cookies(header: str) -> dict[str, str]:
-    """The cookies of a Cookie header, which is decoded as latin-1; takes linear time.
+    """Return the cookies of a Cookie header, which is decoded as latin-1; takes linear time.
 
     Of two cookies with one name the first counts: browsers send the one with the longest path,
     the closest to what is asked for, first (RFC 6265, 5.4), and a cookie that another host of the
@@ -171,7 +171,7 @@ def parse_cookies(header: str) -> dict[str, str]:
 
 
 def _encode_value(value: str) -> str:
-    # The quotes tell the parser that the percent signs are ours; a bare value is read as it stands.
+    # The quotes tell the parser to decode percent signs; it does not decode a bare value.
     if value.isalnum() and value.isascii():  # as most are
         return value
     return value if _plain_value(value) else f'"{quote(whole_text(value), safe="")}"'

@@ -12,7 +12,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _MONTH = "(?P<month>" + "|".join(_MONTHS) + ")"
 _TIME = "(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
 _DAY = "(?:" + "|".join(_DAYS) + ")"
-# Compiled when they are first asked for: most processes never are.
+# Compiled on first use, because most processes never need them.
 _DATES = (
     rf"{_DAY}, (?P<day>[0-9]{{2}}) {_MONTH} (?P<year>[0-9]{{4}}) {_TIME} GMT",
     "(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, "

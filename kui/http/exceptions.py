@@ -1,7 +1,7 @@
 """`HTTPException`: an answer that is raised instead of returned.
 
-Checks its arguments where it is made, because a mistake in them would otherwise change the answer.
-Which response is made of it is defined in `kui.exceptions`.
+Its arguments are checked when it is made, because a mistake in them would change the answer. How a
+response is made of it is defined in `kui.exceptions`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Response headers: what may stand in one, and how they are written (RFC 9110, 5.1 and 5.5).
+"""Response headers: what one may contain, and how they are written (RFC 9110, 5.1 and 5.5).
 
-Nothing gets into a header but through here, so that no CR, LF or NUL gets out (design: failures
-are loud). What request headers look like is parsed in `http/media.py`.
+Every header of a response is checked here, so that none contains CR, LF or NUL. Request headers are
+parsed in `http/media.py`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _stray_percent = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 def is_token(text: str) -> bool:
-    """Whether `text` is a token: a header name, a method, a cookie's name (RFC 9110, 5.6.2)."""
+    """True if `text` is a token: a header name, a method, a cookie's name (RFC 9110, 5.6.2)."""
     return _token(text) is not None
 
 
@@ -141,7 +141,7 @@ class ResponseHeaders(MutableHeaders):
         self._dict[name] = value
 
     def getlist(self, name: str) -> list[str]:
-        """The lines with this name: for Set-Cookie any number, for all others one or none."""
+        """Return the lines with this name: for Set-Cookie any number, for all others one or none."""
         name = name.lower()
         if name == "set-cookie":
             return self._set_cookie.copy()
@@ -152,7 +152,7 @@ class ResponseHeaders(MutableHeaders):
         return ResponseHeaders(self)
 
     def encode(self) -> RawHeaders:
-        """The lines as ASGI wants them."""
+        """Return the lines as ASGI wants them."""
         raw = [
             (name.encode(), value.encode("latin-1"))
             for name, value in self._dict.items()
@@ -193,7 +193,7 @@ def header_mapping(
 def merge_headers(
     headers: Iterable[tuple[bytes, bytes]], added: Iterable[tuple[bytes, bytes]]
 ) -> RawHeaders:
-    """The raw headers of a response with others added: a name replaces, lists of Vary are merged.
+    """Return the raw headers of a response with others added: a name replaces, lists of Vary are merged.
 
     Set-Cookie lines are added, never replaced. All names are in lower case (ASGI). Neither
     argument is changed.
@@ -225,7 +225,7 @@ def merge_headers(
 
 @lru_cache(maxsize=256)
 def content_type(media_type: str, charset: str) -> str:
-    """The Content-Type of a body: `text/*` says its charset, unless the media type does already.
+    """Return the Content-Type of a body: `text/*` says its charset, unless the media type does already.
 
     Raises ValueError for what is no media type (RFC 9110, 8.3.1) or no charset's name.
 
@@ -241,7 +241,7 @@ def content_type(media_type: str, charset: str) -> str:
 
 
 def charset_of(media_type: str) -> str | None:
-    """The charset parameter of a media type; None where it has none."""
+    """Return the charset parameter of a media type; None where it has none."""
     for name, value in _parameters.findall(media_type):
         if name.lower() == "charset":
             return str(value).strip('"')
@@ -249,10 +249,10 @@ def charset_of(media_type: str) -> str | None:
 
 
 def encode_location(url: str) -> str:
-    """An IRI as the URI that stands for it (RFC 3987, 3.1), so that it can stand in Location.
+    """Return the URI that an IRI maps to (RFC 3987, 3.1), for a Location header.
 
     Percent-encodes as UTF-8 what a URI may not contain: controls, spaces, what is not ASCII, and
-    a backslash, which browsers would read as a slash. What is encoded already stays as it is.
+    a backslash, which browsers would read as a slash. What is already encoded is not changed.
     A lone surrogate becomes U+FFFD.
 
     Example: `encode_location("/a b?q=%20")` -> `"/a%20b?q=%20"`.

@@ -1,4 +1,4 @@
-"""Which Host headers are trusted: the grammar of RFC 3986 for all, a list of names for who has one.
+"""The Host headers that are trusted: all by the grammar of RFC 3986, or those of a list of names.
 
 Pure functions of bytes; the application asks them before anything is built from the header.
 """
@@ -50,7 +50,7 @@ def split_host(host: bytes) -> tuple[str, int | None] | None:
 
 @lru_cache(maxsize=256)
 def valid_host(host: bytes) -> bool:
-    """Whether `host`, a Host header's value, is a host and perhaps a port (RFC 3986, 3.2.2 and 3.2.3).
+    """True if `host`, the value of a Host header, is a host and perhaps a port (RFC 3986, 3.2.2 and 3.2.3).
 
     Example: `valid_host(b"[::1]:8000")` is true, `valid_host(b"[")` and `valid_host(b"")` are not.
     """
@@ -91,10 +91,10 @@ class AllowedHosts:
         self._names = frozenset(names)
         self._suffixes = tuple(suffixes)
         self.allows = valid_host if self._any else lru_cache(maxsize=256)(self._allows)
-        """Whether the value of a Host header is valid and names one of the allowed hosts."""
+        """True if the value of a Host header is valid and names an allowed host."""
 
     def allow(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """True if a request with these headers has an allowed Host; none passes only where every host does.
+        """True if a request with these headers has an allowed Host; a request without one is allowed only if every host is.
 
         Two Host headers are refused (RFC 9112, 3.2).
         """

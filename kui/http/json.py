@@ -1,8 +1,8 @@
-"""The JSON of a request body (RFC 8259), and the headers that say that it is there.
+"""The JSON of a request body (RFC 8259), and the headers that announce it.
 
-Carries the promise that bad JSON is the client's mistake and never a 500, and that what is good is
-whatever the standard library says, which decides where msgspec, the quicker codec, refuses a text.
-Reading the body and its limit are left to kui.requests; JSON that goes out, to kui.responses.
+Bad JSON is a 400, never a 500. The standard library decides what is good: a text that msgspec, the
+faster codec, refuses is parsed again by it. The body is read, and limited, in `kui.requests`; JSON of
+responses is in `kui.responses`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["decode_json", "is_json", "json_charset"]
 
 
 class _NotANumber(ValueError):
-    """Stands for a number that JSON does not have, until `decode_json` knows the sentence."""
+    """A number that JSON does not have; `decode_json` makes a sentence of it."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -45,7 +45,7 @@ _has_digits: Final = re.compile("[0-9]{3}").search
 
 @cache
 def _quick() -> tuple[Callable[[bytes], Any], tuple[type[Exception], ...]]:
-    """msgspec's decoder, loaded when the first body comes, and what it raises for a text."""
+    """Return msgspec's decoder, which is loaded with the first body, and the exceptions that it raises."""
     from msgspec import MsgspecError
     from msgspec.json import Decoder
 
@@ -66,7 +66,7 @@ def _decode_text(text: str) -> Any:
 
 
 def is_json(media_type: str) -> bool:
-    """Is `media_type`, in lower case and without options, JSON (RFC 6839 3.1)?
+    """True if `media_type`, in lower case and without options, is JSON (RFC 6839 3.1).
 
     That is `application/json` and every `application/...+json`.
     """
@@ -101,7 +101,7 @@ def json_charset(content_type: str | None, content_encoding: str | None = None) 
 
 
 def decode_json(body: bytes, charset: str | None = None) -> Any:
-    """Return the value that a JSON text stands for.
+    """Return the value of a JSON text.
 
     :param body: the text as it was sent. Without a charset it is UTF-8; UTF-16 and UTF-32 are
         recognised by their zero bytes, and a byte order mark is passed over.
@@ -140,7 +140,7 @@ def decode_json(body: bytes, charset: str | None = None) -> Any:
 
 
 def _guess_codec(body: bytes) -> str:
-    """Tell the encodings of JSON by their byte order marks, or by where the zero bytes are."""
+    """Return the encoding of a JSON text, by its byte order mark or its zero bytes."""
     if body.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
     if body.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):

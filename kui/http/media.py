@@ -1,7 +1,7 @@
-"""What request headers say, read from text alone: media types, weights, lengths.
+"""Parsers of request headers: media types, weights, lengths.
 
-Every parser here takes linear time and raises on nothing that a client can send, but where it says
-HTTPException. Which header belongs to which attribute of a request is left to kui.connections.
+Each parser takes linear time, and raises nothing but the HTTPExceptions in its docstring, whatever a
+client sends. The attributes of a request that use them are defined in `kui.connections`.
 """
 
 from __future__ import annotations
@@ -101,15 +101,15 @@ class MediaType(_MediaType):
         return f"{self.main_type}{slash}{self.sub_type}{_format_options(self.options)}"
 
     def match(self, other: str) -> bool:
-        """Does this element, seen alone, accept the media type `other`?
+        """True if this element alone accepts the media type `other`.
 
         Case does not matter, options must be equal where both have them, and an element with
-        `q=0` accepts nothing. What a whole header accepts is for `accepts` to say.
+        `q=0` accepts nothing. `accepts` decides for a whole header.
         """
         return self.q > 0 and self.specificity_for(MediaType(other)) >= 0
 
     def specificity_for(self, asked: _MediaType) -> int:
-        """How exactly this range means `asked`: the larger, the more exactly; -1: not at all."""
+        """Return how exactly this range matches `asked`: a larger number is more exact, -1 is no match."""
         if self.main_type != asked.main_type or self.sub_type not in ("*", asked.sub_type):
             return 0 if self.is_all_types else -1
         if self.sub_type == "*":
@@ -196,7 +196,7 @@ def best_match(types: Sequence[_MediaType], offered: Iterable[str]) -> str | Non
 
 
 def awaits_events(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Is this the request of a client that reads event streams, as a browser's `EventSource` sends it?
+    """True if the client reads event streams: its request is like that of a browser's `EventSource`.
 
     That is a GET whose Accept names `text/event-stream`; `*/*` is what everybody takes.
     """
@@ -242,15 +242,15 @@ class ContentType(_ContentType):
 
 
 def parse_content_type(header: str | None) -> ContentType:
-    """Return the Content-Type that a header gives; its type is empty where there is none."""
+    """Return the Content-Type of a header; its type is empty if there is no header."""
     return ContentType(header or "")
 
 
 def parse_content_length(header: str | None) -> int | None:
     """Return the number of bytes that a Content-Length header announces, or None.
 
-    None stands for no header and for one that is not a row of ASCII digits (RFC 9110 8.6). A number
-    too large for any machine comes back as `sys.maxsize`, which is beyond every limit.
+    None if there is no header, or it is not a row of ASCII digits (RFC 9110 8.6). A number that is too
+    large for a machine is returned as `sys.maxsize`, which is beyond every limit.
     """
     if header is None:
         return None

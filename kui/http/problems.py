@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the members of one, and whether a client wants them."""
+"""Problem details (RFC 9457): their members, and the clients that get them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HTML: Final = "text/html"
 
 @lru_cache(maxsize=512)
 def description(status_code: int) -> str:
-    """A sentence for a status code; for one that the standard library does not know, its class."""
+    """Return a sentence for a status code; for one that the standard library does not know, its class."""
     if status_code == 500:
         return "The server failed to answer this request"
     try:
@@ -41,7 +41,7 @@ def description(status_code: int) -> str:
 
 
 def problem(status_code: int, detail: str | None = None, **members: Any) -> dict[str, Any]:
-    """The members of problem details of the type `about:blank` (RFC 9457, 3.1 and 4.2.1).
+    """Return the members of problem details of the type `about:blank` (RFC 9457, 3.1 and 4.2.1).
 
     :param status_code: of the response; its phrase is the title.
     :param detail: a sentence about this occurrence.

@@ -1,7 +1,7 @@
-"""What a request for a stored representation asks for: all of it, parts, or nothing new (RFC 9110, 13 and 14).
+"""What a request for a stored representation gets: all of it, parts, or "not modified" (RFC 9110, 13 and 14).
 
-Pure functions of headers, size and validators: no file, no clock, no waiting. Whoever sends a
-representation (`responses/file.py`, `staticfiles.py`) asks `choose`, and acts on its `Choice`.
+Pure functions of headers, size and validators: no file, no clock, no waiting. A sender of a
+representation (`responses/file.py`) calls `choose`, and acts on its `Choice`.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ByteRange(NamedTuple):
     stop: int
 
     def content_range(self, size: int) -> str:
-        """The Content-Range of this part of a representation of `size` bytes (RFC 9110, 14.4)."""
+        """Return the Content-Range of this part of a representation of `size` bytes (RFC 9110, 14.4)."""
         return f"bytes {self.start}-{self.stop - 1}/{size}"
 
 
@@ -86,7 +86,7 @@ _UNSATISFIABLE: Final = Choice(416)
 
 
 def conditions(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Those of the raw request headers that `choose` reads; {} for most requests.
+    """Return those of the raw request headers that `choose` reads; {} for most requests.
 
     A field of several lines is one list (RFC 9110, 5.3), so that a second line of one that is no
     list makes it invalid.
@@ -104,7 +104,7 @@ def choose(method: str, asked: Mapping[str, str], size: int, validators: Validat
     """Decide what a request gets of a representation that exists, in the order of RFC 9110, 13.2.2.
 
     Parameters: `method`; `asked`, the request's `conditions`; `size` in bytes and `validators` of
-    the representation. Raises nothing: what is malformed is ignored, as the standard wants it.
+    the representation. Raises nothing: what is malformed is ignored, as the standard requires.
 
     Example::
 
@@ -140,12 +140,11 @@ def choose(method: str, asked: Mapping[str, str], size: int, validators: Validat
 
 
 def parse_range(header: str, size: int) -> tuple[ByteRange, ...] | None:
-    """The parts that a Range field selects of `size` bytes (RFC 9110, 14.1.2 and 14.2).
+    """Return the parts that a Range field selects of `size` bytes (RFC 9110, 14.1.2 and 14.2).
 
-    Returns () where it can select none (416), None where the field is to be ignored: another unit
+    Returns () where it can select none (416), None if the field must be ignored: another unit
     than bytes, what is malformed, more than `MAX_RANGES` ranges, a suffix of nothing. Ranges that overlap
-    or touch become one, so that no byte is sent twice; each stands where the first of them
-    was asked for. Takes linear time, whatever the numbers.
+    or touch become one, so that no byte is sent twice; each takes the place of the first of them. Takes linear time for numbers of any size.
 
     Example: `parse_range("bytes=0-9,5-19,-1", 100)` -> `(ByteRange(0, 20), ByteRange(99, 100))`.
     """
@@ -177,7 +176,7 @@ def parse_range(header: str, size: int) -> tuple[ByteRange, ...] | None:
 
 
 def _clamp(digits: str, most: int) -> int:
-    """The number of these digits (no leading zero), at most `most`; never parses an absurd one."""
+    """Return the number of these digits (no leading zero), at most `most`; never parses an absurd one."""
     if len(digits) > 19:
         return most
     return min(int(digits or "0"), most)
@@ -197,7 +196,7 @@ def _coalesced(ranges: list[ByteRange]) -> tuple[ByteRange, ...]:
 
 
 def parse_etags(header: str) -> list[str]:
-    """The entity tags of an If-Match or If-None-Match field, as they stand there; `["*"]` for any.
+    """Return the entity tags of an If-Match or If-None-Match field, as they are written; `["*"]` for any.
 
     A malformed list is empty: it matches nothing, which is the safe side of both fields.
 
@@ -217,12 +216,12 @@ def parse_etags(header: str) -> list[str]:
 
 
 def same_strongly(one: str, other: str) -> bool:
-    """Do two entity tags stand for the same bytes? Never where one is weak (RFC 9110, 8.8.3.2)."""
+    """True if two entity tags identify the same bytes; False if one is weak (RFC 9110, 8.8.3.2)."""
     return one == other and one.startswith('"')
 
 
 def same_weakly(one: str, other: str) -> bool:
-    """Do two entity tags stand for equivalent representations (RFC 9110, 8.8.3.2)?"""
+    """True if two entity tags identify equivalent representations (RFC 9110, 8.8.3.2)."""
     return one.removeprefix("W/") == other.removeprefix("W/")
 
 
@@ -235,7 +234,7 @@ def _listed(header: str, etag: str, *, strongly: bool) -> bool:
 
 
 def _newer(modified: int | None, header: str) -> int | None:
-    """How many seconds after the date in `header` that was; None where either is not known."""
+    """Return the seconds from the date in `header` to `modified`; None if one of them is not known."""
     date = parse_date(header)
     return None if date is None or modified is None else modified - int(date.timestamp())
 

@@ -1,7 +1,7 @@
 """Text on its way out: every str becomes bytes, a lone surrogate included.
 
 A str may have half of a surrogate pair in it: JSON that a client sends can (RFC 8259, 8.2). It is
-no text, and no encoding has bytes for it; each becomes U+FFFD, as in a browser's own strings
+no text, and no encoding can represent it; each becomes U+FFFD, as in a browser's own strings
 (WHATWG Infra, "scalar value string").
 """
 
@@ -15,7 +15,7 @@ _surrogate = re.compile("[\ud800-\udfff]").search
 
 
 def whole_text(text: str) -> str:
-    """`text` with U+FFFD for each lone surrogate; two that make a pair become their character.
+    """Return `text` with U+FFFD for each lone surrogate; two that make a pair become their character.
 
     Example: `whole_text("a\\ud83d")` -> `"a\\ufffd"`.
     """
@@ -25,7 +25,7 @@ def whole_text(text: str) -> str:
 
 
 def encode_text(text: str, charset: str = "utf-8") -> bytes:
-    """`text` in a charset, with U+FFFD for each lone surrogate.
+    """Return `text` in a charset, with U+FFFD for each lone surrogate.
 
     :raises LookupError: if the charset is not known.
     :raises UnicodeEncodeError: if the charset lacks a character; UTF-8 lacks none.

@@ -3,8 +3,8 @@
 `kui run` and uvicorn put root_path in front of path and raw_path, as ASGI has it; hypercorn and
 granian leave both as they came. What is here is right on all of them, but for a proxy that takes
 root_path away in front of the latter two: then a path of the app that begins with root_path's own
-words cannot be told from one that has it in front. Who may set scheme and host (proxies) is left
-to the server runner.
+words cannot be told from one that has it in front. Which proxies may set scheme and host is decided
+by the server runner.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
-# What may stand in a path or a query as it is (RFC 3986 3.3, 3.4), percent signs looked at apart.
+# The characters that a path or a query may contain unescaped (RFC 3986 3.3, 3.4), percent signs looked at apart.
 _UNRESERVED_AND_MORE = r"A-Za-z0-9\-._~!$&'()*+,;=:@/"
 _ILLEGAL_IN_PATH = re.compile(rf"[^{_UNRESERVED_AND_MORE}%]|%(?![0-9A-Fa-f]{{2}})")
 _ILLEGAL_IN_QUERY = re.compile(rf"[^{_UNRESERVED_AND_MORE}?%]|%(?![0-9A-Fa-f]{{2}})")
@@ -48,7 +48,7 @@ _LONGEST_NAME = 200
 
 
 def request_name(scope: Scope) -> str:
-    """The method and the path of a request, or of a WebSocket, for logs: `"GET /items/7"`.
+    """Return the method and the path of a request, or of a WebSocket, for logs: `"GET /items/7"`.
 
     The path is percent-encoded, as it was sent, without the query, which may hold secrets. It is cut after
     200 characters, and what could end a line of a log is escaped.
@@ -107,7 +107,7 @@ def route_path(scope: Scope) -> str:
     """Return the path to route on: decoded, and without the root_path that the server put first.
 
     A root_path counts only as a row of whole segments: `/api` is no prefix of `/apiary`. Where the
-    path begins with it, it is taken away, whoever put it there (ASGI has it there; so has uvicorn;
+    path begins with it, it is removed, whichever server put it there (ASGI has it there; so has uvicorn;
     hypercorn gives the path as it came); what is then empty is `/`.
 
     Example::
@@ -155,7 +155,7 @@ def below_root(scope: Scope, root: str) -> Scope:
 
 
 def full_paths(scope: Scope) -> tuple[str, str, bytes | None]:
-    """Return root_path, path and raw_path as ASGI has them: the first stands in front of the others.
+    """Return root_path, path and raw_path as ASGI has them: root_path is the beginning of the others.
 
     raw_path is None where the server gives none; a request target in absolute form loses its host.
 
@@ -202,7 +202,7 @@ def build_url(scope: Scope) -> URL:
     The path is raw_path where the server gives one: percent-encoding stays as it was sent, and
     only what RFC 3986 does not allow is escaped; likewise the query, which may be any bytes. The
     host is that of the Host header, or the server's address where there is none that is valid. A
-    root_path stands in front of the path exactly once. Never raises.
+    the path begins with root_path exactly once. Never raises.
 
     Example::
 
@@ -218,7 +218,7 @@ def build_url(scope: Scope) -> URL:
 
 
 def base_url(scope: Scope) -> str:
-    """Return what stands in front of every path of this app: scheme, host, root_path, no slash.
+    """Return the beginning of every URL of this app: scheme, host, root_path, without a slash at the end.
 
     Example::
 
@@ -233,7 +233,7 @@ def parse_referrer(header: str | None) -> URL | None:
         return None
     try:
         url = URL(header)
-        _ = url.port  # is looked at only here, and raises
+        _ = url.port  # parsed only here, and may raise
     except ValueError:
         return None
     return url
@@ -251,7 +251,7 @@ def percent_decode(data: bytes) -> bytes:
         return data
     # Quoted-printable is the same encoding with another sign, and Python decodes it in C. First the
     # signs that it would read otherwise (doubled, before a line break, at the end) are encoded; what
-    # stands for the two signs themselves changes sides with them.
+    # means the two signs themselves is changed with them.
     data = data.replace(b"%%", b"%25%").replace(b"%%", b"%25%")
     data = data.replace(b"%\r", b"%25\r").replace(b"%\n", b"%25\n")
     if data.endswith(b"%"):
@@ -264,7 +264,7 @@ def parse_pairs(data: bytes, codec: str = "utf-8") -> list[tuple[str, str]]:
     """Return the names and values of `name=value&name=value`, decoded (WHATWG URL 5.1).
 
     `+` is a space, a name without `=` has an empty value, and what does not fit the codec becomes
-    U+FFFD. Takes linear time; whoever calls it has counted the fields.
+    U+FFFD. Takes linear time. The caller must have limited the number of fields.
     """
     if b"+" in data:
         data = data.replace(b"+", b" ")
