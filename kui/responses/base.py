@@ -1,7 +1,6 @@
-"""What every response is: a status, headers, cookies and a body whose every byte is known.
+"""The base of all responses: a status, headers, cookies and a body whose every byte is known.
 
-A response is an ASGI application (no registry, no magic): its constructor prepares, its call sends.
-Bodies that take time are in `stream.py`, `events.py` and `file.py`; content is in `content.py`.
+A response is an ASGI application: its constructor prepares, its call sends. Bodies that take time are in `stream.py`, `events.py` and `file.py`; content is in `content.py`.
 """
 
 from __future__ import annotations
@@ -61,14 +60,14 @@ class HttpResponse:
     __slots__ = ("_cookies", "_headers", "body", "status_code")
 
     buffered: ClassVar[bool] = True
-    """Whether sending is two plain sends and no code of a user's; `body` is bytes then."""
+    """True if sending takes two messages and runs no user code; `body` is bytes then."""
 
-    # What a response of this class says of itself, as text and as bytes.
+    # The headers that every response of this class has, as text and as bytes.
     _default_text: Mapping[str, str] = {}
     _default_headers: tuple[tuple[bytes, bytes], ...] = ()
 
     body: bytes | None
-    """The body, all of it; None where it is made while it is sent."""
+    """The whole body; None if it is made while it is sent."""
 
     def __init__(
         self,
@@ -89,7 +88,7 @@ class HttpResponse:
         """The headers, to be read and changed; without Content-Length, which the body gives."""
         headers = self._headers
         if headers is None:
-            # Made for whoever asks: a plain response does without.
+            # Made on first use: most responses have no headers of their own.
             headers = self._headers = ResponseHeaders(None, self._default_text)
         return headers
 
@@ -144,7 +143,7 @@ class HttpResponse:
         samesite: SameSite = "lax",
         partitioned: bool = False,
     ) -> None:
-        """Let the client discard a cookie that was set with the same path, domain and `partitioned`.
+        """Tell the client to discard a cookie that was set with the same path, domain and `partitioned`.
 
         Raises ValueError as `set_cookie` does: a `__Host-` cookie is deleted with `secure=True`.
 
@@ -153,7 +152,7 @@ class HttpResponse:
         self.set_cookie(key, "", 0, None, path, domain, secure, httponly, samesite, partitioned)
 
     def raw_headers(self) -> RawHeaders:
-        """A new list of the headers and cookies as ASGI wants them, to which one may add."""
+        """Return a new list of the headers and cookies as ASGI requires them; the caller may add to it."""
         headers = self._headers
         raw = [*self._default_headers] if headers is None else headers.encode()
         if self._cookies:
@@ -162,7 +161,7 @@ class HttpResponse:
         return raw
 
     def messages(self, method: str, body: bytes) -> tuple[Message, Message]:
-        """The two messages that answer a request with this method; `body` is that for GET."""
+        """Return the two messages that answer a request with this method; `body` is that for GET."""
         status = self.status_code
         if (
             self._headers is None
@@ -179,7 +178,7 @@ class HttpResponse:
         )
 
     def _frame(self, method: str, body: bytes) -> tuple[RawHeaders, bytes]:
-        """The headers, with the right Content-Length if any, and the bytes to send after them."""
+        """Return the headers, with the right Content-Length if any, and the bytes to send after them."""
         raw = self.raw_headers()
         bare = self.status_code in WITHOUT_CONTENT
         if bare:
@@ -210,7 +209,7 @@ class HttpResponse:
         status_code: int | None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
     ) -> Self:
-        """A copy with another status, and with headers that replace its own; Set-Cookie lines are added."""
+        """Return a copy with another status, and with headers that replace its own; Set-Cookie lines are added."""
         clone = copy(self)
         if self._headers is not None:
             clone._headers = self._headers.copy()  # noqa: SLF001  # of this module

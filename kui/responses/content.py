@@ -1,7 +1,7 @@
 """Responses with content that fits into memory: text, HTML, JSON, and redirects.
 
-`SmallResponse` is the class for an application's own kinds. What JSON does with objects that it
-does not know is in `encode.py`, what a Location may contain in `kui/http/headers.py`.
+Applications derive their own kinds from `SmallResponse`. Objects that JSON does not know are encoded
+in `encode.py`; a Location is encoded in `kui/http/headers.py`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class SmallResponse(HttpResponse, abc.ABC, Generic[ContentType]):
 
     @abc.abstractmethod
     def render(self, content: ContentType) -> bytes | Awaitable[bytes]:
-        """The bytes of the body; written as `def` or as `async def`."""
+        """Return the bytes of the body; written as `def` or as `async def`."""
 
     def _described(
         self,
@@ -96,7 +96,7 @@ class SmallResponse(HttpResponse, abc.ABC, Generic[ContentType]):
         media_type: str | None,
         charset: str | None,
     ) -> ResponseHeaders:
-        """The headers with the Content-Type that these two ask for, unless they have their own."""
+        """Return the headers, with the Content-Type of these two unless they have one."""
         described = ResponseHeaders(headers)
         if media_type:
             self.media_type = media_type
@@ -140,7 +140,7 @@ class PlainTextResponse(SmallResponse[str | bytes]):
     media_type = "text/plain"
 
     def render(self, content: str | bytes) -> bytes:
-        """The content, encoded."""
+        """Return the content, encoded."""
         if isinstance(content, str):
             return encode_text(content, self.charset)
         if isinstance(content, (bytes, bytearray, memoryview)):
@@ -191,7 +191,7 @@ class JSONResponse(SmallResponse[Any]):
         SmallResponse.__init__(self, content, status_code, headers)
 
     def render(self, content: Any) -> bytes:
-        """The content as JSON."""
+        """Return the content as JSON."""
         if self._options:
             return to_json_with(content, self._options)
         return to_json(content)
@@ -200,7 +200,7 @@ class JSONResponse(SmallResponse[Any]):
 class RedirectResponse(HttpResponse):
     """A redirect; 307 lets the client repeat its request, method and body, at `url`.
 
-    Parameters: `url`, text or a URL, percent-encoded where it has to be (a backslash too, which
+    Parameters: `url`, text or a URL, percent-encoded where necessary (a backslash too, which
     browsers read as a slash) and not encoded twice; `status_code` and `headers`, as for
     HttpResponse. Raises TypeError for another kind of `url`.
 

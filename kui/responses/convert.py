@@ -1,7 +1,7 @@
-"""From what a handler returns to a response: by its type, then by the bases of its type.
+"""From the value of a handler to a response, by the type of the value, then by its bases.
 
-The table is the code; what is not in it is an error that says what to return instead. Which
-converter counts for a request is the application's business: see `convert_response`.
+The table is the code. A type that is not in it is an error that says what to return instead. Each
+application has a converter of its own; `convert_response` uses that of the current one.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class ResponseConverter:
             self.register(kind)(converter)
 
     def register(self, kind: type) -> Callable[[C], C]:
-        """A decorator: the function makes responses of values of this type and of its subclasses.
+        """Decorate the function that makes responses of values of this type and of its subclasses.
 
         The function is called with the value, and with status and headers only if the handler gave
         them. It is returned unchanged. Raises TypeError for what is no type or no function.
@@ -113,7 +113,7 @@ class ResponseConverter:
         return add
 
     def convert(self, value: Any, handler: object = None) -> HttpResponse:
-        """The response that `value` stands for; a response stands for itself.
+        """Return the response made of `value`; a response is returned as it is.
 
         A plain tuple of two or three whose second is an int from 100 to 599 is value, status and
         headers; the headers are a mapping, a sequence of pairs, or None. Every other tuple is a
@@ -156,7 +156,7 @@ class ResponseConverter:
 
 def is_answer(value: tuple[Any, ...]) -> bool:
     """True if a tuple is value, status and, if there are three, headers."""
-    # Whatever the third is: to take a tuple with a status for JSON would send a refusal as a 200.
+    # The third does not matter: if a tuple with a status were JSON, a refusal would be sent as a 200.
     return 2 <= len(value) <= 3 and isinstance(value[1], int) and 100 <= value[1] <= 599
 
 
@@ -219,12 +219,12 @@ _default = ResponseConverter()
 
 
 def convert_response(value: Any) -> HttpResponse:
-    """The response that a handler's return value stands for.
+    """Return the response made of a handler's return value.
 
     Uses the converters of the current request's application, or the built-in ones where there is
     no request. Raises TypeError as `ResponseConverter.convert` does.
 
-    Example: a middleware that adds a header to whatever a handler returns::
+    Example: a middleware that adds a header to each response::
 
         response = convert_response(await endpoint())
         response.headers["X-Powered-By"] = "Kui"

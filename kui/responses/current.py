@@ -1,4 +1,4 @@
-"""What a response is made for, where there is a request: the application, and, for messages, the handler."""
+"""The application and the handler of the current request, as far as responses need them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Converting(Protocol):
 
 
 def current_app() -> Converting | None:
-    """The Kui app of the current request or WebSocket; None outside of both, or in an app of another framework."""
+    """Return the Kui app of the current request or WebSocket; None outside of both, or in an app of another framework."""
     connection: HTTPConnection | None = request_var.get(None) or websocket_var.get(None)
     app: Converting | None = None if connection is None else connection.get("app")
     # Other frameworks put an app of theirs there.
@@ -40,7 +40,7 @@ def current_app() -> Converting | None:
 
 
 def current_handler() -> str:
-    """Who answers the current request, as an error names it: the handler, and what may stand around it."""
+    """Return the name of the handler of the current request for an error, and whether middlewares are around it."""
     app = current_app()
     request = request_var.get(None)
     if app is None or request is None:

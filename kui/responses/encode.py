@@ -1,4 +1,4 @@
-"""Python objects as JSON bytes (RFC 8259), and what to do with those that JSON does not know.
+"""Python objects as JSON bytes (RFC 8259), objects that JSON does not know included.
 
 An object that `json` cannot encode is given to the response's own `default`, then to the
 application's `json_encoder`. Dataclasses, pydantic models and the types in `_KNOWN` need neither.
@@ -34,13 +34,13 @@ _escape = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|
 
 
 def is_model(kind: type) -> bool:
-    """Whether a class is pydantic's BaseModel itself; pydantic is never imported for it."""
+    """True if a class is pydantic's BaseModel itself. Does not import pydantic."""
     pydantic = sys.modules.get("pydantic.main")
     return pydantic is not None and kind is getattr(pydantic, "BaseModel", None)
 
 
 def _duration(value: timedelta) -> str:
-    """A duration by ISO 8601, such as "P1DT2H" or "-PT0.5S"; "PT0S" for none."""
+    """Return a duration by ISO 8601, such as "P1DT2H" or "-PT0.5S"; "PT0S" for none."""
     sign = "-" if value < timedelta() else ""
     value = abs(value)
     minutes, seconds = divmod(value.seconds, 60)
@@ -54,7 +54,7 @@ def _duration(value: timedelta) -> str:
 
 
 def _in_order(values: Set[Any]) -> list[Any]:
-    """The elements of a set, sorted if they can be, so that each process writes the same bytes."""
+    """Return the elements of a set, sorted if they can be, so that each process writes the same bytes."""
     try:
         return sorted(values)
     except TypeError:
@@ -75,7 +75,7 @@ _KNOWN: Final[dict[type, Default]] = {
 
 
 def jsonable(value: Any) -> Any:
-    """What stands for `value` in JSON: by the application, as a dataclass, as a model, or as text.
+    """Return what represents `value` in JSON: by the application, as a dataclass, as a model, or as text.
 
     The application's `json_encoder` is asked for the type, then for its bases; `_KNOWN` comes after
     it. Raises TypeError for a value that none of them knows.
@@ -102,7 +102,7 @@ def jsonable(value: Any) -> Any:
 
 
 def _encoder() -> Callable[[Any], str]:
-    """The encoder for a response without options, made once.
+    """Return the encoder for a response without options, made once.
 
     Circles are found by the depth of the recursion: to keep track of them costs a quarter.
     """
@@ -134,7 +134,7 @@ _encode = _encoder()
 
 
 def to_json(value: Any) -> bytes:
-    """`value` as compact JSON in UTF-8.
+    """Return `value` as compact JSON in UTF-8.
 
     Raises ValueError for NaN and infinities and for what contains itself, TypeError for what is
     not JSON.
@@ -147,7 +147,7 @@ def to_json(value: Any) -> bytes:
 
 
 def to_json_with(value: Any, options: Mapping[str, Any]) -> bytes:
-    """`value` as JSON by these options of `json.dumps`; raises as that does.
+    """Return `value` as JSON by these options of `json.dumps`; raises as that does.
 
     Where nothing is said, NaN is refused, text is not escaped, and separators are compact unless
     there is an `indent`.
@@ -171,7 +171,7 @@ def to_json_with(value: Any, options: Mapping[str, Any]) -> bytes:
 
 
 def _either(default: Default) -> Default:
-    """`default`, and where it does not know a value (its TypeError says so), `jsonable`."""
+    """Return `default`, and where it does not know a value (its TypeError says so), `jsonable`."""
 
     def encode(value: Any) -> Any:
         try:

@@ -1,6 +1,6 @@
-"""What a client is told of an error without content of its own: problem details or plain text, or a traceback.
+"""The response to an error without content of its own: problem details, plain text, or a traceback.
 
-Which of an app's functions is asked for it is decided in `kui.exceptions`.
+`kui.exceptions` decides which function of an app makes it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DEBUG: Final = "kui.debug"
 
 
 def error_response(exc: AnyHTTPException[Any]) -> Any:
-    """The answer to an HTTPException without a handler, whose content is a sentence or None.
+    """Return the answer to an HTTPException without a handler, whose content is a sentence or None.
 
     Clients that accept JSON before HTML get problem details (RFC 9457), others plain text. Another function
     takes its place with `Kui(error_response=...)`.
@@ -75,7 +75,7 @@ def _is_loopback(name: str) -> bool:
 
 
 def traceback_response(exc: BaseException, connection: HTTPConnection) -> HttpResponse:
-    """The traceback of an exception, for the developer: HTML if the client names it, else plain text.
+    """Return the traceback of an exception, for the developer: HTML if the client names it, else plain text.
 
     It has no local variables, which may hold secrets.
     """

@@ -1,4 +1,4 @@
-"""Server-sent events by the WHATWG HTML standard, 9.2: how an event is written, and what keeps a stream open."""
+"""Server-sent events (WHATWG HTML, 9.2): the encoding of an event, and the response that sends a stream of them."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class EventSource(AsyncIterator[Any]):
 
     @abstractmethod
     async def __anext__(self) -> Any:
-        """The next event, as SendEventResponse takes it."""
+        """Return the next event, as SendEventResponse takes it."""
 
 
 class SendEventResponse(StreamResponse):
@@ -95,7 +95,7 @@ class SendEventResponse(StreamResponse):
 
     Parameters: `iterable`, where the events come from: all that StreamResponse takes; `status_code`
     and `headers`, as for HttpResponse; `ping_interval`, seconds of silence after which a comment is
-    sent, so that nobody in between takes the connection for dead (None: never); `retry`, milliseconds
+    sent, so that no proxy takes the connection for dead (None: never); `retry`, milliseconds
     after which a client comes back when the connection is lost, sent before the first event (None: as
     the client likes); `charset`, which the standard says is UTF-8.
 
@@ -146,7 +146,7 @@ class SendEventResponse(StreamResponse):
         self._retry = None if retry is None else _field("retry", retry).encode()
 
     def encode(self, chunk: Any) -> bytes:
-        """The bytes of an event. Raises as `encode_event` does."""
+        """Return the bytes of an event. Raises as `encode_event` does."""
         return encode_event(chunk)
 
     async def _stream(self, exchange: Exchange, start: Message) -> None:
@@ -168,12 +168,12 @@ class SendEventResponse(StreamResponse):
 
 
 def later() -> int:
-    """Milliseconds after which one client of many is to come back."""
+    """Return the milliseconds after which a client should reconnect; random, so that not all do at once."""
     return randint(*LATER)
 
 
 def come_back_later() -> PlainTextResponse:
-    """An event stream without events that sends its client away for a while; none gives up on it."""
+    """Return an event stream without events that sends its client away for a while; none gives up on it."""
     headers = dict(HEADERS)
     return PlainTextResponse(_farewell(), 200, headers, media_type="text/event-stream")
 
@@ -183,12 +183,12 @@ def _farewell() -> bytes:
 
 
 def _comes_back(exchange: Exchange) -> bool:
-    """Has this client read a stream before, and perhaps been told when to come back?"""
+    """True if this client has read a stream before, and may have been told when to reconnect."""
     return any(name == b"last-event-id" for name, _ in exchange.scope["headers"])
 
 
 def _behind(opening: bytes) -> Callable[[Any], bytes]:
-    """`encode_event`, with a field before the first event."""
+    """Return `encode_event`, with a field before the first event."""
     pending = opening
 
     def encode(event: Any) -> bytes:
@@ -200,9 +200,9 @@ def _behind(opening: bytes) -> Callable[[Any], bytes]:
 
 
 def encode_event(event: Mapping[str, Any] | str | EncodedEvent) -> bytes:
-    """An event as it is sent: a line for each field, and an empty one.
+    """Return an event as it is sent: a line for each field, and an empty one.
 
-    Raises ValueError for a field that there is not, an id or a name with a line break, an id with
+    Raises ValueError for an unknown field, an id or a name with a line break, an id with
     NUL and a `retry` that is no number of milliseconds; TypeError for what is no event.
 
     Example: `encode_event({"id": 7, "data": "a\\nb"})` -> `b"id: 7\\ndata: a\\ndata: b\\n\\n"`.
@@ -231,7 +231,7 @@ def encode_event(event: Mapping[str, Any] | str | EncodedEvent) -> bytes:
 
 
 def _field(name: str, value: Any) -> str:
-    """The lines of a field about whose value nothing is known yet."""
+    """Return the lines of a field, whose value may be of any type."""
     if name == "data":
         return _block(name, value)
     if name == "id":

@@ -1,7 +1,7 @@
-"""A file as a response: whole, in parts, or "you have it already" (design: "Files"; RFC 9110, 13 to 15).
+"""A file as a response: whole, in parts, or "not modified" (RFC 9110, 13 to 15).
 
-What a request gets is decided in `kui/http/ranges.py`, how the file is read in `kui/responses/open_files.py`;
-here the answer is put together and sent.
+`kui.http.ranges` decides what a request gets, `open_files` reads the file, and `validators` tells its
+states apart; here the response is put together and sent.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .validators import FileState, file_state
 
 __all__ = ["FileResponse", "content_disposition"]
 
-# These describe the bytes that are sent, and are ours to write.
+# These describe the bytes that are sent; those of the user are replaced.
 _FRAMING: Final = frozenset((b"content-length", b"content-range", b"accept-ranges"))
 # These describe a representation that a 304 does not have (RFC 9110, 15.4.5),
 _NOT_IN_304: Final = _FRAMING | {
@@ -47,7 +47,7 @@ _NOT_IN_304: Final = _FRAMING | {
 # and these one that an error is not about.
 _NOT_IN_ERRORS: Final = _NOT_IN_304 | {b"etag", b"cache-control", b"expires"}
 
-# The names that RFC 8187 lets stand in `filename*` besides letters and digits.
+# The characters that RFC 8187 allows in `filename*` besides letters and digits.
 _ATTR_CHARS: Final = "!#$&+-.^_`|~"
 # What a quoted filename may hold so that all browsers read it alike (RFC 6266, appendix D).
 _PLAIN: Final = frozenset(map(chr, range(0x20, 0x7F))) - set('"%/\\')
@@ -78,7 +78,7 @@ class FileResponse(HttpResponse):
 
     Parameters: `filepath`, a path; `headers`, as for HttpResponse; `content_type`, by default what
     the name of the file suggests, text as UTF-8 (a Content-Type among the headers comes before
-    both); `download_name`, the name under which a browser is to save it, any text; `stat_result`,
+    both); `download_name`, the name under which a browser saves it, any text; `stat_result`,
     what the caller knows of the file already: where it shows a directory or a device, nothing is
     opened; `chunk_size`, in bytes, how much is read and sent at once; `status_code`.
 
@@ -211,7 +211,7 @@ class FileResponse(HttpResponse):
 
 
 async def _state(own: Mapping[bytes, bytes], file: OpenFile) -> FileState:
-    """The validators among the headers, else those of the file."""
+    """Return the validators among the headers, else those of the file."""
     etag = own[b"etag"].decode("latin-1") if b"etag" in own else None
     if b"last-modified" not in own:
         state = await file_state(file)
@@ -223,7 +223,7 @@ async def _state(own: Mapping[bytes, bytes], file: OpenFile) -> FileState:
 
 
 def _refusal(status: int, raw: RawHeaders, size: int) -> Message:
-    """The start of an answer without content: 304, 412 or 416."""
+    """Return the start of a response without content: 304, 412 or 416."""
     absent = _NOT_IN_304 if status == 304 else _NOT_IN_ERRORS
     raw = [header for header in raw if header[0] not in absent]
     if status == 416:
@@ -234,7 +234,7 @@ def _refusal(status: int, raw: RawHeaders, size: int) -> Message:
 
 
 def _partial(raw: RawHeaders, ranges: tuple[ByteRange, ...], size: int) -> tuple[RawHeaders, _Body]:
-    """The headers and the body of these parts of the file (RFC 9110, 14.6 and 15.3.7)."""
+    """Return the headers and the body of these parts of the file (RFC 9110, 14.6 and 15.3.7)."""
     if len(ranges) == 1:
         where = (b"content-range", ranges[0].content_range(size).encode())
         return [*raw, where], _Body((_Part(b"", *ranges[0]),))
@@ -282,7 +282,7 @@ class _Chunks:
         self.left = body.length
 
     async def next(self) -> bytes:
-        """The next chunk; the last one ends with the tail. Raises as `OpenFile.read` does."""
+        """Return the next chunk; the last one ends with the tail. Raises as `OpenFile.read` does."""
         if self._start == self._stop:
             self._head, self._start, self._stop = next(self._parts)
         wanted = min(self._chunk_size, self._stop - self._start)
@@ -346,7 +346,7 @@ def _http_date(seconds: int) -> bytes:
 
 
 def content_disposition(name: str) -> str:
-    """The Content-Disposition that lets a browser save a response under this name (RFC 6266).
+    """Return the Content-Disposition that lets a browser save a response under this name (RFC 6266).
 
     Any text will do; what is not plain ASCII is given twice, the second time as `filename*`
     (RFC 8187), which browsers of this age prefer. A lone surrogate becomes U+FFFD.

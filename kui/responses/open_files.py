@@ -1,7 +1,7 @@
-"""Reading a file without blocking the event loop (rule 6; design: "Files").
+"""Files that are read without blocking the event loop.
 
-What the kernel has in memory, names and pages, is opened and read in the loop at once, for a tenth of what a thread
-would cost; what it would have to wait for goes to a thread. Which bytes are wanted is decided by others.
+Names and pages that the kernel has in memory are opened and read in the loop, for a tenth of the cost of a thread;
+for all others a thread waits. The callers decide which bytes are read.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class OpenFile:
 
     def __init__(self, path: str | bytes) -> None:
         self.path = path
-        # The descriptor, unless a thread has borrowed it: whoever finds it here when the file has
+        # The descriptor, unless a thread has borrowed it: the one that finds it here when the file has
         # been closed closes it. So its number is never closed, and used again, under a read.
         self._held: list[int] = []
         self._closed = False
@@ -79,7 +79,7 @@ class OpenFile:
         return self.stat.st_size
 
     def fileno(self) -> int:
-        """The descriptor. Raises ValueError where the file is closed."""
+        """Return the descriptor. Raises ValueError where the file is closed."""
         if self._closed:
             raise ValueError("the file is closed")
         return self._held[0]
@@ -105,7 +105,7 @@ class OpenFile:
         return data
 
     def read_cached(self, offset: int, count: int) -> bytes | None:
-        """As `read`, but without waiting: None where it would have to, or where the file ends."""
+        """Read without waiting; return None if that is not possible, or at the end of the file."""
         if sys.platform != "linux" or not self._try_cache:
             return None
         # A `BytesIO` gives its buffer away as bytes, unlike a bytearray, without another copy.
@@ -155,7 +155,7 @@ class OpenFile:
             self._settle()
 
     def open_cached(self) -> bool:
-        """Open it if that needs no waiting; whatever stands against it, a thread will say."""
+        """Open it if that needs no waiting, and return True; errors are left to the thread that opens it otherwise."""
         descriptor = self._descriptor_cached()
         if descriptor is None:
             return False
@@ -164,7 +164,7 @@ class OpenFile:
         return True
 
     def open_now(self) -> None:
-        """In a thread: open it, and close it again if nobody waits any more."""
+        """In a thread: open it, and close it again if the file was closed meanwhile."""
         try:
             descriptor = self._descriptor()
         except OSError as error:
@@ -177,7 +177,7 @@ class OpenFile:
             self._give(descriptor)
 
     def try_cached(self) -> bool:
-        """As `open_cached`, and false for what is no regular file."""
+        """Do as `open_cached`, and return False for what is no regular file."""
         try:
             return self.open_cached()
         except (IsADirectoryError, NotRegularFile):

@@ -1,4 +1,4 @@
-"""A response whose body is made while it is sent; who waits for whom is `concurrency.stream`'s business."""
+"""A response whose body is made while it is sent. The tasks that send it are in `kui.concurrency.http.stream`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class StreamResponse(HttpResponse):
     yield inside of them (PEP 789).
 
     A slow client holds the source back. When the client leaves, the source is cancelled at its
-    next checkpoint and its `finally` blocks run, for 5 s at most; when the app is to stop, it is
+    next checkpoint and its `finally` blocks run, for 5 s at most; when the app stops, it is
     cancelled while it waits, and the body ends properly. What it raises before its first chunk is
     answered like what a handler raises; after that the connection is cut, so that the client can
     see it. HEAD gets the headers; nothing of a generator runs. It can be sent once.
@@ -58,7 +58,7 @@ class StreamResponse(HttpResponse):
     __slots__ = ("_charset", "_default_headers", "_default_text", "_source")
 
     _more: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """What a response of this class says of itself besides its Content-Type."""
+    """The headers of a response of this class besides its Content-Type."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class StreamResponse(HttpResponse):
         self._source = checked_source(iterable, type(self).__name__)
 
     def encode(self, chunk: Any) -> bytes:
-        """The bytes of a chunk. Raises TypeError for what is neither bytes nor text."""
+        """Return the bytes of a chunk. Raises TypeError for what is neither bytes nor text."""
         if isinstance(chunk, bytes):
             return chunk
         if isinstance(chunk, str):
@@ -107,14 +107,14 @@ class StreamResponse(HttpResponse):
 def _described(
     media_type: str, more: tuple[tuple[str, str], ...]
 ) -> tuple[str, Mapping[str, str], tuple[tuple[bytes, bytes], ...]]:
-    """The charset of text chunks, and what a response says of itself, as text and as bytes."""
+    """Return the charset of text chunks, and the default headers, as text and as bytes."""
     charset = codecs.lookup(charset_of(media_type) or "utf-8").name
     headers = ResponseHeaders([("content-type", content_type(media_type, charset)), *more])
     return charset, dict(headers), tuple(headers.encode())
 
 
 def checked_source(source: Any, name: str) -> Source[Any]:
-    """The source of a stream. Raises TypeError, which says what to give instead, if it is none."""
+    """Return the source of a stream. Raises TypeError, which says what to give instead, if it is none."""
     if isinstance(source, AsyncGenerator):
         return source
     if isinstance(source, (str, bytes, bytearray, memoryview, Mapping)):

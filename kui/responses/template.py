@@ -19,7 +19,7 @@ def TemplateResponse(
     media_type: str | None = None,
     charset: str | None = None,
 ) -> HttpResponse:
-    """A shortcut for `app.templates.TemplateResponse` of the application that answers.
+    """Return `app.templates.TemplateResponse(...)` of the current application.
 
     Parameters: those of `kui.asgi.BaseTemplates.TemplateResponse`. An engine that takes more is called
     itself: `engine.TemplateResponse(...)`.

@@ -1,4 +1,4 @@
-"""What tells one state of a file from another: its ETag and Last-Modified (RFC 9110, 8.8).
+"""The ETag and the Last-Modified of a file, which tell its states apart (RFC 9110, 8.8).
 
 A validator must not let a client join the bytes of two states. So a state counts as settled only
 when its file cannot change again within the same time stamp. What a request does with the
@@ -39,12 +39,12 @@ class FileState(NamedTuple):
     last_modified: int | None
 
     def with_etag(self, etag: str) -> FileState:
-        """The same with another ETag."""
+        """Return the same with another ETag."""
         return FileState(self.validators._replace(etag=etag), self.last_modified)
 
 
 async def file_state(file: OpenFile) -> FileState:
-    """The state of a file as it was opened.
+    """Return the state of a file as it was opened.
 
     The ETag is a digest of the content; of a file of more than `DIGESTED` bytes, of its size and
     its mtime in nanoseconds. It is weak while the mtime is less than 2 seconds old, or ahead of the
@@ -71,7 +71,7 @@ async def file_state(file: OpenFile) -> FileState:
 
 
 async def _content_tag(file: OpenFile) -> tuple[str, bool]:
-    """The digest of a file's content, and True if the file has not changed meanwhile."""
+    """Return the digest of a file's content, and True if the file has not changed meanwhile."""
     key = _key(file.stat)
     if key in _kept:
         return _kept[key], True
