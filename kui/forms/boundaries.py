@@ -1,7 +1,7 @@
 """Where the parts of a multipart body begin and end (RFC 2046, 5.1.1): bytes in, events out.
 
-Takes linear time, and keeps at most one piece and the head of one part, whatever comes in. What a
-head says is left to `kui.forms.disposition`, the limits of a form to `kui.forms.multipart`.
+For every input it takes linear time, and keeps at most one piece and the head of one part. A head is
+parsed in `kui.forms.disposition`; the limits of a form are checked in `kui.forms.multipart`.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class BoundaryParser:
         return (piece, None) if piece else (None,)
 
     def _seek_boundary(self) -> tuple[int, bool]:
-        """Where the next boundary begins, or may begin, and True if all of it is there."""
+        """Return where the next boundary begins or may begin, and True if it is complete."""
         data, start = self._data, self._at
         found = data.find(self._delimiter, start)
         if found >= 0:
@@ -159,7 +159,7 @@ class BoundaryParser:
 
 
 def _lines(head: bytes) -> list[tuple[str, str]]:
-    """The header lines of a head, those that are folded joined (RFC 5322, 2.2.3)."""
+    """Return the header lines of a head, those that are folded joined (RFC 5322, 2.2.3)."""
     lines: list[tuple[str, str]] = []
     for raw in _fold.sub(b" ", head).split(b"\r\n"):
         line = raw.decode("utf-8", "replace")
@@ -176,10 +176,10 @@ def _lines(head: bytes) -> list[tuple[str, str]]:
 
 
 def malformed(problem: str) -> HTTPException[str]:
-    """The refusal of a body that is malformed; `problem` ends the sentence."""
+    """Return the refusal of a body that is malformed; `problem` ends the sentence."""
     return HTTPException(400, content=f"The multipart body {problem}.")
 
 
 def too_large(problem: str) -> HTTPException[str]:
-    """The refusal of a body that is too large; `problem` ends the sentence."""
+    """Return the refusal of a body that is too large; `problem` ends the sentence."""
     return HTTPException(413, content=f"The multipart body {problem}.")

@@ -1,8 +1,7 @@
 """Forms: urlencoded and multipart bodies become FormData, files become UploadFiles.
 
-Carries rules 4 and 7 for uploads: whatever waits for the disk waits in a thread, on both loops, and
-every temporary file is closed however the request ends. How a multipart body is split into parts is
-left to `kui.forms.multipart`; who closes the form at the end, to kui.requests.
+Every access to the disk waits in a thread, on both loops, and every temporary file is closed however
+the request ends. `kui.forms.multipart` splits a multipart body into parts; the request closes the form.
 """
 
 from __future__ import annotations
@@ -224,8 +223,8 @@ class _Pending:
 class FormCollector:
     """Collects a multipart form, over as many calls of `read` as it takes.
 
-    Where `read` is cancelled nothing is lost, and the next call goes on. `aclose` has to be called
-    in the end, whatever happened, and closes every file. Files stay in memory while they are small
+    If `read` is cancelled, nothing is lost, and the next call continues. The creator must call `aclose`
+    in a `finally`; it closes every file. Files stay in memory while they are small
     and all of them together have no more than `limits.body` bytes.
 
     Parameters and errors of the constructor are those of `parse_multipart`.

@@ -1,4 +1,4 @@
-"""What the Content-Disposition of a part says: its name, and that of its file (RFC 7578, 4.2)."""
+"""The Content-Disposition of a part: the name of the field, and that of a file (RFC 7578, 4.2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Disposition", "clean_filename", "parse_disposition"]
 
 # As browsers write it (WHATWG HTML, multipart/form-data encoding algorithm), a backslash is itself.
 _usual = re.compile(r'form-data; name="([^"]*+)"(?:; filename="([^"]*+)")?+').fullmatch
-# One parameter, as everybody else writes it. Possessive throughout: there is nothing to try again.
+# One parameter, as other clients write it. Possessive throughout: there is nothing to try again.
 _parameter = re.compile(
     r';[ \t]*+([\w!#$%&\'*+\-.^`|~]++)[ \t]*+=[ \t]*+(?:"((?:[^"\\]++|\\.)*+)"?+|([^";\s]*+))',
     re.ASCII | re.DOTALL,
@@ -29,7 +29,7 @@ class Disposition(NamedTuple):
 
 
 def parse_disposition(value: str) -> Disposition | None:
-    """The names that a Content-Disposition gives; None if it names no field of a form.
+    """Return the names that a Content-Disposition gives; None if it names no field of a form.
 
     A `filename` comes before a `filename*` (RFC 8187), which browsers do not send. A `filename*`
     that cannot be read makes a file with an empty name. Of a parameter that is there twice the
@@ -69,14 +69,14 @@ def _unquote(text: str) -> str:
 
 
 def _decode(extended: str) -> str:
-    """The text of `charset'language'percent-encoded` (RFC 8187, 3.2); "" for anything else."""
+    """Return the text of `charset'language'percent-encoded` (RFC 8187, 3.2); "" for anything else."""
     charset, _, rest = extended.partition("'")
     _, quote, encoded = rest.partition("'")
     return unquote_to_bytes(encoded).decode(codec_of(charset), "replace") if quote else ""
 
 
 def clean_filename(filename: str) -> str:
-    """The last component of a file's name, without control characters; never `.` or `..`."""
+    """Return the last component of a file's name, without control characters; never `.` or `..`."""
     if not filename.isprintable():
         filename = "".join([char for char in filename if category(char) != "Cc"])
     last = filename.replace("\\", "/").rpartition("/")[2].strip()

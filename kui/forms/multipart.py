@@ -29,7 +29,7 @@ _SLICE: Final = 64 * 1024
 class Found(enum.Enum):
     """What the parser finds beside parts, bytes of their bodies, and their ends."""
 
-    NOTHING = "the next chunk has to be received"
+    NOTHING = "the next chunk must be received"
     END = "the end of the body"
 
 
@@ -170,7 +170,7 @@ class Part:
 
 
 class MultipartEvents:
-    """What a body consists of, event by event: the one reader of `chunks`, for whoever keeps parts.
+    """The events of a body, and the only reader of `chunks`; for callers that keep parts.
 
     `send(None)` gives the next event that is there: a `Part` that begins, bytes of its body, None
     at its end, or one of `Found`. After NOTHING, `send(await receive())` gives it the next chunk.
@@ -190,7 +190,7 @@ class MultipartEvents:
         self.send = _events(parser, limits).send
 
     async def receive(self) -> bytes:
-        """The next chunk that is not empty, `b""` after the last. Cancelled, it takes none."""
+        """Return the next chunk that is not empty, `b""` after the last. Cancelled, it takes none."""
         if self._waiting:
             raise RuntimeError("two tasks read the parts of one form")
         self._waiting = True
@@ -204,7 +204,7 @@ class MultipartEvents:
 
 
 def _events(parser: BoundaryParser, limits: Limits) -> Generator[_Event, bytes | None, None]:
-    """The events of `MultipartEvents`, with the limits held; the END again and again."""
+    """Return the events of `MultipartEvents`, with the limits held; the END again and again."""
     part: Part | None = None  # whose body comes next
     outside = field_bytes = 0
     while True:
@@ -250,7 +250,7 @@ def _events(parser: BoundaryParser, limits: Limits) -> Generator[_Event, bytes |
 
 
 def _part(head: Head) -> Part:
-    """The part that a head announces.
+    """Return the part that a head announces.
 
     :raises HTTPException: 400 if it names no field.
     """
@@ -307,7 +307,7 @@ class MultipartReader:
         return b""
 
     async def _next_event(self) -> _Event:
-        """What comes next, and is not NOTHING."""
+        """Return the next event that is not NOTHING."""
         if self._failure is not None:
             raise self._failure
         events = self._events
