@@ -1,7 +1,7 @@
 """Templates: the interface of an engine, and Jinja2 behind it.
 
-Pages are rendered while they are sent, with coroutines alone, so that it works on every loop. Jinja2
-is imported when an application makes a `Jinja2Templates`, not before: `import kui.asgi` is light.
+Pages are rendered while they are sent, by plain coroutines, which run on every loop. Jinja2 is imported
+when an application makes a `Jinja2Templates`, so that `import kui.asgi` stays fast.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OF_TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl")
 
 @lru_cache(maxsize=512)
 def _extension(name: str) -> str:
-    """The extension that tells what a template makes: `.html` for `page.html.j2`."""
+    """Return the extension that tells what a template makes: `.html` for `page.html.j2`."""
     stem, extension = os.path.splitext(name.lower())
     return os.path.splitext(stem)[1] if extension in _OF_TEMPLATES else extension
 
@@ -78,7 +78,7 @@ def _with_the_request(context: Context) -> dict[str, Any]:
 
 
 def url_for(name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
-    """The path of the route of this name, for the current request or WebSocket.
+    """Return the path of the route of this name, for the current request or WebSocket.
 
     Raises RuntimeError if there is none, and what `request.url_for` raises.
     """
@@ -98,7 +98,7 @@ class BaseTemplates:
     """
 
     def render(self, name: str, context: dict[str, Any]) -> str | Awaitable[str]:
-        """The page as text; a `def` or an `async def`, called while the response is sent.
+        """Return the page as text; a `def` or an `async def`, called while the response is sent.
 
         `context` is what the handler gave, with `request` and `url_for(name, params=None,
         **params)`, which gives a path, where it did not give its own.
@@ -116,7 +116,7 @@ class BaseTemplates:
         media_type: str | None = None,
         charset: str | None = None,
     ) -> HttpResponse:
-        """A response with the page that a template makes.
+        """Return a response with the page that a template makes.
 
         Parameters: `name` of the template; `context`, its variables; `media_type`, by default that
         of the name's extension, else HTML; all others as for SmallResponse.
@@ -126,7 +126,7 @@ class BaseTemplates:
         return _TemplateResponse(render, context or {}, status_code, headers, media_type, charset)
 
     def _renderer(self, name: str) -> Render:
-        """What makes the page; called in the handler, whereas the page is made while it is sent."""
+        """Return the function that makes the page. Called in the handler; the function is called while it is sent."""
         return partial(self.render, name)
 
 
@@ -137,7 +137,7 @@ class Jinja2Templates(BaseTemplates):
     `options` of jinja2.Environment: with `enable_async=False` pages that await nothing are rendered
     in half the time. Markup is escaped unless the template's name says that it
     makes none (`.txt`, `.json`, `.js`, `.css`, `.csv`). The environment is `.env`, for filters and
-    globals of one's own; `request` and `url_for` are globals too, so that imported macros know them.
+    your own globals; `request` and `url_for` are globals too, so that imported macros know them.
 
     A file that has changed is loaded anew: each is looked at when its template is used, but not
     within 0.25 seconds of the last look; with `auto_reload=False` never.
@@ -176,12 +176,12 @@ class Jinja2Templates(BaseTemplates):
         return partial(page, self.get_template(name))
 
     async def render(self, name: str, context: dict[str, Any]) -> str:
-        """The page as text."""
+        """Return the page as text."""
         page = self._renderer(name)(context)
         return page if isinstance(page, str) else await page
 
     def get_template(self, name: str) -> jinja2.Template:
-        """The template called `name`. Raises jinja2.TemplateNotFound, which says where it looked."""
+        """Return the template called `name`. Raises jinja2.TemplateNotFound, which says where it looked."""
         try:
             return self.env.get_template(name)
         except self._not_found as missing:
@@ -206,7 +206,7 @@ class Jinja2Templates(BaseTemplates):
     def _page_at_once(
         self, template: jinja2.Template, context: dict[str, Any]
     ) -> str | Awaitable[str]:
-        if AsyncGeneratorType in map(type, context.values()):  # which has to be closed
+        if AsyncGeneratorType in map(type, context.values()):  # which must be closed
             return self._page(template, context)
         try:
             return template.render(context)

@@ -1,7 +1,7 @@
-"""Jinja's environment as `Jinja2Templates` makes it, with the three classes that Jinja lets one choose.
+"""The environment of `Jinja2Templates`, with the three classes that Jinja allows to be replaced.
 
-It closes what a template starts (rule 3), does not ask the disk for each page, and finds names in fewer steps.
-Imports Jinja, so that only `kui.templating` imports it, and late.
+It closes the async generators that a template starts, does not access the disk for each page, and finds names in
+fewer steps. Only `kui.templating` imports this module, and late, because it imports Jinja.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import jinja2.runtime
 __all__ = ["LOOK_AGAIN", "Environment", "opened"]
 
 LOOK_AGAIN: Final = 0.25
-"""Seconds that a template counts as unchanged after one has looked at its file."""
+"""Seconds after a look at its file in which a template counts as unchanged."""
 
 opened: ContextVar[list[AsyncGenerator[object, Never]]] = ContextVar("kui.templates.opened")
 """The async generators that the template which is being rendered has started."""
@@ -28,9 +28,9 @@ _OF_A_DICT: Final = frozenset(dir(dict))
 
 
 class Context(jinja2.runtime.Context):
-    """Jinja's own, and it keeps the async generators that a template starts, to be closed (rule 3).
+    """Jinja's own, which keeps the async generators that a template starts, so that they can be closed.
 
-    Jinja leaves one that it does not exhaust to the garbage collector, which closes it elsewhere.
+    Jinja leaves a generator that it does not exhaust to the garbage collector, which closes it in another task.
     """
 
     def call(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
@@ -47,7 +47,7 @@ class Template(jinja2.Template):
 
     @property
     def is_up_to_date(self) -> bool:
-        """Whether the file is the one that was loaded, as far as is known; asked with `auto_reload`."""
+        """True if the file has not changed since it was loaded, as of the last look; used with `auto_reload`."""
         now = monotonic()
         if now - self._looked < LOOK_AGAIN:
             return True
@@ -62,7 +62,7 @@ class Template(jinja2.Template):
         shared: bool = False,
         locals: Mapping[str, Any] | None = None,
     ) -> jinja2.runtime.Context:
-        """A context for this template; see Jinja's."""
+        """Return a context for this template; see Jinja's."""
         if shared or locals or not isinstance(self.globals, ChainMap):
             return super().new_context(vars, shared, locals)
         names: dict[str, Any] = {}
@@ -80,7 +80,7 @@ class Environment(jinja2.Environment):
     template_class = Template
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """What `obj.attribute` means in a template: the attribute, else the item, else undefined.
+        """Return the value of `obj.attribute` in a template: the attribute, else the item, else undefined.
 
         Of a dict it is mostly an item. That it has no such attribute is known without an AttributeError.
         """
