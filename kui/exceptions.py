@@ -1,4 +1,4 @@
-"""From an exception to a response: the table that an application asks (design: "The handler fails")."""
+"""The exception handlers of an application: from an exception to a response."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ BARE_500: Final = PlainTextResponse(description(500), 500)
 
 
 def leaf(exc: Exception) -> Exception:
-    """The exception that a group of one exception, however deep, stands for; else `exc` itself."""
+    """Return the only leaf of an exception group; `exc` itself if it is no group, or has several leaves."""
     found: BaseException = exc
     while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
         found = found.exceptions[0]
@@ -133,10 +133,10 @@ class ExceptionTable:
             self._by_class[key] = found
 
     async def answer(self, exc: Exception) -> tuple[HttpResponse, Exception | None]:
-        """The response to `exc`, and what is to be raised on all the same; None if it is dealt with.
+        """Return the response to `exc`, and the exception that must be raised after it; None if a handler has dealt with it.
 
-        An HTTPException that a handler raises is its answer. Whatever else it raises counts as what
-        nobody handles: the answer is that of the handler for `Exception`, or a bare 500.
+        An HTTPException that a handler raises is its answer. Any other exception of a handler counts as
+        unhandled: the handler for `Exception` answers, or a bare 500.
         """
         raised = exc
         try:
@@ -159,7 +159,7 @@ class ExceptionTable:
         return self._bare_500(), raised
 
     async def _handle(self, exc: Exception, but: Found | None = None) -> HttpResponse | None:
-        """What the handler for `exc` answers, unless that is `but`; None if there is no answer."""
+        """Return the response of the handler for `exc`, unless that is `but`; None if there is no handler."""
         found = self._find(exc)
         if found is None or found is but:
             return self._plainly(exc) if isinstance(exc, AnyHTTPException) else None
@@ -174,7 +174,7 @@ class ExceptionTable:
         return None if response is None else _with_headers_of(exc, response)
 
     def _plainly(self, exc: AnyHTTPException[Any]) -> HttpResponse:
-        """The answer to an HTTPException that has no handler.
+        """Return the answer to an HTTPException that has no handler.
 
         Raises ValueError and TypeError for what our own HTTPException refuses, and what `error_response` raises.
         """
@@ -207,7 +207,7 @@ class ExceptionTable:
 
 
 def _with_headers_of(exc: Exception, response: HttpResponse) -> HttpResponse:
-    """The answer of a handler, with those headers of an HTTPException that it has not set itself.
+    """Return the response of a handler, with those headers of an HTTPException that it has not set itself.
 
     A status may require them: Allow, WWW-Authenticate, Retry-After (RFC 9110, 15.5.2 and 15.5.6).
     Headers that describe the exception's own content are left out.

@@ -1,6 +1,6 @@
-"""One HTTP request: its method, its body in every form, and what lives as long as it does.
+"""One HTTP request: its method, its body in every form, and its lifetime.
 
-The exchange owns `receive` (rule 2); forms are parsed in `forms.py`, JSON in `http/json.py`.
+Only the exchange calls `receive`. Forms are parsed in `kui.forms`, JSON in `kui.http.json`.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class HttpRequest(HTTPConnection):
             return {"method": request.method, "id": data["id"]}, 201
     """
 
-    _collector: FormCollector | None = None  # set by the few requests that have one (rule 6)
+    _collector: FormCollector | None = None  # set on the instance by the few requests that have one
     _refusal: Refusal | None = None
     _body: Once[bytes] | None = None
     _json: Once[Any] | None = None
@@ -110,7 +110,7 @@ class HttpRequest(HTTPConnection):
     # ---- the body
 
     def stream(self) -> BodyStream:
-        """The body as an asynchronous iterator of bytes, of any length, kept nowhere.
+        """Return the body as an asynchronous iterator of bytes, of any length, kept nowhere.
 
         After `body` it gives the bytes that were kept. Raises RuntimeError if the body was given to
         another reader before, for it can be streamed once, and while another task reads `body`.
@@ -131,7 +131,7 @@ class HttpRequest(HTTPConnection):
         """The body decoded as JSON (RFC 8259): `await request.json`.
 
         Raises HTTPException 415 for another content type or a content encoding, 400 for what is
-        not JSON, and whatever `body` raises.
+        not JSON, and what `body` raises.
         """
         if self._json is None:
             self._json = Once(self._read_json)
@@ -142,7 +142,7 @@ class HttpRequest(HTTPConnection):
         """The body decoded as a form, urlencoded or multipart: `await request.form`.
 
         Files are `UploadFile`s, closed and gone when the request ends. Raises HTTPException 415
-        for another content type, 400 for a malformed form, 413 beyond the limits, and whatever
+        for another content type, 400 for a malformed form, 413 beyond the limits, and what
         `body` raises. After a multipart form, `body` and `json` raise RuntimeError, unless the body
         was read before it.
         """
@@ -151,7 +151,7 @@ class HttpRequest(HTTPConnection):
         return self._form
 
     async def data(self) -> Any:
-        """The body by its content type: JSON decoded, a form as `FormData`, all else as bytes.
+        """Return the body by its content type: JSON decoded, a form as `FormData`, all else as bytes.
 
         Raises what `json`, `form` and `body` raise.
 
@@ -166,7 +166,7 @@ class HttpRequest(HTTPConnection):
         return await self.body
 
     def parts(self) -> MultipartReader:
-        """The parts of a multipart form as they arrive, their bodies as streams.
+        """Return the parts of a multipart form as they arrive, their bodies as streams.
 
         Nothing is stored. Raises as `form` and `stream` do.
 
@@ -181,7 +181,7 @@ class HttpRequest(HTTPConnection):
         return self._give("request.parts()", parse)
 
     def query_as(self, model: type[M]) -> M:
-        """The query as a model: a pydantic model, a dataclass, a TypedDict or a Struct, or another type.
+        """Return the query as a model: a pydantic model, a dataclass, a TypedDict or a Struct, or another type.
 
         A list is given all values of its name, another type the last. Raises RequestValidationError,
         which is 422, for a query that does not fit, TypeError for a type that cannot be validated.
@@ -193,7 +193,7 @@ class HttpRequest(HTTPConnection):
         return query_as(self, model)
 
     async def json_as(self, model: type[M]) -> M:
-        """The JSON body as a model: all types that `query_as` takes, and `list[Model]` and so on.
+        """Return the JSON body as a model: all types that `query_as` takes, and `list[Model]` and so on.
 
         Raises RequestValidationError, which is 422, for a body that does not fit, and what `json` raises.
 
@@ -204,7 +204,7 @@ class HttpRequest(HTTPConnection):
         return await json_as(self, model)
 
     async def form_as(self, model: type[M]) -> M:
-        """The form as a model, urlencoded or multipart; a file is an `UploadFile`.
+        """Return the form as a model, urlencoded or multipart; a file is an `UploadFile`.
 
         Raises RequestValidationError, which is 422, for a form that does not fit, and what `form` raises.
 
@@ -215,7 +215,7 @@ class HttpRequest(HTTPConnection):
         return await form_as(self, model)
 
     def _whole(self) -> Once[bytes]:
-        """The body as it was sent, whatever a subclass makes of `body`."""
+        """Return the body as it was sent, even if a subclass overrides `body`."""
         if self._body is None:
             self._body = Once(self._read_body)
         return self._body
@@ -269,7 +269,7 @@ class HttpRequest(HTTPConnection):
         refuse_encoding(self.headers.get("content-encoding"))
 
     def _give(self, reader: str, make: Callable[[BodyStream], T]) -> T:
-        """What `make` makes of the body, from its beginning; no other reader gets it, unless it is kept."""
+        """Return `make(stream of the body)`; no other reader gets the body, unless all of it is kept."""
         self._refuse_reading()
         if self._body is not None and self._body.working:
             raise RuntimeError("another task is reading request.body; await it here as well")
@@ -287,7 +287,7 @@ class HttpRequest(HTTPConnection):
     # ---- the answer and the client
 
     def add_response_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Add headers to whatever answers this request, an error included.
+        """Add headers to the response, whichever it is: an error has them too.
 
         A name replaces that of the response; the lists of `Vary` are merged. Names are bytes in
         lower case (ASGI).
@@ -303,11 +303,11 @@ class HttpRequest(HTTPConnection):
         exchange.on_start = merge
 
     async def is_disconnected(self) -> bool:
-        """Whether the client has left. Never waits for the client, and never loses a message."""
+        """Return True if the client has left. Never waits for the client, and never loses a message."""
         return await self.exchange.is_disconnected()
 
     async def settle(self) -> None:
-        """Settle the exchange, unless it is shared with a request further out, which settles it."""
+        """Settle the exchange, unless it is shared with an outer request, which settles it."""
         if not self._shared:
             if self._refusal is None and (self._body is None or not self._body.done):
                 self._refusal = "end"
