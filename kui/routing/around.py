@@ -19,9 +19,9 @@ instances in a list that has a name; what is no middleware is refused when it is
 
 
 def decorate(endpoint: Endpoint, middlewares: Iterable[Middleware]) -> Endpoint:
-    """The endpoint with these middlewares around it, the first of them outermost.
+    """Return the endpoint with these middlewares around it, the first outermost.
 
-    Raises TypeError if one cannot be called, or returns something that cannot be.
+    Raises TypeError if a middleware, or what it returns, is not callable.
     """
     for middleware in reversed(list(middlewares)):
         if not callable(middleware):
@@ -42,7 +42,7 @@ def decorate(endpoint: Endpoint, middlewares: Iterable[Middleware]) -> Endpoint:
 
 
 def complete(handler: JoinedHandler, middlewares: Iterable[Middleware]) -> Endpoint:
-    """The whole endpoint of a handler, from the dependencies that are around its middlewares to itself.
+    """Return the complete endpoint of a handler: itself, the middlewares, and the dependencies around them.
 
     Raises TypeError as `decorate` does.
     """

@@ -1,8 +1,8 @@
-"""What a placeholder may match: from the text of a path to a Python value, and back.
+"""Converters of placeholders: from the text of a path to a Python value, and back.
 
 The six built-in names are Kui's own; every other name, and a built-in name that an application has
 given a class of its own, comes from `baize.routing.CONVERTOR_TYPES` when a path is registered.
-How placeholders stand in a path is the business of `patterns`.
+The syntax of placeholders in a path is defined in `patterns`.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from baize.routing import (
 __all__ = ["NO_MATCH", "RANKS", "Converter", "converter_named"]
 
 NO_MATCH: Final = object()
-"""What `Converter.parse` returns for a text that does not fit; None is a value like any other."""
+"""Returned by `Converter.parse` for a text that does not fit; None would be a valid value."""
 
 RANKS: Final = {"int": 1, "uuid": 2, "date": 3, "decimal": 4, "str": 6, "any": 7}
-"""Which placeholder is asked first; 0 is fixed text, 5 an application's own converter."""
+"""The order in which placeholders are tried; 0 is fixed text, 5 an application's own converter."""
 
 MAX_DIGITS: Final = 4300  # where CPython stops by default; without a bound int() is quadratic
 
@@ -45,7 +45,7 @@ class Converter:
 
     `parse(text)` returns the value, or `NO_MATCH`; it never raises for any text.
     `format(value)` returns a text that `parse` takes, and raises ValueError or TypeError for a
-    value that has none. `spans` is true where the text may be empty and may contain slashes.
+    value that has none. `spans` is True if the text may be empty and may contain slashes.
     """
 
     __slots__ = ("format", "name", "own", "parse", "rank", "spans")
@@ -70,7 +70,7 @@ class Converter:
         return f"<Converter {self.name}>"
 
     def text_of(self, value: Any) -> str:
-        """The text for `value`, not quoted.
+        """Return the text for `value`, not quoted.
 
         Raises ValueError if the value has no text that this converter would match again.
         """
@@ -128,7 +128,7 @@ def _parse_date(text: str) -> Any:
 
 
 def _plain(value: Any) -> str:
-    """The text of what people put into paths; None, True and arbitrary objects are mistakes."""
+    """Return the text of a value that makes sense in a path; None, True and other objects are mistakes."""
     if isinstance(value, str):
         return str.__str__(value)  # of an enumeration's member its value
     if isinstance(value, int) and not isinstance(value, bool):
@@ -167,7 +167,7 @@ _REPLACED: Final[dict[str, type[Convertor[Any]]]] = {
 
 
 def _own(name: str, convertor: Convertor[Any]) -> Converter:
-    """An application's converter. A subclass of baize's AnyConvertor takes slashes, as `any` does."""
+    """Return the converter for one of an application. A subclass of baize's AnyConvertor takes slashes, as `any` does."""
     spans = isinstance(convertor, AnyConvertor)
     to_python = convertor.to_python
     if spans and convertor.regex == AnyConvertor.regex:
@@ -196,9 +196,9 @@ def _anything(text: str) -> bool:
 
 
 def converter_named(name: str) -> Converter:
-    """The converter that `{parameter:name}` asks for, as of now.
+    """Return the converter for `{parameter:name}`, as registered now.
 
-    Raises ValueError if there is none; the sentence names those that there are.
+    Raises ValueError, which lists the known names, if there is none.
     """
     convertor = CONVERTOR_TYPES.get(name)
     if name in _BUILT_IN and (convertor is None or type(convertor) is _REPLACED[name]):

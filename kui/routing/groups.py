@@ -1,7 +1,7 @@
-"""Groups of routes, and what can be done with them: join, prefix, put inside of one another.
+"""Groups of routes: they can be joined, prefixed and nested.
 
-A group hands out finished routes: its namespace and its middlewares are already in them, so that a
-router, or another group, needs to know nothing of groups.
+Iterating over a group gives finished routes, whose namespace and middlewares include those of the group,
+so routers and other groups handle routes only.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class Routes(Registrar, Sequence[Route]):
     """A group of routes, with a namespace for their names and middlewares around them.
 
     - `routes`: routes and groups of routes, in any nesting.
-    - `namespace`: stands before each name, with a colon between; that of an outer group comes first.
+    - `namespace`: a prefix of each name, followed by a colon; that of an outer group comes first.
     - `http_middlewares`, `socket_middlewares`: around each HTTP or WebSocket route, outside of its
       own; the first is the outermost.
 
     `routes << more` adds to this group, under its namespace and middlewares, and returns it; so do
-    the decorators. `routes + more` and `"/prefix" // routes` are new groups of the finished routes
-    of the old, which stay as they were; a prefix may have placeholders.
+    the decorators. `routes + more` and `"/prefix" // routes` are new groups of finished routes; the
+    old group is not changed. A prefix may have placeholders.
 
-    Raises what HttpRoute raises, and TypeError for something that is no route. Whether two routes
-    can live together is for the router to say.
+    Raises what HttpRoute raises, and TypeError if a value is no route. Routes that exclude one another
+    are refused by the router that they are added to.
 
     Example::
 
@@ -99,8 +99,8 @@ class Routes(Registrar, Sequence[Route]):
 class MultimethodRoutes(Routes):
     """A group in which several functions share a path, each for methods of its own.
 
-    Any router merges such routes; here a method that two functions of one path claim is refused,
-    with a ValueError that shows both, where it is written and not where the group is used.
+    Any router merges such routes. This group raises ValueError, which shows both routes, as soon as
+    two functions of one path have the same method, and not only when it is added to a router.
 
     Example::
 

@@ -1,7 +1,7 @@
-"""Routes by path and method: which endpoint answers a request, and what answers where none does.
+"""The lookup of routes by path and method, and the endpoints for methods that no route has.
 
-Everything that can be decided when a route is added is decided then. `Router` decides which routes
-there are; `Tree` finds one of them for a path.
+Everything that can be decided when a route is added is decided then. `Router` adds routes; `Tree` finds
+one of them for a path.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 STANDARD: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 
 MISSES_KEPT: Final = 256
-"""How many endpoints that answer 405 or OPTIONS are kept for the next request."""
+"""The most endpoints for 405 and OPTIONS that are kept for later requests."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +48,7 @@ class Entry:
     endpoint: Endpoint
 
     def found(self, values: list[Any]) -> Found:
-        """The endpoint, and these values by the names of the parameters."""
+        """Return the endpoint, and the values by the names of their parameters."""
         names = self.route.pattern.names
         if not names:
             return self.endpoint, {}
@@ -80,7 +80,7 @@ class HttpRoutes:
         self._misses: dict[tuple[object, ...], Endpoint] = {}
 
     def search(self, path: str, method: str, headers: Headers = ()) -> Found | None:
-        """Find what answers a request; return None if no route matches the path (404).
+        """Find the endpoint for a request; return None if no route matches the path (404).
 
         Where routes match the path but none has the method, the endpoint raises HTTPException 405
         with all methods of these routes in `Allow`, or answers OPTIONS with them, inside the
@@ -88,7 +88,7 @@ class HttpRoutes:
         route that would answer the request it asks about.
 
         :param path: decoded, without root_path.
-        :param headers: those of the request; only those of OPTIONS are looked at.
+        :param headers: the headers of the request, used for OPTIONS only.
         """
         if method == "OPTIONS":
             return self._search_options(path, headers)
@@ -118,7 +118,7 @@ class HttpRoutes:
         return entry.found(values)
 
     def _miss(self, path: str) -> Found | None:
-        """What answers a method that no route of the path has; None if there is no such route."""
+        """Return the endpoint for a method that no route of the path has; None if no route matches."""
         matching = [found for tree in self._trees.values() if (found := tree.find(path))]
         if not matching:
             return None
@@ -132,7 +132,7 @@ class HttpRoutes:
         return self._missed(self._allow(path), shared), entry.found(values)[1]
 
     def _missed(self, allow: str, middlewares: tuple[Middleware, ...]) -> Endpoint:
-        """The endpoint that answers with `allow` inside these middlewares."""
+        """Return the endpoint that answers 405 or OPTIONS with `allow`, inside these middlewares."""
         key = (allow, *map(id, middlewares))
         endpoint = self._misses.get(key)
         if endpoint is None:
@@ -142,12 +142,12 @@ class HttpRoutes:
         return endpoint
 
     def _allow(self, path: str) -> str:
-        """The methods that are answered at a path, as `Allow` lists them."""
+        """Return the methods that are answered at a path, as the value of `Allow`."""
         methods = {method for method, tree in self._trees.items() if tree.find(path)}
         return allowed(methods.union(STANDARD) if self._any.find(path) else methods)
 
     def route(self, path: str, method: str) -> HttpRoute | None:
-        """The route whose handler `search` would find, for messages; None if there is none."""
+        """Return the route whose handler `search` finds, for messages; None if there is none."""
         found = self._find(path, method)
         return None if found is None else found[0].route
 
@@ -164,7 +164,7 @@ class HttpRoutes:
         middlewares: Iterable[Middleware],
         handler: JoinedHandler,
     ) -> None:
-        """Add a route that `check` let pass; `middlewares` are all there are around it.
+        """Add a route that `check` accepted; `middlewares` are all middlewares around it.
 
         `handler` is that of the route, on its path. Raises what a middleware raises when it is given the endpoint; nothing has changed then.
         """
@@ -202,7 +202,7 @@ class HttpRoutes:
         return tree
 
     def substitute(self, route: HttpRoute, endpoint: Endpoint) -> Endpoint:
-        """Have a complete endpoint answer in the place of a route's; return what did before."""
+        """Replace the complete endpoint of a route; return the old one."""
         entry = next(entry for entry in self._entries if entry.route is route)
         before, entry.endpoint = entry.endpoint, endpoint
         return before
@@ -225,7 +225,7 @@ class SocketRoutes:
         return endpoint, dict(zip(route.pattern.names, values, strict=True))
 
     def route(self, path: str) -> SocketRoute | None:
-        """The route whose handler `search` would find, for messages; None if there is none."""
+        """Return the route whose handler `search` finds, for messages; None if there is none."""
         found = self._tree.find(path)
         return None if found is None else found[0][1]
 
@@ -238,11 +238,11 @@ class SocketRoutes:
     def add(
         self, route: SocketRoute, middlewares: Iterable[Middleware], handler: JoinedHandler
     ) -> None:
-        """Add a route that `check` let pass; `middlewares` are all there are around its `handler`."""
+        """Add a route that `check` accepted; `middlewares` are all middlewares around its `handler`."""
         self._tree.put(route.pattern, (complete(handler, middlewares), route))
 
     def substitute(self, route: SocketRoute, endpoint: Endpoint) -> Endpoint:
-        """Have a complete endpoint answer in the place of a route's; return what did before."""
+        """Replace the complete endpoint of a route; return the old one."""
         found = self._tree.get(route.pattern)
         assert found is not None, "the route was added"
         self._tree.put(route.pattern, (endpoint, route))

@@ -13,9 +13,9 @@ __all__ = ["methods_of", "refuse_clash"]
 
 
 def methods_of(route: HttpRoute, middlewares: Iterable[Middleware] = ()) -> frozenset[str] | None:
-    """The methods that a route answers: all that it, its view and its middlewares agree on.
+    """Return the methods that a route answers: those that the route, its view and its middlewares agree on.
 
-    None stands for all methods. Raises ValueError if they agree on none.
+    None means all methods. Raises ValueError if they agree on none.
     """
     methods: frozenset[str] | None = None
     required = [one.methods for one in middlewares if isinstance(one, required_method)]
@@ -28,7 +28,7 @@ def methods_of(route: HttpRoute, middlewares: Iterable[Middleware] = ()) -> froz
 
 
 def _both(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
-    """What is in both sets, where GET stands for HEAD too."""
+    """Return what is in both sets, where GET includes HEAD."""
     both = one & other
     if "GET" not in both and all({"GET", "HEAD"} & methods for methods in (one, other)):
         both |= {"HEAD"}

@@ -1,7 +1,6 @@
-"""A package of modules as a tree of routes: a module's place is its path, its functions its methods.
+"""A package of modules as a tree of routes: a module's place gives its path, its functions its methods.
 
-Modules are imported in the ordinary way, once. What is wrong with one is said with the name of its
-file, for there is no line of code that registers it.
+Modules are imported in the ordinary way, once. Errors name the file, as no line of code registers it.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class FileRoutes(MultimethodRoutes):
     A name between two underscores is a parameter, with a converter behind two more; a name that
     begins with an underscore otherwise is left alone. A module has functions `get`, `post`, `put`,
     `patch`, `delete`, `head`, `options`, `trace`, or `handler` (a function or an HttpView) for the
-    methods that are left, or `socket` for WebSockets. `MIDDLEWARES`, a list, stand around them; the
+    methods that are left, or `socket` for WebSockets. `MIDDLEWARES`, a list, are around them; the
     name for `url_for` is `NAME`, else the module's path with dots (`users.id`, `users.index`).
 
     - `package`: its name, or the package itself.
@@ -106,7 +105,7 @@ class FileRoutes(MultimethodRoutes):
 def _modules(
     package: ModuleType, path: str, name: str
 ) -> Iterator[tuple[ModuleType, str, str, bool]]:
-    """Each module: itself, its path, its route's name, and whether it must have handlers."""
+    """Yield each module, its path, the name of its route, and True if it must have handlers."""
     yield package, path, name.removesuffix("."), False
     for info in sorted(iter_modules(package.__path__), key=lambda info: info.name):
         parameter = _parameter.fullmatch(info.name)

@@ -1,7 +1,7 @@
 """Any ASGI app as a route: `Mount("/admin", admin)`, and what such an app sees of a connection.
 
-A mounted app receives and sends through the connection's one owner (rule 2): the request's exchange, or the
-WebSocket of the app around it. Its lifespan runs within that of the app around it.
+A mounted app must not call the server's `receive` beside the outer app, so it receives and sends through the
+outer request's exchange, or the outer WebSocket. Its lifespan runs within the lifespan of the outer app.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ REST = "path"
 
 
 def below(scope: Scope, prefix: str) -> Scope:
-    """The scope as an app sees it that is mounted at `prefix`, the decoded beginning of the path.
+    """Return the scope for an app that is mounted at `prefix`, the decoded beginning of the path.
 
-    `root_path` grows by the prefix, and stands in front of `path` and `raw_path` (ASGI: the path is
-    the whole one), whichever server it comes from. The scope itself is not changed.
+    `root_path` is extended by the prefix, and `path` and `raw_path` begin with it, whichever server the
+    scope comes from (ASGI: the path is the whole one). The given scope is not changed.
 
     Example: for `/api/users` on any server, `below(scope, "/api")` has the root_path `/api`, the path
     `/api/users`, and `route_path` gives `/users`.
@@ -49,9 +49,9 @@ def below(scope: Scope, prefix: str) -> Scope:
 
 
 class Forward(HttpResponse):
-    """An answer that an ASGI app gives; headers and cookies that are set on it replace the app's.
+    """A response that an ASGI app sends; headers and cookies set on it replace those of the app.
 
-    Calling it raises whatever the app raises.
+    Calling it raises what the app raises.
     """
 
     __slots__ = ("app", "scope")
@@ -63,7 +63,7 @@ class Forward(HttpResponse):
         self.body = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the app answer; an ASGI application."""
+        """Call the app with this connection. The response is an ASGI application."""
         inner = scope if self.scope is None else self.scope
         added = self.raw_headers()
         if not added:
@@ -82,11 +82,11 @@ class Forward(HttpResponse):
 
 
 class _Gone(WebSocketDisconnect, OSError):
-    """What a mounted app's `send` raises when the connection is over: an OSError (ASGI 2.4), no failure to us."""
+    """Raised by a mounted app's `send` when the connection is closed: an OSError (ASGI 2.4), which Kui does not log."""
 
 
 def checked_app(app: ASGIApp) -> ASGIApp:
-    """The app. Raises TypeError, which says what to do, for what cannot be one."""
+    """Return the app. Raises TypeError, which says what to write, if it cannot be an ASGI app."""
     if isinstance(app, type):
         raise TypeError(f"{describe(app)} is a class: give an app made of it")
     if not callable(app):
@@ -166,7 +166,7 @@ class Mounted:
         return self.with_state(scope)
 
     def with_state(self, scope: Scope) -> Scope:
-        """The scope with what the app's lifespan has put into its state."""
+        """Return the scope, its state extended by the state that the app's lifespan has filled."""
         return (
             {**scope, "state": {**(scope.get("state") or {}), **self.state}}
             if self.state
@@ -182,18 +182,19 @@ class Mount(Sequence[Route]):
     - `app`: any ASGI 3 app: a Kui, an app of another framework, `Files`, `Hosts`, `WSGI(app)`.
     - `name`: for `url_for(name, path="what/follows")`; None for no name.
     - `http_middlewares`, `socket_middlewares`: around the app; the first is the outermost.
-    - `namespace`: stands before the name, with a colon between.
+    - `namespace`: a prefix of the name, followed by a colon.
 
-    It is a group of routes, for the prefix itself and for all below it, and can be used wherever
-    `Routes` can. Routes that say more come first, whatever the order: a fixed path or a parameter
-    below the prefix, and a mount with a longer prefix. All methods go to the app.
+    A mount is a group of routes, for the prefix itself and for all paths below it, and can be used
+    wherever `Routes` can. More specific routes are preferred, in whatever order they are added: a fixed
+    path or a parameter below the prefix, and a mount with a longer prefix. The app answers all methods
+    that no such route has.
 
-    The app finds the prefix in its `root_path`, and its state in the scope's, beside that of the
-    app around it. It is started after that app's `lifespan` and before its `on_startup`; one app that
-    is mounted twice is started once.
+    The prefix is added to the app's `root_path`. The scope's state holds the state of the app and of
+    the outer app. The app is started after the outer app's `lifespan` and before its `on_startup`; an
+    app that is mounted twice is started once.
 
-    `"/prefix" // mount` and `mount @ middleware` (around HTTP) are new values. Raises ValueError for a
-    wrong path, TypeError for what is no app.
+    `"/prefix" // mount` and `mount @ middleware` (around HTTP) are new values. Raises ValueError if the
+    path is wrong, TypeError if the app cannot be an ASGI app.
 
     Example::
 
@@ -267,7 +268,7 @@ class Mount(Sequence[Route]):
 
 
 def mounted_apps(routes: Iterable[Route]) -> list[tuple[ASGIApp, dict[str, Any]]]:
-    """The apps among routes, each once, with a new state that all its mounts share: for `lifespans`."""
+    """Return the mounted apps, each once, with a new state that all mounts of the app share."""
     states: dict[int, tuple[ASGIApp, dict[str, Any]]] = {}
     for route in routes:
         if isinstance(route.endpoint, Mounted):
@@ -277,10 +278,10 @@ def mounted_apps(routes: Iterable[Route]) -> list[tuple[ASGIApp, dict[str, Any]]
 
 
 def wrapped(app: ASGIApp, middlewares: Iterable[Callable[[ASGIApp], ASGIApp]]) -> ASGIApp | None:
-    """`app` with ASGI middlewares around it, the first outermost; None where there are none.
+    """Return `app` with ASGI middlewares around it, the first outermost; None if there are none.
 
-    What comes through them to `app` has it under `INSIDE` in its scope. Raises TypeError for what
-    cannot be called, or returns something that cannot be.
+    The scope that `app` is then called with holds `app` under `INSIDE`. Raises TypeError if a
+    middleware, or what it returns, is not callable.
     """
 
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,7 +19,7 @@ __all__ = ["PathPattern", "Segment", "SortKey"]
 SortKey: TypeAlias = tuple[tuple[int, int, str], ...]
 
 MAX_SEGMENTS: Final = 256
-"""How deep a path with placeholders may be: a lookup goes down one call for each segment."""
+"""The most segments of a path with placeholders: a lookup recurses once for each segment."""
 
 _END: Final = (1, 0, "")
 _brace = re.compile(r"\{([^{}]*)\}|[{}]")
@@ -27,7 +27,7 @@ _as_it_is: Final = "!$&'()*+,;=:@"  # RFC 3986: what a segment may hold besides 
 
 
 class Segment:
-    """What stands between two slashes where there is at least one placeholder.
+    """The part of a path between two slashes, with at least one placeholder in it.
 
     `parse(text)` returns the value of the only placeholder, or with `many` a tuple of all values,
     or `NO_MATCH`. With `spans`, text is everything to the path's end. Segments are tried in the
@@ -57,7 +57,7 @@ class Segment:
             self.parse = converters[0].parse
 
     def _divide(self, text: str) -> list[str] | None:
-        """The text of each of several placeholders."""
+        """Divide the text between several placeholders; None if it does not match."""
         if not (text.startswith(self.prefix) and text.endswith(self.suffix)):
             return None
         if not self.spans:
@@ -82,7 +82,7 @@ class Segment:
         return tuple(values)
 
     def build(self, values: Mapping[str, Any]) -> str:
-        """The segment with these values, quoted. Raises ValueError as `PathPattern.build` does."""
+        """Return the segment with these values, quoted. Raises ValueError as `PathPattern.build` does."""
         names = iter(self.names)
         plain = []
         quoted = []
@@ -117,7 +117,7 @@ def _quote(text: str) -> str:
 
 
 def _sort_key(part: Part) -> tuple[int, int, str]:
-    """Fixed text first (of two texts the longer), then the segment's end, then by converter."""
+    """Order: fixed text (the longer first), the end of the segment, then the rank of the converter."""
     if isinstance(part, str):
         return (0, -len(part), part)
     return (part.rank + 1, 0, part.name)
@@ -139,7 +139,7 @@ def _between(prefix: str, converter: Converter, suffix: str) -> Any:
 class PathPattern:
     """A path with placeholders such as `{name}` or `{name:int}`, anywhere between the slashes.
 
-    `segments` are what stands after each slash: a str where it is fixed text. `names` are the
+    `segments` has a str for each segment that is fixed text, else a `Segment`. `names` are the
     parameters in order. `key` orders patterns: the smaller is tried first.
 
     Raises ValueError, in a sentence that says what to do, if `path` does not begin with a slash,
@@ -211,7 +211,7 @@ class PathPattern:
         return f"PathPattern({self.path!r})"
 
     def build(self, values: Mapping[str, Any]) -> str:
-        """The path with these parameters, percent-encoded as UTF-8 (RFC 3986).
+        """Return the path with these parameters, percent-encoded as UTF-8 (RFC 3986).
 
         Raises ValueError if a parameter is missing, unknown or does not fit its converter, or if
         clients would change the path before they ask for it: `.` and `..` between slashes, and
@@ -235,7 +235,7 @@ class PathPattern:
 
 
 def _parse(text: str, path: str) -> tuple[list[Part], list[str]]:
-    """The parts of one segment and the names of its placeholders."""
+    """Return the parts of one segment and the names of its placeholders."""
     parts: list[Part] = []
     names: list[str] = []
     end = 0

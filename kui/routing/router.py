@@ -1,7 +1,7 @@
-"""Where the routes of an application are: looked up by path and method, or by name.
+"""The routes of an application, looked up by path and method, or by name.
 
-`http_routes.search` and `socket_routes.search` are all that a request asks; everything else here
-happens when a route is added. The order of routes never matters (see `patterns`).
+A request calls only `http_routes.search` or `socket_routes.search`; everything else runs when a route is
+added. The order in which routes are added does not matter (see `patterns`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["NoSuchRoute", "Router"]
 
 
 class NoSuchRoute(KeyError):
-    """No route has the name that `url_for` was asked for."""
+    """Raised by `url_for` if no route has the name."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -40,12 +40,12 @@ def _undo(steps: list[Callable[[], object]]) -> None:
 class Router(Registrar):
     """The routes of an application.
 
-    Parameters: routes, or groups of routes, to begin with; the middlewares that stand around all
-    HTTP and all WebSocket routes, the first outermost.
-
-    Two routes may share a path if they answer different methods. Raises ValueError, which shows
-    both, if they do not, or if two were given one name; and whatever a middleware raises when it
-    is given an endpoint. A route that was refused has left no trace.
+    :param routes: routes, or groups of routes, to begin with.
+    :param http_middlewares: around all HTTP routes; the first is the outermost.
+    :param socket_middlewares: around all WebSocket routes.
+    :raises ValueError: two routes of one path answer the same method, or two routes were given one
+        name; the message shows both. A route that was refused is not added.
+    :raises Exception: what a middleware raises when it is called with an endpoint.
 
     Example::
 
@@ -78,7 +78,7 @@ class Router(Registrar):
         self << routes
 
     def __iter__(self) -> Iterator[Route]:
-        """The routes, in the order in which they were added."""
+        """Iterate over the routes, in the order in which they were added."""
         return iter(self._routes)
 
     def __len__(self) -> int:
@@ -170,10 +170,10 @@ class Router(Registrar):
     # ---- what the handlers declare
 
     def plans(self, route: Route) -> Mapping[str | None, Plan]:
-        """What a route's handler declares on its path, by the methods of a view; of a function for None.
+        """Return what a route's handler declares on its path, by the methods of a view; by None for a function.
 
-        Raises LookupError if the route is none of this router, TypeError if an annotation names what is
-        not defined.
+        Raises LookupError if the route is not one of this router, TypeError if an annotation has a name
+        that is not defined.
         """
         for mine, handler in zip(self._routes, self._handlers, strict=True):
             if mine is route:
@@ -181,13 +181,13 @@ class Router(Registrar):
         raise LookupError(f"{route} is no route of this router")
 
     def declared(self) -> Iterator[Plan]:
-        """The plans of all handlers that declare something. Raises TypeError as `plans` does."""
+        """Iterate over the plans of all handlers that declare something. Raises TypeError as `plans` does."""
         for handler in self._handlers:
             handler.prepare()
             yield from handler.declared.values()
 
     def methods(self, route: HttpRoute) -> frozenset[str] | None:
-        """The methods that a route of this router answers; None for all that are left."""
+        """Return the methods that a route of this router answers; None for all that no other route of its path has."""
         return methods_of(route, (*self.http_middlewares, *route.middlewares))
 
     def url_for(self, name: str, params: Mapping[str, Any] | None = None, /, **values: Any) -> str:

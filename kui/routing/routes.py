@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Value:
-    """What HTTP and WebSocket routes have in common."""
+    """The common part of HTTP and WebSocket routes."""
 
     __slots__ = ()
 
@@ -36,11 +36,11 @@ class _Value:
     namespace: str
 
     def __matmul__(self, middleware: Middleware) -> Self:
-        """This route with a middleware around all that it has: in `route @ a @ b`, b is outermost."""
+        """Return this route with a middleware around all its others: in `route @ a @ b`, b is outermost."""
         return self.within(middlewares=(middleware,))
 
     def __rfloordiv__(self, prefix: str) -> Self:
-        """`"/prefix" // route`: this route behind a prefix."""
+        """`"/prefix" // route`: return this route behind a prefix."""
         if not isinstance(prefix, str):
             return NotImplemented
         return self.within(prefix=prefix)
@@ -48,7 +48,7 @@ class _Value:
     def within(
         self, *, prefix: str = "", namespace: str = "", middlewares: Middlewares = ()
     ) -> Self:
-        """This route as it is in a group: behind a prefix, in a namespace, with middlewares around.
+        """Return this route as part of a group: behind a prefix, in a namespace, with middlewares around it.
 
         Raises ValueError if the prefix does not begin with a slash or ends with one, or if the
         whole path is wrong (a parameter twice, a placeholder that is not last but must be).
@@ -64,7 +64,7 @@ class _Value:
 
     @property
     def full_name(self) -> str | None:
-        """The name for `url_for`, with its namespace: the given one, or the handler's; or None."""
+        """The name for `url_for` with its namespace: the given name, else that of the handler; or None."""
         name = self.name
         if name == "":
             name = getattr(self.endpoint, "__name__", None)
@@ -80,13 +80,13 @@ def _checked_name(name: object) -> object:
 
 
 def _checked_path(path: object) -> None:
-    """Raises TypeError for a decorator without its path, which would register nothing at all."""
+    """Raise TypeError if a decorator is used without its path, which would register nothing."""
     if not isinstance(path, str):
         raise TypeError(f'a path comes first, such as @app.router.http("/hello"), not {path!r}')
 
 
 def _prefixed(prefix: str, path: str) -> str:
-    """A path behind a prefix. Raises ValueError for a prefix that would make wrong paths."""
+    """Return a path behind a prefix. Raises ValueError if the prefix would make wrong paths."""
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise ValueError(
             f"the prefix {prefix!r} must begin with a slash and not end with one: "
@@ -102,10 +102,10 @@ class HttpRoute(_Value):
     - `path`: begins with a slash; placeholders are `{name}` and `{name:converter}`. "" is for a
       route that will get a prefix.
     - `endpoint`: the handler, a function, an HttpView or another callable.
-    - `name`: for `url_for`. "" stands for the handler's `__name__`, None for no name.
+    - `name`: for `url_for`. "" means the handler's `__name__`, None no name.
     - `methods`: those that it answers; None for all that no other route of this path answers.
     - `middlewares`: the first is the outermost.
-    - `namespace`: stands before the name, with a colon between.
+    - `namespace`: a prefix of the name, followed by a colon.
 
     `"/prefix" // route` and `route @ middleware` are new values. Raises ValueError for a wrong
     path or method, TypeError for an endpoint that cannot be one.
@@ -193,7 +193,7 @@ Several: TypeAlias = Route | Iterable[Any]
 
 
 def flat(routes: Several) -> Iterator[Route]:
-    """The one route, or the routes of a group, of groups in groups. Raises TypeError for others."""
+    """Iterate over a route, or over the routes of a group of any nesting. Raises TypeError for other values."""
     if isinstance(routes, HttpRoute | SocketRoute):
         yield routes
     elif isinstance(routes, Iterable) and not isinstance(routes, str):
@@ -206,7 +206,7 @@ def flat(routes: Several) -> Iterator[Route]:
 class MethodDecorators:
     """`get`, `post`, `put`, `patch` and `delete`: decorators that register a handler for a method.
 
-    Each hands the handler back as it was, so that one handler can have several routes. Parameters
+    Each decorator returns the handler unchanged, so that one handler can have several routes. Parameters
     and errors are those of HttpRoute.
 
     Example::
@@ -218,7 +218,7 @@ class MethodDecorators:
     __slots__ = ()
 
     def _add(self, route: Route) -> object:
-        """Take a route."""
+        """Add a route."""
         raise NotImplementedError
 
     @told(ROUTE_PARAMETERS)
@@ -301,25 +301,25 @@ class HttpDecorators(MethodDecorators):
 
 
 class Registrar:
-    """What takes routes: by `<<`, and by the decorators `.http`, `.http.get`, `.websocket`."""
+    """The base of routers and groups: routes are added by `<<` or by the decorators `.http` and `.websocket`."""
 
     def __init__(self) -> None:
         self.http = HttpDecorators(self.append)
 
     def append(self, route: Route) -> object:
-        """Take one route."""
+        """Add one route."""
         raise NotImplementedError
 
     def extend(self, routes: Several) -> None:
-        """Take a route, or all routes of a group: `self << routes`, as a call.
+        """Add a route, or all routes of a group: `self << routes`, as a call.
 
-        Raises TypeError for something that is no route, and what `append` raises.
+        Raises TypeError if a value is no route, and what `append` raises.
         """
         for route in list(flat(routes)):
             self.append(route)
 
     def __lshift__(self, routes: Several) -> Self:
-        """`self << routes`: take a route, or all routes of a group, as `extend`; return `self`."""
+        """`self << routes`: add a route, or all routes of a group, as `extend`; return `self`."""
         self.extend(routes)
         return self
 

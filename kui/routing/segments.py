@@ -1,8 +1,9 @@
-"""How the text of one segment is divided between several placeholders, as in `/{a}-{n:int}.{b}`.
+"""Dividing the text of one segment between several placeholders, as in `/{a}-{n:int}.{b}`.
 
-The first placeholder takes as much as it can, then the next: what a greedy regular expression
-does, but in linear time. Bit r of a mask stands for the place r characters before the text's end;
-a pass from the right finds from where each part can reach the end, a pass from the left chooses.
+The first placeholder takes as much as it can, then the next: what a greedy regular expression does, but in
+linear time. Sets of positions are integers used as bit masks: bit r is the position r characters before the end of
+the text, so that whole sets are shifted and intersected at once. A pass from the right computes for each part the
+positions from which the rest can still match; a pass from the left then chooses the longest match of each part.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ __all__ = ["Part", "divide"]
 Part: TypeAlias = str | Converter
 
 LONGEST_WITH_OWN: Final = 255
-"""An own regex cannot be run in one pass, so such a segment may not be longer than a file name."""
+"""The longest segment with an application's own regex, which cannot be matched in one pass."""
 
 _digits = re.compile("[0-9]+")
 _fixed_length: Final = {
@@ -32,7 +33,7 @@ _fixed_length: Final = {
 
 
 def divide(parts: Sequence[Part], text: str, *, open_end: bool = False) -> list[str] | None:
-    """The text of each converter in `parts`, in order, or None if `text` cannot be divided so.
+    """Return the text of each converter in `parts`, in order; None if `text` does not match.
 
     With `open_end` the parts need not reach the end of `text`, and the last item of the answer is
     what they leave over. Values are not checked: `2026-02-30` has the form of a date.
@@ -69,7 +70,7 @@ def divide(parts: Sequence[Part], text: str, *, open_end: bool = False) -> list[
 
 
 def _only_str(parts: Sequence[Part]) -> bool:
-    """Whether these are placeholders of type str with fixed text between each two."""
+    """True if these are placeholders of type str with fixed text between each two."""
     free = False
     for part in parts:
         if isinstance(part, str):
@@ -82,7 +83,7 @@ def _only_str(parts: Sequence[Part]) -> bool:
 
 
 def _divide_str(parts: Sequence[Part], text: str) -> list[str] | None:
-    """The usual shape, from the right: every separator as far to the right as it can be."""
+    """Divide between str placeholders, from the right: each separator matches as far right as it can."""
     start = 0
     end = len(text)
     if isinstance(parts[0], str):
@@ -111,7 +112,7 @@ def _divide_str(parts: Sequence[Part], text: str) -> list[str] | None:
 
 
 class _Reach:
-    """One text, and which places each kind of part leads from and to."""
+    """One text, and the positions where each kind of part can begin and end."""
 
     __slots__ = ("_cache", "everywhere", "size", "text")
 
@@ -122,7 +123,7 @@ class _Reach:
         self._cache: dict[str, int] = {}
 
     def back(self, part: Part, ends: int, before: Part | None) -> int:
-        """All places from which `part` leads to one of `ends`; `before` is the part to its left."""
+        """Return the positions from which `part` reaches one of `ends`; `before` is the part to its left."""
         if isinstance(part, str):
             return (ends & self._ending(part)) << len(part)
         if part.own:
@@ -140,7 +141,7 @@ class _Reach:
         return mask
 
     def furthest(self, part: Converter, ends: int, start: int) -> int:
-        """The furthest of `ends` to which `part` leads from `start`, which is known to lead to one."""
+        """Return the furthest of `ends` that `part` reaches from `start`; it must reach one."""
         if part.own:
             return next(end for end in self._places(ends) if self._fits(part, start, end))
         if part.name == "str":
@@ -161,7 +162,7 @@ class _Reach:
         return self._last(ends, run)
 
     def _back_digits(self, ends: int) -> int:
-        """One digit or more: adding a carry to a run of ones fills the run at once."""
+        """As `back`, for one digit or more: a carry that is added to a run of ones passes through all of it."""
         digits = self._forms("digit", _digits, 1)
         first = (ends & digits) << 1
         return (((first & digits) + digits) ^ digits) | first
@@ -184,7 +185,7 @@ class _Reach:
         return start <= end and part.parse(self.text[start:end]) is not NO_MATCH
 
     def _places(self, mask: int) -> Iterator[int]:
-        """The places in a mask, from right to left."""
+        """Iterate over the positions in a mask, from right to left."""
         while mask:
             lowest = mask & -mask
             yield self.size - lowest.bit_length() + 1
@@ -194,7 +195,7 @@ class _Reach:
         return bool(mask >> self.size - place & 1)
 
     def _last(self, mask: int, limit: int) -> int:
-        """The last place in a mask that is not after `limit`; -1 if there is none."""
+        """Return the last position in a mask that is not after `limit`; -1 if there is none."""
         mask >>= self.size - limit
         return limit - (mask & -mask).bit_length() + 1 if mask else -1
 
@@ -203,7 +204,7 @@ class _Reach:
         return found.end() if found else start
 
     def _ending(self, fixed: str) -> int:
-        """The places where an occurrence of `fixed` ends."""
+        """Return the positions where an occurrence of `fixed` ends."""
 
         def mark(marks: bytearray) -> None:
             found = self.text.find(fixed)
@@ -214,7 +215,7 @@ class _Reach:
         return self._marked(fixed, mark)
 
     def _forms(self, name: str, form: re.Pattern[str], length: int) -> int:
-        """The places where a text of this form ends; of digits, every digit."""
+        """Return the positions where a text of this form ends; for digits, after every digit."""
 
         def mark(marks: bytearray) -> None:
             for found in form.finditer(self.text):

@@ -1,8 +1,8 @@
-"""From a path to whatever was put there: the lookup, for many patterns at once.
+"""The lookup of a path among many patterns.
 
-A path without placeholders is one look into a dict. The others stand in a tree with one level for
-each segment; each node is entered at most once in a lookup, so that the time is linear in the path
-and does not grow with the number of routes. Nothing here knows what a route is.
+A path without placeholders is looked up in a dict. Patterns with placeholders are in a tree with one level for
+each segment; a lookup enters each node at most once, so its time is linear in the path and does not grow with the
+number of patterns. The values of the tree are opaque here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _by_key: Final = attrgetter("key")
 
 
 class _Node(Generic[T]):
-    """What may follow a part of a path that has been read up to a slash.
+    """The state of a lookup after a part of the path, up to a slash.
 
     `branches` are tried after `fixed`, in their order. Where some of them have fixed text of their
     own, there may be thousands: `index` finds those whose text before and behind is right.
@@ -40,7 +40,7 @@ class _Node(Generic[T]):
         self.leaf: T | None = None
 
     def child(self, segment: str | Segment) -> _Node[T]:
-        """The node behind this segment, made if it is new."""
+        """Return the node after this segment, and create it if it is new."""
         if isinstance(segment, str):
             return self.fixed.setdefault(segment, _Node())
         branch = self.known.get(segment.identity)
@@ -66,7 +66,7 @@ class _Node(Generic[T]):
         insort(self.index.setdefault((segment.prefix, segment.suffix), []), branch, key=_by_key)
 
     def fitting(self, text: str) -> list[_Branch[T]]:
-        """The branches whose fixed text stands in `text`, in their order."""
+        """Return the branches whose fixed text is in `text`, in their order."""
         if self.index is None:
             return self.branches
         size = len(text)
@@ -112,7 +112,7 @@ class Tree(Generic[T]):
         self._shortcuts: dict[str, tuple[_Node[T], _Branch[T] | None]] | None = {}
 
     def get(self, pattern: PathPattern) -> T | None:
-        """What stands at a pattern that matches the very same paths, or None."""
+        """Return the value of a pattern that matches exactly the same paths, or None."""
         if pattern.fixed:
             return self.fixed.get(pattern.path)
         node: _Node[T] | None = self._root
@@ -127,7 +127,7 @@ class Tree(Generic[T]):
         return None if node is None else node.leaf
 
     def put(self, pattern: PathPattern, value: T) -> None:
-        """Put a value where the pattern leads, in the place of one that is there."""
+        """Set the value of a pattern; replaces the value of an equal pattern."""
         if pattern.fixed:
             self.fixed[pattern.path] = value
             return
@@ -139,10 +139,9 @@ class Tree(Generic[T]):
         self._shortcuts = None  # another branch may have made one wrong
 
     def find(self, path: str) -> tuple[T, list[Any]] | None:
-        """The value of the first pattern, in their order, that matches, and the parameters' values.
+        """Return the value of the first pattern that matches, in their order, and the parameters' values.
 
-        A path without placeholders comes before all others, so that a caller in a hurry may look
-        into `fixed` on its own and ask `find_open` for the rest.
+        A path without placeholders is preferred to all patterns.
         """
         value = self.fixed.get(path)
         return self.find_open(path) if value is None else (value, [])
@@ -164,7 +163,7 @@ class Tree(Generic[T]):
                 return None if value is NO_MATCH or leaf is None else (leaf, [value])
             leaf = _walk(node, tail, [tail], 0, 0, values)
             return None if leaf is None else (leaf, values)
-        # One more than the deepest pattern has: a longer path is not taken to pieces.
+        # One more than the deepest pattern has: the rest of a longer path is not split.
         segments = path.split("/", self._depth + 1)
         last = len(segments) - 1
         if not last or segments[0]:
@@ -174,9 +173,9 @@ class Tree(Generic[T]):
 
 
 def _fixed_ways(node: _Node[T], path: str) -> Iterator[tuple[str, _Node[T]]]:
-    """The nodes that fixed text alone leads to, where nothing but fixed text could lead away.
+    """Yield the first node with branches on each way that consists of fixed text only.
 
-    Whatever begins with such a path and a slash can only be found from its node on.
+    A path that begins with that text and a slash can only match below the node.
     """
     if node.branches:
         yield path, node
@@ -186,7 +185,7 @@ def _fixed_ways(node: _Node[T], path: str) -> Iterator[tuple[str, _Node[T]]]:
 
 
 def _only_way(node: _Node[T]) -> _Branch[T] | None:
-    """The one branch of a node from which nothing else leads on; None where there is more to decide."""
+    """Return the only branch of a node that has nothing else; None if a lookup has to choose."""
     if node.fixed or node.index is not None or len(node.branches) != 1:
         return None
     branch = node.branches[0]
@@ -196,7 +195,7 @@ def _only_way(node: _Node[T]) -> _Branch[T] | None:
 def _walk(
     node: _Node[T], path: str, segments: list[str], at: int, last: int, values: list[Any]
 ) -> T | None:
-    """The leaf that `segments[at:]` lead to from `node`; the values are added to `values`."""
+    """Return the leaf that `segments[at:]` lead to from `node`; append the values to `values`."""
     while True:
         text = segments[at]
         child = node.fixed.get(text)
@@ -204,7 +203,7 @@ def _walk(
         if child is None:
             if len(branches) != 1:
                 break
-            # There is one way only, the usual case: nothing to come back to, no call deeper.
+            # The usual case: a single way, so no backtracking and no recursion.
             branch = branches[0]
             if branch.spans:
                 text = _rest(path, segments, at)
@@ -248,5 +247,5 @@ def _walk(
 
 
 def _rest(path: str, segments: list[str], at: int) -> str:
-    """What is left of the path from a segment on, with its slashes."""
+    """Return the rest of the path from a segment on, with its slashes."""
     return path[sum(map(len, segments[:at])) + at :]
