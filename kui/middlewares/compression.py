@@ -1,7 +1,7 @@
-"""Compression: what goes out is compressed on its way, so that neither handler nor response know of it.
+"""Compression of responses while they are sent; handlers and responses are not involved.
 
-It stands between the exchange and the server, and sees each message after everything else that may change it.
-Which coding a client gets, and how it is made, is in `http/codings.py`.
+The compression sits between the exchange and the server, after everything else that may change a message. The
+choice of the coding, and the encoders, are in `http/codings.py`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .placement import only_for
 __all__ = ["compress"]
 
 IN_LOOP: Final = 32 * 1024
-"""Bytes that are compressed in the event loop, in half a millisecond; more go to a thread."""
+"""The most bytes that are compressed in the event loop, in half a millisecond; more are compressed in a thread."""
 
 _COMPRESSING: Final = Limiter(os.cpu_count() or 1)
 
 _VARY: Final = (b"vary", b"Accept-Encoding")
 _FILES: Final = ("http.response.pathsend", "http.response.zerocopysend")
-# Whatever these say of the bytes would not be true any more.
+# These headers describe the bytes that are sent, so they would be wrong afterwards.
 _DIGESTS: Final = frozenset((b"digest", b"content-digest", b"content-md5", b"signature"))
 
 
@@ -44,22 +44,23 @@ def compress(
     levels: Mapping[str, int] | None = None,
     types: Callable[[str], bool] = compressible,
 ) -> Callable[[Endpoint], Endpoint]:
-    """A middleware that compresses answers, those of mounted apps and errors among them.
+    """Make a middleware that compresses responses, including errors and the responses of mounted apps.
 
-    - `minimum_size`: bytes; a shorter answer, whose length is known, is left as it is.
-    - `codings`: those to offer, the preferred first, of gzip, br and zstd; by default all whose packages are
-      installed (the extra `compression`).
-    - `levels`: how hard each tries, from 1 to 9 (gzip), 11 (br) or 19 (zstd).
-    - `types`: a function of a media type, such as `text/html`, that tells whether it is compressed.
-
-    The client's Accept-Encoding decides, with its weights; one that takes no coding that there is, and
-    refuses `identity` too, gets 406 (RFC 9110, 12.5.3). Every answer that it might have compressed says
+    The client's Accept-Encoding selects the coding, by weight; a client that accepts neither an offered
+    coding nor `identity` gets 406 (RFC 9110, 12.5.3). A response that may be compressed has
     `Vary: Accept-Encoding`, and its ETag becomes weak. Streams and event streams are flushed with every
-    chunk. Left alone are parts (206), what has a Content-Encoding already, and what says `no-transform`
-    or carries a digest. Not for answers that hold a secret beside what the client sends (BREACH): leave
-    those routes without it.
+    chunk. Partial responses (206), responses with a Content-Encoding, with `no-transform` or with a
+    digest are sent unchanged. Do not use it on routes whose responses contain both a secret and input
+    of the client (BREACH).
 
-    Raises ValueError or TypeError for what cannot be, ImportError for a coding without its package.
+    :param minimum_size: in bytes; a response of a known, smaller length is sent unchanged.
+    :param codings: the codings to offer, the preferred first, of gzip, br and zstd; by default all whose
+        packages are installed (the extra `compression`).
+    :param levels: the level of each coding, from 1 to 9 (gzip), 11 (br) or 19 (zstd).
+    :param types: a function of a media type, such as `text/html`; True if it is compressed.
+    :raises ValueError: a number, coding or level makes no sense.
+    :raises TypeError: an argument has a wrong type.
+    :raises ImportError: the package of a coding is not installed.
 
     Example::
 
@@ -83,7 +84,7 @@ def compress(
                 raise HTTPException(406, content="No content coding is left that you accept.")
             scope = request.scope
             if coding is not None and scope.get("extensions"):
-                # A file that the server itself reads would pass by.
+                # A file that the server itself reads would bypass the compression.
                 scope["extensions"] = {
                     name: value for name, value in scope["extensions"].items() if name not in _FILES
                 }
@@ -114,7 +115,7 @@ def _names(names: Iterable[str] | None) -> list[str]:
 
 
 class _Compression:
-    """The messages of one response on their way to the server."""
+    """Compresses the messages of one response."""
 
     __slots__ = (
         "_coder",
@@ -151,10 +152,12 @@ class _Compression:
         self._types = types
         self._coder: Coder | None = None
         self._flushes = False
-        self._held: Message | None = None  # the start, until it is known whether the body is whole
+        self._held: Message | None = (
+            None  # the start message, until the first body message tells if there is more
+        )
 
     async def send(self, message: Message) -> None:
-        """Send a message, compressed if it is a part of a body that is to be."""
+        """Send a message; a part of a body that is compressed is compressed first."""
         kind = message["type"]
         if kind == "http.response.start":
             await self._begin(message)
@@ -183,7 +186,7 @@ class _Compression:
             await self._send(start)
 
     def _may_be(self, status: int, fields: Mapping[bytes, bytes], length: int | None) -> bool:
-        """Whether some client might get this compressed."""
+        """True if this response may be compressed for a client that accepts it."""
         if status < 200 or status in (204, 205) or length == 0 or fields.keys() & _DIGESTS:
             return False
         if fields.get(b"content-encoding", b"identity").strip().lower() != b"identity":
@@ -191,14 +194,14 @@ class _Compression:
         if b"no-transform" in fields.get(b"cache-control", b"").lower():
             return False
         if not self._identity and status != 206:
-            return True  # better so than not at all
+            return True  # the client refuses the uncompressed form
         if status != 206 and length is not None and length < self._minimum_size:
             return False
         media_type = fields.get(b"content-type", b"").partition(b";")[0].strip().lower()
         return self._types(media_type.decode("latin-1"))
 
     def _not_modified(self, headers: RawHeaders, fields: Mapping[bytes, bytes]) -> RawHeaders:
-        """The headers of a 304, whose tag is to be that of the answer which the client has."""
+        """Return the headers of a 304; its ETag must be that of the response that the client has."""
         etag = fields.get(b"etag", b"")
         known = parse_etags(self._if_none_match)
         if etag.startswith(b'"') and etag.decode("latin-1") not in known:
@@ -235,7 +238,7 @@ class _Compression:
 
 
 def _described(headers: RawHeaders, coding: bytes) -> RawHeaders:
-    """The headers of an answer that is compressed on its way."""
+    """Return the headers of a response that is compressed."""
     described = [(b"content-encoding", coding)]
     for name, value in headers:
         if name == b"etag" and value.startswith(b'"'):

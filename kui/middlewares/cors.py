@@ -1,7 +1,7 @@
-"""Cross-origin requests by the Fetch standard (CORS protocol): who may ask, and what they are told.
+"""Cross-origin requests by the Fetch standard (CORS protocol).
 
-What to say is decided by `answer`, which waits for nothing; the middleware asks the request to add
-it to whatever goes out: no response is changed, no error is without it.
+`allow_cors.answer` is a pure function of the request; the middleware has its headers added to every response of the
+request, so that errors have them too and no response object is changed.
 """
 
 from __future__ import annotations
@@ -26,36 +26,39 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 _VARY = (b"vary", b"Origin")
 CORS_ORIGIN = "kui.cors_origin"
 """The key of a scope that holds its Origin, if a CORS policy names it."""
-_KEPT = 256  # origins of which it is known whether they may ask
+_KEPT = 256  # origins whose answers are cached
 
 
 class CORSAnswer(NamedTuple):
-    """What CORS says to one request."""
+    """The headers for one request, and its kind."""
 
     headers: tuple[tuple[bytes, bytes], ...]
-    """To be added to the answer, whatever it is."""
+    """Headers that must be added to every response of the request."""
     preflight: bool
-    """Whether to answer at once, with 204 and these headers, and not to ask the endpoint."""
+    """True if the request must be answered with 204 and these headers, and the endpoint not called."""
 
 
 @only_for("HTTP")
 class allow_cors:
-    """A middleware that lets pages of other origins ask (Fetch standard, CORS protocol).
+    """A middleware that allows requests from pages of other origins (Fetch standard, CORS protocol).
 
-    It answers preflights, and adds its headers to every answer, errors included. A preflight is an
-    OPTIONS with Origin and Access-Control-Request-Method; every other OPTIONS is the endpoint's.
-    Where it stands both in an application's `cors_config` and on a route, the outer one answers
-    preflights; what the inner one says to other requests replaces what the outer one said.
+    It answers preflights, and adds its headers to every response, including errors. A preflight is an
+    OPTIONS request with Origin and Access-Control-Request-Method; other OPTIONS requests go to the
+    endpoint. If there is a policy in the app's `cors_config` and one on a route, the outer policy
+    answers preflights; for other requests the headers of the inner policy replace those of the outer.
 
-    Parameters: `allow_origins`, patterns of which one has to match all of an origin, such as
-    `re.compile(r"https://(www\\.)?example\\.com")`, or `re.compile("null")` for sandboxed pages;
-    `allow_methods`; `allow_headers`, those that a page may send beside the few that are always
-    allowed; `expose_headers`, those that it may read beside the few; in these three, "*" stands
-    for all; `allow_credentials`, whether cookies may be sent; `max_age`, for how many seconds a
-    browser may remember a preflight.
+    In the lists of methods and headers "*" means all.
 
-    Raises ValueError for `allow_credentials` where any origin is allowed, for what is no method or
-    header and for a negative `max_age`, TypeError for an origin that is no compiled pattern.
+    :param allow_origins: compiled patterns, one of which must match the whole origin, such as
+        `re.compile(r"https://(www\\.)?example\\.com")`, or `re.compile("null")` for sandboxed pages.
+    :param allow_methods: the methods that a page may use.
+    :param allow_headers: the headers that a page may send, beside those that are always allowed.
+    :param expose_headers: the headers that a page may read, beside those that are always allowed.
+    :param allow_credentials: True if a page may send cookies.
+    :param max_age: seconds for which a browser may cache a preflight.
+    :raises ValueError: `allow_credentials` is True and any origin is allowed; a method or header is no
+        token; `max_age` is negative.
+    :raises TypeError: an origin is no compiled pattern.
 
     Example::
 
@@ -101,8 +104,8 @@ class allow_cors:
             )
         if isinstance(max_age, bool) or not isinstance(max_age, int) or max_age < 0:
             raise ValueError(f"max_age is a number of seconds, not {max_age!r}")
-        # Browsers take * as a name where there are credentials, and never as Authorization: so what
-        # is asked for is echoed.
+        # With credentials, browsers do not treat * as a wildcard, and it never includes Authorization: the
+        # requested names are echoed instead.
         self._any_method = "*" in methods
         self._any_header = "*" in headers
         credentials: RawHeaders = []
@@ -125,10 +128,10 @@ class allow_cors:
         self._vary = b"vary", fields  # of preflights
 
     def answer(self, method: str, headers: Iterable[tuple[bytes, bytes]]) -> CORSAnswer:
-        """What to say to a request with this method and these raw headers (ASGI: in lower case).
+        """Return the answer for a request with this method and these raw headers (ASGI: in lower case).
 
-        `Vary: Origin` is always said: a cache must not give one origin's answer to another. An
-        origin that is not allowed is told no more than that, and its browser does the rest.
+        It always has `Vary: Origin`, as a cache must not serve the response for one origin to another.
+        An origin that is not allowed gets no other header, and its browser blocks the page.
         """
         if method == "OPTIONS":
             return self._answer_options(dict(headers))
@@ -163,9 +166,9 @@ class allow_cors:
         return any(pattern.fullmatch(origin) for pattern in self._named)
 
     def admit(self, request: HttpRequest) -> bool:
-        """Add what the policy says to whatever answers the request; True if it is a preflight.
+        """Add the headers of the policy to every response of the request; return True if it is a preflight.
 
-        A preflight is answered with 204 and nothing else.
+        The caller must answer a preflight with 204.
         """
         headers = request["headers"]
         answer = self.answer(request.method, headers)
@@ -184,7 +187,7 @@ class allow_cors:
         )
 
     def __call__(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint with these rules before it."""
+        """Return the endpoint with this policy before it."""
 
         @wraps(endpoint)
         async def answered() -> Any:
@@ -219,12 +222,12 @@ def _patterns(origins: Iterable[re.Pattern[str]]) -> tuple[re.Pattern[str], ...]
 
 
 def _can_be_echoed(value: bytes) -> bool:
-    """Whether what a client sent may stand in a response: not every server checks what comes in."""
+    """True if a value from the client may be part of a response; not every server checks what it receives."""
     return value.isascii() and value.decode("ascii").isprintable()
 
 
 def _is_boundless(pattern: re.Pattern[str]) -> bool:
-    """Whether a pattern allows whatever comes: a page without an origin and one of any other."""
+    """True if a pattern matches any origin, `null` included."""
     return all(map(pattern.fullmatch, ("null", "https://any.invalid", "http://any.invalid:1")))
 
 

@@ -1,4 +1,4 @@
-"""Work that ends with its client; what watches and what cancels is kui/concurrency/cancel.py's business."""
+"""Cancelling the work for a client that has left; `kui/concurrency/cancel.py` watches and cancels."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def cancel_on_disconnect(
 ) -> AbstractAsyncContextManager[None] | Endpoint:
     """Cancel the work for a client as soon as it has left: a middleware, or a block of a handler.
 
-    Without it a handler works on, so that a POST is not cut in half. With it, the handler or the
-    block is cancelled at its next checkpoint, within 50 ms of the client leaving; its own task
-    groups and threads are treated as anyio treats them. Then ClientDisconnect is raised, or
-    WebSocketDisconnect where the connection is a WebSocket: nothing is sent, nothing is logged, and
-    background tasks that were added already still run. An exception of the work's own is raised as
-    itself. A response that streams needs none of this: it is always cancelled.
+    Without it a handler runs to its end, so that a POST is not cut in half. With it, the handler or the
+    block is cancelled at its next checkpoint, within 50 ms of the client leaving; anyio's rules hold
+    for its task groups and threads. Then ClientDisconnect is raised, for a WebSocket
+    WebSocketDisconnect: no response is sent, nothing is logged, and background tasks that were
+    already added still run. An exception that the work raises itself is raised unchanged. Streaming
+    responses are always cancelled, and do not need this.
 
-    While more of the request's body is unread than 64 KiB, nobody can see that the client has left.
+    While more than 64 KiB of the request's body are unread, the disconnect cannot be detected.
 
     Raises LookupError outside of a request and a WebSocket.
 

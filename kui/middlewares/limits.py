@@ -1,4 +1,4 @@
-"""How many requests are worked for at once."""
+"""Limits on the number of requests that are handled at once."""
 
 from __future__ import annotations
 

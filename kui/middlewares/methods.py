@@ -1,7 +1,7 @@
-"""`required_method`: which HTTP methods a handler takes, said as a middleware.
+"""`required_method`: a middleware that names the HTTP methods of a handler.
 
-Where it stands in a route's or a group's list, routing reads its methods when the route is
-registered and checks them itself; wrapped around an endpoint by hand it does so at each request.
+If it is in the list of a route or a group, routing reads its methods when the route is registered, and nothing is
+left to do for a request. If it is called with an endpoint, it checks the method of each request.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ __all__ = ["method_names", "required_method"]
 
 
 def method_names(methods: Iterable[str]) -> frozenset[str]:
-    """The methods, in capitals, as all registered methods are written.
+    """Return the methods in upper case.
 
-    Raises ValueError if there is none, or if one is not a token (RFC 9110, 9.1), TypeError if one
-    is not even a str.
+    Raises ValueError if there is none, or if one is not a token (RFC 9110, 9.1), TypeError if one is no str.
     """
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     for method in methods:
@@ -39,14 +38,13 @@ def method_names(methods: Iterable[str]) -> frozenset[str]:
 
 @only_for("HTTP")
 class required_method:
-    """A middleware that lets only these HTTP methods through to the handler.
+    """A middleware that calls the handler for these HTTP methods only.
 
-    GET lets HEAD through too; OPTIONS is answered with the methods of the path unless it is one of
-    them; every other method raises HTTPException 405 with `Allow` (RFC 9110, 15.5.6). Two
-    registrations of one path that require different methods share it: the methods of both are
-    allowed then.
+    GET includes HEAD. OPTIONS is answered with the methods of the path unless it is one of the methods.
+    For other methods HTTPException 405 with `Allow` is raised (RFC 9110, 15.5.6). Routes of one path
+    that require different methods share the path.
 
-    Raises ValueError if no method is named, or something that is none, TypeError for what is no str.
+    Raises ValueError if there is no method, or one is no token, TypeError if one is no str.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""Which pages may open a WebSocket, and which may send a request that changes something.
+"""Middlewares that check the origin of a page: for WebSockets, and for requests that change something.
 
 Browsers send the user's cookies with what any page asks for. The same-origin policy does not cover
 WebSockets (RFC 6455, 10.2), and does not keep a page from sending a form (cross-site request forgery);
@@ -74,16 +74,16 @@ def cross_origin_protection(
 ) -> Callable[[Endpoint], Endpoint]:
     """Make a middleware that refuses what pages of other origins send (403): no CSRF, and no token for it.
 
-    Requests with GET, HEAD and OPTIONS pass; a handler must not change anything for these. Of the
-    others pass
+    Requests with GET, HEAD and OPTIONS pass; handlers must not change anything for these. Requests with
+    other methods pass if
 
-    - those with `Sec-Fetch-Site: same-origin` or `none`, which the user's own input has made;
-    - where that header is missing, those whose Origin is the host that is asked, and those without
-      an Origin: old browsers, and clients that are no browser;
-    - those of `origins`, and of an origin that `cors_config`, or an `allow_cors` around or inside of
-      this middleware, names. A policy that allows any origin names none.
+    - `Sec-Fetch-Site` is `same-origin`, or `none`, which means the user's own input;
+    - `Sec-Fetch-Site` is missing, and the Origin is that of the requested host (old browsers) or
+      missing too (clients that are no browser);
+    - the Origin is in `origins`, or is named by `cors_config` or by an `allow_cors` around or inside of
+      this middleware. A policy that allows any origin names none.
 
-    All others are refused, those of other hosts of the same site and of `Origin: null` among them.
+    All others are refused, including those of other hosts of the same site and of `Origin: null`.
     The scheme of an origin is not compared, as a server behind a proxy does not know its own: send
     Strict-Transport-Security.
 
@@ -131,7 +131,7 @@ def _is_own(request: HttpRequest) -> bool:
 
 
 def _only_origin(request: HttpRequest) -> str | None:
-    """The origin of a request; None if it has none, several, or one that stands for many (null)."""
+    """Return the origin of a request; None if it has none, several, or the opaque `null`."""
     origins = _values(request["headers"], b"origin")
     return origins[0] if len(origins) == 1 and origins[0] != "null" else None
 

@@ -1,4 +1,4 @@
-"""What a list of middlewares may hold: told where the list is given, not when a request comes."""
+"""Checks of a list of middlewares, made where the list is given and not when a request arrives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The limits of one route or group: how much of a request's body is taken in."""
+"""The limits on the request bodies of one route or group."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ __all__ = ["request_limits"]
 
 
 def request_limits(**changes: int) -> Callable[[Endpoint], Endpoint]:
-    """Make a middleware that changes some of the app's `Limits`; beyond one, the client gets 413.
+    """Make a middleware that changes some of the app's `Limits`; beyond a limit, the client gets 413.
 
-    Parameters: those of `Limits`, in bytes or in things. Raises TypeError or ValueError for what
-    is none of them. Of two, the inner one wins.
+    :param changes: parameters of `Limits`. Of two middlewares, the inner one wins.
+    :raises TypeError: an argument is no parameter of `Limits`, or no int.
+    :raises ValueError: a limit is negative.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""An endpoint that must answer in time, or is cancelled and answered for."""
+"""A time limit for an endpoint."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["timeout"]
 def timeout(seconds: float, *, body: bool = False) -> Callable[[Endpoint], Endpoint]:
     """Make a middleware that cancels an endpoint after `seconds`, and answers 504 (RFC 9110, 15.6.5).
 
-    Parameters: `seconds`, from when the request reaches the middleware until there is a response;
-    with `body=True`, until it has been sent, and then a response that has begun is cut off, and
-    TimeoutError raised. A `def` handler is waited for until its thread comes back.
+    The 504 is an HTTPException, which an exception handler may answer. The `finally` blocks of the
+    endpoint run as under any cancellation; they are not limited. A `def` handler cannot be cancelled:
+    the middleware waits for its thread.
 
-    The 504 is an HTTPException, which an exception handler may answer. Cleanup is not hurried: what
-    the endpoint does in its `finally` blocks, it does as under every cancellation.
-
-    Raises ValueError for seconds that are not positive.
+    :param seconds: from the call of the middleware to the return of the response.
+    :param body: True if the time includes the sending. A response that has begun is then cut off, and
+        TimeoutError is raised.
+    :raises ValueError: `seconds` is not positive.
 
     Example::
 
@@ -60,7 +60,7 @@ def _too_late() -> HTTPException[str]:
 
 
 class _InTime(HttpResponse):
-    """A response that has to be sent by a time; for everybody else, the response itself."""
+    """A response that must be sent before a deadline; otherwise it behaves as the response it wraps."""
 
     __slots__ = ("_deadline", "_response")
 
