@@ -1,7 +1,7 @@
 """The command `kui`: `kui new` starts a project, `kui run` serves an app, `kui routes` lists what it answers.
 
-What goes wrong before there is an app to run is said in one line; what the app's own module raises
-is shown with its traceback.
+Errors before the app is loaded are one line on stderr; what the app's own module raises is shown
+with its traceback.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ FOUND = "; without it app.py or main.py in this directory, and its app"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, or those of the process; return the exit status.
 
-    Where they are those of the process, it ends ten seconds after the command, at the latest: no
-    thread of the app holds it back.
+    If they are those of the process, the process ends ten seconds after the command at the latest,
+    whatever threads of the app still run.
     """
     deadline = Deadline()
     chosen = vars(_parser(deadline).parse_args(arguments))
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except KeyboardInterrupt:
         status = 130
-    except BrokenPipeError:  # whoever reads has enough; what is left to write goes nowhere
+    except BrokenPipeError:  # the reader has closed the pipe; the rest is written to /dev/null
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except Exception:
@@ -75,7 +75,7 @@ def _run(deadline: Deadline, app: str | None, **options: Any) -> int:
 
 
 def _binds(binds: list[str] | None, host: str | None, port: int | None) -> list[str]:
-    """The addresses to listen on, of --bind or of --host and --port."""
+    """Return the addresses to listen on, from --bind or from --host and --port."""
     if host is None and port is None:
         return binds or [f"{HOST}:{PORT}"]
     if binds:
@@ -128,7 +128,7 @@ def _table(app: object, spec: str) -> list[tuple[str, str, str, str]]:
 
 
 class _Version(argparse.Action):
-    """Print the version, and what stands in the way of it, when the option is met."""
+    """Print the version, and warnings about other installed distributions, when the option is parsed."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:
         super().__init__(option_strings, dest=argparse.SUPPRESS, nargs=0, help=help)

@@ -1,7 +1,6 @@
-"""How much of a request Kui takes in: one frozen value for an app, or for a route.
+"""The limits on request bodies: one frozen value for an app, or for a route.
 
-Carries the promise that a body cannot fill the memory or the disk. This file only holds the
-numbers; whoever reads (`kui.requests`, `kui.forms`) keeps to them and answers 413.
+They keep a body from filling the memory or the disk. `kui.requests` and `kui.forms` enforce them, with 413.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits of one request; beyond one of them the client gets 413.
+    """The limits on one request; if it exceeds one of them, the client gets 413.
 
     :param body: bytes of a body that is kept in memory: `body`, `json`, an urlencoded form, one
         part read whole, and all small uploads of one form together.
@@ -26,7 +25,7 @@ class Limits:
     :raises ValueError: if one of them is negative.
     :raises TypeError: if one of them is not an int.
 
-    `request.stream()` has no limit: there the application counts.
+    `request.stream()` has no limit: the application must count.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""What may handle a request: functions, HttpView classes, any callable; each becomes an endpoint.
+"""Handlers of requests: functions, HttpView classes and other callables; each becomes an endpoint.
 
 An endpoint is an async callable without arguments that returns the handler's raw value. It is made
 once, when a route is registered; routing decides which one a request gets. This module knows
@@ -80,9 +80,9 @@ class HttpView:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A handler as routing sees it: how it is called, and the methods it can answer (None: all).
+    """A handler as routing uses it: its endpoint, and the methods that it answers (None: all).
 
-    `targets` are what can declare parameters: the methods of a view, or for None the function.
+    `targets` are the functions that may declare parameters: the methods of a view, or for None the function.
     """
 
     endpoint: Endpoint
@@ -93,14 +93,14 @@ class Handler:
     def join(
         self, path: Path, overrides: Mapping[Any, Callable[..., Any]] = NOTHING
     ) -> JoinedHandler:
-        """This handler on a path, with what it declares planned; `overrides` as for `planning.plan`.
+        """Plan the declared parameters of this handler for a path; `overrides` as for `planning.plan`.
 
         Raises TypeError, in a sentence that says what to do, for a declaration that cannot work.
         """
         return JoinedHandler(self.targets, self.endpoint, _method_now, path, overrides)
 
     def name_for(self, method: str) -> str:
-        """The name of what answers a request with this method; of a view that is one of its own."""
+        """Return the name of what answers this method: the handler, or the method of a view."""
         if self.methods is None:
             return self.name
         if method == "HEAD" and method not in self.methods:
@@ -113,7 +113,7 @@ def _method_now() -> str:
 
 
 def http_handler(handler: Any) -> Handler:
-    """A handler of HTTP requests, made ready.
+    """Prepare a handler of HTTP requests.
 
     Raises TypeError, in a sentence that says what to do, if it is not callable, is a class but no
     HttpView, or a view that is made with arguments or has no methods.
@@ -130,7 +130,7 @@ def http_handler(handler: Any) -> Handler:
 
 
 def socket_handler(handler: Any) -> Handler:
-    """A handler of WebSockets, made ready. Raises TypeError as `http_handler` does."""
+    """Prepare a handler of WebSockets. Raises TypeError as `http_handler` does."""
     if isinstance(handler, type):
         if issubclass(handler, SocketView):
             return _socket_view(handler)
@@ -145,7 +145,7 @@ def socket_handler(handler: Any) -> Handler:
 
 
 def adapt(handler: Any) -> Endpoint:
-    """The endpoint of a function or another callable, whichever way it works.
+    """Return the endpoint of a function or another callable.
 
     What `async def` returns is the raw value; `def` runs in a worker thread, and an awaitable that
     it returns is awaited; of a generator function the generator is the raw value. Raises TypeError
@@ -180,7 +180,7 @@ def _target(
     invoke: Endpoint | None = None,
     is_socket: bool = False,
 ) -> Target:
-    """What can declare parameters; `invoke` if something else than `adapt` calls it."""
+    """Return a target, which may declare parameters; `invoke` calls it, by default `adapt`."""
     invoke = adapt(handler) if invoke is None else invoke
     planned = handler if planned is None else planned
     declared = declares(planned, skip=skip) or not (is_socket or not declares_answer(planned))
@@ -189,7 +189,7 @@ def _target(
 
 
 def _named(endpoint: Endpoint, handler: Any) -> Endpoint:
-    """The endpoint by the name of its handler, for the middlewares that look at it."""
+    """Give the endpoint the name and the docstring of its handler, for middlewares that read them."""
     return update_wrapper(endpoint, handler, _NAMES, ())
 
 
@@ -234,7 +234,7 @@ def _view(view: type[HttpView]) -> Handler:
 
 
 def _method(view: type[HttpView], name: str, found: object) -> Target:
-    """One method of a view; `found` is what is in the class under its name."""
+    """Return the target of one method of a view; `found` is the attribute of the class."""
     if not inspect.isfunction(found):
         return _target(getattr(view, name))  # a class or static method
     function = found
@@ -269,7 +269,7 @@ def _has_self(function: Callable[..., Any]) -> bool:
 
 
 def _socket_view(view: type[SocketView]) -> Handler:
-    """A view of WebSockets, whose methods may all declare parameters: they are those of the connection."""
+    """Prepare a view of WebSockets; all its methods may declare parameters, which are those of the connection."""
     endpoint = view_endpoint(view)
     planned = tuple(Planned(function, skip) for function, skip in methods_of_view(view))
     declared = any(declares(one.function, skip=one.skip) for one in planned)
@@ -288,7 +288,7 @@ def _socket_view(view: type[SocketView]) -> Handler:
 
 
 def allowed(methods: Iterable[str]) -> str:
-    """The field value of `Allow`: these methods, and those that come with them by themselves."""
+    """Return the value of `Allow`: these methods, OPTIONS, and HEAD with GET."""
     names = {*methods, "OPTIONS"}
     if "GET" in names:
         names.add("HEAD")
@@ -296,7 +296,7 @@ def allowed(methods: Iterable[str]) -> str:
 
 
 async def other_method(allow: str) -> HttpResponse:
-    """Answer the current request, whose method nobody handles: OPTIONS with `allow`, others not.
+    """Answer the current request, whose method no route has: OPTIONS gets 204 with `allow`.
 
     Raises HTTPException 405 with an `Allow` header if the method is not OPTIONS.
     """
