@@ -1,1 +1,1 @@
-"""What is an ASGI application by itself: endpoints, routers, files, WSGI applications, middlewares."""
+"""ASGI applications that need no `Kui`: endpoints, routers, files, WSGI applications, middlewares."""

@@ -1,7 +1,7 @@
-"""Apps made of apps: chosen by the path (`Router`, `Subpaths`) or by the host (`Hosts`).
+"""Apps that choose among other apps: by the path (`Router`, `Subpaths`) or by the host (`Hosts`).
 
-Each is an ASGI app, and can stand at the top, in one another, or behind a prefix of a Kui app. Their lifespan is
-that of the apps in them. How one app becomes a route is in `mounts`.
+Each is an ASGI app, can be nested in another, and can be mounted in a Kui app. Its lifespan runs those of its
+apps. `routing/mounts.py` makes a route of a single app.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NOT_FOUND: Final = EndpointApp(not_found)
 
 
 class _Lives:
-    """The lifespan of apps that are parts of one: they start in their order, and stop in the other."""
+    """The lifespan of several apps: they start in their order, and stop in the reverse order."""
 
     def __init__(self, apps: Callable[[], Sequence[tuple[ASGIApp, dict[str, Any]]]]) -> None:
         self._apps = apps
@@ -61,15 +61,16 @@ def _with_states(apps: Iterable[Mounted]) -> list[tuple[ASGIApp, dict[str, Any]]
 
 
 class Router(routing.Router, EndpointApp):
-    """Paths and what answers them: ASGI apps, routes, and groups of routes; an ASGI app itself.
+    """An ASGI app that routes by path to ASGI apps, routes and groups of routes.
 
-    - `routes`: pairs of a path and an ASGI app, triples of these and a name, or whatever a router of a
-      Kui app takes. An app is given all methods, and WebSockets; it finds the parameters in
-      `scope["path_params"]`, and its path as it was.
-    - `http_middlewares`, `socket_middlewares`: around every route; the first is the outermost.
+    A request without a route gets 404, a method without a route 405; if there is an outer Kui app, it
+    answers them. Raises what HttpRoute raises, and TypeError if a value is no ASGI app.
 
-    What has no route gets 404, a method that has none 405, from the app around it if there is a Kui
-    app. Raises what HttpRoute raises, and TypeError for what is no app.
+    :param routes: pairs of a path and an ASGI app, triples of these and a name, or what the router of a Kui
+        app takes. An app gets all methods and WebSockets, the path unchanged, and the parameters in
+        `scope["path_params"]`.
+    :param middlewares: `http_middlewares` and `socket_middlewares`, around every route; the first is the
+        outermost.
 
     Example::
 
@@ -96,7 +97,7 @@ class Router(routing.Router, EndpointApp):
         self << HttpRoute(path, endpoint, name) << SocketRoute(path, endpoint.socket, None)
 
     def build_url(self, name: str, params: Mapping[str, Any] | None = None) -> str:
-        """The path of the route of this name with these parameters: what `url_for` gives.
+        """Return the path of the route of this name with these parameters, as `url_for` does.
 
         Raises as `url_for` does.
         """
@@ -127,19 +128,18 @@ async def _found(connection: HTTPConnection, found: Found | None) -> Any:
 
 
 class Subpaths:
-    """Prefixes and the ASGI apps behind them; the longest prefix that fits wins, whatever the order.
+    """An ASGI app that routes by prefix to other ASGI apps; the longest matching prefix is chosen.
 
-    - `routes`: pairs of a prefix and an ASGI app. A prefix begins with a slash and fits whole
-      segments only: `/api` stands for `/api` and `/api/...`, not for `/apiary`. "" fits every path.
+    `scope["root_path"]` is extended by the prefix; the prefix and the old root_path are removed from
+    `scope["path"]`, so that apps that ignore root_path work too. If the rest would begin with the new
+    root_path again, or be empty, the path is left whole, as ASGI has it, because apps that use root_path
+    would misread it. For frameworks that build URLs from root_path and path use
+    `Router(Mount("/api", app))`, which always leaves the path whole. A path without a prefix gets 404.
 
-    It changes `scope["root_path"]`, which grows by the prefix, and `scope["path"]`, which loses it
-    and whatever root_path the server has put in front, so that an app that knows of no root_path is
-    served too. Where the path without it would begin with the new root_path again, or be empty,
-    it stays whole, as ASGI has it: an app that knows of root_path would be misled. For apps of frameworks
-    that build URLs from root_path and path take `Router(Mount("/api", app))`, where it always does. A
-    path without a prefix gets 404.
-
-    Raises ValueError for a wrong prefix and for one that is there twice, TypeError for what is no app.
+    :param routes: pairs of a prefix and an ASGI app. A prefix begins with a slash and matches whole
+        segments: `/api` matches `/api` and `/api/...`, not `/apiary`. "" matches every path.
+    :raises ValueError: a prefix is malformed, or given twice.
+    :raises TypeError: a value is no ASGI app.
 
     Example::
 
@@ -164,7 +164,7 @@ class Subpaths:
         self._lives = _Lives(lambda: _with_states(self._apps.values()))
 
     def search(self, path: str) -> tuple[str, ASGIApp] | None:
-        """The longest prefix that fits a path, and its app; None if there is none. Takes linear time."""
+        """Return the longest matching prefix of a path, and its app; None if there is none. Takes linear time."""
         found = self._search(path)
         return None if found is None else (found[0], found[1].app)
 
@@ -198,14 +198,14 @@ class Subpaths:
 
 
 class Hosts:
-    r"""Host names, as regular expressions, and the ASGI apps that answer for them; the first that fits.
+    r"""An ASGI app that routes by host name to other ASGI apps; the first matching one is chosen.
 
-    - `hosts`: pairs of a regular expression, which has to fit all of the name, and an ASGI app.
+    The name in the Host header is compared without case and port; then name and port together are
+    compared. A host without a match, or that is malformed (RFC 3986), gets 404.
 
-    Of the Host header the name counts, without case and port; an expression that names a port is held
-    against both. A host that none of them fits, or that is no host (RFC 3986), gets 404.
-
-    Raises TypeError for what is no app, re.error for what is no expression.
+    :param hosts: pairs of a regular expression, which must match the whole name, and an ASGI app.
+    :raises TypeError: a value is no ASGI app.
+    :raises re.error: an expression is malformed.
 
     Example::
 
@@ -220,7 +220,7 @@ class Hosts:
         self._lives = _Lives(lambda: _with_states(mounted for _, mounted in self._hosts))
 
     def search(self, host: str) -> ASGIApp | None:
-        """The app for the value of a Host header; None if there is none."""
+        """Return the app for the value of a Host header; None if there is none."""
         found = self._search(host.encode("latin-1", "replace"))
         return None if found is None else found.app
 

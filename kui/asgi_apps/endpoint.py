@@ -1,7 +1,7 @@
-"""Single functions as ASGI apps: for those who compose their app of parts, below `Kui` or without one.
+"""Single functions as ASGI apps, in a `Kui` app or without one.
 
-What happens to a request is what happens in a Kui app, in the one that is around it or in one of its own; here is
-only decided which. Composing apps is done in `dispatch`, and between them stands `asgi_middleware`.
+A request is handled as in a Kui app: by the outer Kui app, or by an own one; this module decides by which. Apps are
+composed in `composition`, and `middleware` has middlewares between them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ A = TypeVar("A")
 
 
 class _Alone(Kui):
-    """The app around an endpoint that is served without one."""
+    """The Kui app of an endpoint that is served without one."""
 
     def __init__(self, endpoint: Endpoint | None, socket: Endpoint | None) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ class _Alone(Kui):
 class EndpointApp:
     """An endpoint for every path, as an ASGI app.
 
-    Where a Kui app is around it, it answers within that app's request: `request.app` is that app,
-    and what it raises goes to that app's exception handlers. Elsewhere a Kui app of its own
-    is around it, which answers HTTPExceptions, and runs its lifespan.
+    In an outer Kui app it answers within that app's request: `request.app` is that app, and what the
+    endpoint raises goes to its exception handlers. Otherwise a Kui app of its own answers
+    HTTPExceptions and runs its lifespan.
 
     :param endpoint: for HTTP requests; None: 404.
     :param socket: for WebSockets; None: they are refused with 404.
@@ -65,7 +65,7 @@ class EndpointApp:
         self._own: _Alone | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI scope. Raises, as `Kui` does, what nobody has answered for."""
+        """Serve one ASGI scope. Raises exceptions without a handler, as `Kui` does."""
         app = scope.get("app")
         if scope["type"] == "http" and self._served is not None and isinstance(app, Kui):
             if owner_of(receive, send) is not None:
@@ -78,7 +78,7 @@ class EndpointApp:
 
 
 async def _answer(request: HttpRequest, endpoint: Endpoint, converter: ResponseConverter) -> None:
-    """Answer within a request of the app around, which deals with what this raises."""
+    """Answer within the request of the outer app, which handles exceptions."""
     async with lifetime_of(request, request_var):
         response = converter.convert(await endpoint(), endpoint)
         exchange = request.exchange
@@ -86,7 +86,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint, converter: ResponseC
 
 
 async def _call(function: Callable[[A], Any], argument: A) -> Any:
-    """Call a function that is `async def`, or `def`, which runs in a worker thread."""
+    """Call a function: `async def` in this task, `def` in a worker thread."""
     if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004  # an object: how its method works
         return await function(argument)
     # In a tuple, because trio does not let a coroutine out of a thread.
@@ -95,7 +95,7 @@ async def _call(function: Callable[[A], Any], argument: A) -> Any:
 
 
 def _named(app: EndpointApp, function: object) -> EndpointApp:
-    """The app, with the name and the documentation of the function that it was made of."""
+    """Return the app, with the name and the docstring of its function."""
     update_wrapper(app, function, updated=())  # type: ignore[arg-type]  # any object will do
     return app
 
@@ -104,8 +104,8 @@ def request_response(view: View) -> EndpointApp:
     """Make an ASGI app of a function of the request, `async def` or `def`.
 
     It returns a response, or anything that a handler may return. WebSockets are refused with 404.
-    What holds for handlers of a Kui app holds here: HTTPException is an answer, background tasks
-    run, forms are closed, streams end when the client leaves.
+    As for handlers of a Kui app, HTTPException is answered, background tasks run, forms are closed, and
+    streams end when the client leaves.
 
     Example::
 
@@ -123,8 +123,8 @@ def request_response(view: View) -> EndpointApp:
 def websocket_session(session: Session) -> EndpointApp:
     """Make an ASGI app of an async function of the WebSocket. HTTP requests get 404.
 
-    What holds for WebSocket handlers of a Kui app holds here: when it returns the socket is closed
-    with 1000, and an exception refuses it, or closes it with 1011.
+    As for handlers of a Kui app, the connection is closed with 1000 when the function returns; an
+    exception refuses it, or closes it with 1011.
 
     Example::
 
@@ -146,9 +146,8 @@ def decorator(
 ) -> Callable[[View], View]:
     """Make a decorator for the functions that `request_response` takes.
 
-    The handler gets the request and the decorated function, as an `async def` that returns a response
-    whatever the function itself returns; it need not call it. The first decorator from the top is the
-    outermost.
+    The handler is called with the request and the decorated function, as an `async def` that always
+    returns a response; it need not call the function. The topmost decorator is the outermost.
 
     Example::
 
@@ -178,5 +177,5 @@ def decorator(
 
 
 async def not_found() -> HttpResponse:
-    """The endpoint of what is not there."""
+    """Raise HTTPException 404."""
     raise HTTPException(404)

@@ -1,7 +1,7 @@
 """Middlewares between ASGI apps, as functions of a request and of the next app.
 
-The next app runs beside the function, which gets its response when that begins; body and all are passed on as they
-come (rule 2: nothing is buffered). What a request is answered with in the end, `toolkit` sees to.
+The next app runs in a task beside the function, which gets the response as soon as it begins. Bodies are passed on as
+they arrive; nothing is buffered. `endpoint` sends what the function returns.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _FILES: Final = ("http.response.pathsend", "http.response.zerocopysend")
 
 
 class NextRequest(HttpRequest, MutableMapping[str, Any]):
-    """The request as a middleware sees it: as a mapping, the scope that the next app gets.
+    """The request in a middleware; as a mapping, the scope of the next app.
 
-    `request["state"] = ...` and `del request["state"]` change that scope. The body is the app's; whatever
-    would read it here raises RuntimeError.
+    `request["state"] = ...` and `del request["state"]` change that scope. The body belongs to the
+    app; methods that would read it raise RuntimeError.
     """
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -51,11 +51,11 @@ class NextRequest(HttpRequest, MutableMapping[str, Any]):
 
 
 class NextResponse(HttpResponse):
-    """The response of the next app, as it begins: `status_code`, `headers` and cookies may be changed.
+    """The response of the next app, before it is sent: `status_code`, `headers` and cookies may be changed.
 
-    `iterable` are the chunks of the body as the app sends them. They may be replaced, by anything that a
-    StreamResponse takes; a Content-Length goes then. While they are not, all that the app sends is passed on,
-    trailers included. It can be sent once; if it is not, the app is cancelled.
+    `iterable` yields the chunks of the body as the app sends them. It may be replaced by anything that a
+    StreamResponse takes; the Content-Length is then removed. If it is not replaced, all messages of the app are
+    passed on, including trailers. The response can be sent once; if it is not sent, the app is cancelled.
 
     Example::
 
@@ -84,7 +84,7 @@ class NextResponse(HttpResponse):
 
     @property
     def iterable(self) -> Any:
-        """Where the body comes from; from the app, an asynchronous iterator of bytes."""
+        """The source of the body; if it is the app, an asynchronous iterator of bytes."""
         if self._iterable is None:
             self._chunks = self._chunks or _Chunks(self._relay, self._exchange)
             return self._chunks
@@ -97,7 +97,7 @@ class NextResponse(HttpResponse):
             del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; an ASGI application. Raises what the app raises, at the place where it does."""
+        """Send the response; an ASGI application. Raises what the app raises."""
         start = {**self._start, "status": self.status_code, "headers": self.raw_headers()}
         async with exchange_of(scope, receive, send) as exchange:
             if self._iterable is None:
@@ -110,7 +110,7 @@ class NextResponse(HttpResponse):
 
     async def _pass_all(self, exchange: Exchange, start: Message) -> None:
         await exchange.send(start)
-        # A short answer is complete with what comes next; nobody need watch the client for it.
+        # A short response is complete with the next message; no watcher is needed.
         last = await self._relay.next()
         if last is not None and not self._is_last(last):
             last = await self._pass_on(exchange, last)
@@ -168,7 +168,7 @@ class _Chunks:
 
 
 def _unfinished(exchange: Exchange, when: str) -> Exception:
-    """What an app's return means that has not answered: no failure if its client has left."""
+    """Return the exception for an app that returned without a response; None if its client had left."""
     if exchange.client_gone:
         return ClientDisconnect(f"the client has left, and the app has returned {when}")
     return RuntimeError(f"the app has returned {when}")
@@ -181,7 +181,7 @@ def _encode(chunk: Any) -> bytes:
 
 
 class _Between(HttpResponse):
-    """What a middleware and the app behind it answer."""
+    """The response of a middleware and the next app."""
 
     __slots__ = ("_app", "_handler")
 
@@ -219,9 +219,9 @@ def middleware(
     """Make a middleware for ASGI apps of an async function of the request and of the next app.
 
     `await next_call(request)` starts the app, and returns when its response begins, or raises what the app
-    raised before that. The function returns this response, or any other that a handler may return: the
-    app is cancelled then. Request and response stream through it, as slowly as the client and the app
-    like. WebSockets and the lifespan go to the app directly.
+    raised before that. The function returns this response, or anything else that a handler may return;
+    the app is then cancelled. Requests and responses are streamed, with backpressure in both directions.
+    WebSockets and the lifespan go to the app directly.
 
     Example::
 

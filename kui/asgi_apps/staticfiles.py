@@ -1,7 +1,7 @@
-"""Trees of files as ASGI apps: `Files` as they lie there, `Pages` with index.html (design: "Files").
+"""Directories as ASGI apps: `Files` serves the files as they are, `Pages` adds index.html and .html.
 
-Here a path becomes names of files that may be asked for, or none. How they are opened without leaving the tree
-is in `concurrency/files.py`, how one is sent in `responses/file.py`.
+This module turns a path into the names of files that may be served. `responses/open_files.py` opens them without
+leaving the directory, and `responses/file.py` sends them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LONGEST: Final = 255
 DEEPEST: Final = 256
 """How many names a path may have."""
 
-# No name of a file on every system: what Windows reads as a separator, a drive, a stream or a device.
+# Names that Windows reads as a separator, a drive, a stream or a device are served on no system.
 _FORBIDDEN: Final = re.compile(
     r"[\0-\x1f\x7f\\]|[ .]\Z" + (r'|[:"*<>?|]' if os.name == "nt" else "")
 )
@@ -46,7 +46,7 @@ _DEVICE: Final = re.compile(
 
 
 class _Candidate(NamedTuple):
-    """A file that may answer, or whose being there redirects to its directory."""
+    """A file that may be the response, or whose existence causes a redirect to its directory."""
 
     names: tuple[str, ...]
     redirects: bool = False
@@ -57,21 +57,21 @@ class Files(EndpointApp):
 
     - `directory`: a path, or `"package:directory"` for one inside of a package.
     - `package`: the package, where `directory` is relative to one.
-    - `handle_404`: the ASGI app that answers for what is not there, such as a response; else 404,
-      which in a Kui app goes to its exception handlers.
+    - `handle_404`: the ASGI app for paths without a file, such as a response; by default 404, which
+      in a Kui app goes to its exception handlers.
     - `cacheability` and `max_age`: the Cache-Control of each file, as in `public, max-age=600`; `max_age`
       is in seconds, None for none.
     - `cache_control`: a function of the path of a file in the tree, such as `css/site.css`, that returns
       its Cache-Control in their place, "" for none.
-    - `follow_symlinks`: whether symbolic links are followed, wherever they lead; else they are not there.
-    - `dotfiles`: whether names that begin with a dot are served.
+    - `follow_symlinks`: True if symbolic links are followed, wherever they lead; otherwise they get 404.
+    - `dotfiles`: True if names that begin with a dot are served.
 
-    GET and HEAD are answered, conditional requests and ranges among them: see FileResponse. Names
-    that could mean something else are not there, on no system: `..`, backslashes, controls, devices of
-    Windows, names that end with a dot or a space. What the directory is, a link or not, is found out once.
+    GET and HEAD are answered, with conditional requests and ranges: see FileResponse. Names that some
+    system could interpret otherwise get 404 on all systems: `..`, backslashes, control characters,
+    devices of Windows, names that end with a dot or a space. The directory itself is resolved once.
 
-    Raises ValueError where there is no such package or directory, and for a Cache-Control that
-    cannot be a header.
+    Raises ValueError if the package or the directory does not exist, or the Cache-Control is no valid
+    header value.
 
     Example::
 
@@ -100,15 +100,17 @@ class Files(EndpointApp):
         self._cache_control = cache_control
         age = "" if max_age is None else f"max-age={max_age:d}"
         self._fixed = ", ".join(filter(None, (cacheability, age)))
-        ResponseHeaders({"cache-control": self._fixed})  # tells a mistake where it is made
+        ResponseHeaders(
+            {"cache-control": self._fixed}
+        )  # raises ValueError here, and not when a request arrives
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.directory}>"
 
     def names(self, path: str) -> tuple[str, ...] | None:
-        """The names, from the directory down, that a decoded path stands for; None if it stands for none.
+        """Return the names that a decoded path consists of, from the directory down; None if one is not served.
 
-        The last is "" where the path ends with a slash; there is none where the path is empty.
+        The last name is "" if the path ends with a slash; the list is empty if the path is.
         """
         first, *names = path.split("/", DEEPEST + 1)
         if first or len(names) > DEEPEST:
@@ -123,7 +125,7 @@ class Files(EndpointApp):
         return self.dotfiles or not name.startswith(".")
 
     def _candidates(self, names: tuple[str, ...]) -> list[_Candidate]:
-        """The files that may answer, the best first."""
+        """Return the files that may be the response, the preferred first."""
         return [_Candidate(names)] if names and names[-1] else []
 
     def _file(self, file: OpenFile, names: tuple[str, ...]) -> HttpResponse:
@@ -166,12 +168,12 @@ class Files(EndpointApp):
 
 
 class Pages(Files):
-    """A tree of HTML pages as an ASGI app: `Files`, and more.
+    """A directory of HTML pages as an ASGI app: `Files`, with these rules.
 
-    - A path that ends with a slash is answered by the `index.html` of that directory.
-    - A directory that has one, asked for without the slash, redirects to the path with it (307), the
-      query kept.
-    - A path to no file is answered by the file with `.html` behind it: `/about` by `about.html`.
+    - For a path that ends with a slash, the `index.html` of the directory is sent.
+    - A path of such a directory without the slash is redirected to the path with it (307); the query is
+      kept.
+    - For a path without a file, the file with `.html` appended is sent: `about.html` for `/about`.
 
     Parameters and errors are those of Files.
 
@@ -193,13 +195,13 @@ class Pages(Files):
 
 
 def _with_a_slash(url: URL) -> HttpResponse:
-    # The path alone: a Host header is not to be trusted with where a client goes.
+    # The path alone: a Host header must not decide where a client is redirected.
     query = f"?{url.query}" if url.query else ""
     return RedirectResponse(f"{url.path}/{query}")
 
 
 class _Found(FileResponse):
-    """A file that is open already."""
+    """A response for a file that is already open."""
 
     __slots__ = ("_file",)
 
@@ -218,10 +220,10 @@ class _Found(FileResponse):
 
 
 def _find(directory: str, package: str | None) -> str:
-    """The real path of a directory, which may be one of a package."""
+    """Return the real path of a directory, which may be in a package."""
     if package is None:
         before, colon, behind = directory.partition(":")
-        # A single letter is a drive of Windows; no package is called so.
+        # A single letter is a drive of Windows, and not a package.
         if colon and len(before) > 1 and all(map(str.isidentifier, before.split("."))):
             package, directory = before, behind
     if package is None:

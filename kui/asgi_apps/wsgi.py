@@ -1,7 +1,7 @@
-"""WSGI apps (PEP 3333) as ASGI apps, so that a Flask or Django app can be moved over piece by piece.
+"""WSGI apps (PEP 3333) as ASGI apps, so that a Flask or Django app can be migrated piece by piece.
 
-Here the request becomes an environ, and what the app gives becomes messages. The thread that it lives in, and
-who does for it what has to be awaited, is in `concurrency/wsgi.py`.
+This module makes an environ of the request, and messages of what the app returns. `concurrency/wsgi.py` runs the app
+in a thread, and awaits for it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["WSGI", "environ_of"]
 WSGIApp: TypeAlias = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 ExcInfo: TypeAlias = tuple[Any, Any, Any]
 
-# The connection is the server's business (PEP 3333, "Other HTTP Features").
+# Headers of the connection belong to the server (PEP 3333, "Other HTTP Features").
 _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"te")
 )
@@ -40,20 +40,20 @@ class WSGI(EndpointApp):
     """A WSGI app as an ASGI app, on asyncio and on trio.
 
     - `app`: the WSGI app.
-    - `threads`: how many requests it may work on at once; others wait. Each has a thread from its first
-      line to the `close()` of what it returned, as under any WSGI server.
+    - `threads`: the number of requests that it handles at once; others wait. Each request has one thread
+      from the call to the `close()` of the returned iterable, as under any WSGI server.
 
     The request body streams into `wsgi.input` as the app reads, and each block that the app yields is
-    sent before the next is asked for. When the client leaves, what the app reads or sends next raises an
-    OSError, the iteration ends, and `close()` is called; code that does neither is not interrupted.
+    sent before the next is asked for. When the client leaves, the app's next read or write raises an
+    OSError, the iteration ends, and `close()` is called; code that neither reads nor writes is not interrupted.
     The context of the request is that of the thread: `kui.asgi.request` works there, and
     `environ["asgi.scope"]` has the scope. SCRIPT_NAME is the root_path, so that URLs are right
     behind a prefix. WebSockets are refused with 404.
 
-    What the app raises, or does against PEP 3333, is raised as it is in a Kui app: before the response
-    has begun it is answered there, later the connection is cut.
+    Exceptions of the app, and violations of PEP 3333, are handled as in a Kui app: before the response
+    has begun they are answered, later the connection is cut.
 
-    Raises TypeError for what cannot be called, ValueError for a number of threads below 1.
+    Raises TypeError if the app is not callable, ValueError if `threads` is below 1.
 
     Example::
 
@@ -78,7 +78,7 @@ class WSGI(EndpointApp):
         return _FromWSGI(self)
 
     async def converse(self, exchange: Exchange, scope: Scope) -> None:
-        """Let the app answer one request."""
+        """Call the app for one request."""
         answer = _Answer(self.app, exchange, scope)
         async with dialogue(answer.run, self._limiter) as thread:
             await thread.serve(lambda: exchange.started)
@@ -92,7 +92,7 @@ class WSGI(EndpointApp):
 
 
 class _FromWSGI(HttpResponse):
-    """What a WSGI app answers."""
+    """The response of a WSGI app."""
 
     __slots__ = ("_wsgi",)
 
@@ -107,7 +107,7 @@ class _FromWSGI(HttpResponse):
 
 
 class _Answer:
-    """One run of a WSGI app; all of it but the two messages happens in its thread."""
+    """One call of a WSGI app; everything but the sending of messages runs in its thread."""
 
     def __init__(self, app: WSGIApp, exchange: Exchange, scope: Scope) -> None:
         self.sent = 0
@@ -120,7 +120,7 @@ class _Answer:
         self._head = scope["method"] == "HEAD"
         self._status: int | None = None
         self._headers: RawHeaders = []
-        self._length: int | None = None  # the Content-Length, where the app says one
+        self._length: int | None = None  # the Content-Length, if the app sets it
         self._begun = False
 
     def run(self, thread: Dialogue) -> None:
@@ -165,7 +165,7 @@ class _Answer:
         return self.write
 
     def write(self, block: bytes, last: bool = False) -> None:
-        """Send a block of the body, behind the headers if it is the first."""
+        """Send a block of the body; before the first block, the headers."""
         if not isinstance(block, bytes):
             raise TypeError(f"a WSGI app gives blocks of bytes, not {type(block).__qualname__}")
         if self._status is None:
@@ -208,7 +208,7 @@ class _Answer:
     async def _send(self, block: bytes, more: bool) -> None:
         exchange = self._exchange
         if self._begun:
-            more = True  # somebody watches the client: see `transfer`
+            more = True  # a watcher must detect that the client leaves: see `watched_send`
         else:
             self._begun = True
             start: Message = {
@@ -226,7 +226,7 @@ class _Answer:
 def _checked(headers: Iterable[tuple[str, str]]) -> RawHeaders:
     raw: RawHeaders = []
     for name, value in headers:
-        # Lines stay lines: an app may have its reasons.
+        # Repeated headers are kept as separate lines, as the app has set them.
         raw += ResponseHeaders([(name, value)]).encode()
     return raw
 
@@ -252,10 +252,10 @@ class _Input(io.RawIOBase):
 
 
 def environ_of(scope: Scope, body: Any) -> dict[str, Any]:
-    """The environ of a request (PEP 3333): its texts are bytes read as latin-1.
+    """Return the environ of a request (PEP 3333); its texts are bytes decoded as latin-1.
 
-    Headers with an underscore in their names are left out, for they could not be told from those
-    with a hyphen; so is Proxy, which would become a variable that clients obey.
+    Headers with an underscore in their names are left out, as they could not be distinguished from those
+    with a hyphen; so is Proxy, whose variable HTTP clients obey (httpoxy).
     """
     root, path, raw = full_paths(scope)
     script = root.encode("utf-8", "replace").decode("latin-1")

@@ -27,17 +27,17 @@ def limit_concurrency(
     status: int = 503,
     retry_after: int = 1,
 ) -> Callable[[Endpoint], Endpoint]:
-    """Make a middleware that works for `n` requests at once, and answers 503 to others (RFC 9110, 15.6.4).
+    """Make a middleware that handles `n` requests at once, and answers 503 to others (RFC 9110, 15.6.4).
 
-    The limit is shared by all endpoints that are given the same middleware, in one worker process. A
-    request counts until its response has been sent, or the client has left. A request that waits
-    and whose client leaves gives up its place: ClientDisconnect is raised in it, and nothing is sent.
+    The limit is shared by all endpoints with the same middleware, in one worker process. A request counts
+    until its response has been sent, or its client has left. If the client of a waiting request leaves,
+    the request leaves the queue: ClientDisconnect is raised in it, and no response is sent.
 
-    A request for an event stream is never answered with 503, on which a browser gives up for good: it
-    gets an empty stream, and is asked to come back later. Another status, such as 429, it does get.
+    A request for an event stream is not answered with 503, after which a browser never reconnects: it
+    gets an empty stream that tells the browser to reconnect later. Other statuses, such as 429, are sent.
 
-    :param n: how many requests may be worked for.
-    :param waiting: how many more may wait for their turn; first come, first served.
+    :param n: the number of requests that are handled at once.
+    :param waiting: the number of further requests that may wait; first come, first served.
     :param key: a function of the request, such as one that returns the user's name. Each value that it
         returns, None among them, has a limit of its own, which is kept only while a request counts.
         What it raises is raised on.
