@@ -17,7 +17,7 @@ from kui import __version__
 from kui.limits import Limits
 
 GENERATED = Path(__file__).parent / "reference" / "generated"
-COMMANDS = ("run", "routes", "new")
+COMMANDS = ("run", "routes", "new", "openapi")
 
 project = "Kui"
 author = copyright = "the authors of Kui"

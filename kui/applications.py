@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from baize.typing import ASGIApp, Receive, Scope, Send
 
@@ -30,7 +30,7 @@ from .request_cycle import serve_request
 from .requests import HttpRequest
 from .responses.convert import ResponseConverter
 from .responses.errors import error_response as problem_or_text
-from .routing import Router
+from .routing import Router, Routes
 from .routing.around import Middlewares, decorate
 from .routing.mounts import INSIDE, mounted_apps, wrapped
 from .routing.routes import MethodDecorators, Route, Several
@@ -60,6 +60,19 @@ class FactoryClass:
                 raise TypeError(f"a class of connections is derived from {kind.__name__}: {made!r}")
 
 
+class Description(Protocol):
+    """What `Kui(openapi=...)` takes: a `kui.openapi.OpenAPI`."""
+
+    @property
+    def routes(self) -> Routes:
+        """The routes that serve the description; the app puts them behind `/docs`."""
+        ...
+
+    def document(self, app: Any) -> dict[str, Any]:
+        """Return the description of an app."""
+        ...
+
+
 class Kui(MethodDecorators):
     """An application: routes, what stands around them, and what lives as long as they are served.
 
@@ -87,6 +100,7 @@ class Kui(MethodDecorators):
     - `allowed_hosts`: the Host headers that are answered, as in `["example.com", "*.example.com"]`;
       others get 400. Default: all that are valid.
     - `handle_signals`: whether the app learns of SIGTERM and SIGINT under servers that do not tell.
+    - `openapi`: an `OpenAPI(title=...)`, which describes the app below `/docs`.
     - `asgi_middlewares`: functions of an ASGI app that return one, of any framework, around the
       whole app; the first is the outermost.
 
@@ -136,6 +150,7 @@ class Kui(MethodDecorators):
         allowed_hosts: Iterable[str] = ("*",),
         handle_signals: bool = True,
         asgi_middlewares: Iterable[Callable[[ASGIApp], ASGIApp]] = (),
+        openapi: Description | None = None,
     ) -> None:
         self.state = State()
         """What the app keeps, such as a pool of connections."""
@@ -153,6 +168,10 @@ class Kui(MethodDecorators):
             routes, http_middlewares=http_middlewares, socket_middlewares=socket_middlewares
         )
         """The routes."""
+        self.openapi = openapi
+        """What describes the app; None if nothing does."""
+        if openapi is not None:
+            self.router << "/docs" // openapi.routes
         self.shared: dict[Any, Any] = {}
         """The values of the dependencies with `scope="app"`, by `parameters.identity`."""
         self.in_flight = 0

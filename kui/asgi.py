@@ -58,6 +58,7 @@ from .parameters import (
 )
 from .requests import HttpRequest
 from .responses import (
+    Event,
     FileResponse,
     HTMLResponse,
     HttpResponse,
@@ -95,6 +96,7 @@ __all__ = [
     "Cookie",
     "Depends",
     "Endpoint",
+    "Event",
     "FactoryClass",
     "FileResponse",
     "FileRoutes",

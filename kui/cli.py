@@ -7,6 +7,7 @@ with its traceback.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shlex
 import sys
@@ -111,6 +112,20 @@ def _routes(app: str) -> int:
     return 0
 
 
+def _openapi(app: str) -> int:
+    from .applications import Kui
+    from .serving.importing import load_app
+
+    try:
+        found = load_app(app)
+        if not isinstance(found, Kui) or found.openapi is None:
+            raise CannotServe(f"{app} describes nothing: write Kui(openapi=OpenAPI(title=...))")
+        print(json.dumps(found.openapi.document(found), indent=2, ensure_ascii=False))
+    except (CannotServe, TypeError) as error:
+        return complain(CannotServe(str(error)))
+    return 0
+
+
 def _table(app: object, spec: str) -> list[tuple[str, str, str, str]]:
     from .applications import Kui
     from .argument_checks import describe
@@ -150,6 +165,10 @@ def _parser(deadline: Deadline) -> argparse.ArgumentParser:
     routes = commands.add_parser("routes", help="list the routes of an app")
     routes.set_defaults(command=_routes)
     routes.add_argument("app", help=SPEC)
+
+    openapi = commands.add_parser("openapi", help="write the description of an app to stdout")
+    openapi.set_defaults(command=_openapi)
+    openapi.add_argument("app", help=SPEC)
 
     new = commands.add_parser("new", help="write a small project: an app, its tests, a container")
     new.set_defaults(command=_new)

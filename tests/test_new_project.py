@@ -30,7 +30,18 @@ def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 
 def test_a_new_project_passes_its_own_tests_and_the_type_checker(project: Path) -> None:
-    pytest_run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
+    pytest_run = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:asyncio",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "error",
+    ]
     for command in (
         pytest_run,
         [sys.executable, "-m", "mypy", "--strict", "app.py", "test_app.py"],

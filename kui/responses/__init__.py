@@ -11,12 +11,13 @@ from .content import (
     SmallResponse,
 )
 from .convert import ResponseConverter, convert_response
-from .events import SendEventResponse, ServerSentEvent
+from .events import Event, SendEventResponse, ServerSentEvent
 from .file import FileResponse
 from .stream import StreamResponse
 from .template import TemplateResponse
 
 __all__ = [
+    "Event",
     "FileResponse",
     "HTMLResponse",
     "HttpResponse",

@@ -7,7 +7,7 @@ import re
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from random import randint
-from typing import Any, Final, TypedDict
+from typing import Any, Final, Generic, Required, TypedDict, TypeVar
 
 from baize.typing import Message
 
@@ -22,6 +22,7 @@ from .stream import StreamResponse
 __all__ = [
     "RETRY",
     "EncodedEvent",
+    "Event",
     "EventSource",
     "SendEventResponse",
     "ServerSentEvent",
@@ -29,6 +30,8 @@ __all__ = [
     "encode_event",
     "later",
 ]
+
+T = TypeVar("T")
 
 OPEN_AFTER: Final = 0.25
 """Seconds after which the headers go out, although there is no event yet."""
@@ -62,6 +65,22 @@ class ServerSentEvent(TypedDict, total=False):
     """
 
     data: Any
+    id: int | str
+    event: str
+    retry: int
+    comment: str
+
+
+class Event(TypedDict, Generic[T], total=False):
+    """A `ServerSentEvent` whose data is of a type, for the annotation of a handler; described with that type.
+
+    Example::
+
+        async def prices() -> AsyncIterator[Event[Price]]:
+            yield {"id": 7, "data": Price(10)}
+    """
+
+    data: Required[T]
     id: int | str
     event: str
     retry: int

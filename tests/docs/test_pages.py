@@ -87,6 +87,8 @@ def test_the_blocks_of_a_page_run(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(source)
     pytester.makeini("[pytest]\nfilterwarnings = error\ntimeout = 60\n")
-    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--rootdir=.")
+    result = pytester.runpytest_subprocess(
+        "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "--rootdir=."
+    )
     assert set(result.parseoutcomes()) <= {"passed"}
     assert result.ret == 0, result.outlines

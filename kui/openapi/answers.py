@@ -1,0 +1,218 @@
+"""The answers of an operation: what the return annotations of its handler and of what is around it say."""
+
+from __future__ import annotations
+
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Final, Union, get_args, get_origin
+
+from kui.parameters.plans import NO_DEFAULT
+from kui.parameters.shapes import bare, members, model_kind
+from kui.responses.base import HttpResponse
+from kui.responses.content import (
+    HTMLResponse,
+    JSONResponse,
+    PlainTextResponse,
+    RedirectResponse,
+)
+from kui.responses.events import Event, SendEventResponse, ServerSentEvent
+
+from .marks import Responses
+from .schemas import Schemas
+
+__all__ = ["INVALID", "PROBLEM", "answer_object", "answers_of", "marked", "refusal", "refusals"]
+
+_STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator, Iterator, Generator)
+_MEDIA: Final[Mapping[type, str]] = {
+    HTMLResponse: "text/html",
+    PlainTextResponse: "text/plain",
+    JSONResponse: "application/json",
+    SendEventResponse: "text/event-stream",
+}
+
+PROBLEM: Final = {
+    "type": "object",
+    "description": "Problem details (RFC 9457).",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+INVALID: Final = {
+    "allOf": [{"$ref": "#/components/schemas/Problem"}],
+    "type": "object",
+    "properties": {
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "in": {"enum": ["path", "query", "header", "cookie", "body"]},
+                    "detail": {"type": "string"},
+                    "pointer": {"type": "string", "format": "json-pointer"},
+                },
+                "required": ["in", "detail", "pointer"],
+            },
+        }
+    },
+    "required": ["errors"],
+}
+
+
+REFUSALS: Final = (400, 401, 404, 413, 415, 422)
+"""The statuses with which the framework refuses what a description is about."""
+
+
+def reason(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"Status {status}"
+
+
+def marked(annotation: Any) -> Mapping[int, Any]:
+    """Return the answers of the `Responses` in an annotation."""
+    found: dict[int, Any] = {}
+    if get_origin(annotation) is Annotated:
+        for mark in get_args(annotation)[1:]:
+            if isinstance(mark, Responses):
+                found.update(mark.answers)
+    return found
+
+
+def refusal(status: int) -> dict[str, str]:
+    """Return a reference to the answer of a refusal by the framework, one of the shared `refusals`."""
+    return {"$ref": f"#/components/responses/{status}"}
+
+
+def refusals() -> dict[str, Any]:
+    """Return the answers that the framework gives by itself: problem details, or text for who prefers it."""
+    shared = {}
+    for status in REFUSALS:
+        name = "ValidationProblem" if status == 422 else "Problem"
+        schema = {"$ref": f"#/components/schemas/{name}"}
+        content = {
+            "application/problem+json": {"schema": schema},
+            "text/plain": {"schema": {"type": "string"}},
+        }
+        shared[str(status)] = {"description": reason(status), "content": content}
+    return shared
+
+
+def answers_of(annotation: Any, schemas: Schemas, *, items: bool) -> dict[str, Any]:
+    """Return the Responses Object of a return annotation, and of the `Responses` in it.
+
+    :param items: True to describe the items of a stream, which OpenAPI can do since 3.2.
+    """
+    answers: dict[str, Any] = {}
+    more = marked(annotation)
+    status = 200
+    kind = annotation
+    arguments = get_args(bare(annotation))
+    if get_origin(bare(annotation)) is tuple and len(arguments) in (2, 3) and arguments[1] is int:
+        kind = arguments[0]  # with a status that is known when it runs
+    if 200 not in more:
+        successes = [one for one in more if 200 <= one < 300]
+        if len(successes) == 1 and more[successes[0]] == bare(annotation):
+            status = successes[0]  # Annotated[Item, Responses({201: Item})] says it twice
+        answers[str(status)] = answer_object(status, kind, schemas, items)
+    for other, type_ in more.items():
+        answers[str(other)] = answer_object(other, type_, schemas, items)
+    return answers
+
+
+def answer_object(status: int, annotation: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": reason(status)}
+    if isinstance(annotation, str):
+        answer["description"] = annotation
+        annotation = str
+    if annotation is None or status in (204, 304):
+        return answer
+    content = _content(annotation, schemas, items)
+    if content:
+        answer["content"] = content
+    return answer
+
+
+def _content(annotation: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
+    """Return the media types of an answer: responses and streams have their own, everything else is JSON."""
+    content: dict[str, Any] = {}
+    values = []
+    for kind in members(annotation):
+        if kind is NO_DEFAULT or kind is Any:
+            continue
+        if _is_response(kind):
+            content |= _of_response(kind)
+        elif (get_origin(kind) or kind) in _STREAMS:
+            content |= _stream(get_args(kind), schemas, items)
+        elif kind in (str, bytes):
+            content["text/plain"] = {"schema": {"type": "string"}}
+        elif isinstance(kind, type) and issubclass(kind, Path):
+            content["*/*"] = {"schema": {}}
+        else:
+            values.append(kind)
+    if values:
+        whole = annotation if not content else Union[tuple(values)]  # noqa: UP007 - made at run time
+        content["application/json"] = {"schema": schemas.of(whole, "serialization")}
+    return content
+
+
+def _is_response(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, HttpResponse)
+
+
+def _of_response(kind: type) -> dict[str, Any]:
+    if issubclass(kind, RedirectResponse):
+        return {}
+    for base, media in _MEDIA.items():
+        if issubclass(kind, base):
+            return {media: {"schema": {} if media == "application/json" else {"type": "string"}}}
+    return {"*/*": {"schema": {}}}
+
+
+def _stream(arguments: Iterable[Any], schemas: Schemas, items: bool) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": {"type": "string"}}
+    item = next(iter(arguments), NO_DEFAULT)
+    if items:
+        media = {"itemSchema": event_schema(item, schemas)}
+    return {"text/event-stream": media}
+
+
+def event_schema(item: Any, schemas: Schemas) -> dict[str, Any]:
+    """Return the schema of an event: untyped fields are text, `data` is JSON text of a model."""
+    data: dict[str, Any] = {"type": "string"}
+    model = data_of(item)
+    if model is not NO_DEFAULT:
+        content = schemas.of(model, "serialization")
+        data |= {"contentMediaType": "application/json", "contentSchema": content}
+    return {
+        "type": "object",
+        "properties": {
+            "data": data,
+            "event": {"type": "string"},
+            "id": {"type": "string"},
+            "retry": {"type": "integer", "minimum": 0},
+        },
+        "required": ["data"] if model is not NO_DEFAULT else [],
+    }
+
+
+def data_of(item: Any) -> Any:
+    """Return the type of an event's data: T of `Event[T]`, or a model itself; NO_DEFAULT for anything else."""
+    kind = bare(item)
+    if get_origin(kind) is Event:
+        return get_args(kind)[0]
+    if kind in (ServerSentEvent, Event) or model_kind(kind) is None:
+        return NO_DEFAULT
+    return item

@@ -1,0 +1,275 @@
+"""One route and one method, as an Operation Object (OpenAPI 3.1, 4.8.10)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from itertools import product
+from typing import Any, Final, get_args, get_origin
+
+from kui.forms import Part, UploadFile
+from kui.parameters.markers import Body
+from kui.parameters.plans import Parameter, Plan
+from kui.parameters.shapes import bare, members
+from kui.routing import HttpRoute
+from kui.security.combined import AnyOf
+from kui.security.schemes import SecurityScheme
+
+from .answers import answer_object, answers_of, marked, refusal
+from .marks import operation_of
+from .schemas import Schemas
+
+__all__ = ["describe", "schemes_of"]
+
+_IGNORED_HEADERS: Final = frozenset(("accept", "content-type", "authorization"))
+"""Headers that are no parameters (OpenAPI 3.1, 4.8.12.1)."""
+_CONVERTERS: Final[Mapping[str, Mapping[str, str]]] = {
+    "int": {"type": "integer"},
+    "decimal": {"type": "string", "format": "decimal"},
+    "uuid": {"type": "string", "format": "uuid"},
+    "date": {"type": "string", "format": "date"},
+}
+_FILE: Final = {"type": "string", "format": "binary"}
+
+
+def describe(
+    route: HttpRoute,
+    plan: Plan,
+    schemas: Schemas,
+    *,
+    identifier: str,
+    around: Mapping[int, Any],
+    items: bool,
+) -> dict[str, Any]:
+    """Return the operation of a handler on a route.
+
+    :param identifier: its id, unless the handler was given another.
+    :param around: the answers of the middlewares around it, by their status.
+    :param items: True to describe the items of streams (OpenAPI 3.2).
+    """
+    mark = operation_of(plan.handler)
+    summary, description = _documented(plan.handler)
+    namespaces = [name for name in route.namespace.split(":") if name]
+    parameters = [*_path_parameters(route, plan, schemas), *_other_parameters(plan, schemas)]
+    answers = answers_of(plan.returns, schemas, items=items)
+    for status, type_ in (dict(around) | _answers_of_dependencies(plan)).items():
+        if str(status) not in answers:
+            answers[str(status)] = answer_object(status, type_, schemas, items)
+    security = _requirements(plan)
+    for status in _refusals(plan, bool(security)):
+        answers.setdefault(str(status), refusal(status))
+    described = {
+        "operationId": mark.id or identifier,
+        "summary": mark.summary or summary,
+        "description": description,
+        "tags": namespaces if mark.tags is None else list(mark.tags),
+        "deprecated": mark.deprecated,
+        "parameters": parameters,
+        "requestBody": _request_body(plan.body, schemas) if plan.body else None,
+        "responses": dict(sorted(answers.items())),
+        "security": security,
+    }
+    return {key: value for key, value in described.items() if value}
+
+
+def _documented(handler: Callable[..., Any]) -> tuple[str, str]:
+    """Return the first line of a docstring, and what follows it."""
+    summary, _, rest = (inspect.getdoc(handler) or "").partition("\n")
+    return summary.strip(), rest.strip()
+
+
+def _answers_of_dependencies(plan: Plan) -> dict[int, Any]:
+    answers: dict[int, Any] = {}
+    for dependency in plan.dependencies:
+        answers |= marked(dependency.returns)
+    return answers
+
+
+def _refusals(plan: Plan, is_secured: bool) -> Iterator[int]:
+    """Yield the statuses with which the framework refuses a request by itself."""
+    if is_secured:
+        yield 401
+    if plan.parameters:
+        yield 422
+    if plan.path:
+        yield 404
+    if plan.body:
+        yield from (400, 413, 415)
+
+
+# ---- parameters
+
+
+def _path_parameters(route: HttpRoute, plan: Plan, schemas: Schemas) -> Iterator[dict[str, Any]]:
+    declared = {one.alias: one for one in plan.of("path") if not one.exclusive}
+    of_models: dict[str, Any] = {}
+    for one in plan.of("path"):
+        if one.exclusive:
+            of_models |= schemas.properties(one.annotation)[0]
+    for name, converter in route.pattern.converters.items():
+        found: dict[str, Any] = {"name": name, "in": "path", "required": True}
+        if name in declared and declared[name].annotation is not Any:
+            yield found | _details(declared[name], schemas)
+        else:
+            schema = of_models.get(name) or _CONVERTERS.get(converter) or {"type": "string"}
+            yield found | {"schema": dict(schema)}
+
+
+def _other_parameters(plan: Plan, schemas: Schemas) -> Iterator[dict[str, Any]]:
+    """Yield the parameters that are not of the path, each once, however many functions declare it."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for one in plan.parameters:
+        if one.source in ("path", "body"):
+            continue
+        for described in _expanded(one, schemas) if one.exclusive else [_single(one, schemas)]:
+            key = (one.source, described["name"])
+            if one.source == "header" and described["name"].lower() in _IGNORED_HEADERS:
+                continue
+            if key not in found or described.get("required"):
+                found[key] = described
+    yield from found.values()
+
+
+def _single(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": parameter.alias, "in": parameter.source}
+    if parameter.required:
+        found["required"] = True
+    return found | _details(parameter, schemas)
+
+
+def _expanded(parameter: Parameter, schemas: Schemas) -> Iterator[dict[str, Any]]:
+    """Yield the fields of a model of a whole source."""
+    properties, required = schemas.properties(parameter.annotation)
+    for name, schema in properties.items():
+        text = name.replace("_", "-") if parameter.source == "header" else name
+        found: dict[str, Any] = {"name": text, "in": parameter.source}
+        if name in required and parameter.required:
+            found["required"] = True
+        if "description" in schema:
+            found["description"] = schema["description"]
+        yield found | {"schema": schema}
+
+
+def _details(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
+    marker = parameter.marker
+    found: dict[str, Any] = {}
+    if marker.description:
+        found["description"] = marker.description
+    if marker.deprecated:
+        found["deprecated"] = True
+    if marker.examples:
+        found["examples"] = {f"example {n}": {"value": v} for n, v in enumerate(marker.examples, 1)}
+    return found | {"schema": _schema(parameter, schemas)}
+
+
+def _schema(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
+    """Return the schema of a single value, with its constraints and its default."""
+    if parameter.source == "body":
+        file = _file_schema(parameter.annotation)
+        if file is not None:
+            return file
+    return schemas.constrained(
+        parameter.annotation, parameter.marker.constraints, default=parameter.default
+    )
+
+
+# ---- bodies
+
+
+def _file_schema(annotation: Any) -> dict[str, Any] | None:
+    """Return the schema of an upload; None for anything else."""
+    kinds = list(members(annotation))
+    if UploadFile in kinds or bytes in kinds:
+        return dict(_FILE)
+    if any(get_origin(kind) is list and get_args(kind) == (UploadFile,) for kind in kinds):
+        return {"type": "array", "items": dict(_FILE)}
+    if any(_is_stream_of(kind, Part) for kind in kinds):
+        return {"type": "array", "items": dict(_FILE)}
+    return None
+
+
+def _is_stream_of(annotation: Any, item: type) -> bool:
+    kind = bare(annotation)
+    return get_origin(kind) is AsyncIterable and get_args(kind) == (item,)
+
+
+def _request_body(body: Iterable[Parameter], schemas: Schemas) -> dict[str, Any]:
+    """Return the Request Body Object: one media type for each that the handler accepts."""
+    whole = [one for one in body if one.exclusive]
+    fields = [one for one in body if not one.exclusive]
+    given = {
+        one.marker.media_type
+        for one in body
+        if isinstance(one.marker, Body) and one.marker.media_type is not None
+    }
+    if whole:
+        (one, *_) = whole
+        kind = bare(one.annotation)
+        if kind is bytes or _is_stream_of(kind, bytes):
+            content = {
+                media: {"schema": dict(_FILE)} for media in given or {"application/octet-stream"}
+            }
+            return _body(content, one.required, one.marker.description)
+        if _is_stream_of(kind, Part):
+            schema: dict[str, Any] = {"type": "object", "additionalProperties": dict(_FILE)}
+            return _body({"multipart/form-data": {"schema": schema}}, one.required, None)
+        schema = schemas.of(one.annotation, "validation")
+        description, required = one.marker.description, one.required
+        has_files = False
+    else:
+        properties = {one.alias: _schema(one, schemas) for one in fields}
+        schema = {"type": "object", "properties": properties}
+        needed = [one.alias for one in fields if one.required]
+        if needed:
+            schema["required"] = needed
+        description, required = None, bool(needed)
+        has_files = any(_file_schema(one.annotation) for one in fields)
+    if not given:
+        forms = {"application/x-www-form-urlencoded", "multipart/form-data"}
+        given = {"multipart/form-data"} if has_files else {"application/json", *forms}
+    content = {media: {"schema": schema} for media in sorted(given)}
+    return _body(content, required, description)
+
+
+def _body(content: dict[str, Any], required: bool, description: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"content": content}
+    if required:
+        found["required"] = True
+    if description:
+        found["description"] = description
+    return found
+
+
+# ---- security
+
+
+def _alternatives(plan: Plan) -> Iterator[list[tuple[SecurityScheme, tuple[str, ...]]]]:
+    """Yield, for each scheme that must agree, the schemes of which one is enough, with their scopes."""
+    scopes = tuple(scope for one in plan.security for scope in getattr(one.marker, "scopes", ()))
+    seen: set[int] = set()
+    for dependency in plan.dependencies:
+        scheme = dependency.declared
+        if isinstance(scheme, SecurityScheme) and id(scheme) not in seen:
+            seen.add(id(scheme))
+            one_of = scheme.schemes if isinstance(scheme, AnyOf) else (scheme,)
+            yield [(one, scopes) for one in one_of]
+
+
+def _requirements(plan: Plan) -> list[dict[str, list[str]]]:
+    """Return the Security Requirement Objects: names in one object are all needed, one object is enough."""
+    alternatives = list(_alternatives(plan))
+    if not alternatives:
+        return []
+    return [
+        {
+            scheme.name: list(scopes) if scheme.described()["type"] == "oauth2" else []
+            for scheme, scopes in choice
+        }
+        for choice in product(*alternatives)
+    ]
+
+
+def schemes_of(plan: Plan) -> Iterator[SecurityScheme]:
+    """Yield the schemes that a plan needs."""
+    for one_of in _alternatives(plan):
+        yield from (scheme for scheme, _ in one_of)

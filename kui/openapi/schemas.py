@@ -1,0 +1,139 @@
+"""JSON Schemas of all types of one document, each class once among the components.
+
+Types are asked for while the operations are written, and filled in at the end: only who knows all of them can
+name them as their classes, and tell a model that is read from the same one written only where they differ.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+from kui.parameters.plans import NO_DEFAULT
+from kui.parameters.shapes import model_kind, parts_of
+from kui.parameters.validators import modern
+from kui.responses.encode import to_json
+
+__all__ = ["Mode", "Schemas"]
+
+Mode: TypeAlias = Literal["validation", "serialization"]
+Schema: TypeAlias = dict[str, Any]
+
+_TEMPLATE: Final = "#/components/schemas/"
+
+
+class Schemas:
+    """The schemas of a document.
+
+    Example::
+
+        schemas = Schemas()
+        schema = schemas.of(Item, "serialization")  # empty until all are known
+        components = schemas.fill()                 # now {"$ref": "#/components/schemas/Item"}
+    """
+
+    def __init__(self) -> None:
+        self._wanted: list[tuple[Any, Mode, Schema]] = []
+        self._defaults: list[tuple[Schema, Any]] = []
+        self._more: dict[str, Schema] = {}
+
+    def of(self, annotation: Any, mode: Mode) -> Schema:
+        """Return the schema of a type, which is filled in by `fill`."""
+        schema: Schema = {}
+        self._wanted.append((annotation, mode, schema))
+        return schema
+
+    def constrained(
+        self, annotation: Any, constraints: Mapping[str, Any], *, default: Any = NO_DEFAULT
+    ) -> Schema:
+        """Return the schema of a single value, with constraints as pydantic's `Field` has them, and its default."""
+        if constraints:
+            from pydantic import Field
+
+            annotation = Annotated[modern(annotation), Field(**constraints)]
+        schema = self.of(annotation, "validation")
+        if default is not NO_DEFAULT and default is not None:
+            try:
+                self._defaults.append((schema, json.loads(to_json(default))))
+            except TypeError:
+                pass  # it is no value of JSON, and only the handler's business
+        return schema
+
+    def properties(self, model: Any) -> tuple[dict[str, Schema], frozenset[str]]:
+        """Return the schemas of a model's fields by their names in a request, and the names that must be there."""
+        if _has_struct(model):
+            import msgspec
+
+            (schema,), components = msgspec.json.schema_components(
+                [model], ref_template=_TEMPLATE + "{name}"
+            )
+        else:
+            from pydantic import TypeAdapter
+
+            schema = TypeAdapter(modern(model)).json_schema(ref_template=_TEMPLATE + "{model}")
+            components = schema.pop("$defs", {})
+        name = schema.get("$ref", "").removeprefix(_TEMPLATE)
+        found: Schema = components.pop(name) if name else schema
+        self._more |= components
+        return found.get("properties", {}), frozenset(found.get("required", ()))
+
+    def fill(self) -> dict[str, Schema]:
+        """Fill in all schemas and return the components, by their names.
+
+        :raises TypeError: a type has no schema.
+        """
+        structs = [one for one in self._wanted if _has_struct(one[0])]
+        others = [one for one in self._wanted if not _has_struct(one[0])]
+        components = {**self._more, **_of_pydantic(others), **_of_msgspec(structs)}
+        for schema, default in self._defaults:
+            schema["default"] = default
+        return dict(sorted(components.items()))
+
+
+def _has_struct(annotation: Any) -> bool:
+    return any(model_kind(part) == "struct" for part in parts_of(annotation))
+
+
+def _of_pydantic(wanted: list[tuple[Any, Mode, Schema]]) -> dict[str, Schema]:
+    if not wanted:
+        return {}
+    from pydantic import TypeAdapter
+    from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
+    from pydantic.json_schema import GenerateJsonSchema
+
+    class Generate(GenerateJsonSchema):
+        """The schema of a value that JSON does not know is left open, and not refused."""
+
+        def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Schema:
+            return {}
+
+    inputs: list[tuple[int, Mode, TypeAdapter[Any]]] = []
+    for number, (annotation, mode, _) in enumerate(wanted):
+        try:
+            inputs.append((number, mode, TypeAdapter(modern(annotation))))
+        except PydanticUserError as error:
+            raise TypeError(str(error).partition("\n")[0]) from error
+    try:
+        found, rest = TypeAdapter.json_schemas(
+            inputs, ref_template=_TEMPLATE + "{model}", schema_generator=Generate
+        )
+    except PydanticInvalidForJsonSchema as error:
+        raise TypeError(str(error).partition("\n")[0]) from error
+    for number, (_, mode, schema) in enumerate(wanted):
+        schema.update(found[number, mode])
+    definitions: dict[str, Schema] = rest.get("$defs", {})
+    return definitions
+
+
+def _of_msgspec(wanted: list[tuple[Any, Mode, Schema]]) -> dict[str, Schema]:
+    if not wanted:
+        return {}
+    import msgspec
+
+    found, components = msgspec.json.schema_components(
+        [annotation for annotation, _, _ in wanted], ref_template=_TEMPLATE + "{name}"
+    )
+    for (_, _, schema), made in zip(wanted, found, strict=True):
+        schema.update(made)
+    return components

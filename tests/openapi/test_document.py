@@ -1,0 +1,203 @@
+"""The description says what the handlers declare, and is valid by the specification's own schema."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openapi_spec_validator import validate
+
+from kui.asgi import HttpRoute, Kui, Routes
+from kui.openapi import OpenAPI
+from kui.testing import AsyncTestClient
+
+from .shop import app
+
+
+def described(openapi: Any = "3.1") -> dict[str, Any]:
+    made = OpenAPI(title="Shop", version="1.2", openapi=openapi).document(app)
+    return json.loads(json.dumps(made))  # type: ignore[no-any-return]  # an object
+
+
+@pytest.fixture
+def paths() -> dict[str, Any]:
+    return described()["paths"]  # type: ignore[no-any-return]  # an object
+
+
+@pytest.mark.parametrize("version", ["3.1", "3.2"])
+def test_it_is_valid(version: str) -> None:
+    document = described(version)
+    assert document["openapi"].startswith(version)
+    validate(document)
+
+
+def test_a_component_is_named_as_its_class_and_is_there_once() -> None:
+    schemas = described()["components"]["schemas"]
+    assert {"Note", "NotThere", "Size", "Upload", "Count", "Problem"} <= set(schemas)
+
+
+def test_a_model_is_split_only_where_reading_it_differs_from_writing_it() -> None:
+    schemas = described()["components"]["schemas"]
+    split = {name for name in schemas if name.endswith(("-Input", "-Output"))}
+    assert split == {
+        "Item-Input",
+        "Item-Output",
+    }  # a Decimal may come as a number, and leaves as text
+    assert schemas["Item-Input"] != schemas["Item-Output"]
+
+
+def test_an_operation_has_its_parameters_and_its_answers(paths: dict[str, Any]) -> None:
+    read = paths["/items/{id}"]["get"]
+    assert (read["operationId"], read["summary"]) == ("read_item", "Read an item.")
+    assert read["description"] == "It has a price."
+    assert [(one["name"], one["in"], one.get("required")) for one in read["parameters"]] == [
+        ("id", "path", True),
+        ("x-trace", "header", None),
+    ]
+    assert set(read["responses"]) == {"200", "404", "422"}
+    missing = read["responses"]["404"]["content"]["application/json"]["schema"]
+    assert missing == {"$ref": "#/components/schemas/NotThere"}
+
+
+def test_a_model_of_a_source_is_described_by_its_fields(paths: dict[str, Any]) -> None:
+    parameters = {one["name"]: one for one in paths["/items"]["get"]["parameters"]}
+    assert set(parameters) == {"page", "tag", "theme"}
+    assert parameters["page"]["schema"]["maximum"] == 1000
+    assert parameters["theme"]["in"] == "cookie"
+    assert parameters["theme"]["schema"]["default"] == "light"
+
+
+def test_a_body_has_the_media_types_that_are_accepted(paths: dict[str, Any]) -> None:
+    assert set(paths["/items"]["post"]["requestBody"]["content"]) == {
+        "application/json",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data",
+    }
+    photos = paths["/photos"]["post"]["requestBody"]["content"]
+    assert list(photos) == ["multipart/form-data"]
+    schema = photos["multipart/form-data"]["schema"]
+    assert schema["properties"]["photo"] == {"type": "string", "format": "binary"}
+    assert set(paths["/items"]["post"]["responses"]) >= {"201", "400", "413", "415", "422"}
+
+
+def test_security_is_all_of_what_is_declared_and_any_of_the_alternatives() -> None:
+    document = described()
+    assert document["paths"]["/me"]["get"]["security"] == [{"oauth2": ["orders"]}, {"basic": []}]
+    keyed = document["paths"]["/keyed"]["get"]["security"]
+    assert [set(one) for one in keyed] == [{"key_x_key", "oauth2"}, {"key_x_key", "basic"}]
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["basic"] == {"type": "http", "scheme": "basic"}
+    assert schemes["key_x_key"] == {"type": "apiKey", "in": "header", "name": "x-key"}
+    assert schemes["oauth2"]["flows"]["password"]["tokenUrl"] == "/token"
+    answers = document["paths"]["/me"]["get"]["responses"]
+    assert set(answers) >= {"200", "401", "403"}
+
+
+def test_each_method_of_a_view_is_an_operation(paths: dict[str, Any]) -> None:
+    assert set(paths["/count"]) == {"get", "delete"}
+    assert paths["/count"]["delete"]["summary"] == "Forget all."
+
+
+def test_what_is_hidden_deprecated_or_tagged(paths: dict[str, Any]) -> None:
+    assert "/hidden" not in paths
+    assert not [path for path in paths if path.startswith("/docs")]
+    assert paths["/old"]["get"]["deprecated"] is True
+    assert paths["/token"]["post"]["tags"] == ["login"]
+
+
+def test_a_stream_is_described_by_its_items_since_3_2() -> None:
+    assert described("3.1")["paths"]["/ticks"]["get"]["responses"]["200"]["content"] == {
+        "text/event-stream": {"schema": {"type": "string"}}
+    }
+    content = described("3.2")["paths"]["/ticks"]["get"]["responses"]["200"]["content"]
+    data = content["text/event-stream"]["itemSchema"]["properties"]["data"]
+    assert data == {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": "#/components/schemas/Count"},
+    }
+
+
+def test_groups_are_tags_and_ids_stay_unique() -> None:
+    async def show() -> str:
+        return ""
+
+    cups = Routes(HttpRoute("/{id}", show, methods=["GET"]), namespace="cups")
+    pots = Routes(HttpRoute("/{id}", show, methods=["GET", "POST"]), namespace="pots")
+    made = OpenAPI(title="x").document(Kui(routes=["/cups" // cups, "/pots" // pots]))
+    assert made["paths"]["/cups/{id}"]["get"]["tags"] == ["cups"]
+    identifiers = [
+        operation["operationId"] for path in made["paths"].values() for operation in path.values()
+    ]
+    assert identifiers == ["cups_show", "pots_show_get", "pots_show_post"]
+
+
+def test_another_version_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"3\.1"):
+        OpenAPI(title="x", openapi="2.0")  # type: ignore[arg-type]  # what is tested
+
+
+@pytest.mark.anyio
+async def test_it_is_served_with_a_strict_policy_and_made_once() -> None:
+    async with AsyncTestClient(app) as client:
+        first = await client.get("/docs/openapi.json")
+        assert first.json()["info"]["title"] == "Shop"
+        assert first.headers["content-type"] == "application/json"
+        page = await client.get("/docs")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        size = len(page.content)
+        for name in ("page.css", "page.js"):
+            answer = await client.get(f"/docs/{name}")
+            assert answer.status_code == 200
+            size += len(answer.content)
+        assert size < 50_000
+        assert (await client.get("/docs/__init__.py")).status_code == 404
+        assert (await client.get("/docs/page.html")).status_code == 404
+
+
+@pytest.mark.anyio
+async def test_a_mounted_app_is_described_below_its_prefix() -> None:
+    from kui.asgi import Mount
+
+    async with AsyncTestClient(Kui(routes=[Mount("/shop", app)])) as client:
+        document = (await client.get("/shop/docs/openapi.json")).json()
+        assert document["servers"] == [{"url": "/shop"}]
+        assert 'data-base="/shop/docs/"' in (await client.get("/shop/docs")).text
+
+
+@pytest.mark.anyio
+async def test_another_page_is_redirected_to() -> None:
+    openapi = OpenAPI(title="x", page="https://docs.example/scalar.html")
+    async with AsyncTestClient(Kui(openapi=openapi)) as client:
+        answer = await client.get("/docs")
+        assert answer.headers["location"] == (
+            "https://docs.example/scalar.html?url=/docs/openapi.json"
+        )
+
+
+def test_the_command_writes_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kui", "openapi", "tests.openapi.shop:app"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["info"] == {
+        "title": "Shop",
+        "version": "1.2",
+        "description": "Tea, and how much of it.",
+    }
+
+
+def test_an_app_without_a_description_is_told_what_to_write() -> None:
+    command = [sys.executable, "-m", "kui", "openapi", "examples.layout:app"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root)
+    assert done.returncode == 1
+    assert "Kui(openapi=OpenAPI(title=" in done.stderr
+
+
+def test_a_struct_is_a_component() -> None:
+    assert described()["components"]["schemas"]["Size"]["required"] == ["width"]
