@@ -31,6 +31,7 @@ def imported(module: Path) -> set[str]:
 def test_an_import_loads_nothing_that_is_not_used(name: str) -> None:
     heavy = [
         *("jinja2", "pydantic", "hypercorn", "httpx2", "trio", "msgspec"),
+        *("httptools", "h2", "websockets"),
         *("kui.testing", "kui.channels"),
     ]
     code = f"import sys, {name}; print([m for m in {heavy!r} if m in sys.modules])"

@@ -16,9 +16,9 @@ accepting, timing    what accepting has in common; the one timer of a server
 tls                  TLS as a pipe over another one
 state                what the connections of a server share: the app, limits, `run_app`
 responses            the states of a response, for every version of HTTP
-http1, connection    HTTP/1.1 without a socket; one connection of it
+http1, http1_response  HTTP/1.1 without a socket: requests that come in, responses that go out
+connection, cycle    one connection of it, and the receive and send of one of its requests
 upgrade, websocket   the handshake of a WebSocket over HTTP/1.1; a WebSocket
 listening            a server on bound sockets, from listening to its last connection
 
-hypercorn_*          connections as `kui run` serves them until those above can do all that it does
 """

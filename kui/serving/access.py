@@ -44,8 +44,6 @@ class AccessLog:
                 status = 403
             await send(message)
 
-        # By convention, so that the server's own function can be found behind this one.
-        noting_send.__wrapped__ = send  # type: ignore[attr-defined]  # functions take attributes
         started = time.perf_counter()
         try:
             await self.app(scope, receive, noting_send)

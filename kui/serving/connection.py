@@ -11,24 +11,23 @@ from __future__ import annotations
 import enum
 import logging
 from contextlib import suppress
-from typing import Final
 
 import anyio
-from baize.typing import Message, Scope
+from baize.typing import Scope
 
-from .http1 import CONTINUE, Http1, Http1Response, Malformed, Request, refusal
+from .cycle import UNREAD, Cycle
+from .http1 import Http1, Malformed, Request
+from .http1_response import CONTINUE, refusal
 from .pipes import CHUNK, Pipe
 from .protocol import ASGI, EXTENSIONS, PREFACE
-from .responses import Misuse, Phase
-from .state import Gone, ServerState
+from .responses import Phase
+from .state import ServerState
 from .timing import NEVER
-from .upgrade import Upgrade, wrong_handshake
-from .websocket import WebSocket, subprotocols
+from .upgrade import Upgrade, subprotocols, wrong_handshake
+from .websocket import WebSocket
 
 __all__ = ["Connection", "Next"]
 
-UNREAD: Final = 1024 * 1024
-"""Bytes of a body that are thrown away for the sake of the next request, or of the answer's last bytes."""
 
 logger = logging.getLogger("kui.server")
 
@@ -90,6 +89,7 @@ class Connection:
 
     def turn_away(self) -> None:
         """Have the first answer be that there are too many connections."""
+        self._opening = None
         self.http.fail(Malformed(503, "there are too many connections"))
 
     # ---- between requests
@@ -397,81 +397,3 @@ class Connection:
         if self._changed is not None:
             self._changed.set()
             self._changed = None
-
-
-class Cycle:
-    """The `receive` and `send` of one request, which end with it: then `send` raises, and `receive` touches no socket.
-
-    `gone` is True once the client has left, `broken` once no more can be sent, `over` once the app
-    has returned.
-    """
-
-    __slots__ = ("_connection", "_told", "broken", "gone", "over", "request", "response")
-
-    def __init__(self, connection: Connection, request: Request, keep_alive: bool) -> None:
-        self._connection = connection
-        self.request = request
-        self.response = Http1Response(request, keep_alive)
-        self.gone = False
-        self.broken = False
-        self.over = False
-        self._told = False  # has the app been given the end of the body?
-
-    @property
-    def waits(self) -> bool:
-        """True if `receive` has nothing to return yet."""
-        if self.over or self.gone or self.response.phase is _DONE:
-            return False
-        request = self.request
-        return not (request.body or (request.complete and not self._told))
-
-    async def receive(self) -> Message:
-        """ASGI's `receive`. Cancelled, it has taken nothing.
-
-        Several tasks may wait in it: one of them gets what comes of the body, all get the disconnect.
-        """
-        request = self.request
-        while not self.over:
-            if request.body or (request.complete and not self._told):
-                self._told = request.complete
-                body = request.take_body()
-                return {"type": "http.request", "body": body, "more_body": not self._told}
-            if self.gone or self.response.phase is _DONE or self._connection.http.error:
-                break
-            await self._connection.read_for(self)
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: Message) -> None:
-        """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
-
-        :raises Gone: the client has gone (RST, or a deadline), or the request is over.
-        :raises Misuse: the message may not be sent now, or is wrong.
-        """
-        if self.over or self.broken:
-            raise Gone("the client has gone, or the request is over")
-        response, connection = self.response, self._connection
-        if not self.request.complete and not response.begun:
-            self._consider_the_rest()
-        try:
-            parts = response.send(message, connection.ticker.date)
-        except Misuse:
-            self.broken = response.begun
-            raise
-        if not parts:
-            return
-        try:
-            await connection.pipe.write(*parts)
-        except OSError as error:
-            self.gone = self.broken = True
-            connection.wake_receivers()
-            raise Gone("the client has gone") from error
-        except BaseException:
-            self.broken = True
-            raise
-        if response.phase is _DONE and connection.has_receivers:
-            connection.wake_receivers()
-
-    def _consider_the_rest(self) -> None:
-        """End the connection with this response if what is left of the body is not worth it."""
-        if self.request.expects or (self.request.length or 0) > UNREAD:
-            self.response.keep_alive = False

@@ -1,21 +1,19 @@
 """HTTP/1.1 on the server's side (RFC 9112), without a socket, a clock or a loop: over httptools, which is llhttp.
 
 Bytes become requests, one at a time: `Http1` parses up to the end of a request and keeps what
-follows as it came, so that however much a client pipelines, at most one request is parsed. ASGI
-messages become bytes: `Http1Response`. What httptools lets through and RFC 9112 does not is refused
-here. Who reads, writes and waits is `connection`.
+follows as it came, so that however much a client pipelines, at most one request is parsed. What
+httptools lets through and RFC 9112 does not is refused here. Responses are written by
+`http1_response`; who reads, writes and waits is `connection`.
 """
 
 from __future__ import annotations
 
 import enum
-import http
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import ClassVar, Final
 from urllib.parse import unquote
 
-from baize.typing import Message
 from httptools import (
     HttpParserCallbackError,
     HttpParserError,
@@ -25,18 +23,9 @@ from httptools import (
 
 from kui.http.hosts import valid_host
 
-from .responses import Headers, Phase, Response, checked_headers
+from .responses import Headers
 
-__all__ = [
-    "CONTINUE",
-    "Http1",
-    "Http1Response",
-    "Malformed",
-    "Reading",
-    "Request",
-    "refusal",
-    "status_line",
-]
+__all__ = ["Http1", "Malformed", "Reading", "Request"]
 
 HEAD_SIZE: Final = 64 * 1024
 """Bytes of a request's head, and of what surrounds the chunks of its body."""
@@ -44,12 +33,7 @@ FIELDS: Final = 100
 """Header fields of a request, its trailers included."""
 PIECE: Final = 16 * 1024
 """Bytes that are parsed at a time where the end of a request may be among them."""
-SLICE: Final = 64 * 1024
-"""Bytes of a response that are given away at a time."""
 
-CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-_NOTHING: Final = ()
 _END: Final = b"\r\n\r\n"
 _SCHEMES: Final = (b"http://", b"https://")
 
@@ -74,7 +58,6 @@ class Reading(enum.Enum):
 
 # Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
 _HEAD, _BODY, _REST, _UPGRADED, _FAILED = Reading
-_WAITING, _STARTED, _IN_BODY, _TRAILERS, _DONE = Phase
 
 
 class Request:
@@ -455,132 +438,3 @@ class Http1:
 
 
 _known_host = lru_cache(256)(valid_host)
-
-
-def status_line(status: int) -> bytes:
-    """`HTTP/1.1 200 OK`; a status without a name has nothing behind its blank (RFC 9112, 4)."""
-    return _status_lines.get(status) or b"HTTP/1.1 %d " % status
-
-
-_status_lines: Final = {
-    status.value: b"HTTP/1.1 %d %b" % (status.value, status.phrase.encode("ascii"))
-    for status in http.HTTPStatus
-}
-
-
-class Http1Response(Response):
-    """A response as it is written for HTTP/1.1 and 1.0 clients.
-
-    :param request: what it answers.
-    :param keep_alive: False if the connection ends with it, whatever the app and the client say.
-
-    `keep_alive` is False, once the head is written, if the connection must end with it.
-    `until_close` is True if the client sees the end of the body by that of the connection.
-    """
-
-    __slots__ = ("_chunked", "_version", "keep_alive", "until_close")
-
-    def __init__(self, request: Request, keep_alive: bool) -> None:
-        super().__init__(request.method == "HEAD")
-        self.keep_alive = keep_alive and request.keep_alive
-        self.until_close = False
-        self._chunked = False
-        self._version = request.version
-
-    @property
-    def reusable(self) -> bool:
-        """True if it is complete, and its connection can go on."""
-        return self.keep_alive and self.phase is _DONE and not self.until_close
-
-    def send(self, message: Message, date: bytes) -> Sequence[bytes | memoryview]:
-        """The bytes to write for a message of the app, in order; none for its start.
-
-        :param date: the Date header's value, for a response that has none.
-        :raises Misuse: as `Response.advance` does.
-        """
-        before = self.phase
-        phase = self.advance(message)
-        if phase is _STARTED:
-            return _NOTHING
-        if phase is _WAITING:
-            return [self._hints(message)]
-        if before is _TRAILERS:
-            return [self._written_trailers(message)] if self._chunked else _NOTHING
-        body: bytes = message.get("body", b"")
-        last = phase is not _IN_BODY
-        head = self._written_head(len(body) if last else None, date) if before is _STARTED else b""
-        if self.bodiless:
-            body = b""
-        elif self._chunked:
-            head, body, end = _chunk(head, body, phase)
-            if len(body) < SLICE:
-                return (b"".join((head, body, end)),)
-            return [*_slices(head, body), end]
-        if len(body) < SLICE:
-            data = head + body
-            return (data,) if data else _NOTHING
-        return _slices(head, body)
-
-    def _written_head(self, length: int | None, date: bytes) -> bytes:
-        """The head; `length` is the body's, if it is all there."""
-        lines = [status_line(self.status), *[b"%b: %b" % header for header in self.headers]]
-        if self.left is None and not self.bodiless:
-            if length is not None and not self._trailers:
-                lines.append(b"content-length: %d" % length)
-            elif self._version == "1.1":
-                self._chunked = True
-                lines.append(b"transfer-encoding: chunked")
-            else:
-                self.until_close = True
-        if not self.dated:
-            lines.append(b"date: " + date)
-        self.keep_alive = self.keep_alive and not (self.close or self.until_close)
-        if not self.keep_alive:
-            lines.append(b"connection: close")
-        elif self._version == "1.0":
-            lines.append(b"connection: keep-alive")
-        lines.append(_END[2:])
-        return b"\r\n".join(lines)
-
-    def _hints(self, message: Message) -> bytes:
-        """103 Early Hints (RFC 8297), which a client of HTTP/1.0 would not understand."""
-        if self._version != "1.1":
-            return b""
-        links = checked_headers([(b"link", link) for link in message.get("links", ())]).all
-        lines = [status_line(103), *[b"%b: %b" % link for link in links], _END[2:]]
-        return b"\r\n".join(lines)
-
-    def _written_trailers(self, message: Message) -> bytes:
-        trailers = checked_headers(message.get("headers", ())).all
-        lines = b"".join([b"%b: %b\r\n" % header for header in trailers])
-        return lines if self.phase is _TRAILERS else lines + b"\r\n"
-
-
-def _chunk(head: bytes, body: bytes, phase: Phase) -> tuple[bytes, bytes, bytes]:
-    """What comes before a chunk, the chunk, and what comes after it (RFC 9112, 7.1)."""
-    end = b"\r\n" if body else b""
-    if body:
-        head += b"%x\r\n" % len(body)
-    if phase is _DONE:
-        end += b"0\r\n\r\n"
-    elif phase is _TRAILERS:
-        end += b"0\r\n"
-    return head, body, end
-
-
-def _slices(head: bytes, body: bytes) -> list[bytes | memoryview]:
-    view = memoryview(body)
-    first = SLICE - len(head)
-    if first <= 0:
-        first = 0
-    return [head + view[:first], *(view[at : at + SLICE] for at in range(first, len(body), SLICE))]
-
-
-def refusal(status: int, reason: str, date: bytes) -> bytes:
-    """A whole response that ends the connection, for what no app answers."""
-    body = reason.encode("utf-8")
-    more = b"sec-websocket-version: 13\r\n" if status == 426 else b""  # RFC 6455, 4.4
-    return (
-        b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\ndate: %b\r\n"
-        b"%bconnection: close\r\n\r\n%b" % (status_line(status), len(body), date, more, body)
-    )

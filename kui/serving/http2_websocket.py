@@ -7,7 +7,8 @@ from baize.typing import Message, Scope
 from .http2_stream import Cycle, Frames
 from .responses import Headers, Phase
 from .state import ServerState
-from .websocket import WebSocket, subprotocols
+from .upgrade import subprotocols
+from .websocket import WebSocket
 
 __all__ = ["wants_another_version", "websocket_on"]
 

@@ -23,11 +23,11 @@ from baize.typing import ASGIApp
 
 from kui import lifespan
 from kui.concurrency.loops import Loop
-from kui.serving.server import serve_on
 
 from .binding import CannotServe, bound, tls_context
 from .debug import check_debug
 from .importing import load_app
+from .listening import serve_on
 from .logs import LogConfig, set_up_logging
 from .reload import Watcher
 from .runner import LAST, Options, Runner, ServeOptions, ShutdownFailed, StartupFailed

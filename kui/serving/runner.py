@@ -246,13 +246,6 @@ class Runner:
         await self.stopping.wait()
         await self.patiently(self.options.drain_delay, anyio.sleep_forever)
 
-    def dropped(self, error: Exception) -> None:
-        """A connection has failed for a reason that is not the app's; nobody else is to suffer."""
-        while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        logger.warning("A connection was dropped: %r", error)
-        logger.debug("It was dropped here", exc_info=error)
-
     def on_exit(self, callback: Callable[[], None]) -> None:
         """Call `callback()` when told to stop (`kui.lifespan.Server`)."""
         self._callbacks.append(callback)

@@ -1,48 +1,23 @@
-"""`kui.serve`: hypercorn's protocols, on listeners and tasks of our own, on either loop.
+"""`kui.serve`: a server in the running event loop, on either, that ends with the task that runs it.
 
-hypercorn's servers let what one connection raises end all of them (trio); here each stands for
-itself. What happens when, is the runner's; processes and signals are `serving`'s.
+Listeners and connections are `listening`'s, what happens when the runner's; processes and signals
+are `process`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
-import ssl
-from asyncio.trsock import TransportSocket
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
-from functools import partial
-from socket import SHUT_RDWR, socket
-from typing import TYPE_CHECKING, Final
 
 import anyio
 import anyio.abc
 from baize.typing import ASGIApp
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
-from hypercorn.logging import Logger
-from hypercorn.typing import ConnectionState
 
-from kui.concurrency.loops import on_asyncio
-from kui.concurrency.services import split_cancelled
-
-from . import listening
-from .binding import CannotServe, address_of, bound, tls_context
+from .binding import bound, tls_context
 from .debug import check_debug
-from .hypercorn_connection import Connection
-from .runner import CUT, Options, Runner
+from .listening import serve_on
+from .runner import Options, Runner
 
-if TYPE_CHECKING:
-    import trio
-
-__all__ = ["serve", "serve_on"]
-
-BACKLOG: Final = 1024
-HANDSHAKE: Final = 10.0
-"""Seconds for a TLS handshake."""
+__all__ = ["serve"]
 
 
 async def serve(
@@ -156,187 +131,3 @@ async def serve(
         failures.append(runner.error)
     if failures:
         raise failures[0]
-
-
-async def serve_on(runner: Runner, sockets: list[socket], tls: ssl.SSLContext | None) -> None:
-    """Serve `runner`'s app on bound sockets until the runner is told to stop."""
-    if os.environ.get("KUI_CONNECTIONS") == "own":  # until they speak HTTP/2 too
-        await listening.serve_on(runner, sockets, tls)
-        return
-    options = runner.options
-    config = Config()
-    config.logger_class = _Log
-    config.websocket_ping_interval = options.websocket_ping_interval
-    config.ssl_handshake_timeout = HANDSHAKE
-    app = ASGIWrapper(runner.wrapped)  # type: ignore[arg-type]  # hypercorn's types are narrower than ASGI's
-    accept = _accept_on_asyncio if on_asyncio() else _accept_on_trio
-
-    async def connections(runner: Runner) -> None:
-        for sock, address in zip(sockets, _addresses(sockets, tls), strict=True):
-            try:
-                sock.listen(BACKLOG)
-            except OSError as error:
-                raise CannotServe(f"cannot listen on {address}: {error.strerror}") from error
-        await accept(runner, app, config, sockets, tls)
-
-    await runner.run(connections)
-
-
-def _addresses(sockets: list[socket], tls: ssl.SSLContext | None) -> list[str]:
-    return [address_of(sock, "http" if tls is None else "https") for sock in sockets]
-
-
-async def _accept_on_trio(
-    runner: Runner,
-    app: ASGIWrapper,
-    config: Config,
-    sockets: list[socket],
-    tls: ssl.SSLContext | None,
-) -> None:
-    import trio
-    from hypercorn.trio.tcp_server import TCPServer
-    from hypercorn.trio.worker_context import WorkerContext
-
-    class Served(Connection, TCPServer):  # type: ignore[misc]  # its protocol is a property here
-        async def protocol_send(self, event: Event) -> None:
-            try:
-                await super().protocol_send(event)
-            except trio.BusyResourceError:  # another of its tasks is closing it
-                await self.protocol.handle(Closed())
-
-    context = WorkerContext(None)
-    open_streams: set[trio.SocketStream] = set()
-    none_open = trio.Event()
-
-    async def connection(stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]) -> None:
-        raw = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
-        open_streams.add(raw)
-        state = ConnectionState(runner.life.state.copy())
-        try:
-            await Served(app, config, context, state, stream)  # type: ignore[arg-type]  # it takes both kinds
-        except Exception as error:
-            runner.dropped(error)
-        except BaseExceptionGroup as group:
-            failed, rest = split_cancelled(group)
-            if failed is not None:
-                runner.dropped(failed)
-            raise rest from None
-        finally:
-            open_streams.discard(raw)
-            if not open_streams:
-                none_open.set()
-
-    async def all_closed() -> None:
-        nonlocal none_open
-        while open_streams:
-            none_open = trio.Event()
-            await none_open.wait()
-
-    listeners: list[trio.abc.Listener[trio.SocketStream | trio.SSLStream[trio.SocketStream]]] = []
-    for sock in sockets:
-        listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
-        listeners.append(
-            listener if tls is None else trio.SSLListener(listener, tls, https_compatible=True)
-        )
-    async with trio.open_nursery() as connections:
-        async with trio.open_nursery() as accepting:
-            accepting.start_soon(
-                partial(trio.serve_listeners, connection, listeners, handler_nursery=connections)
-            )
-            runner.started(_addresses(sockets, tls))
-            await runner.until_closing()
-            accepting.cancel_scope.cancel()
-        await context.terminated.set()
-        await runner.patiently(runner.options.graceful_timeout, all_closed)
-        connections.cancel_scope.cancel()
-        with trio.move_on_after(CUT, shield=True):
-            await all_closed()
-        for stream in open_streams:
-            stream.socket.close()
-
-
-async def _accept_on_asyncio(
-    runner: Runner,
-    app: ASGIWrapper,
-    config: Config,
-    sockets: list[socket],
-    tls: ssl.SSLContext | None,
-) -> None:
-    from hypercorn.asyncio.tcp_server import TCPServer
-    from hypercorn.asyncio.worker_context import WorkerContext
-
-    class Served(Connection, TCPServer):  # type: ignore[misc]  # its protocol is a property here
-        async def protocol_send(self, event: Event) -> None:
-            if isinstance(event, RawData) and self.writer.is_closing():
-                await self.protocol.handle(Closed())  # asyncio would log the write
-            else:
-                await super().protocol_send(event)
-
-    loop = asyncio.get_running_loop()
-    context = WorkerContext(None)
-    open_writers: dict[asyncio.Task[None], tuple[asyncio.StreamWriter, TransportSocket]] = {}
-
-    async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            state = runner.life.state.copy()
-            await Served(app, loop, config, context, state, reader, writer)
-        except Exception as error:
-            runner.dropped(error)
-
-    async with asyncio.TaskGroup() as connections:
-
-        def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            if context.terminated.is_set():  # its handshake took until now
-                writer.transport.abort()
-                return
-            task = connections.create_task(connection(reader, writer))
-            open_writers[task] = writer, writer.get_extra_info("socket")
-            task.add_done_callback(open_writers.pop)
-
-        servers = [
-            await asyncio.start_server(
-                accepted,
-                sock=sock,
-                backlog=BACKLOG,
-                ssl=tls,
-                ssl_handshake_timeout=None if tls is None else HANDSHAKE,
-            )
-            for sock in sockets
-        ]
-        addresses = _addresses(sockets, tls)
-        runner.started(addresses)
-        await runner.until_closing()
-        for server in servers:
-            server.close()
-        await context.terminated.set()
-        if open_writers:
-            await runner.patiently(
-                runner.options.graceful_timeout, lambda: asyncio.wait(open_writers)
-            )
-        for task in list(open_writers):
-            task.cancel()
-        if open_writers:
-            await asyncio.wait(open_writers, timeout=CUT)
-        for writer, sock in open_writers.values():
-            _cut(writer, sock)
-
-
-def _cut(writer: asyncio.StreamWriter, sock: TransportSocket) -> None:
-    """End a connection at once, also one that waits for the end of its client's TLS."""
-    writer.transport.abort()
-    with suppress(OSError):  # that was it; but not where hypercorn has closed it twice
-        with socket(fileno=os.dup(sock.fileno())) as again:
-            again.shutdown(SHUT_RDWR)
-
-
-class _Log(Logger):
-    """hypercorn's log as `kui.server`, without handlers and an access log of its own."""
-
-    def __init__(self, config: Config) -> None:
-        self.access_log_format = ""
-        self.access_logger = None
-        self.error_logger = logging.getLogger("kui.server")
-
-    async def exception(self, message: str, *args: object, **kwargs: object) -> None:
-        """Log what the app has raised, which has a note that names the request."""
-        logging.getLogger("kui.error").exception("A request failed")

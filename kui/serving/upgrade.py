@@ -8,12 +8,13 @@ from typing import Final
 
 from baize.typing import Message
 
-from .http1 import Http1Response, Request, status_line
+from .http1 import Request
+from .http1_response import Http1Response, status_line
 from .pipes import Pipe
 from .responses import Headers, Phase
 from .timing import Ticker
 
-__all__ = ["Upgrade", "wrong_handshake"]
+__all__ = ["Upgrade", "subprotocols", "wrong_handshake"]
 
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -33,6 +34,12 @@ def wrong_handshake(headers: Headers) -> tuple[int, str] | None:
 def _accept_key(headers: Headers) -> bytes:
     key = dict(headers)[b"sec-websocket-key"].strip()
     return base64.b64encode(hashlib.sha1(key + _GUID, usedforsecurity=False).digest())
+
+
+def subprotocols(headers: Headers) -> list[str]:
+    """The subprotocols that the client offers, in its order."""
+    values = b",".join(value for name, value in headers if name == b"sec-websocket-protocol")
+    return [part.strip() for part in values.decode("latin-1").split(",") if part.strip()]
 
 
 class Upgrade:

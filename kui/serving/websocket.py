@@ -26,7 +26,7 @@ from .responses import Headers, Misuse, checked_headers
 from .state import Gone, ServerState
 from .timing import NEVER
 
-__all__ = ["Handshake", "WebSocket", "subprotocols"]
+__all__ = ["Handshake", "WebSocket"]
 
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes of a message; a larger one closes the socket with 1009."""
@@ -34,8 +34,6 @@ SLICE: Final = 2 * 1024
 """Bytes that are looked at together: how much may become messages at a time."""
 QUEUED: Final = 16
 """Messages that are kept for the app, give or take those of a slice."""
-
-_DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 _frames_log = logging.getLogger("kui.server.frames")
 _frames_log.setLevel(logging.WARNING)  # else the library says that a connection was closed
@@ -64,22 +62,11 @@ class _State(enum.Enum):
     CLOSED = "over"
 
 
-def subprotocols(headers: Headers) -> list[str]:
-    """The subprotocols that the client offers, in its order."""
-    values = b",".join(value for name, value in headers if name == b"sec-websocket-protocol")
-    return [part.strip() for part in values.decode("latin-1").split(",") if part.strip()]
-
-
 class WebSocket:
     """See the module.
 
     :param early: what has come in behind the handshake.
     :param ping_interval: seconds between pings, to the next tick; None for no pings.
-
-    ::
-
-        socket = WebSocket(state, pipe, scope, handshake, early, None)
-        await socket.run()
     """
 
     __slots__ = (
@@ -182,7 +169,7 @@ class WebSocket:
                 self._close(1001, "")
                 self._ended(1001, "")
             elif self._state is _State.CLOSING:
-                self._lost()
+                self._ended()
         if self._state is _State.OPEN:
             if now >= self._pings_at:
                 self._pings_at = now + self._ping_interval
@@ -193,7 +180,7 @@ class WebSocket:
                 self._group.start_soon(self._read_beside)
         self._quiet = not self._reading
         if self._changed is not None and self._full and self._pipe.hung_up():
-            self._lost()
+            self._ended()
 
     def shut_down(self) -> None:
         """The server stops: the app has until the next tick to close the socket itself."""
@@ -245,7 +232,7 @@ class WebSocket:
                     return
                 await pipe.wait()
         except OSError:
-            self._lost()
+            self._ended()
         finally:
             self._quiet = False
             self._reading = self._beside and not self._hand_over
@@ -266,7 +253,7 @@ class WebSocket:
                 self._look()
                 self._frames.receive_eof()
                 self._take_frames()
-            self._lost()
+            self._ended()
         else:
             self._raw = self._raw + data if self._raw else data
             if self._state is not _State.CONNECTING and self._state is not _State.DENYING:
@@ -287,7 +274,11 @@ class WebSocket:
     def _take_frames(self) -> None:
         frames = self._frames
         for frame in frames.events_received():
-            if isinstance(frame, Frame) and frame.opcode in _DATA and self._state is _State.OPEN:
+            if (
+                isinstance(frame, Frame)
+                and frame.opcode < Opcode.CLOSE
+                and self._state is _State.OPEN
+            ):
                 try:
                     self._take_data(frame)
                 except UnicodeDecodeError:
@@ -301,7 +292,7 @@ class WebSocket:
             elif frames.close_sent is not None and self._state is _State.OPEN:
                 self._ended(frames.close_sent.code, frames.close_sent.reason)
             else:
-                self._ended(1006, "")
+                self._ended()
 
     def _take_data(self, frame: Frame) -> None:
         if frame.opcode is not Opcode.CONT:
@@ -321,11 +312,8 @@ class WebSocket:
             self._messages.append({"type": "websocket.receive", "bytes": bytes(body)})
             self._size += len(body)
 
-    def _lost(self) -> None:
-        """The connection has ended without a close frame."""
-        self._ended(1006, "")
-
-    def _ended(self, code: int, reason: str) -> None:
+    def _ended(self, code: int = 1006, reason: str = "") -> None:
+        """Note the end, which is a 1006 without a close frame."""
         if self._state is not _State.CLOSED:
             self._state = _State.CLOSED
             self._code, self._reason = code, reason
@@ -360,7 +348,7 @@ class WebSocket:
         try:
             await act(self, message)
         except OSError as error:
-            self._lost()
+            self._ended()
             raise Gone("the client has gone") from error
         except Misuse:
             raise
@@ -389,7 +377,7 @@ class WebSocket:
         try:
             await self._handshake.accept(headers)
         except OSError:
-            self._lost()  # which the next message of either kind tells
+            self._ended()  # which the next message of either kind tells
         self._wake()
 
     async def _reject(self, message: Message) -> None:
@@ -408,7 +396,7 @@ class WebSocket:
         over = await self._handshake.respond(message)
         self._state = _State.DENYING
         if over:
-            self._ended(1006, "")
+            self._ended()
 
     async def _close_with(self, message: Message) -> None:
         await self._say_close(message.get("code", 1000), message.get("reason") or "")

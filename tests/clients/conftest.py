@@ -22,7 +22,10 @@ from .client import Client, Response
 __all__ = ["backend", "certificate", "kui_run", "launch"]
 
 APP = "tests.clients.site:app"
-SERVERS = ["hypercorn-trio", "hypercorn-asyncio", "uvicorn", "kui-trio", "kui-asyncio"]
+SERVERS = [
+    *("hypercorn-trio", "hypercorn-asyncio", "uvicorn"),
+    *("kui-trio", "kui-asyncio", "kui-uvloop"),
+]
 
 _NOISE = re.compile(r"socket\.send\(\) raised exception\.\n")
 """What asyncio says of hypercorn 0.18, which goes on writing on a connection that was just lost."""

@@ -283,12 +283,10 @@ def test_a_busy_port_is_one_line(kui_run: KuiRun) -> None:
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_the_socket_of_a_client_that_has_gone_is_closed_at_once(
-    backend: str, launch: Launch, certificate: Path, tls: bool
+    kui_run: KuiRun, certificate: Path, tls: bool
 ) -> None:
-    code = "import hypercorn.config as c; c.Config.keep_alive_timeout = 3600; import sys, kui.cli; sys.exit(kui.cli.main())"
-    flags = ["--backend", backend, "--bind", "127.0.0.1:0"]
-    flags += ["--certfile", str(certificate)] if tls else []
-    server = launch([sys.executable, "-c", code, "run", APP, *flags])
+    flags = ("--certfile", str(certificate)) if tls else ()
+    server = kui_run(APP, "--keep-alive-timeout", "3600", *flags)
     server.find_url()
     before = server.descriptors("socket:")
     for request in (b"", b"GET /pid HTTP/1.1\r\nHost: x\r\n\r\n"):
@@ -313,23 +311,3 @@ def test_a_client_that_resets_an_endless_answer_is_not_worth_a_line(
     assert server.stop() == 0
     lines = server.log.splitlines()
     assert [line for line in lines if "Listening" not in line] == ["app: work ended"]
-
-
-BUSY = """
-import sys, trio, kui.cli
-
-async def busy(stream, data):
-    raise trio.BusyResourceError("another task is closing it")
-
-trio.SocketStream.send_all = busy
-sys.exit(kui.cli.main())
-"""
-
-
-def test_an_answer_on_a_connection_that_is_being_closed_goes_to_nobody(launch: Launch) -> None:
-    server = launch([sys.executable, "-c", BUSY, "run", APP, "--bind", "127.0.0.1:0"])
-    server.find_url()
-    with connect(server, "/until_exit"):
-        server.find("app: waiting")
-        assert server.stop() == 0
-    assert "BusyResourceError" not in server.log

@@ -69,7 +69,11 @@ def start(kind: str) -> ServerProcess:
 
 
 @pytest.fixture(
-    scope="module", params=["hypercorn-trio", "hypercorn-asyncio", "uvicorn", "kui-run-trio"]
+    scope="module",
+    params=[
+        *("hypercorn-trio", "hypercorn-asyncio", "uvicorn"),
+        *("kui-run-trio", "kui-run-asyncio", "kui-run-uvloop"),
+    ],
 )
 def server_kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)

@@ -15,7 +15,6 @@ from baize.typing import Message, Receive, Send
 
 from kui.concurrency.children import Children, this_task
 from kui.concurrency.cleanup import GRACE
-from kui.concurrency.close_codes import CloseNote, note_close
 from kui.concurrency.http.exchange import disconnect_errors
 from kui.concurrency.loops import GRID
 
@@ -42,7 +41,6 @@ class Socket:
     """
 
     __slots__ = (
-        "_close_note",
         "_closer",
         "_credit",
         "_has_sent",
@@ -50,7 +48,6 @@ class Socket:
         "_leaving",
         "_send",
         "_sending",
-        "_server_send",
         "_watched",
         "_watchers",
         "accepted",
@@ -74,8 +71,7 @@ class Socket:
         """Has `websocket.disconnect` been received, or is there nothing more to wait for?"""
         self.children: Children | None = None
         self.intake = Intake(self, receive)
-        self._send = self._server_send = send
-        self._close_note: CloseNote | None = None
+        self._send = send
         self._interruptible: InterruptibleSend | None = None
         self._sending: Awaitable[None] | None = None  # the last send that was begun
         self._credit = 0  # how many more messages may be sent without a thought
@@ -111,7 +107,6 @@ class Socket:
         self.state = SocketState.OPEN
         self.accepted = True
         self.intake.open()
-        self._close_note = note_close(self._server_send)
         try:
             await self._send(message)
         except disconnect_errors() as error:
@@ -266,11 +261,7 @@ class Socket:
         """Take note of a `websocket.disconnect`."""
         self.peer_gone = True
         if self.over is None:
-            code, reason = how_it_ended(message)
-            note = self._close_note
-            if note is not None and note.code is not None:
-                code, reason = note.code, note.reason
-            self._end(SocketState.CLOSED, code, reason)
+            self._end(SocketState.CLOSED, *how_it_ended(message))
         self.state = SocketState.CLOSED
         self.interrupt()
 

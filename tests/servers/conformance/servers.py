@@ -20,7 +20,7 @@ OURS = ("kui-trio", "kui-asyncio", "kui-uvloop")
 def chosen() -> tuple[str, ...]:
     """The servers of this run: all, or those named in CONFORMANCE, separated by commas."""
     named = os.environ.get("CONFORMANCE")
-    return tuple(named.split(",")) if named else FOREIGN
+    return tuple(named.split(",")) if named else FOREIGN + OURS
 
 
 def start(kind: str, *, hasty: bool = False, **environment: str) -> ServerProcess:

@@ -1,0 +1,101 @@
+"""The `receive` and `send` of one request over HTTP/1.1 (ASGI), which end with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from baize.typing import Message
+
+from .http1 import Request
+from .http1_response import Http1Response
+from .responses import Misuse, Phase
+from .state import Gone
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+__all__ = ["UNREAD", "Cycle"]
+
+UNREAD: Final = 1024 * 1024
+"""Bytes of a body that are thrown away for the sake of the next request, or of the answer's last bytes."""
+
+# Its name as a global: up to CPython 3.11 a member of an Enum is slow to look up.
+_DONE = Phase.DONE
+
+
+class Cycle:
+    """The `receive` and `send` of one request, which end with it: then `send` raises, and `receive` touches no socket.
+
+    `gone` is True once the client has left, `broken` once no more can be sent, `over` once the app
+    has returned.
+    """
+
+    __slots__ = ("_connection", "_told", "broken", "gone", "over", "request", "response")
+
+    def __init__(self, connection: Connection, request: Request, keep_alive: bool) -> None:
+        self._connection = connection
+        self.request = request
+        self.response = Http1Response(request, keep_alive)
+        self.gone = False
+        self.broken = False
+        self.over = False
+        self._told = False  # has the app been given the end of the body?
+
+    @property
+    def waits(self) -> bool:
+        """True if `receive` has nothing to return yet."""
+        if self.over or self.gone or self.response.phase is _DONE:
+            return False
+        request = self.request
+        return not (request.body or (request.complete and not self._told))
+
+    async def receive(self) -> Message:
+        """ASGI's `receive`. Cancelled, it has taken nothing.
+
+        Several tasks may wait in it: one of them gets what comes of the body, all get the disconnect.
+        """
+        request = self.request
+        while not self.over:
+            if request.body or (request.complete and not self._told):
+                self._told = request.complete
+                body = request.take_body()
+                return {"type": "http.request", "body": body, "more_body": not self._told}
+            if self.gone or self.response.phase is _DONE or self._connection.http.error:
+                break
+            await self._connection.read_for(self)
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
+
+        :raises Gone: the client has gone (RST, or a deadline), or the request is over.
+        :raises Misuse: the message may not be sent now, or is wrong.
+        """
+        if self.over or self.broken:
+            raise Gone("the client has gone, or the request is over")
+        response, connection = self.response, self._connection
+        if not self.request.complete and not response.begun:
+            self._consider_the_rest()
+        try:
+            parts = response.send(message, connection.ticker.date)
+        except Misuse:
+            self.broken = response.begun
+            raise
+        if not parts:
+            return
+        try:
+            await connection.pipe.write(*parts)
+        except OSError as error:
+            self.gone = self.broken = True
+            connection.wake_receivers()
+            raise Gone("the client has gone") from error
+        except BaseException:
+            self.broken = True
+            raise
+        if response.phase is _DONE and connection.has_receivers:
+            connection.wake_receivers()
+
+    def _consider_the_rest(self) -> None:
+        """End the connection with this response if what is left of the body is not worth it."""
+        if self.request.expects or (self.request.length or 0) > UNREAD:
+            self.response.keep_alive = False
