@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from kui.routing import HttpRoute, Router
+from kui.routing import HttpRoute, RouteTable
 
 ROUTES = (10, 100, 1_000, 10_000)
 LENGTHS = (1_000, 10_000, 100_000, 1_000_000)
@@ -72,7 +72,9 @@ def by_number() -> Iterator[tuple[str, list[float]]]:
     for name, (pattern, path) in SHAPES.items():
         times = []
         for number in ROUTES:
-            router = Router([HttpRoute(pattern.format(n=n), handler, None) for n in range(number)])
+            router = RouteTable(
+                [HttpRoute(pattern.format(n=n), handler, None) for n in range(number)]
+            )
             search = router.http_routes.search
             asked = path.format(n=number // 2)
             assert (search(asked, "GET") is None) is (name == "not found")
@@ -83,7 +85,7 @@ def by_number() -> Iterator[tuple[str, list[float]]]:
 def by_length() -> Iterator[tuple[str, list[float]]]:
     """For each hard set of patterns, the time of a lookup of paths of 1,000, 10,000, ... characters."""
     for name, (patterns, make) in HARD.items():
-        router = Router([HttpRoute(pattern, handler, None) for pattern in patterns])
+        router = RouteTable([HttpRoute(pattern, handler, None) for pattern in patterns])
         search = router.http_routes.search
         times = []
         for size in LENGTHS:

@@ -30,7 +30,7 @@ from .request_cycle import serve_request
 from .requests import HttpRequest
 from .responses.convert import ResponseConverter
 from .responses.errors import error_response as problem_or_text
-from .routing import Router, Routes
+from .routing import Routes, RouteTable
 from .routing.around import Middlewares, decorate
 from .routing.mounts import INSIDE, mounted_apps, wrapped
 from .routing.routes import MethodDecorators, Route, Several
@@ -164,7 +164,7 @@ class Kui(MethodDecorators):
         self.exceptions = ExceptionTable(
             self.response_converter, exception_handlers, error_response or problem_or_text
         )
-        self.router = Router(
+        self.router = RouteTable(
             routes, http_middlewares=http_middlewares, socket_middlewares=socket_middlewares
         )
         """The routes."""

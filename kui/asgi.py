@@ -40,7 +40,7 @@ from .limits import Limits
 from .middlewares.compression import compress
 from .middlewares.cors import allow_cors
 from .middlewares.disconnect import cancel_on_disconnect
-from .middlewares.limits import limit_concurrency
+from .middlewares.limit_concurrency import limit_concurrency
 from .middlewares.methods import required_method
 from .middlewares.origins import allow_origins, cross_origin_protection
 from .middlewares.request_limits import request_limits

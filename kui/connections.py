@@ -133,7 +133,7 @@ class App(Protocol):
 
 
 class Named(Protocol):
-    """Routes that have names; `Router` is one."""
+    """Routes that have names; `RouteTable` is one."""
 
     def url_for(self, name: str, /, params: Mapping[str, Any] | None = None, **values: Any) -> str:
         """The path of the route of this name."""

@@ -32,8 +32,8 @@ __all__ = [
 
 logger = logging.getLogger("kui.error")
 
-Handler: TypeAlias = Callable[[Any], Any]
-Found: TypeAlias = tuple[Handler, Callable[[Any], Awaitable[Any]]]
+ExceptionHandler: TypeAlias = Callable[[Any], Any]
+Answering: TypeAlias = tuple[ExceptionHandler, Callable[[Any], Awaitable[Any]]]
 """A handler, and how it is called."""
 
 
@@ -55,7 +55,7 @@ BARE_500: Final = PlainTextResponse(description(500), 500)
 """The answer to an exception without a handler, where `error_response` itself has failed."""
 
 
-def leaf(exc: Exception) -> Exception:
+def unwrap_group(exc: Exception) -> Exception:
     """Return the only leaf of an exception group; `exc` itself if it is no group, or has several leaves."""
     found: BaseException = exc
     while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
@@ -100,19 +100,19 @@ class ExceptionTable:
     def __init__(
         self,
         converter: ResponseConverter,
-        handlers: Mapping[int | type[BaseException], Handler] | None = None,
+        handlers: Mapping[int | type[BaseException], ExceptionHandler] | None = None,
         error_response: Callable[[HTTPException[Any]], Any] = error_response,
     ) -> None:
         self._convert = converter.convert
         self._error_response = function_of("the exception", "error_response", error_response)
-        self._by_status: dict[int, Found] = {}
-        self._by_class: dict[type[BaseException], Found] = {}
-        self._last: Found | None = None
+        self._by_status: dict[int, Answering] = {}
+        self._by_class: dict[type[BaseException], Answering] = {}
+        self._last: Answering | None = None
         advice = "a mapping from status codes and classes to functions"
         for key, handler in (expect("exception_handlers", handlers, Mapping, advice) or {}).items():
             self.register(key, handler)
 
-    def register(self, key: int | type[BaseException], handler: Handler) -> None:
+    def register(self, key: int | type[BaseException], handler: ExceptionHandler) -> None:
         """Let `handler(exc)` answer for a status code or for a class of exceptions.
 
         Parameters: `key`, a status from 200 to 599 or a subclass of Exception; `handler`, an
@@ -141,12 +141,12 @@ class ExceptionTable:
         raised = exc
         try:
             with strays_fail:
-                response = await self._handle(leaf(exc))
+                response = await self._handle(unwrap_group(exc))
             if response is not None:
                 return response, None
         except Exception as second:
             raised = second
-        found = leaf(raised)
+        found = unwrap_group(raised)
         if self._last is not None and not isinstance(found, AnyHTTPException | ClientDisconnect):
             last, answer_last = self._last
             try:
@@ -158,7 +158,7 @@ class ExceptionTable:
                 raised = second
         return self._bare_500(), raised
 
-    async def _handle(self, exc: Exception, but: Found | None = None) -> HttpResponse | None:
+    async def _handle(self, exc: Exception, but: Answering | None = None) -> HttpResponse | None:
         """Return the response of the handler for `exc`, unless that is `but`; None if there is no handler."""
         found = self._find(exc)
         if found is None or found is but:
@@ -193,7 +193,7 @@ class ExceptionTable:
             logger.exception("error_response failed")
             return BARE_500
 
-    def _find(self, exc: Exception) -> Found | None:
+    def _find(self, exc: Exception) -> Answering | None:
         if isinstance(exc, AnyHTTPException):
             handler = self._by_status.get(exc.status_code)
             if handler is not None:
@@ -222,7 +222,7 @@ def _with_headers_of(exc: Exception, response: HttpResponse) -> HttpResponse:
     return response.amended(None, missing) if missing else response
 
 
-def _in_thread(handler: Handler) -> Callable[[Any], Awaitable[Any]]:
+def _in_thread(handler: ExceptionHandler) -> Callable[[Any], Awaitable[Any]]:
     async def call(exc: Any) -> Any:
         result = await in_thread(handler, exc)
         return await result if isawaitable(result) else result

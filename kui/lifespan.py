@@ -28,7 +28,7 @@ from .concurrency.services import Life, Services, alive, run_shielded, wait_unti
 from .concurrency.signals import ExitSignal, chained_signals
 from .concurrency.stray import strays_fail
 
-__all__ = ["SERVER", "Callbacks", "Lifespan", "LifespanFunction", "Server", "workers"]
+__all__ = ["DEBUG", "SERVER", "Callbacks", "Lifespan", "LifespanFunction", "Server", "workers"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 LifespanFunction: TypeAlias = Callable[
@@ -39,6 +39,8 @@ SERVER: Final = "kui.server"
 """The key in `scope["extensions"]` of a lifespan scope under which a server may put a `Server`."""
 workers: Final[ContextVar[int]] = ContextVar("kui.workers", default=1)
 """How many processes serve the app, as far as its server has said."""
+DEBUG: Final = "kui.debug"
+"""The key in the extensions of a request's scope by which a server asks for tracebacks: `kui run --debug`."""
 DRAIN: Final = 1.0
 """Seconds that responses have to end by themselves once the app is to stop."""
 WIND_DOWN: Final = DRAIN + 2 * GRACE

@@ -14,7 +14,7 @@ from .argument_checks import describe
 from .connections import State
 from .lifespan import Callbacks, Lifespan
 from .parameters.planning import identity
-from .routing import Router
+from .routing import RouteTable
 
 __all__ = ["overrides"]
 
@@ -25,7 +25,7 @@ class Overridden(Protocol):
     state: State
 
     @property
-    def router(self) -> Router:
+    def router(self) -> RouteTable:
         """Its routes."""
 
     @property

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from .concurrency import ClientDisconnect, strays_fail
 from .current import request_var
-from .exceptions import BARE_500, ExceptionTable, leaf, note
+from .exceptions import BARE_500, ExceptionTable, note, unwrap_group
 from .http.exceptions import AnyHTTPException, Unavailable
 from .http.media import awaits_events
 from .http.urls import request_name
@@ -90,7 +90,7 @@ async def _recover(
 ) -> Exception | None:
     """Answer an exception as far as that is still possible; return what the server must hear."""
     exchange = request.exchange
-    found = leaf(error)
+    found = unwrap_group(error)
     if isinstance(found, ClientDisconnect):
         return None
     if exchange.gone is not None:
@@ -109,7 +109,7 @@ async def _recover(
         if raised is not None and shows_tracebacks(request):
             response = traceback_response(raised, request)
     if exchange.gone is not None or (
-        raised is not None and isinstance(leaf(raised), ClientDisconnect)
+        raised is not None and isinstance(unwrap_group(raised), ClientDisconnect)
     ):
         return await _recover(request, raised or error, exceptions)
     try:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.http.exceptions import HTTPException
+from kui.http.media import MULTIPART, URLENCODED
 
 from .concurrency import Exchange, Once, owner_of
 from .connections import HTTPConnection, no_receive, no_send
@@ -29,8 +30,6 @@ from .limits import DEFAULT_LIMITS, Limits
 
 __all__ = ["BodyStream", "HttpRequest"]
 
-URLENCODED: Final = "application/x-www-form-urlencoded"
-MULTIPART: Final = "multipart/form-data"
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -228,14 +227,14 @@ class HttpRequest(HTTPConnection):
             held.check()
         limit = self.limits.body
         if (parse_content_length(self.headers.get("content-length")) or 0) > limit:
-            raise too_large(limit)
+            raise body_too_large(limit)
         # What passes the limit is kept, too: who asks again is refused again, and not given the rest.
         while held.size <= limit and not held.complete:
             held.keep((yield from exchange.next_chunk().__await__()))
             if exchange.body_was_read:
                 held.complete = True
         if held.size > limit:
-            raise too_large(limit)
+            raise body_too_large(limit)
         return held.value()
 
     def _read_json(self) -> Generator[Any, Any, Any]:
@@ -319,5 +318,5 @@ class HttpRequest(HTTPConnection):
             await self._collector.aclose()
 
 
-def too_large(limit: int) -> HTTPException[str]:
+def body_too_large(limit: int) -> HTTPException[str]:
     return HTTPException(413, content=f"The body may have at most {limit} bytes.")

@@ -8,16 +8,17 @@ nothing of paths.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, update_wrapper
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final
 
 from kui.http.exceptions import HTTPException
 
 from .argument_checks import describe, takes
 from .concurrency import in_thread
 from .current import request_var
+from .endpoints import Endpoint
 from .parameters.answers import declares_answer
 from .parameters.joining import JoinedHandler, Path, Target
 from .parameters.planning import NOTHING, Planned, declares
@@ -36,8 +37,6 @@ __all__ = [
     "other_method",
     "socket_handler",
 ]
-
-Endpoint: TypeAlias = Callable[[], Awaitable[Any]]
 
 _NAMES: Final = ("__module__", "__name__", "__qualname__", "__doc__")
 

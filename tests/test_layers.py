@@ -16,7 +16,7 @@ import kui
 ROOT = Path(kui.__file__).parent
 
 LAYERS = (
-    {"argument_checks", "concurrency", "distribution", "habits", "http", "limits"},
+    {"argument_checks", "concurrency", "distribution", "endpoints", "habits", "http", "limits"},
     {"connections", "forms", "lifespan", "lifetime"},
     {"current", "exceptions", "parameters", "requests", "responses", "templating", "websockets"},
     {"middlewares", "overrides", "request_cycle", "routing", "views"},

@@ -24,8 +24,9 @@ from kui.routing import HttpRoute, SocketRoute
 from kui.routing.lookup import Found
 from kui.routing.mounts import Mounted, below, mounted_apps
 from kui.routing.routes import Several
+from kui.routing.stand_ins import not_found
 
-from .endpoint import EndpointApp, not_found
+from .endpoint import EndpointApp
 
 __all__ = ["Hosts", "Router", "Subpaths"]
 
@@ -60,7 +61,7 @@ def _with_states(apps: Iterable[Mounted]) -> list[tuple[ASGIApp, dict[str, Any]]
     return mounted_apps(HttpRoute("/", each) for each in apps)
 
 
-class Router(routing.Router, EndpointApp):
+class Router(routing.RouteTable, EndpointApp):
     """An ASGI app that routes by path to ASGI apps, routes and groups of routes.
 
     A request without a route gets 404, a method without a route 405; if there is an outer Kui app, it
@@ -83,7 +84,7 @@ class Router(routing.Router, EndpointApp):
     """
 
     def __init__(self, *routes: Several | AppRoute, **middlewares: Any) -> None:
-        routing.Router.__init__(self, **middlewares)
+        routing.RouteTable.__init__(self, **middlewares)
         EndpointApp.__init__(self, self._request, self._websocket)
         self._lives = _Lives(lambda: mounted_apps(self))
         for route in routes:

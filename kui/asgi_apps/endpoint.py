@@ -16,7 +16,6 @@ from baize.typing import Receive, Scope, Send
 from kui.applications import Kui
 from kui.concurrency import in_thread, owner_of
 from kui.current import request_var, websocket_var
-from kui.http.exceptions import HTTPException
 from kui.lifetime import lifetime_of
 from kui.requests import HttpRequest
 from kui.responses.base import HttpResponse
@@ -27,7 +26,7 @@ from kui.websockets import WebSocket
 __all__ = ["EndpointApp", "View", "decorator", "request_response", "websocket_session"]
 
 View: TypeAlias = Callable[[HttpRequest], Any]
-NextCall: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
+NextView: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 Session: TypeAlias = Callable[[WebSocket], Awaitable[Any]]
 
 A = TypeVar("A")
@@ -142,7 +141,7 @@ def websocket_session(session: Session) -> EndpointApp:
 
 
 def decorator(
-    handler: Callable[[HttpRequest, NextCall], Awaitable[Any]],
+    handler: Callable[[HttpRequest, NextView], Awaitable[Any]],
 ) -> Callable[[View], View]:
     """Make a decorator for the functions that `request_response` takes.
 
@@ -174,8 +173,3 @@ def decorator(
         return decorated
 
     return decorate
-
-
-async def not_found() -> HttpResponse:
-    """Raise HTTPException 404."""
-    raise HTTPException(404)

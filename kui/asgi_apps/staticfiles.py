@@ -30,7 +30,7 @@ from .endpoint import EndpointApp
 
 __all__ = ["Files", "Pages"]
 
-LONGEST: Final = 255
+LONGEST_NAME: Final = 255
 """Bytes that the name of a file may have."""
 DEEPEST: Final = 256
 """How many names a path may have."""
@@ -120,7 +120,12 @@ class Files(EndpointApp):
         return tuple(names)
 
     def _may_be(self, name: str) -> bool:
-        if not name or len(name) > LONGEST or _FORBIDDEN.search(name) or _DEVICE.fullmatch(name):
+        if (
+            not name
+            or len(name) > LONGEST_NAME
+            or _FORBIDDEN.search(name)
+            or _DEVICE.fullmatch(name)
+        ):
             return False
         return self.dotfiles or not name.startswith(".")
 

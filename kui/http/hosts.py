@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = ["AllowedHosts", "split_host", "valid_host"]
 
-LONGEST: Final = 255  # octets of a name, RFC 3986 section 3.2.2
+LONGEST_HOST: Final = 255  # octets of a name, RFC 3986 section 3.2.2
 
 _NAME: Final = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+"
 _LITERAL: Final = r"\[(?:(?P<v6>[0-9A-Fa-f:.]+)|[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\]"
@@ -35,7 +35,7 @@ def split_host(host: bytes) -> tuple[str, int | None] | None:
     if found is None:
         return None
     name = found["host"]
-    if len(name) > LONGEST:
+    if len(name) > LONGEST_HOST:
         return None
     if found["v6"] is not None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar, overload
+from typing import Final, TypeVar, overload
 
 from baize.datastructures import ContentType as _ContentType
 from baize.datastructures import Headers as _Headers
@@ -18,6 +18,8 @@ from baize.datastructures import MediaType as _MediaType
 from .exceptions import HTTPException
 
 __all__ = [
+    "MULTIPART",
+    "URLENCODED",
     "ContentType",
     "MediaType",
     "RequestHeaders",
@@ -31,6 +33,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+URLENCODED: Final = "application/x-www-form-urlencoded"
+MULTIPART: Final = "multipart/form-data"
 
 _SPACE = " \t\r\n"
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch

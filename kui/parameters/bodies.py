@@ -12,7 +12,7 @@ from kui.concurrency.http.exchange import body_expected
 from kui.forms import FormData, MultipartReader, Part, UploadFile
 from kui.http.exceptions import HTTPException
 from kui.http.json import is_json, json_charset
-from kui.http.media import refuse_encoding
+from kui.http.media import MULTIPART, URLENCODED, refuse_encoding
 
 from .markers import Body
 from .plans import Parameter
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BodyReader", "body_reader"]
 
-URLENCODED: Final = "application/x-www-form-urlencoded"
-MULTIPART: Final = "multipart/form-data"
 
 _STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator)
 

@@ -9,7 +9,9 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial, update_wrapper
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol
+
+from kui.endpoints import Endpoint
 
 from .answers import answer_of
 from .entering import call_with
@@ -21,8 +23,6 @@ from .signatures import Unresolved
 __all__ = ["Joined", "JoinedHandler", "Path", "Target"]
 
 _NAMES: Final = ("__module__", "__name__", "__qualname__", "__doc__")
-
-Endpoint: TypeAlias = Callable[[], Awaitable[Any]]
 
 
 class Path(Protocol):

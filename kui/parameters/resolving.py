@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from kui.current import request_var, websocket_var
+from kui.endpoints import Endpoint
 from kui.websockets.connection import HowToClose, SocketState, WebSocket, how_to_close
 
 from .answers import Answer
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Invoke", "Resolver"]
 
-Endpoint: TypeAlias = Callable[[], Awaitable[Any]]
 Invoke: TypeAlias = Callable[[list[Any]], Awaitable[Any]]
 """Calls a handler with its arguments, which are in the slots."""
 

@@ -27,10 +27,10 @@ __all__ = [
     "SmallResponse",
 ]
 
-ContentType = TypeVar("ContentType")
+Content = TypeVar("Content")
 
 
-class SmallResponse(HttpResponse, abc.ABC, Generic[ContentType]):
+class SmallResponse(HttpResponse, abc.ABC, Generic[Content]):
     """A response whose content is rendered to bytes; the base for an application's own kinds.
 
     Parameters: `content`, which `render` understands; `status_code` and `headers`, as for
@@ -59,7 +59,7 @@ class SmallResponse(HttpResponse, abc.ABC, Generic[ContentType]):
 
     def __init__(
         self,
-        content: ContentType,
+        content: Content,
         status_code: int = 200,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         media_type: str | None = None,
@@ -87,7 +87,7 @@ class SmallResponse(HttpResponse, abc.ABC, Generic[ContentType]):
         cls._default_headers = tuple(ResponseHeaders(cls._default_text).encode())
 
     @abc.abstractmethod
-    def render(self, content: ContentType) -> bytes | Awaitable[bytes]:
+    def render(self, content: Content) -> bytes | Awaitable[bytes]:
         """Return the bytes of the body; written as `def` or as `async def`."""
 
     def _described(

@@ -19,7 +19,7 @@ from kui.http.headers import header_mapping
 
 from .base import HttpResponse
 from .content import JSONResponse, PlainTextResponse, RedirectResponse
-from .current import current_app, current_handler
+from .context import current_app, current_handler
 from .encode import is_model
 
 __all__ = ["Converter", "ResponseConverter", "convert_response", "is_answer"]

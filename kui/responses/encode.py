@@ -22,7 +22,7 @@ from uuid import UUID
 
 from kui.http.text import encode_text
 
-from .current import current_app
+from .context import current_app
 
 __all__ = ["is_model", "to_json", "to_json_with"]
 

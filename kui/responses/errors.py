@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import traceback
 from html import escape
-from typing import Any, Final
+from typing import Any
 
 from baize.datastructures import MediaType
 
@@ -17,14 +17,12 @@ from kui.http.headers import ResponseHeaders
 from kui.http.hosts import split_host
 from kui.http.media import quality
 from kui.http.problems import PROBLEM_JSON, description, prefers_json, problem
+from kui.lifespan import DEBUG
 
 from .base import HttpResponse
 from .content import HTMLResponse, JSONResponse, PlainTextResponse
 
-__all__ = ["DEBUG", "error_response", "shows_tracebacks", "traceback_response"]
-
-DEBUG: Final = "kui.debug"
-"""The key in `scope["extensions"]` under which `kui run --debug` asks for tracebacks."""
+__all__ = ["error_response", "shows_tracebacks", "traceback_response"]
 
 
 def error_response(exc: AnyHTTPException[Any]) -> Any:

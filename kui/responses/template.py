@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .base import HttpResponse
-from .current import current_app
+from .context import current_app
 
 __all__ = ["TemplateResponse"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .around import Middleware, Middlewares, decorate
 from .groups import MultimethodRoutes, Routes
 from .modules import FileRoutes
-from .router import NoSuchRoute, Router
+from .router import NoSuchRoute, RouteTable
 from .routes import HttpRoute, SocketRoute
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "Middlewares",
     "MultimethodRoutes",
     "NoSuchRoute",
-    "Router",
+    "RouteTable",
     "Routes",
     "SocketRoute",
     "decorate",

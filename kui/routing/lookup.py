@@ -1,6 +1,6 @@
 """The lookup of routes by path and method, and the endpoints for methods that no route has.
 
-Everything that can be decided when a route is added is decided then. `Router` adds routes; `Tree` finds
+Everything that can be decided when a route is added is decided then. `RouteTable` adds routes; `Tree` finds
 one of them for a path.
 """
 

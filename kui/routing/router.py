@@ -22,7 +22,7 @@ from .lookup import HttpRoutes, SocketRoutes
 from .methods import methods_of
 from .routes import HttpRoute, Registrar, Route, Several
 
-__all__ = ["NoSuchRoute", "Router"]
+__all__ = ["NoSuchRoute", "RouteTable"]
 
 
 class NoSuchRoute(KeyError):
@@ -37,7 +37,7 @@ def _undo(steps: list[Callable[[], object]]) -> None:
         step()
 
 
-class Router(Registrar):
+class RouteTable(Registrar):
     """The routes of an application.
 
     :param routes: routes, or groups of routes, to begin with.
@@ -49,7 +49,7 @@ class Router(Registrar):
 
     Example::
 
-        router = Router(HttpRoute("/", homepage), "/api" // api_routes)
+        router = RouteTable(HttpRoute("/", homepage), "/api" // api_routes)
 
         @router.http.get("/users/{id:int}")
         async def user(): ...

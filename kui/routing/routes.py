@@ -1,6 +1,6 @@
 """Routes as values: a path, its handler, its name, its methods, its middlewares.
 
-A value is checked when it is made and never changes; `Router` gives it a place, `groups` has what
+A value is checked when it is made and never changes; `RouteTable` gives it a place, `groups` has what
 is made of several. `Registrar` are the decorators that make one.
 """
 

@@ -10,16 +10,14 @@ import logging
 import socket
 from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import Final
 
 from baize.typing import ASGIApp, Receive, Scope, Send
+
+from kui.lifespan import DEBUG
 
 from .binding import CannotServe, address_of
 
 __all__ = ["Debugging", "check_debug"]
-
-DEBUG: Final = "kui.debug"
-"""The key in `scope["extensions"]`, which `kui.responses.errors` looks for."""
 
 logger = logging.getLogger("kui.server")
 

@@ -11,7 +11,7 @@ from baize.exceptions import HTTPException
 
 from kui.current import request_var
 from kui.responses.base import HttpResponse
-from kui.routing import Router
+from kui.routing import RouteTable
 
 Ask: TypeAlias = Callable[..., Awaitable[Any]]
 
@@ -24,7 +24,7 @@ def ask() -> Ask:
     answer that OPTIONS got by itself. In a header's name `_` stands for `-`.
     """
 
-    async def asking(router: Router, method: str, path: str, **headers: str) -> Any:
+    async def asking(router: RouteTable, method: str, path: str, **headers: str) -> Any:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         found = router.http_routes.search(path, method, raw)

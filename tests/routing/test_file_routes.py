@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from kui.routing import FileRoutes, Router
+from kui.routing import FileRoutes, RouteTable
 
 MakePackage: TypeAlias = Callable[[dict[str, str]], str]
 
@@ -68,7 +68,7 @@ def test_the_place_of_a_module_is_its_path_and_its_name(
 @pytest.mark.anyio
 async def test_the_functions_of_a_module_are_its_methods(package: MakePackage, ask: Any) -> None:
     source = "".join(f"async def {name}(): return '{name}'\n" for name in ("get", "put", "handler"))
-    router = Router("/p" // FileRoutes(package({"x.py": source}), namespace="n"))
+    router = RouteTable("/p" // FileRoutes(package({"x.py": source}), namespace="n"))
     assert await ask(router, "HEAD", "/p/x") == "get"
     assert await ask(router, "PUT", "/p/x") == "put"
     assert await ask(router, "PATCH", "/p/x") == "handler"
@@ -82,13 +82,13 @@ async def test_a_handler_may_be_a_view(package: MakePackage, ask: Any) -> None:
         "class handler(HttpView):\n"
         "    async def post(self): return 'view'\n"
     )
-    router = Router(FileRoutes(package({"x.py": source})))
+    router = RouteTable(FileRoutes(package({"x.py": source})))
     assert await ask(router, "POST", "/x") == "view"
     assert await ask(router, "GET", "/x") == (405, "OPTIONS, POST")
 
 
 def test_a_module_may_have_a_socket(package: MakePackage) -> None:
-    router = Router(FileRoutes(package({"x.py": GET + "async def socket(): ...\n"})))
+    router = RouteTable(FileRoutes(package({"x.py": GET + "async def socket(): ...\n"})))
     assert router.socket_routes.search("/x") is not None
     assert router.http_routes.search("/x", "GET") is not None
     assert router.url_for("x") == "/x"
@@ -107,7 +107,7 @@ async def test_a_module_has_a_name_and_middlewares_of_its_own(
         "def get(): return 'get'\n"
         "def post(): return 'post'\n"
     )
-    router = Router(FileRoutes(package({"x.py": source})))
+    router = RouteTable(FileRoutes(package({"x.py": source})))
     assert await ask(router, "GET", "/x") == "GET"
     assert await ask(router, "POST", "/x") == "POST"
     assert router.url_for("own") == "/x"

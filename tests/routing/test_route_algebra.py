@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kui.middlewares.methods import required_method
-from kui.routing import HttpRoute, MultimethodRoutes, Router, Routes, SocketRoute
+from kui.routing import HttpRoute, MultimethodRoutes, Routes, RouteTable, SocketRoute
 from kui.views import Endpoint
 
 
@@ -137,7 +137,7 @@ def test_every_expression_of_routes_gives_what_the_model_says(
     assert [(route.path, route.full_name) for route in routes] == [
         (route.path, route.name) for route in expected
     ]
-    router = Router(routes)
+    router = RouteTable(routes)
     for route in expected:
         params = {part: 7 for part in router_names(route.path)}
         path = route.path
@@ -164,7 +164,7 @@ def router_names(path: str) -> list[str]:
 
 
 def test_in_a_chain_of_decorators_the_last_is_the_outermost() -> None:
-    router = Router(
+    router = RouteTable(
         HttpRoute("/x", one, middlewares=[Log("list"), Log("inner")]) @ Log("a") @ Log("b")
     )
     found = router.http_routes.search("/x", "GET")
@@ -174,7 +174,7 @@ def test_in_a_chain_of_decorators_the_last_is_the_outermost() -> None:
 def test_middlewares_go_from_the_application_over_the_groups_to_the_route() -> None:
     inner = Routes(HttpRoute("/x", one) @ Log("route"), http_middlewares=[Log("inner")])
     outer = Routes(inner, http_middlewares=[Log("outer"), Log("outer2")])
-    found = Router(outer, http_middlewares=[Log("app")]).http_routes.search("/x", "GET")
+    found = RouteTable(outer, http_middlewares=[Log("app")]).http_routes.search("/x", "GET")
     assert run(found[0]) == "app outer outer2 inner route one"
 
 
@@ -188,7 +188,7 @@ def test_a_prefix_leaves_the_old_value_as_it_was() -> None:
 
 def test_a_route_of_a_group_may_have_the_prefix_itself_as_its_path() -> None:
     routes = "/users" // Routes(HttpRoute("", one), HttpRoute("/", two))
-    router = Router(routes)
+    router = RouteTable(routes)
     assert router.url_for("one") == "/users"
     assert router.url_for("two") == "/users/"
 
@@ -213,8 +213,8 @@ def test_a_clash_of_names_in_two_groups_shows_both_places() -> None:
         HttpRoute("/y", two, "same")
     )
     with pytest.raises(ValueError, match=r"'same' .*/a/x .*one.*/b/y .*two"):
-        Router(routes)
-    Router(
+        RouteTable(routes)
+    RouteTable(
         "/a" // Routes(HttpRoute("/x", one, "same"), namespace="a"), HttpRoute("/y", two, "same")
     )
 
@@ -275,7 +275,7 @@ async def test_functions_share_a_path_by_method(ask: Any) -> None:
     routes = MultimethodRoutes(namespace="n")
     routes.http.get("/{a:int}")(one)
     routes.http.post("/{b:int}")(two)
-    router = Router("/p" // routes)
+    router = RouteTable("/p" // routes)
     assert await ask(router, "HEAD", "/p/1") == "one"
     assert await ask(router, "POST", "/p/1") == "two"
     assert await ask(router, "PUT", "/p/1") == (405, "GET, HEAD, OPTIONS, POST")

@@ -10,7 +10,7 @@ import pytest
 
 from kui.current import request_var
 from kui.middlewares.methods import required_method
-from kui.routing import HttpRoute, Router
+from kui.routing import HttpRoute, RouteTable
 from kui.views import Endpoint, HttpView
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +28,7 @@ async def three() -> str:
     return f"three {request_var.get().method}"
 
 
-def size_of(router: Router) -> int:
+def size_of(router: RouteTable) -> int:
     """How many objects the HTTP routes of a router consist of."""
     seen: dict[int, object] = {}
     waiting: list[object] = [router.http_routes]
@@ -56,7 +56,7 @@ class Log:
 
 
 async def test_registrations_of_one_path_merge_by_method(ask: Any) -> None:
-    router = Router()
+    router = RouteTable()
     router.http.get("/x")(one)
     router.http.post("/x")(two)
     assert await ask(router, "GET", "/x") == "one GET"
@@ -67,7 +67,7 @@ async def test_registrations_of_one_path_merge_by_method(ask: Any) -> None:
 
 
 async def test_every_short_form_registers_its_method(ask: Any) -> None:
-    router = Router()
+    router = RouteTable()
     for method in ("get", "post", "put", "patch", "delete"):
         assert getattr(router.http, method)("/x")(one) is one
     for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"):
@@ -78,7 +78,7 @@ async def test_registrations_merge_where_the_parameters_have_other_names(ask: An
     async def params() -> Any:
         return request_var.get().path_params
 
-    router = Router()
+    router = RouteTable()
     router.http.get("/{a:int}/{b}")(params)
     router.http.post("/{c:int}/{d}")(params)
     assert await ask(router, "GET", "/1/x") == {"a": 1, "b": "x"}
@@ -88,7 +88,7 @@ async def test_registrations_merge_where_the_parameters_have_other_names(ask: An
 
 @pytest.mark.parametrize("first", [True, False])
 async def test_a_route_without_methods_takes_those_that_no_other_has(ask: Any, first: bool) -> None:
-    router = Router()
+    router = RouteTable()
     if first:
         router.http("/x")(two)
     router.http.get("/x")(one)
@@ -102,12 +102,12 @@ async def test_a_route_without_methods_takes_those_that_no_other_has(ask: Any, f
 
 @pytest.mark.parametrize("method", ["get", "Get", "PURGE", "", "GET ", "\x00"])
 async def test_a_method_that_nobody_knows_is_not_allowed(ask: Any, method: str) -> None:
-    router = Router(HttpRoute("/x", one, methods=["GET"]))
+    router = RouteTable(HttpRoute("/x", one, methods=["GET"]))
     assert await ask(router, method, "/x") == (405, "GET, HEAD, OPTIONS")
 
 
 async def test_methods_that_nobody_registered_leave_no_trace(ask: Any) -> None:
-    router = Router(HttpRoute("/x", one, methods=["GET"]))
+    router = RouteTable(HttpRoute("/x", one, methods=["GET"]))
     await ask(router, "M", "/x")
     before = size_of(router)
     for number in range(10):
@@ -122,7 +122,7 @@ async def test_the_most_specific_route_that_has_the_method_answers(ask: Any, tur
         HttpRoute("/users/{id}", two, methods=["GET", "DELETE"]),
         HttpRoute("/{rest:any}", three, methods=["PUT"]),
     ]
-    router = Router(routes[::turn])
+    router = RouteTable(routes[::turn])
     assert await ask(router, "GET", "/users/me") == "one GET"
     assert await ask(router, "HEAD", "/users/me") == "one HEAD"
     assert await ask(router, "DELETE", "/users/me") == "two DELETE"
@@ -138,7 +138,7 @@ async def test_the_parameters_are_those_of_the_route_that_answers(ask: Any) -> N
     async def params() -> Any:
         return request_var.get().path_params
 
-    router = Router(
+    router = RouteTable(
         HttpRoute("/{a:int}/x", params, methods=["GET"]),
         HttpRoute("/{b}/{c}", params, methods=["POST"]),
     )
@@ -147,7 +147,7 @@ async def test_the_parameters_are_those_of_the_route_that_answers(ask: Any) -> N
 
 
 async def test_a_head_of_a_less_specific_route_does_not_come_before_a_get(ask: Any) -> None:
-    router = Router(
+    router = RouteTable(
         HttpRoute("/users/{id}", two, methods=["HEAD"]),
         HttpRoute("/users/me", one, methods=["GET"]),
     )
@@ -161,7 +161,7 @@ async def test_a_mount_answers_every_method_that_no_route_below_it_has(ask: Any,
         HttpRoute("/files/{rest:any}", two),  # what a mount is to routing
         HttpRoute("/{rest:any}", three, methods=["GET", "POST", "PURGE"]),
     ]
-    router = Router(routes[::turn])
+    router = RouteTable(routes[::turn])
     assert await ask(router, "GET", "/files/list") == "one GET"
     for method in ("POST", "PURGE", "OPTIONS", "LOCK"):
         assert await ask(router, method, "/files/list") == f"two {method}"
@@ -172,7 +172,7 @@ async def test_a_mount_answers_every_method_that_no_route_below_it_has(ask: Any,
 async def test_only_the_middlewares_that_all_routes_share_are_around_a_405(ask: Any) -> None:
     seen: list[str] = []
     app, group, a, b = (Log(name, seen) for name in ("app", "group", "a", "b"))
-    router = Router(
+    router = RouteTable(
         HttpRoute("/users/me", one, methods=["GET"], middlewares=[group, a]),
         HttpRoute("/users/{id}", two, methods=["DELETE"], middlewares=[b, group]),
         http_middlewares=[app],
@@ -189,7 +189,7 @@ async def test_only_the_middlewares_that_all_routes_share_are_around_a_405(ask: 
 
 async def test_a_preflight_meets_the_policy_of_the_route_that_it_asks_about(ask: Any) -> None:
     seen: list[str] = []
-    router = Router(
+    router = RouteTable(
         HttpRoute("/x/me", one, methods=["GET"], middlewares=[Log("get", seen)]),
         HttpRoute("/x/{id}", two, methods=["DELETE"], middlewares=[Log("delete", seen)]),
         HttpRoute("/{rest:any}", three, middlewares=[Log("rest", seen)]),
@@ -203,7 +203,7 @@ async def test_a_preflight_meets_the_policy_of_the_route_that_it_asks_about(ask:
 
 
 async def test_options_of_a_less_specific_route_leaves_preflights_alone(ask: Any) -> None:
-    router = Router(
+    router = RouteTable(
         HttpRoute("/x", one, methods=["GET"]), HttpRoute("/{a}", two, methods=["OPTIONS"])
     )
     assert await ask(router, "OPTIONS", "/x") == "two OPTIONS"
@@ -214,7 +214,7 @@ async def test_options_of_a_less_specific_route_leaves_preflights_alone(ask: Any
 
 
 async def test_an_own_head_is_preferred_to_get(ask: Any) -> None:
-    router = Router()
+    router = RouteTable()
     router.http.get("/x")(one)
     router << HttpRoute("/x", two, name=None, methods=["HEAD"])
     assert await ask(router, "HEAD", "/x") == "two HEAD"
@@ -222,7 +222,7 @@ async def test_an_own_head_is_preferred_to_get(ask: Any) -> None:
 
 
 async def test_an_own_options_is_preferred_to_ours(ask: Any) -> None:
-    router = Router()
+    router = RouteTable()
     router.http.get("/x")(one)
     router << HttpRoute("/x", two, methods=["OPTIONS"])
     assert await ask(router, "OPTIONS", "/x") == "two OPTIONS"
@@ -233,7 +233,7 @@ async def test_an_own_options_is_preferred_to_ours(ask: Any) -> None:
     "methods", [(["GET"], ["GET"]), (["GET", "POST"], ["PUT", "POST"]), (None, None)]
 )
 def test_the_same_method_twice_is_an_error_that_shows_both(methods: Any) -> None:
-    router = Router(HttpRoute("/x/{a:int}", one, methods=methods[0]))
+    router = RouteTable(HttpRoute("/x/{a:int}", one, methods=methods[0]))
     with pytest.raises(ValueError, match=r"one\).*/x/\{b:int\} .*two\)"):
         router << HttpRoute("/x/{b:int}", two, methods=methods[1])
 
@@ -242,7 +242,7 @@ async def test_a_route_that_was_refused_has_left_no_trace(ask: Any) -> None:
     def broken(endpoint: Endpoint) -> Endpoint:
         raise LookupError
 
-    router = Router(HttpRoute("/x", one, methods=["GET"]))
+    router = RouteTable(HttpRoute("/x", one, methods=["GET"]))
     with pytest.raises(ValueError, match="GET"):
         router << HttpRoute("/x", two, methods=["POST", "GET"])
     with pytest.raises(LookupError):
@@ -257,7 +257,7 @@ async def test_a_route_that_was_refused_has_left_no_trace(ask: Any) -> None:
 
 
 async def test_required_method_takes_part_in_merging(ask: Any) -> None:
-    router = Router()
+    router = RouteTable()
     router.http("/x", middlewares=[required_method("GET")])(one)
     router.http("/x", middlewares=[required_method("POST", "put")])(two)
     assert await ask(router, "HEAD", "/x") == "one HEAD"
@@ -267,7 +267,7 @@ async def test_required_method_takes_part_in_merging(ask: Any) -> None:
 
 
 async def test_required_method_of_the_whole_application_narrows_each_route(ask: Any) -> None:
-    router = Router(
+    router = RouteTable(
         HttpRoute("/x", one),
         HttpRoute("/y", one, methods=["GET", "POST"]),
         http_middlewares=[required_method("GET")],
@@ -283,7 +283,7 @@ async def test_required_method_that_is_wrapped_by_hand_checks_at_each_request(as
     def hidden(endpoint: Endpoint) -> Endpoint:
         return required_method("GET")(endpoint)
 
-    router = Router(HttpRoute("/x", one) @ hidden)
+    router = RouteTable(HttpRoute("/x", one) @ hidden)
     assert await ask(router, "HEAD", "/x") == "one HEAD"
     assert await ask(router, "PUT", "/x") == (405, "GET, HEAD, OPTIONS")
     assert await ask(router, "OPTIONS", "/x") == ("OPTIONS", "GET, HEAD, OPTIONS")
@@ -298,7 +298,7 @@ def test_required_method_needs_methods(methods: tuple[str, ...]) -> None:
 async def test_the_first_middleware_is_the_outermost(ask: Any) -> None:
     seen: list[str] = []
     app, a, b, c = (Log(name, seen) for name in ("app", "a", "b", "c"))
-    router = Router(http_middlewares=[app])
+    router = RouteTable(http_middlewares=[app])
     router << HttpRoute("/x", one, middlewares=[a, b]) @ c
     await ask(router, "GET", "/x")
     assert seen == ["app", "c", "a", "b"]
@@ -306,7 +306,7 @@ async def test_the_first_middleware_is_the_outermost(ask: Any) -> None:
 
 async def test_the_method_check_stands_inside_the_middlewares(ask: Any) -> None:
     seen: list[str] = []
-    router = Router(http_middlewares=[Log("app", seen)])
+    router = RouteTable(http_middlewares=[Log("app", seen)])
     router.http.get("/x", middlewares=[Log("get", seen)])(one)
     router.http.post("/x", middlewares=[required_method("POST"), Log("post", seen)])(two)
     assert await ask(router, "PUT", "/x") == (405, "GET, HEAD, OPTIONS, POST")
@@ -318,7 +318,7 @@ async def test_a_preflight_goes_through_the_middlewares_of_the_route_it_asks_abo
     ask: Any, asked: str
 ) -> None:
     seen: list[str] = []
-    router = Router()
+    router = RouteTable()
     router.http.get("/x", middlewares=[Log("get", seen)])(one)
     router.http.post("/x", middlewares=[Log("post", seen)])(two)
     allow = "GET, HEAD, OPTIONS, POST"
@@ -331,7 +331,7 @@ async def test_a_preflight_goes_through_the_middlewares_of_the_route_it_asks_abo
 
 async def test_a_preflight_beside_a_route_for_all_methods_does_so_too(ask: Any) -> None:
     seen: list[str] = []
-    router = Router()
+    router = RouteTable()
     router.http("/x", middlewares=[Log("all", seen)])(one)
     router.http.post("/x", middlewares=[Log("post", seen)])(two)
     answer = await ask(router, "OPTIONS", "/x", access_control_request_method="POST")
@@ -348,7 +348,7 @@ async def test_a_middleware_may_answer_for_the_handler(ask: Any) -> None:
 
         return answer
 
-    router = Router(HttpRoute("/x", one, methods=["GET"]) @ never)
+    router = RouteTable(HttpRoute("/x", one, methods=["GET"]) @ never)
     assert await ask(router, "GET", "/x") == "never"
     assert await ask(router, "OPTIONS", "/x") == "never"
 
@@ -367,7 +367,7 @@ async def async_middleware(endpoint: Endpoint) -> Endpoint:
 )
 def test_a_middleware_that_is_none_is_refused(middleware: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        Router(HttpRoute("/x", one, middlewares=[middleware]))
+        RouteTable(HttpRoute("/x", one, middlewares=[middleware]))
 
 
 async def test_the_union_of_a_view_and_functions_is_allowed(ask: Any) -> None:
@@ -378,7 +378,7 @@ async def test_the_union_of_a_view_and_functions_is_allowed(ask: Any) -> None:
         async def delete(self) -> str:
             return "gone"
 
-    router = Router(HttpRoute("/x", View))
+    router = RouteTable(HttpRoute("/x", View))
     router.http.post("/x")(one)
     assert await ask(router, "GET", "/x") == "view"
     assert await ask(router, "HEAD", "/x") == "view"
@@ -399,7 +399,7 @@ async def test_a_view_may_be_registered_for_some_of_its_methods(ask: Any) -> Non
         async def post(self) -> str:
             return "post"
 
-    router = Router()
+    router = RouteTable()
     router.http.get("/x")(View)
     assert await ask(router, "GET", "/x") == "get"
     assert await ask(router, "HEAD", "/x") == "head"
@@ -409,7 +409,7 @@ async def test_a_view_may_be_registered_for_some_of_its_methods(ask: Any) -> Non
 
 
 def test_the_router_tells_its_routes_and_what_they_answer() -> None:
-    router = Router()
+    router = RouteTable()
     router.http.get("/x")(one)
     router.http("/y", middlewares=[required_method("PUT")])(two)
     router.http("/z")(two)
@@ -418,7 +418,7 @@ def test_the_router_tells_its_routes_and_what_they_answer() -> None:
 
 
 def test_the_router_tells_whose_handler_a_request_gets() -> None:
-    router = Router(HttpRoute("/x", one, methods=["GET"]), HttpRoute("/{a}", two))
+    router = RouteTable(HttpRoute("/x", one, methods=["GET"]), HttpRoute("/{a}", two))
     assert router.http_routes.route("/x", "HEAD").endpoint is one
     assert router.http_routes.route("/x", "POST").endpoint is two
     assert router.http_routes.route("/y", "POST").endpoint is two
@@ -426,7 +426,7 @@ def test_the_router_tells_whose_handler_a_request_gets() -> None:
 
 
 def test_websockets_are_registered_the_same_way() -> None:
-    router = Router()
+    router = RouteTable()
 
     @router.websocket("/chat/{room:int}")
     async def chat() -> None: ...
@@ -444,7 +444,9 @@ async def test_socket_middlewares_stand_around_sockets_only(ask: Any) -> None:
 
     async def chat() -> None: ...
 
-    router = Router(http_middlewares=[Log("http", seen)], socket_middlewares=[Log("socket", seen)])
+    router = RouteTable(
+        http_middlewares=[Log("http", seen)], socket_middlewares=[Log("socket", seen)]
+    )
     router.http("/x")(one)
     router.websocket("/x", middlewares=[Log("route", seen)])(chat)
     found = router.socket_routes.search("/x")
@@ -455,6 +457,6 @@ async def test_socket_middlewares_stand_around_sockets_only(ask: Any) -> None:
 def test_what_is_no_route_is_refused() -> None:
     for wrong in (5, "/x", one):
         with pytest.raises(TypeError, match="is no route"):
-            Router(wrong)
+            RouteTable(wrong)
     with pytest.raises(ValueError, match="put it behind a prefix"):
-        Router(HttpRoute("", one))
+        RouteTable(HttpRoute("", one))

@@ -14,7 +14,7 @@ from baize.routing import CONVERTOR_TYPES, Convertor
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kui.routing import HttpRoute, NoSuchRoute, Router, SocketRoute
+from kui.routing import HttpRoute, NoSuchRoute, RouteTable, SocketRoute
 
 
 async def one() -> None: ...
@@ -23,20 +23,20 @@ async def one() -> None: ...
 async def two() -> None: ...
 
 
-def router_of(*paths: str) -> Router:
+def router_of(*paths: str) -> RouteTable:
     """A router whose routes are named p0, p1, ..."""
-    return Router([HttpRoute(path, one, f"p{number}") for number, path in enumerate(paths)])
+    return RouteTable([HttpRoute(path, one, f"p{number}") for number, path in enumerate(paths)])
 
 
 def test_the_name_is_the_handlers_unless_another_is_given() -> None:
-    router = Router(HttpRoute("/a", one), HttpRoute("/b", two, "other"), SocketRoute("/c", two))
+    router = RouteTable(HttpRoute("/a", one), HttpRoute("/b", two, "other"), SocketRoute("/c", two))
     assert router.url_for("one") == "/a"
     assert router.url_for("other") == "/b"
     assert router.url_for("two") == "/c"
 
 
 def test_none_is_no_name() -> None:
-    router = Router(HttpRoute("/a", one, None))
+    router = RouteTable(HttpRoute("/a", one, None))
     with pytest.raises(NoSuchRoute, match="no route has the name 'one'"):
         router.url_for("one")
 
@@ -45,14 +45,14 @@ def test_a_handler_without_a_name_gives_none() -> None:
     class Handler:
         async def __call__(self) -> None: ...
 
-    router = Router(HttpRoute("/a", Handler()), HttpRoute("/b", Handler()))
+    router = RouteTable(HttpRoute("/a", Handler()), HttpRoute("/b", Handler()))
     with pytest.raises(KeyError) as raised:
         router.url_for("Handler")
     assert str(raised.value) == "no route has the name 'Handler'"
 
 
 def test_two_equal_names_that_were_given_are_an_error_that_shows_both_routes() -> None:
-    router = Router(HttpRoute("/a", one, "x"))
+    router = RouteTable(HttpRoute("/a", one, "x"))
     with pytest.raises(ValueError, match=r"'x' .*/a \(.*one\).*/b \(.*two\)"):
         router << HttpRoute("/b", two, "x")
     with pytest.raises(ValueError, match=r"'x' .*/a .*WebSocket /b"):
@@ -61,13 +61,13 @@ def test_two_equal_names_that_were_given_are_an_error_that_shows_both_routes() -
 
 
 def test_two_equal_default_names_are_an_error_only_when_they_are_asked_for() -> None:
-    router = Router(HttpRoute("/a", one), HttpRoute("/b", one))
+    router = RouteTable(HttpRoute("/a", one), HttpRoute("/b", one))
     with pytest.raises(ValueError, match=r"'one' .*/a .*/b "):
         router.url_for("one")
 
 
 def test_two_equal_default_names_on_one_path_are_none() -> None:
-    router = Router()
+    router = RouteTable()
     router.http.get("/a")(one)
     router.http.post("/a")(one)
     assert router.url_for("one") == "/a"
@@ -76,7 +76,7 @@ def test_two_equal_default_names_on_one_path_are_none() -> None:
 @pytest.mark.parametrize("turn", [1, -1])
 def test_a_given_name_wins_over_a_default_one(turn: int) -> None:
     routes = [HttpRoute("/a", one), HttpRoute("/b", two, "one"), HttpRoute("/c", one)]
-    assert Router(routes[::turn]).url_for("one") == "/b"
+    assert RouteTable(routes[::turn]).url_for("one") == "/b"
 
 
 def test_parameters_are_given_as_a_mapping_or_by_name() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kui.current import request_var
-from kui.routing import HttpRoute, Router, SocketRoute
+from kui.routing import HttpRoute, RouteTable, SocketRoute
 from kui.views import HttpView, adapt
 
 pytestmark = pytest.mark.anyio
@@ -167,14 +167,14 @@ def test_what_cannot_handle_a_request_is_refused_when_it_is_registered(
     handler: Any, message: str
 ) -> None:
     with pytest.raises(TypeError, match=message) as raised:
-        Router(HttpRoute("/", handler))
+        RouteTable(HttpRoute("/", handler))
     assert "\n" not in str(raised.value)
 
 
 def test_what_cannot_handle_a_websocket_is_refused_too() -> None:
     for wrong in (5, needs, Empty):
         with pytest.raises(TypeError):
-            Router(SocketRoute("/", wrong))
+            RouteTable(SocketRoute("/", wrong))
 
 
 class Cat(HttpView):
@@ -202,7 +202,7 @@ class Cat(HttpView):
 
 
 async def test_the_methods_of_a_view_answer(ask: Any) -> None:
-    router = Router(HttpRoute("/x", Cat))
+    router = RouteTable(HttpRoute("/x", Cat))
     assert await ask(router, "GET", "/x") == "GET made"
     assert await ask(router, "HEAD", "/x") == "HEAD made"
     assert await ask(router, "POST", "/x") == "post made False"
@@ -220,7 +220,7 @@ async def test_every_request_gets_a_view_of_its_own(ask: Any) -> None:
         async def get(self) -> object:
             return self
 
-    router = Router(HttpRoute("/x", View))
+    router = RouteTable(HttpRoute("/x", View))
     assert await ask(router, "GET", "/x") is not await ask(router, "GET", "/x")
 
 
@@ -232,7 +232,7 @@ async def test_a_view_may_answer_head_and_options_itself(ask: Any) -> None:
         async def options(self) -> str:
             return "options"
 
-    router = Router(HttpRoute("/x", View))
+    router = RouteTable(HttpRoute("/x", View))
     assert await ask(router, "HEAD", "/x") == "head"
     assert await ask(router, "OPTIONS", "/x") == "options"
     assert await ask(router, "GET", "/x") == (405, "HEAD, OPTIONS")
@@ -242,7 +242,7 @@ async def test_a_view_inherits_methods_and_may_take_one_away(ask: Any) -> None:
     class Dog(Cat):
         put = None
 
-    router = Router(HttpRoute("/x", Dog))
+    router = RouteTable(HttpRoute("/x", Dog))
     assert await ask(router, "GET", "/x") == "GET made"
     assert await ask(router, "PUT", "/x") == (405, "DELETE, GET, HEAD, OPTIONS, PATCH, POST")
 
@@ -257,7 +257,7 @@ async def test_a_view_may_answer_other_methods(ask: Any) -> None:
         async def post(self) -> str:
             return "never"
 
-    router = Router(HttpRoute("/x", View))
+    router = RouteTable(HttpRoute("/x", View))
     assert await ask(router, "PURGE", "/x") == "purged"
     assert await ask(router, "POST", "/x") == (405, "OPTIONS, PURGE")
 
@@ -270,6 +270,6 @@ async def test_a_middleware_may_change_the_method_that_a_view_sees(ask: Any) -> 
 
         return changed
 
-    router = Router(HttpRoute("/x", Cat) @ override)
+    router = RouteTable(HttpRoute("/x", Cat) @ override)
     assert await ask(router, "POST", "/x", override="PUT") == "put Cat"
     assert (await ask(router, "POST", "/x", override="TRACE"))[0] == 405

@@ -9,7 +9,7 @@ import pytest
 from baize.exceptions import HTTPException
 
 from kui.current import websocket
-from kui.routing import Router, SocketRoute
+from kui.routing import RouteTable, SocketRoute
 from kui.views import socket_handler
 from kui.websockets import SocketView
 
@@ -235,7 +235,7 @@ def test_what_cannot_work_is_refused_when_it_is_registered(
     members: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(TypeError, match=message) as raised:
-        Router(SocketRoute("/", noting(**members)))
+        RouteTable(SocketRoute("/", noting(**members)))
     assert "\n" not in str(raised.value)
 
 

@@ -28,7 +28,7 @@ class Converting(Protocol):
 
     @property
     def router(self) -> Any:
-        """The `Router`, which is defined above this module."""
+        """The `RouteTable`, which is defined above this module."""
 
 
 def current_app() -> Converting | None:
