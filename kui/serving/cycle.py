@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from baize.typing import Message
 
-from .http1 import Request
+from .http1 import Http1, Request
 from .http1_response import Http1Response
+from .pipes import Pipe
 from .responses import Misuse, Phase
 from .state import Gone
-
-if TYPE_CHECKING:
-    from .connection import Connection
+from .timing import Ticker
 
 __all__ = ["UNREAD", "Cycle"]
 
@@ -21,6 +20,32 @@ UNREAD: Final = 1024 * 1024
 
 # Its name as a global: up to CPython 3.11 a member of an Enum is slow to look up.
 _DONE = Phase.DONE
+
+
+class Carrier(Protocol):
+    """The connection that carries the request."""
+
+    @property
+    def http(self) -> Http1:
+        """What parses it."""
+
+    @property
+    def pipe(self) -> Pipe:
+        """Its bytes."""
+
+    @property
+    def ticker(self) -> Ticker:
+        """Its clock."""
+
+    @property
+    def has_receivers(self) -> bool:
+        """True if a task waits in `receive`."""
+
+    async def read_for(self, cycle: Cycle) -> None:
+        """Read the socket until `cycle` has something to receive."""
+
+    def wake_receivers(self) -> None:
+        """Have each task that waits in `receive` look again."""
 
 
 class Cycle:
@@ -32,7 +57,7 @@ class Cycle:
 
     __slots__ = ("_connection", "_told", "broken", "gone", "over", "request", "response")
 
-    def __init__(self, connection: Connection, request: Request, keep_alive: bool) -> None:
+    def __init__(self, connection: Carrier, request: Request, keep_alive: bool) -> None:
         self._connection = connection
         self.request = request
         self.response = Http1Response(request, keep_alive)
