@@ -1,4 +1,4 @@
-"""`kui.testing`: an ASGI app under test, in process, on either loop. Names are loaded when they are used."""
+"""A kit for testing ASGI apps in process, on either loop. Names are loaded when they are first used."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ __all__ = ["RequestBody"]
 
 
 class RequestBody:
-    """A request body that is sent while the request is under way, and may break off.
+    """A request body that is sent while the request runs, and may be broken off.
 
-    Give it as `content=` to one request. `send` returns when the piece has gone out: at once while
-    there is room between the client and the app, otherwise when the app has received some of it.
+    Pass it as `content=` to one request. `send` returns at once while the buffer between client and app
+    has room, otherwise when the app has received part of it.
 
     Example::
 
@@ -92,6 +92,6 @@ class RequestBody:
         return piece
 
     async def aclose(self) -> None:
-        """The request is over, and takes no more."""
+        """Close the body; called when the request is over."""
         self._closed = True
         self._signal.notify()

@@ -1,4 +1,4 @@
-"""From a test that is not async to the loop's thread: calls, bodies, and the ends of what was opened there."""
+"""Calls, bodies, streams and WebSockets of a test that is not async, run in the loop's thread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Bridge(httpx2.BaseTransport):
-    """Calls into the loop's thread, and the transport that does."""
+    """Calls functions in the loop's thread; also an httpx2 transport that does."""
 
     def __init__(self, transport: ASGITransport) -> None:
         self.transport = transport
@@ -70,7 +70,7 @@ class Bridge(httpx2.BaseTransport):
 
 
 class _RequestStream(httpx2.AsyncByteStream):
-    """A request body whose pieces are made in a worker thread: it may wait for what the test does."""
+    """A request body whose chunks are produced in a worker thread, so that it may wait for the test."""
 
     def __init__(self, stream: httpx2.SyncByteStream) -> None:
         self._pieces = iter(stream)
@@ -115,12 +115,12 @@ class SyncEventStream:
 
     @property
     def response(self) -> httpx2.Response:
-        """The response whose body this is."""
+        """The response of this stream."""
         return self._stream.response
 
     @property
     def last_event_id(self) -> str:
-        """The last id that came."""
+        """The last id that was received."""
         return self._stream.last_event_id
 
     @property
@@ -129,11 +129,11 @@ class SyncEventStream:
         return self._stream.retry
 
     def receive(self, *, timeout: float | Unset | None = UNSET) -> Event:
-        """The next event; see `EventStream.receive`."""
+        """Return the next event; see `EventStream.receive`."""
         return self._bridge.call(self._stream.receive, timeout=timeout)
 
     def __iter__(self) -> Self:
-        """Every event until the response ends."""
+        """Iterate over the events until the response ends."""
         return self
 
     def __next__(self) -> Event:
@@ -152,22 +152,22 @@ class SyncWebSocketSession:
 
     @property
     def subprotocol(self) -> str | None:
-        """What the app chose of the subprotocols."""
+        """The subprotocol that the app has chosen; None if it chose none."""
         return self._session.subprotocol
 
     @property
     def headers(self) -> httpx2.Headers:
-        """The headers of the acceptance."""
+        """The headers that the app sent with `accept`."""
         return self._session.headers
 
     @property
     def close_code(self) -> int | None:
-        """The code it was closed with; see `WebSocketSession.close_code`."""
+        """The code of the close frame; see `WebSocketSession.close_code`."""
         return self._session.close_code
 
     @property
     def close_reason(self) -> str | None:
-        """The reason that was given with `close_code`."""
+        """The reason of the close frame."""
         return self._session.close_reason
 
     def send(self, data: str | bytes, *, timeout: float | Unset | None = UNSET) -> None:
@@ -187,23 +187,23 @@ class SyncWebSocketSession:
         self._bridge.call(self._session.send_json, data, timeout=timeout)
 
     def receive(self, *, timeout: float | Unset | None = UNSET) -> str | bytes:
-        """The next message; see `WebSocketSession.receive`."""
+        """Return the next message; see `WebSocketSession.receive`."""
         return self._bridge.call(self._session.receive, timeout=timeout)
 
     def receive_text(self, *, timeout: float | Unset | None = UNSET) -> str:
-        """The next message, a text."""
+        """Return the next message, which must be text."""
         return self._bridge.call(self._session.receive_text, timeout=timeout)
 
     def receive_bytes(self, *, timeout: float | Unset | None = UNSET) -> bytes:
-        """The next message, a binary one."""
+        """Return the next message, which must be binary."""
         return self._bridge.call(self._session.receive_bytes, timeout=timeout)
 
     def receive_json(self, *, timeout: float | Unset | None = UNSET) -> Any:
-        """The next message, read as JSON."""
+        """Return the next message, parsed as JSON."""
         return self._bridge.call(self._session.receive_json, timeout=timeout)
 
     def __iter__(self) -> Iterator[str | bytes]:
-        """Every message, until it is closed."""
+        """Iterate over the messages until the WebSocket is closed."""
         while True:
             try:
                 yield self.receive()
@@ -211,7 +211,7 @@ class SyncWebSocketSession:
                 return
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close it; see `WebSocketSession.close`."""
+        """Close the WebSocket; see `WebSocketSession.close`."""
         self._bridge.call(self._session.close, code, reason)
 
     def abort(self) -> None:

@@ -1,4 +1,4 @@
-"""One request of a client, hit at each of its checkpoints: by a client that leaves, or a server that cancels."""
+"""Interrupting one request of a client at each of its checkpoints: the client leaves, or the server cancels."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ How: TypeAlias = Literal["leave", "cancel"]
 
 
 class Hit:
-    """One attempt: the first request of its block is hit at a checkpoint, if it has so many.
+    """One attempt: the first request of its block is interrupted at checkpoint `at`, counted from 1.
 
-    `at` is the number of the checkpoint, from 1; `reached` is True once the request was hit there.
+    `reached` is True if the request has had so many checkpoints, and was interrupted.
     """
 
     def __init__(self, transport: ASGITransport, at: int, how: How, timeout: float | None) -> None:
@@ -66,7 +66,7 @@ class Hit:
         return False
 
     def around(self, app: ASGIApp, conversation: Conversation) -> ASGIApp:
-        """The app for one conversation, the first that begins in the block."""
+        """Return the app for one conversation, the first that begins in the block."""
         self._transport.aim = None
 
         async def hit(scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +89,7 @@ _CUT = (Disconnected, httpx2.RemoteProtocolError)
 
 
 class Checkpoints(AsyncIterator[Hit]):
-    """What `AsyncTestClient.every_checkpoint` returns: an attempt for each checkpoint, and one without a hit."""
+    """The attempts of `AsyncTestClient.every_checkpoint`: one for each checkpoint, and a last one without interruption."""
 
     def __init__(
         self, transport: ASGITransport, how: How, limit: int, timeout: float | None

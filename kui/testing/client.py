@@ -1,7 +1,7 @@
 """`AsyncTestClient`: an httpx2 client over an app in process, with the app's lifespan around it.
 
-It owns the task group of everything that the app does (rule 1), entered and left by the `async with`
-around the test, in the test's own task.
+All tasks of the app are children of its task group, which the `async with` of the test enters and leaves in the
+test's own task.
 """
 
 from __future__ import annotations
@@ -40,26 +40,26 @@ __all__ = [
 class AsyncTestClient(httpx2.AsyncClient):
     """An `httpx2.AsyncClient` that talks to `app` in process, and runs its lifespan around the block.
 
-    Everything an `httpx2.AsyncClient` takes and does is there; the transport below is
-    `ASGITransport`, which says what an exchange is and when it is over.
+    It has everything that `httpx2.AsyncClient` has. Its transport is an `ASGITransport`, which documents
+    when a request is over.
 
     :param app: any ASGI 3 app.
-    :param transport: an `ASGITransport` over `app` with other settings than the default ones.
+    :param transport: an `ASGITransport` over `app`, if it needs other settings than the defaults.
     :param raise_app_exceptions: see `ASGITransport`.
-    :param lifespan: False: the app is not started nor stopped.
+    :param lifespan: False if the app is not to be started and stopped.
     :param timeout: what httpx2 takes; its read timeout, in seconds of the loop's clock, bounds every
         wait for the app: for a response, its next chunk, an event, a message, its return, its
-        start-up and its shutdown. Without this parameter it is 5 s, or none where the clock is
+        start-up and its shutdown. The default is 5 s, or no limit if the clock is
         virtual.
-    :param deadline: seconds of real time, on a virtual clock too, that the whole block may take;
-        None for any time.
-    :param base_url: what relative URLs are relative to.
-    :param options: what else `httpx2.AsyncClient` takes: headers, cookies, auth, ...
+    :param deadline: seconds of real time, also with a virtual clock, for the whole block; None for no
+        limit.
+    :param base_url: the base of relative URLs.
+    :param options: other parameters of `httpx2.AsyncClient`: headers, cookies, auth, ...
 
-    Entering raises what the app raises at start-up, itself, or `LifespanFailed`. Leaving disconnects
-    what is still in flight, waits for it, and shuts the app down; it raises what went wrong in it
-    and no request has told, or adds a note to the exception that is under way; and
-    `DeadlineExceeded` where the time ran out. If the block is cancelled from outside, so is the app.
+    Entering raises the app's own exception if the start-up fails, or `LifespanFailed`. Leaving disconnects
+    the requests that are in flight, waits for them, and shuts the app down. It raises the exceptions of
+    the app that no request has raised, or adds them as notes to the exception that leaves the block, and
+    raises `DeadlineExceeded` if the time ran out. If the block is cancelled from outside, so is the app.
 
     Example::
 
@@ -138,7 +138,7 @@ class AsyncTestClient(httpx2.AsyncClient):
         report(failures, exc_value)
 
     async def _wind_up(self) -> list[Exception]:
-        """Leave everything, stop the app, and return what went wrong with it."""
+        """Disconnect everything, stop the app, and return its failures."""
         failures: list[Exception] = []
         transport = self.transport
         transport.disconnect()
@@ -157,22 +157,22 @@ class AsyncTestClient(httpx2.AsyncClient):
         return transport.untold() + failures
 
     def story(self) -> str:
-        """What is in flight, and where it stands: for the message of a test that takes too long."""
+        """Describe the requests in flight, for the message of a test that takes too long."""
         return self.transport.story()
 
     def give_up(self) -> None:
-        """Wait no more, where the block ends, for what is in flight now: it has taken too long."""
+        """At the end of the block, do not wait for the requests that are in flight now."""
         for conversation in self.transport.conversations:
             conversation.given_up = True
 
     # ---- leaving and stopping
 
     def disconnect(self, response: httpx2.Response | None = None) -> None:
-        """Leave everything that is in flight, at once, or only the request of `response`.
+        """Disconnect all requests and WebSockets at once, or only the request of `response`.
 
-        The app sees `http.disconnect` or `websocket.disconnect` (1006) after what it has not
-        received yet; whoever waits for it here has `Disconnected` raised. Waits for nothing: see
-        `wait_idle`.
+        The app receives `http.disconnect` or `websocket.disconnect` (1006) after the messages that it has
+        not received yet; calls of the test that wait for the app raise `Disconnected`. Does not wait for
+        the app: see `wait_idle`.
         """
         if response is None:
             self.transport.disconnect()
@@ -184,24 +184,24 @@ class AsyncTestClient(httpx2.AsyncClient):
 
         :param timeout: seconds of the loop's clock; the client's read timeout if it is not given.
         :raises DeadlineExceeded: it took longer.
-        :raises Exception: what the app raised and no request has told.
+        :raises Exception: an exception of the app that no request has raised.
         """
         seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
         await self.transport.idle(seconds)
 
     def every_checkpoint(self, *, how: How = "leave", limit: int = 2000) -> Checkpoints:
-        """Aim at one request: it is made again and again, and hit at its 1st, 2nd, ... checkpoint.
+        """Repeat one request, and interrupt it at its 1st, 2nd, ... checkpoint, until it ends before.
 
-        Each attempt is a block, whose first request, or WebSocket, is the one. The last attempt is not
-        hit. What the hit makes of the request (`Disconnected`) ends with the block, and so does the
-        app's part of it; what must hold however it ended stands behind the block. Hit are the
-        checkpoints of the app's own task; see `kui.testing.every_checkpoint` for functions.
+        Each attempt is a block; its first request or WebSocket is interrupted, but not in the last attempt.
+        The block catches `Disconnected`, which the interruption causes, and waits until the app has
+        returned; after it, assert what must hold however the request ended. The checkpoints are those of
+        the app's own task. For functions there is `kui.testing.every_checkpoint`.
 
-        :param how: "leave": the client leaves. "cancel": the server cancels the app, and closes the
+        :param how: "leave": the client leaves. "cancel": the server cancels the app and closes the
             connection.
-        :param limit: how many checkpoints the request has at most.
-        :raises RuntimeError: it has more; or no request was made in a block.
-        :raises Exception: in the block, what the app raised; a note tells at which checkpoint.
+        :param limit: the largest number of checkpoints.
+        :raises RuntimeError: the request has more checkpoints; or a block has made no request.
+        :raises Exception: the block raises what the app raises; a note names the checkpoint.
 
         ::
 
@@ -225,7 +225,7 @@ class AsyncTestClient(httpx2.AsyncClient):
 
         :raises DeadlineExceeded: that took longer than the client's read timeout.
         :raises LifespanFailed: it sent `lifespan.shutdown.failed` and raised nothing.
-        :raises Exception: what the app raised, itself.
+        :raises Exception: the app's own exception.
         """
         if self._lifespan is not None:
             await self._lifespan.stop()
@@ -233,7 +233,7 @@ class AsyncTestClient(httpx2.AsyncClient):
     # ---- talking
 
     def build_request(self, *args: Any, **kwargs: Any) -> httpx2.Request:
-        """As httpx2 does it; a generator that is the body is closed when the request is over."""
+        """Build a request, as httpx2 does; a generator given as content is closed when the request is over."""
         request = super().build_request(*args, **kwargs)
         content = kwargs.get("content")
         if hasattr(content, "aclose"):
@@ -243,13 +243,13 @@ class AsyncTestClient(httpx2.AsyncClient):
     async def read(
         self, response: httpx2.Response, size: int, *, timeout: float | Unset | None = UNSET
     ) -> bytes:
-        """Read `size` bytes of a streamed response's body, and no more of it: fewer at its end.
+        """Read exactly `size` bytes of a streamed response's body; fewer at its end.
 
-        They are those that were sent, with any Content-Encoding. What follows stays where it is: the
-        app waits in `send` as soon as it is more than the transport's `buffer_size`.
+        The bytes are not decoded from a Content-Encoding. The rest is not read: the app waits in `send` once
+        it has sent more than the transport's `buffer_size`.
 
         :param timeout: seconds of the loop's clock for each chunk.
-        :raises DeadlineExceeded: nothing came for that long; what had come is not lost.
+        :raises DeadlineExceeded: nothing was received in that time; what was received before is not lost.
         """
         seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
         return await read_exactly(exchange_of(response), size, seconds)
@@ -269,11 +269,11 @@ class AsyncTestClient(httpx2.AsyncClient):
         """Open an event stream: `async with client.events("/path") as events`.
 
         :param last_event_id: resume after this event (`Last-Event-ID`).
-        :param comments: comments are events too, with nothing but `comment`.
-        :param timeout: of each wait for an event, in seconds of the loop's clock.
-        :param options: what else `stream` takes: params, json, ...
-        :raises NotAnEventStream: the answer is something else; with the response.
-        :raises Exception: what the app raised, itself.
+        :param comments: True if comments are events too, which have only `comment`.
+        :param timeout: for each event, in seconds of the loop's clock.
+        :param options: other parameters of `stream`: params, json, ...
+        :raises NotAnEventStream: the response is no event stream; the exception has it.
+        :raises Exception: the app's own exception.
         """
         seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
         request_headers = event_headers(headers, last_event_id)
@@ -296,7 +296,7 @@ class AsyncTestClient(httpx2.AsyncClient):
 
         :param timeout: of each method, in seconds of the loop's clock.
         :raises WebSocketDenied: the app did not accept; with its response.
-        :raises Exception: what the app raised, itself.
+        :raises Exception: the app's own exception.
         """
         seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
         request = self.build_request(
@@ -306,14 +306,14 @@ class AsyncTestClient(httpx2.AsyncClient):
 
 
 def exchange_of(response: httpx2.Response) -> HttpExchange:
-    """The exchange below a response of ours."""
+    """Return the exchange of a response."""
     exchange = response.extensions["kui.exchange"]
     assert isinstance(exchange, HttpExchange)
     return exchange
 
 
 async def read_exactly(exchange: HttpExchange, size: int, timeout: float | None) -> bytes:
-    """`size` bytes of the response of `exchange`, or fewer at its end."""
+    """Read `size` bytes of the response of `exchange`; fewer at its end."""
     data = b""
     try:
         while len(data) < size:
@@ -329,7 +329,7 @@ async def read_exactly(exchange: HttpExchange, size: int, timeout: float | None)
 
 
 def event_headers(headers: Any, last_event_id: str | None) -> httpx2.Headers:
-    """The headers of a request for an event stream."""
+    """Return the headers of a request for an event stream."""
     merged = httpx2.Headers(
         {"accept": "text/event-stream", "accept-encoding": "identity", "cache-control": "no-store"}
     )
@@ -340,13 +340,13 @@ def event_headers(headers: Any, last_event_id: str | None) -> httpx2.Headers:
 
 
 def is_event_stream(response: httpx2.Response) -> bool:
-    """Is this what an event source goes on with?"""
+    """True if an `EventSource` accepts this response."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     return response.status_code == 200 and kind == "text/event-stream"
 
 
 def socket_headers(headers: Any, subprotocols: Sequence[str]) -> httpx2.Headers:
-    """The headers of a handshake (RFC 6455 section 4.1)."""
+    """Return the headers of a handshake (RFC 6455, 4.1)."""
     merged = httpx2.Headers(
         {
             "connection": "Upgrade",

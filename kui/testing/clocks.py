@@ -1,7 +1,7 @@
-"""Virtual time: while everything waits, the clock jumps to the next deadline; while a thread works, it stands still.
+"""Virtual time: while all tasks wait, the clock jumps to the next deadline; while a thread works, it stops.
 
-On trio it is trio's `MockClock`, on asyncio an event loop of the same kind. Both are for what runs in
-one process: a wait for a socket or a process that has a deadline looks idle, and is jumped over.
+On trio it is trio's `MockClock`, on asyncio an event loop with the same behaviour. Both are for code in one
+process: a wait for a socket or a process looks idle, so its timeout expires at once.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ Args = TypeVarTuple("Args")
 
 
 def virtual_clock(backend: str) -> tuple[str, dict[str, Any]]:
-    """`backend` ("asyncio" or "trio") with a virtual clock, as anyio takes it.
+    """Return `backend` ("asyncio" or "trio") with a virtual clock, as anyio takes it.
 
-    For the `anyio_backend` and `kui_backend` fixtures, and for `anyio.run`. A clock is for one run:
-    a fixture calls this once for each test.
+    For the fixtures `anyio_backend` and `kui_backend`, and for `anyio.run`. A clock can be used for one
+    run: a fixture must call this once for each test.
 
     :raises ValueError: the backend is another.
 
@@ -51,16 +51,16 @@ def virtual_clock(backend: str) -> tuple[str, dict[str, Any]]:
 
 
 def is_virtual() -> bool:
-    """Does the running loop have a virtual clock?"""
+    """True if the running loop has a virtual clock."""
     if trio.lowlevel.in_trio_run():
         return isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
     return isinstance(asyncio.get_running_loop(), VirtualClockLoop)
 
 
 def call_soon_from_thread() -> Callable[[Callable[[], object]], None]:
-    """A function that another thread may call to have something called in the running loop.
+    """Return a function with which another thread schedules a call in the running loop.
 
-    Once the loop has ended it does nothing.
+    It does nothing once the loop has ended.
     """
     if trio.lowlevel.in_trio_run():
         token = trio.lowlevel.current_trio_token()
@@ -87,7 +87,7 @@ def call_soon_from_thread() -> Callable[[Callable[[], object]], None]:
 
 
 def virtual_trio_clock() -> trio.testing.MockClock:
-    """A `trio.testing.MockClock` that jumps at once, but not while a thread works."""
+    """Return a `trio.testing.MockClock` that jumps at once, but not while a thread works."""
     clock = trio.testing.MockClock(autojump_threshold=0)
     jump = clock._autojump  # noqa: SLF001  # trio has no public way
 
@@ -115,9 +115,9 @@ def _all_tasks() -> Iterator[trio.lowlevel.Task]:
 
 
 def _waits_for_thread(task: trio.lowlevel.Task) -> bool:
-    # A task that waits has a function that would abort its wait. The one of a thread is known by its
-    # name; and where it is gone, the task was cancelled and cannot be aborted: that is a thread too,
-    # unless the task waits at the end of a nursery.
+    # A waiting task has a function that aborts its wait; that of a thread is recognised by its name. If
+    # it is missing, the task was cancelled and cannot be aborted: it waits for a thread, or at the end
+    # of a nursery.
     abort = task._abort_func  # noqa: SLF001  # trio has no public way
     if abort is None:
         return not any(nursery._parent_waiting_in_aexit for nursery in task.child_nurseries)  # noqa: SLF001  # trio has no public way
@@ -128,7 +128,7 @@ def _waits_for_thread(task: trio.lowlevel.Task) -> bool:
 
 
 class _AutojumpSelector(selectors.DefaultSelector):
-    """Asks the loop what to do when nothing is ready."""
+    """A selector that lets the loop advance its clock when nothing is ready."""
 
     loop: VirtualClockLoop
 
@@ -143,7 +143,7 @@ class _AutojumpSelector(selectors.DefaultSelector):
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
-    """An asyncio event loop whose time jumps to the next timer when every task waits.
+    """An asyncio event loop whose time jumps to the next timer when all tasks wait.
 
     It does not jump while a thread works that `asyncio.to_thread`, `run_in_executor` or
     `anyio.to_thread` has started. Time begins at 0.
@@ -170,7 +170,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         self._now += seconds
 
     def threads_work(self) -> bool:
-        """Is there a worker thread that this loop waits for?"""
+        """True if a worker thread is running that this loop waits for."""
         if self._executing:
             return True
         for thread in threading.enumerate():
@@ -183,14 +183,14 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Args]], T], *args: *Args
     ) -> asyncio.Future[T]:
-        """As the loop below does; the clock stands still until it is done."""
+        """As the base class; the clock stops until it is done."""
         future = super().run_in_executor(executor, func, *args)
         self._executing += 1
         future.add_done_callback(self._executed)
         return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """As the loop below does; the clock stands still until it is done."""
+        """As the base class; the clock stops until it is done."""
         self._executing += 1
         try:
             await super().shutdown_default_executor()

@@ -1,7 +1,7 @@
-"""The ASGI contract as three state machines, one per scope type (ASGI 3.0; rule 5: failures are loud).
+"""The ASGI contract as three state machines, one per scope type (ASGI 3.0).
 
-`check(message)` is given each message that an app sends, in order, and raises `ContractError` for the
-first one that may not be sent; `returned()` says whether the app may return now. Nothing waits here.
+`check(message)` must be called with each message that an app sends, in order; it raises `ContractError` if the
+message may not be sent. `returned()` raises it if the app may not return now. Nothing here waits.
 """
 
 from __future__ import annotations
@@ -85,16 +85,16 @@ def check_headers(headers: Any, where: str, *, http2: bool = False) -> list[tupl
 
 
 def sendable_code(code: Any) -> bool:
-    """May a close frame have this code? (RFC 6455 section 7.4)"""
+    """True if a close frame may have this code (RFC 6455, 7.4)."""
     if not isinstance(code, int) or code in (1004, 1005, 1006):
         return False
     return 1000 <= code <= 1014 or 3000 <= code <= 4999
 
 
 class HttpContract:
-    """What may be sent in answer to one HTTP request.
+    """The messages that may be sent for one HTTP request.
 
-    `started`, `complete` and `headers` (those of the response, once started) may be read.
+    Public state: `started`, `complete`, and `headers` (of the response, once started).
     """
 
     def __init__(self, method: str, extensions: Iterable[str] = (), *, http2: bool = False) -> None:
@@ -111,9 +111,9 @@ class HttpContract:
         self._body_complete = False
 
     def check(self, message: Any) -> None:
-        """Take the next message that the app sends.
+        """Check the next message that the app sends.
 
-        :raises ContractError: it may not be sent now, or not like this.
+        :raises ContractError: it may not be sent now, or is malformed.
         """
         kind = _kind(message, "http")
         if self.complete:
@@ -137,7 +137,7 @@ class HttpContract:
             self._check_hint(message)
 
     def returned(self) -> None:
-        """The app has returned.
+        """Check that the app may return now.
 
         :raises ContractError: there is no response, or it has no end.
         """
@@ -240,7 +240,7 @@ class HttpContract:
 
 
 class WebSocketContract:
-    """What may be sent in answer to one WebSocket handshake, and after it."""
+    """The messages that may be sent for one WebSocket."""
 
     def __init__(self, subprotocols: Iterable[str] = (), extensions: Iterable[str] = ()) -> None:
         self.accepted = False
@@ -252,13 +252,13 @@ class WebSocketContract:
 
     @property
     def denying(self) -> bool:
-        """Has a denial response been started?"""
+        """True if a denial response has been started."""
         return self._denial is not None and self._denial.started
 
     def check(self, message: Any) -> None:
-        """Take the next message that the app sends.
+        """Check the next message that the app sends.
 
-        :raises ContractError: it may not be sent now, or not like this.
+        :raises ContractError: it may not be sent now, or is malformed.
         """
         kind = _kind(message, "websocket")
         if self.closed:
@@ -277,7 +277,7 @@ class WebSocketContract:
             raise ContractError(f"{kind} is not a message that this server takes")
 
     def returned(self) -> None:
-        """The app has returned.
+        """Check that the app may return now.
 
         :raises ContractError: the handshake is not answered, or its denial has no end.
         """
@@ -336,19 +336,19 @@ class WebSocketContract:
 
 
 class LifespanContract:
-    """What may be sent in a lifespan: one answer to each of `startup` and `shutdown`, in this order."""
+    """The messages that may be sent in a lifespan: one answer to `startup`, then one to `shutdown`."""
 
     def __init__(self) -> None:
         self._open: str | None = None
 
     def asked(self, phase: str) -> None:
-        """`lifespan.startup` or `lifespan.shutdown` was received: its answer may be sent now."""
+        """Note that `lifespan.startup` or `lifespan.shutdown` was received: its answer may be sent now."""
         self._open = phase
 
     def check(self, message: Any) -> None:
-        """Take the next message that the app sends.
+        """Check the next message that the app sends.
 
-        :raises ContractError: it may not be sent now, or not like this.
+        :raises ContractError: it may not be sent now, or is malformed.
         """
         kind = _kind(message, "lifespan")
         phase, _, outcome = kind.removeprefix("lifespan.").partition(".")

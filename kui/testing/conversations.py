@@ -1,4 +1,4 @@
-"""What every conversation of a client with an app has: its state seen from the client, and its end."""
+"""The common part of an HTTP exchange and a WebSocket with an app: its state and its end."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ _LIBRARIES = (
 
 
 class Conversation(ABC):
-    """One scope that an app was called with, until it has returned.
+    """One call of the app with a scope.
 
-    `returned` says that it has, `cancelled` that it was cancelled. `error` is what went wrong in the
-    app: what it raised, or the rule that it broke, which comes first. `told` says whether the test
-    knows it already. `left` says that the client is gone, `given_up` that the test has been told that
-    the app is too slow: nobody waits for it any more.
+    - `returned`: True if the app has returned; `cancelled`: True if it was cancelled.
+    - `error`: the exception of the app, or the rule of ASGI that it broke, which is preferred; `told`:
+      True if it was raised in the test.
+    - `left`: True if the client has left.
+    - `given_up`: True if the test was told that the app is too slow; it is not waited for any more.
     """
 
     def __init__(self, scope: Scope, timeout: float | None) -> None:
@@ -65,7 +66,7 @@ class Conversation(ABC):
     @property
     @abstractmethod
     def complete(self) -> bool:
-        """Has the app said its last word?"""
+        """True if the app has sent its last message."""
 
     @abstractmethod
     def check_returned(self) -> None:
@@ -103,7 +104,7 @@ class Conversation(ABC):
         self.signal.notify()
 
     def violated(self, error: ContractError) -> None:
-        """The contract was broken: the test is told, whatever the app does with the exception."""
+        """Note that the app broke the contract, so that the test fails whatever the app does with the exception."""
         if not isinstance(self.error, ContractError):
             self.error = error
             self.told = False
@@ -116,7 +117,7 @@ class Conversation(ABC):
         :raises ContractError: the app has broken a rule, and the test does not know of it yet.
         """
         held = await within(timeout, self.signal, lambda: holds() or self._violation())
-        if self.cancelled:  # perhaps together with us: then that is what happens here, too
+        if self.cancelled:  # if this task was cancelled with it, raise that
             await anyio.lowlevel.checkpoint_if_cancelled()
         violation = self._violation()
         if violation is not None:
@@ -144,7 +145,7 @@ class Conversation(ABC):
             )
 
     def describe(self) -> str:
-        """Where it stands, in a line, for a message."""
+        """Describe the state in one line, for messages."""
         if self.returned:
             app = "the app has returned"
         else:

@@ -1,4 +1,4 @@
-"""A deadline in real time, whatever the loop's clock says, for a test that would never end."""
+"""A deadline in real time, independent of the loop's clock, for tests that would never end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ __all__ = ["Deadline"]
 class Deadline:
     """A cancel scope that is cancelled after `seconds` of real time (None: never).
 
-    `story` is called first, and what it says is kept: once everything is cancelled it is too late to
-    look. Raising an exception for a deadline that has passed is its owner's.
+    `story` is called before the cancellation, while the state can still be described, and its result is
+    kept. The owner must raise an exception if the deadline has passed.
     """
 
     def __init__(self, seconds: float | None, story: Callable[[], str]) -> None:
@@ -30,7 +30,7 @@ class Deadline:
 
     @property
     def caught(self) -> bool:
-        """Once the scope is left: was it cancelled, and is that why it was left?"""
+        """True if the scope was left because it was cancelled."""
         return self._scope is not None and self._scope.cancelled_caught
 
     def __enter__(self) -> Self:
@@ -53,7 +53,7 @@ class Deadline:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        """Leave the scope; True if it was cancelled and that is what `exc_value` was about."""
+        """Leave the scope; return True if `exc_value` is its cancellation."""
         assert self._scope is not None
         if self._timer is not None:
             self._timer.cancel()

@@ -1,7 +1,4 @@
-"""What the kit raises: a broken contract, a client that left, a test that took too long.
-
-Nothing here waits or knows a loop; who raises what, and when, is written where it is raised.
-"""
+"""The exceptions of the kit: a broken contract, a client that left, a test that took too long."""
 
 from __future__ import annotations
 
@@ -22,37 +19,37 @@ __all__ = [
 class ContractError(AssertionError):
     """The app broke the ASGI contract; the message says which rule, and what it did instead.
 
-    It is raised in the app, at the call that is wrong, and again in the test, whatever the app
-    makes of it: an app cannot swallow it, nor `raise_app_exceptions=False` hide it.
+    It is raised in the app, at the wrong call, and again in the test, even if the app catches it or
+    `raise_app_exceptions` is False.
     """
 
 
 class DeadlineExceeded(httpx2.ReadTimeout, TimeoutError):
-    """A test, or one wait of it, took longer than it may; the message says what was waited for."""
+    """A test, or one wait of it, took too long; the message says what it waited for."""
 
 
 class ClientLeft(OSError):
-    """What `send` raises in the app when the client has left, if the transport is told to raise then."""
+    """Raised by the app's `send` when the client has left, if the transport has `raise_after_leaving`."""
 
     def __init__(self) -> None:
         super().__init__("the client has left")
 
 
 class Disconnected(httpx2.NetworkError):
-    """The test closed its side of a connection while it was still used."""
+    """The test closed its side of a connection that was in use."""
 
 
 class LifespanFailed(Exception):
     """The app answered `lifespan.startup.failed` or `lifespan.shutdown.failed`, and raised nothing.
 
-    The text is the message that it sent. Where an app raises, its own exception is raised instead.
+    The text is the message that it sent. If the app raises, its own exception is raised instead.
     """
 
 
 class NotAnEventStream(Exception):
-    """`client.events` was answered with something else than an event stream.
+    """The response to `client.events` is no event stream.
 
-    `response` is what came, its body read.
+    `response` is that response; its body has been read.
     """
 
     def __init__(self, response: httpx2.Response) -> None:
@@ -64,7 +61,7 @@ class NotAnEventStream(Exception):
 
 
 class WebSocketDenied(Exception):
-    """The app did not accept the WebSocket. `response` is its denial, read; 403 if it only closed."""
+    """The app did not accept the WebSocket. `response` is its denial response; 403 if it only closed."""
 
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__(f"the handshake was answered with {response.status_code}")
@@ -72,7 +69,7 @@ class WebSocketDenied(Exception):
 
 
 class WebSocketClosed(Exception):
-    """The WebSocket is closed, and every message that came before has been received.
+    """The WebSocket is closed, and all its messages have been received.
 
     `code` and `reason` are those of the close frame (RFC 6455 section 7.4); 1006 if there was none.
     """

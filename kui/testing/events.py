@@ -1,4 +1,4 @@
-"""Server-sent events, read as the standard says (WHATWG HTML, section 9.2), one by one."""
+"""Parsing of server-sent events (WHATWG HTML, 9.2)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["Event", "EventParser", "EventStream"]
 
 @dataclass(frozen=True)
 class Event:
-    """One event; or, if they were asked for, one comment, which has nothing else.
+    """One event; or one comment, which has only `comment`, if the stream was opened with `comments=True`.
 
-    `id` is the last id that was seen, which may be that of an earlier event. `retry` is the
-    reconnection time in milliseconds that came with this event, if any did.
+    `id` is the last id of the stream, which may be that of an earlier event. `retry` is the
+    reconnection time in milliseconds, if the event has one.
     """
 
     data: str = ""
@@ -36,7 +36,7 @@ class Event:
     comment: str | None = None
 
     def json(self) -> Any:
-        """The data, read as JSON.
+        """Return the data, parsed as JSON.
 
         :raises ValueError: it is not JSON.
         """
@@ -44,7 +44,7 @@ class Event:
 
 
 class EventParser:
-    """Bytes in, events out; `last_event_id` and `retry` as a browser would keep them."""
+    """Parses bytes into events; keeps `last_event_id` and `retry` as a browser does."""
 
     def __init__(self, *, comments: bool = False) -> None:
         self.last_event_id = ""
@@ -57,7 +57,7 @@ class EventParser:
         self._retry: int | None = None
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """The events that are complete with `chunk`."""
+        """Return the events that `chunk` completes."""
         self._text += self._decoder.decode(chunk)
         while self._text:
             ends = [place for mark in "\r\n" if (place := self._text.find(mark)) >= 0]
@@ -100,10 +100,10 @@ class EventParser:
 
 
 class EventStream:
-    """The events of one response; `client.events(...)` gives it.
+    """The events of one response; opened by `client.events(...)`.
 
-    `response` is the response, `last_event_id` what a client would resume with, `retry` its
-    reconnection time in milliseconds, if it was set.
+    `last_event_id` is the id with which a client would resume, `retry` its reconnection time in
+    milliseconds, if it was set.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class EventStream:
 
     @property
     def last_event_id(self) -> str:
-        """The last id that came."""
+        """The last id that was received."""
         return self._parser.last_event_id
 
     @property
@@ -132,13 +132,13 @@ class EventStream:
         return self._parser.retry
 
     async def receive(self, *, timeout: float | Unset | None = UNSET) -> Event:
-        """The next event.
+        """Return the next event.
 
         :param timeout: seconds of the loop's clock; None waits for ever.
-        :raises anyio.EndOfStream: the response ended, as it should.
-        :raises DeadlineExceeded: no event came within `timeout`; a later call may succeed.
+        :raises anyio.EndOfStream: the response has ended properly.
+        :raises DeadlineExceeded: no event was received within `timeout`; a later call may succeed.
         :raises httpx2.RemoteProtocolError: the response broke off, and the app raised nothing.
-        :raises Exception: what the app raised, itself.
+        :raises Exception: the app's own exception.
 
         Under cancellation no event is lost.
         """
@@ -157,7 +157,7 @@ class EventStream:
         return self._events.popleft()
 
     def __aiter__(self) -> Self:
-        """Every event until the response ends; see `receive`."""
+        """Iterate over the events until the response ends; see `receive`."""
         return self
 
     async def __anext__(self) -> Event:

@@ -1,7 +1,7 @@
-"""One HTTP request between a client and an app, in process: what each has sent, and what is left.
+"""One HTTP request between a client and an app, in process: the buffers of both directions.
 
-The app's side is `receive` and `send`, the client's side is everything else. Both are bounded: whoever
-writes waits until the other reads. Who starts the app's task, and what a response looks like, is the transport's.
+The app's side is `receive` and `send`, the client's side is everything else. Both buffers are bounded: the writer
+waits until the other side reads. The transport starts the app's task, and makes the response.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class HttpExchange(Conversation):
         self._body: deque[bytes] = deque()
         self._body_size = 0
         self._body_ended = False
-        self._body_taken = False  # the app has had the message that ends the body
+        self._body_taken = False  # the app has received the last message of the body
         self._chunks: deque[bytes] = deque()
         self._chunks_size = 0
 
     @property
     def complete(self) -> bool:
-        """Has the app sent its last message?"""
+        """True if the app has sent its last message."""
         return self.contract.complete and not self._sending_file
 
     def check_returned(self) -> None:
@@ -92,8 +92,8 @@ class HttpExchange(Conversation):
     async def send(self, message: Message) -> None:
         """ASGI's `send`: waits while more than `buffer_size` bytes have not been read.
 
-        :raises ContractError: the message may not be sent now, or not like this.
-        :raises OSError: the client has left, if the transport was told to raise then.
+        :raises ContractError: the message may not be sent now, or is malformed.
+        :raises OSError: the client has left, and the transport has `raise_after_leaving`.
         """
         await anyio.lowlevel.checkpoint()
         try:
@@ -159,10 +159,10 @@ class HttpExchange(Conversation):
     # ---- the client's side
 
     async def feed(self, stream: AsyncIterable[bytes], source: Any = None) -> None:
-        """Give the request body to the app as it comes, and wait while it is not read.
+        """Pass the chunks of the request body to the app; wait while the buffer is full.
 
-        Where the body breaks off, by an exception of its own or before the Content-Length that was
-        promised, the client has left. `source`, if it is a generator, is closed at the end.
+        If the body raises, or is shorter than its Content-Length, the client leaves. `source`, if it is a
+        generator, is closed at the end.
         """
         try:
             with self._feeding:
@@ -207,7 +207,7 @@ class HttpExchange(Conversation):
         return self._body_size <= self._buffer_size or self._over()
 
     def leave(self, reason: Exception | None = None) -> None:
-        """Close the client's side; what it waits for raises `reason`, or `Disconnected`."""
+        """Close the client's side; its waiting calls raise `reason`, or `Disconnected`."""
         if not self.left:
             self.left = True
             self.left_by = reason or Disconnected(f"{self.name}: the client has left")
@@ -217,11 +217,11 @@ class HttpExchange(Conversation):
         self.end_body()
 
     def end_body(self) -> None:
-        """Take no more of the request body: nobody is going to read it."""
+        """Stop reading the request body, which the app will not receive."""
         self._feeding.cancel()
 
     async def started(self, timeout: float | None) -> Message | None:
-        """Wait for the response to start; None if it never will, because the app raised `error`.
+        """Wait for the response to start; return None if the app raised `error` before.
 
         :raises DeadlineExceeded: neither happened within `timeout` seconds.
         :raises ContractError: the app broke a rule before.
@@ -233,9 +233,9 @@ class HttpExchange(Conversation):
         return self.start
 
     async def next_chunk(self, timeout: float | None) -> bytes:
-        """The next chunk of the response, as the app sent it; b"" at the end.
+        """Return the next chunk of the response, as the app sent it; b"" at the end.
 
-        :raises DeadlineExceeded: nothing came within `timeout` seconds; a later call may succeed.
+        :raises DeadlineExceeded: nothing was received within `timeout` seconds; a later call may succeed.
         :raises ContractError: the app broke a rule.
         :raises Exception: why the client left, if it has.
         :raises httpx2.RemoteProtocolError: the app ended in the middle of the body.
@@ -255,14 +255,14 @@ class HttpExchange(Conversation):
         )
 
     def put_back(self, chunk: bytes) -> None:
-        """Make `chunk`, if there is any of it, the next one again."""
+        """Put `chunk` back, so that it is the next one; does nothing if it is empty."""
         if chunk:
             self._chunks.appendleft(chunk)
             self._chunks_size += len(chunk)
 
 
 async def _close(iterator: object) -> None:
-    """Close what can be closed: a generator that is left to the collector is a warning on trio."""
+    """Close a source, if it can be closed: a generator that the garbage collector finds is a warning on trio."""
     close = getattr(iterator, "aclose", None)
     if close is not None:
         await close()

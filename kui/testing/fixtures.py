@@ -54,7 +54,7 @@ def kui_backend(request: pytest.FixtureRequest) -> Backend:
 
     "asyncio" or "trio", or one of them with options, as `kui.testing.virtual_clock` gives it. Under
     pytest-trio it is "trio"; under anyio's plugin it is what the fixture `anyio_backend` says; else
-    define a fixture of this name to say something different.
+    define a fixture of this name to choose another.
     """
     _refuse_two_runners(request)
     if "anyio_backend" in request.fixturenames:
@@ -87,8 +87,8 @@ async def _open_client(
 ) -> AsyncGenerator[Any, None]:
     """`kui_client`, as a fixture that pytest-trio and anyio's plugin take.
 
-    It yields in a task group whose tasks keep their exceptions, and in no cancel scope that anybody
-    cancels: the deadline is around the test, not around the fixture.
+    It yields inside a task group, which is safe here: its tasks do not raise, and no cancel scope around
+    the yield is cancelled, as the deadline is around the test and not around the fixture.
     """
     from .client import AsyncTestClient
 
@@ -173,10 +173,10 @@ def _refuse_async_fixture(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test on both loops, where nobody else says on which."""
+    """Run a test on both loops, if no other plugin or fixture chooses the loop."""
     if "kui_backend" not in metafunc.fixturenames or "anyio_backend" in metafunc.fixturenames:
         return
-    # There is no public way to ask whether a fixture is overridden; then it says what it wants.
+    # There is no public way to ask if a fixture is overridden; such a fixture chooses the loop.
     definitions = metafunc._arg2fixturedefs.get("kui_backend", ())  # noqa: SLF001  # pytest has no public way
     if not definitions or definitions[-1].func.__module__ != __name__:
         return
@@ -196,7 +196,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
-    """Give `kui_client` the form that whoever runs the test takes."""
+    """Give `kui_client` the form that the plugin which runs the test accepts."""
     original = fixturedef.func
     _refuse_async_fixture(fixturedef, request)
     if fixturedef.argname == "kui_client" and original.__module__ == __name__:
@@ -214,7 +214,7 @@ def pytest_fixture_setup(
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Put the deadline around an async test."""
+    """Wrap an async test in its deadline."""
     seconds = float(item.config.getini("kui_deadline"))
     if (
         not isinstance(item, pytest.Function)
@@ -233,7 +233,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
 
 @functools.cache
 def _for_pytest_asyncio() -> Callable[..., AsyncGenerator[Any, None]]:
-    """The fixture function that pytest-asyncio takes in each of its modes."""
+    """Return the fixture function, marked so that pytest-asyncio accepts it in each of its modes."""
     import pytest_asyncio
 
     pytest_asyncio.fixture(_open_client_in_a_task)  # marks it
@@ -261,7 +261,7 @@ def _within(seconds: float, test: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an async test that nobody else runs."""
+    """Run an async test that no other plugin runs."""
     if "kui_backend" not in pyfuncitem.fixturenames:
         return None
     if _runner(pyfuncitem.obj, pyfuncitem, list(pyfuncitem.fixturenames)) != "kui":

@@ -1,7 +1,7 @@
-"""Cancellation at every checkpoint: the proof that something may be cut anywhere (rule 4).
+"""Cancellation at every checkpoint, to test that code may be cancelled anywhere.
 
-A scenario is run again and again, hit at its 1st, 2nd, ... checkpoint, until it ends first. Its coroutine is stepped
-by hand, so nothing has to be instrumented or counted beforehand. What must hold afterwards, the caller says.
+A scenario is run repeatedly, and interrupted at its 1st, 2nd, ... checkpoint, until it ends before. Its coroutine is
+stepped by hand, so nothing has to be instrumented or counted. The caller asserts what must hold afterwards.
 """
 
 from __future__ import annotations
@@ -50,25 +50,24 @@ async def every_checkpoint(
     state: Callable[[], Any] = SimpleNamespace,
     limit: int = 2000,
 ) -> int:
-    """Run `scenario` until it has been cut at each of its checkpoints, and once more to its end.
+    """Run `scenario` until it has been interrupted at each of its checkpoints, and once more to its end.
 
-    A checkpoint is a moment in which the scenario's own task gives control to the event loop; what
-    its child tasks do meanwhile is hit at whatever they are doing then.
+    A checkpoint is a moment in which the scenario's own task yields to the event loop; its child tasks
+    are interrupted wherever they are at that moment.
 
     :param scenario: an async function that is given a new state each time, and keeps in it what
-        `check` looks at. What it raises, other than the cancellation, is raised on: where a hit may
-        end it with an exception, it catches that itself.
+        `check` needs. Exceptions other than the cancellation are raised; if the interruption may cause
+        one, the scenario must catch it.
     :param check: a function, or an async one, that is called with the state after each run, and
-        asserts what must hold however the run ended: what was opened is closed, and so on.
+        asserts what must hold however the run ended: resources are closed, and so on.
     :param how: "scope": a cancel scope around it is cancelled. "native", on asyncio only:
         `task.cancel()`, as uvicorn and hypercorn do it; the scenario must then let CancelledError
-        out. A function: called with the state, for example to let a client leave; what is cancelled
-        by it is the scenario's business.
-    :param state: makes the state; a `types.SimpleNamespace` without attributes unless said otherwise.
-    :param limit: how many checkpoints the scenario has at most.
-    :return: how many checkpoints it had.
-    :raises AssertionError: `check` raised it, or the run left a task behind, or has swallowed a native
-        cancellation. A note on it, as on every exception, tells at which checkpoint, and where that stands.
+        out. A function: called with the state, for example to disconnect a client.
+    :param state: creates the state; by default an empty `types.SimpleNamespace`.
+    :param limit: the largest number of checkpoints.
+    :return: the number of checkpoints.
+    :raises AssertionError: `check` raised it, or the run left a task behind, or swallowed a native
+        cancellation. A note on every exception names the checkpoint and its place in the code.
     :raises RuntimeError: the scenario has more than `limit` checkpoints.
 
     ::
@@ -110,7 +109,7 @@ async def every_checkpoint(
 
 
 class SteppedRun:
-    """Awaits a coroutine, and calls `hit` at its `at`-th suspension, just before the loop gets control."""
+    """Awaits a coroutine, and calls `hit` at its `at`-th suspension, just before it yields to the loop."""
 
     __slots__ = ("at", "coroutine", "hit", "seen", "where")
 
@@ -177,7 +176,7 @@ async def _assert_no_task_left(before: set[asyncio.Task[Any]]) -> None:
 
 
 def _frames(coroutine: object) -> list[str]:
-    """Where a suspended coroutine stands: one `file:line in function` for each frame, from the outside in."""
+    """Return the frames of a suspended coroutine, the outermost first, as `file:line in function`."""
     found: list[str] = []
     while coroutine is not None:
         for prefix in ("cr", "gi", "ag"):
@@ -194,7 +193,7 @@ def _frames(coroutine: object) -> list[str]:
 
 
 def _behind(awaitable: object) -> object:
-    """The async generator behind one of its `__anext__`, `athrow` or `aclose` steps, which do not name it."""
+    """Return the async generator of an `__anext__`, `athrow` or `aclose` step, which has no attribute for it."""
     names = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper")
     if type(awaitable).__name__ not in names:
         return None

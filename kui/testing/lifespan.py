@@ -1,4 +1,4 @@
-"""The lifespan of an app under test: started, watched, and stopped as a server does it (ASGI lifespan 2.0)."""
+"""The lifespan of an app under test, started and stopped as a server does it (ASGI lifespan 2.0)."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ __all__ = ["LifespanRunner"]
 
 
 class _Server:
-    """What a Kui app is offered under `scope["extensions"]["kui.server"]`, as `kui run` offers it.
+    """The server in `scope["extensions"]["kui.server"]`, as `kui run` provides it to Kui apps.
 
-    Without it a service that crashes would ask the whole process to stop, and the tests with it.
+    Without it a service that crashes would stop the whole process, including the tests.
     """
 
     def __init__(self) -> None:
         self.callbacks: list[Callable[[], None]] = []
 
     def on_exit(self, callback: Callable[[], None]) -> None:
-        """Have `callback` called when the test begins the shutdown."""
+        """Call `callback` when the test begins the shutdown."""
         self.callbacks.append(callback)
 
     def service_crashed(self, error: Exception) -> None:
-        """Nothing: the app raises `error` from its lifespan, and the test ends with it."""
+        """Do nothing: the app raises `error` from its lifespan, which ends the test."""
 
 
 class LifespanRunner:
     """Runs `app`'s lifespan in one task, and asks it to start and to stop.
 
-    `state` is what the app puts into `scope["state"]`; `story` tells what is in flight. `supported` is False when the app knows no
-    lifespan: it raised before it received anything, or returned, or sent something that belongs to
+    `state` is the app's `scope["state"]`; `story` describes the requests in flight. `supported` is False if
+    the app has no lifespan: it raised before it received anything, or returned, or sent a message of
     another type of scope.
     """
 
@@ -65,11 +65,11 @@ class LifespanRunner:
         self.told = False
 
     async def start(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Start the app's lifespan in `tasks`, and wait until it is up.
+        """Start the app's lifespan in `tasks`, and wait until it is complete.
 
-        :raises Exception: what the app raised at start-up, itself.
+        :raises Exception: the app's own exception.
         :raises LifespanFailed: it sent `lifespan.startup.failed` and raised nothing.
-        :raises DeadlineExceeded: it was not up within the timeout.
+        :raises DeadlineExceeded: it was not complete within the timeout.
         """
         tasks.start_soon(self._run, name="lifespan")
         self._ask("startup")
@@ -100,7 +100,7 @@ class LifespanRunner:
     async def stop(self) -> None:
         """Shut the app down and wait until its lifespan has ended.
 
-        :raises Exception: what the app raised after it had started, itself, unless it was raised before.
+        :raises Exception: the app's own exception since its start, unless it was raised before.
         :raises LifespanFailed: it sent `lifespan.shutdown.failed` and raised nothing.
         :raises DeadlineExceeded: it did not end within the timeout.
         """

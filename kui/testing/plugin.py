@@ -1,7 +1,7 @@
-"""The entry point of the pytest plugin: it imports nothing of Kui, and offers nothing without httpx2.
+"""The entry point of the pytest plugin: it imports nothing of Kui, and has no fixtures without httpx2.
 
-The fixtures are in `fixtures.py`, which is loaded when pytest is configured: after those plugins that
-want to see everything being imported, such as the ones that measure coverage.
+The fixtures are in `fixtures.py`, which is loaded when pytest is configured: after plugins that must be loaded
+before the code that they observe, such as those that measure coverage.
 """
 
 from __future__ import annotations

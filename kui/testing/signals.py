@@ -1,4 +1,4 @@
-"""Waiting until something holds, on either loop: the one primitive under the kit's exchanges."""
+"""Waiting for a condition, on either loop: the primitive of the kit's exchanges."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["UNSET", "Signal", "Unset", "within"]
 
 
 class Unset(enum.Enum):
-    """The type of a parameter that was not given, where None means something."""
+    """The type of a parameter that was not given, if None has a meaning."""
 
     UNSET = "unset"
 
@@ -21,10 +21,10 @@ UNSET: Final = Unset.UNSET
 
 
 class Signal:
-    """Tells whoever waits that the state has changed: they look at it again.
+    """Wakes the waiting tasks when the state has changed, to check their conditions again.
 
-    State is changed and read between two awaits, so nothing is lost between `notify` and a waiter's
-    look; a waiter that is cancelled leaves the state as it is.
+    State is changed and read without an await in between, so no change is missed. A waiter that is
+    cancelled does not change the state.
     """
 
     __slots__ = ("_event",)
@@ -33,18 +33,18 @@ class Signal:
         self._event = anyio.Event()
 
     def notify(self) -> None:
-        """Wake everyone who waits."""
+        """Wake all waiting tasks."""
         self._event.set()
         self._event = anyio.Event()
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Return when `holds()` is true: at once if it is so already, without a checkpoint."""
+        """Return when `holds()` is true; without a checkpoint if it is true already."""
         while not holds():
             await self._event.wait()
 
 
 async def within(seconds: float | None, signal: Signal, holds: Callable[[], object]) -> bool:
-    """Wait as `signal.until` does, but for `seconds` of the loop's time at most; did it hold?"""
+    """Wait as `signal.until` does, for at most `seconds` of the loop's time; return True if the condition holds."""
     with anyio.move_on_after(seconds):
         await signal.until(holds)
     return bool(holds())

@@ -1,6 +1,6 @@
-"""A WebSocket between a client and an app, in process, as ASGI messages: there are no frames here.
+"""A WebSocket between a client and an app, in process, as ASGI messages without frames.
 
-`SocketConversation` is its state, with the app's side; `WebSocketSession` is what a test holds.
+`SocketConversation` has the state and the app's side; `WebSocketSession` is the object that a test uses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketConversation", "WebSocketSession"]
 
-_UNREAD = 10  # messages of the client that wait for the app, before the client does
+_UNREAD = 10  # messages of the client that may wait for the app
 
 
 class SocketConversation(Conversation):
@@ -53,7 +53,7 @@ class SocketConversation(Conversation):
 
     @property
     def complete(self) -> bool:
-        """Has the app closed it, or denied it to the end?"""
+        """True if the app has closed the WebSocket, or sent its whole denial response."""
         return self.contract.closed
 
     def check_returned(self) -> None:
@@ -75,8 +75,8 @@ class SocketConversation(Conversation):
     async def send(self, message: Message) -> None:
         """ASGI's `send`: waits while more than `buffer_size` bytes have not been received.
 
-        :raises ContractError: the message may not be sent now, or not like this.
-        :raises OSError: the client has left, if the transport was told to raise then.
+        :raises ContractError: the message may not be sent now, or is malformed.
+        :raises OSError: the client has left, and the transport has `raise_after_leaving`.
         """
         await anyio.lowlevel.checkpoint()
         try:
@@ -116,7 +116,7 @@ class SocketConversation(Conversation):
         self.close(1006, "")
 
     def close(self, code: int, reason: str) -> None:
-        """Close the client's side; what it has not received yet is lost."""
+        """Close the client's side; messages that it has not received are lost."""
         if not self.left:
             self.left = True
             if self.closed is None:
@@ -134,10 +134,10 @@ class SocketConversation(Conversation):
         )
 
     async def put(self, message: Message, timeout: float | None) -> None:
-        """Hand a message to the app.
+        """Pass a message to the app.
 
         :raises WebSocketClosed: it is closed.
-        :raises DeadlineExceeded: too many that the app did not receive were before it.
+        :raises DeadlineExceeded: the buffer was full for too long.
         """
         await anyio.lowlevel.checkpoint()
         await self.wait(
@@ -151,10 +151,10 @@ class SocketConversation(Conversation):
         self.signal.notify()
 
     async def take(self, timeout: float | None) -> str | bytes:
-        """The next message of the app.
+        """Return the next message of the app.
 
-        :raises WebSocketClosed: it is closed, and there is none.
-        :raises DeadlineExceeded: none came within `timeout` seconds.
+        :raises WebSocketClosed: it is closed, and there is no message left.
+        :raises DeadlineExceeded: none was received within `timeout` seconds.
         """
         await anyio.lowlevel.checkpoint()
         await self.wait(
@@ -169,14 +169,13 @@ class SocketConversation(Conversation):
 
 
 class WebSocketSession:
-    """The client's end of a WebSocket; `client.websocket(...)` makes it, and opens it with `async with`.
+    """The client's end of a WebSocket: `async with client.websocket(...)`.
 
-    Leaving the block closes it with 1000, if it is open, and waits until the app has returned; what
-    the app raised is raised there, or where it is noticed first. Entering it raises `WebSocketDenied`
-    where the app does not accept.
+    Entering the block raises `WebSocketDenied` if the app does not accept. Leaving it closes the
+    WebSocket with 1000, if it is open, and waits until the app has returned. An exception of the app is
+    raised there, or by an earlier call that notices it.
 
-    `timeout`, in seconds of the loop's clock, is that of every method unless it is given to it; None
-    waits for ever.
+    `timeout`, in seconds of the loop's clock, is the default for all methods; None means no limit.
     """
 
     def __init__(
@@ -207,7 +206,7 @@ class WebSocketSession:
 
         :raises WebSocketDenied: the app did not accept; with its response.
         :raises DeadlineExceeded: it did not answer in time.
-        :raises Exception: what the app raised, itself.
+        :raises Exception: the app's own exception.
         """
         talk = self._conversation
         self._transport.start(talk)
@@ -244,7 +243,7 @@ class WebSocketSession:
         """Close it, and wait until the app has returned.
 
         :raises DeadlineExceeded: it did not return in time.
-        :raises Exception: what the app raised, unless it was raised before.
+        :raises Exception: the app's own exception, unless it was raised before.
         """
         self._conversation.close(1000, "")
         if exc_value is None or isinstance(exc_value, WebSocketClosed):
@@ -252,7 +251,7 @@ class WebSocketSession:
 
     @property
     def close_code(self) -> int | None:
-        """The code it was closed with, by either side; 1006 if it was cut, None if it is open."""
+        """The close code, of either side; 1006 if the connection was cut, None if it is open."""
         closed = self._conversation.closed
         if closed is None and self._conversation.returned:
             return 1006
@@ -260,21 +259,21 @@ class WebSocketSession:
 
     @property
     def close_reason(self) -> str | None:
-        """The reason that was given with `close_code`; None if it is open."""
+        """The reason with the close code; None if it is open."""
         closed = self._conversation.closed
         if closed is None and self._conversation.returned:
             return ""
         return None if closed is None else closed[1]
 
     async def send(self, data: str | bytes, *, timeout: float | Unset | None = UNSET) -> None:
-        """Send a text message, or a binary one. Ten may wait for the app to receive them.
+        """Send a text or a binary message. Ten messages may wait for the app; then it waits.
 
         :raises UnicodeEncodeError: the text has a lone surrogate, which no client can send.
         :raises WebSocketClosed: it is closed.
         :raises DeadlineExceeded: the app received nothing for `timeout` seconds.
-        :raises Exception: what the app raised, itself.
+        :raises Exception: the app's own exception.
 
-        Under cancellation it has not been sent.
+        Under cancellation the message has not been sent.
         """
         key = "bytes"
         if isinstance(data, str):
@@ -302,11 +301,11 @@ class WebSocketSession:
         await self.send(json.dumps(data), timeout=timeout)
 
     async def receive(self, *, timeout: float | Unset | None = UNSET) -> str | bytes:
-        """The next message of the app.
+        """Return the next message of the app.
 
         :raises WebSocketClosed: it is closed, and every message has been received.
-        :raises DeadlineExceeded: none came within `timeout` seconds; a later call may succeed.
-        :raises Exception: what the app raised, itself.
+        :raises DeadlineExceeded: none was received within `timeout` seconds; a later call may succeed.
+        :raises Exception: the app's own exception.
 
         Under cancellation no message is lost.
         """
@@ -317,7 +316,7 @@ class WebSocketSession:
             raise
 
     async def receive_text(self, *, timeout: float | Unset | None = UNSET) -> str:
-        """The next message, a text; see `receive`.
+        """Return the next message, which must be text; see `receive`.
 
         :raises TypeError: it is a binary message.
         """
@@ -327,7 +326,7 @@ class WebSocketSession:
         return data
 
     async def receive_bytes(self, *, timeout: float | Unset | None = UNSET) -> bytes:
-        """The next message, a binary one; see `receive`.
+        """Return the next message, which must be binary; see `receive`.
 
         :raises TypeError: it is a text message.
         """
@@ -337,14 +336,14 @@ class WebSocketSession:
         return data
 
     async def receive_json(self, *, timeout: float | Unset | None = UNSET) -> Any:
-        """The next message, of either kind, read as JSON; see `receive`.
+        """Return the next message, of either kind, parsed as JSON; see `receive`.
 
         :raises ValueError: it is not JSON.
         """
         return json.loads(await self.receive(timeout=timeout))
 
     def __aiter__(self) -> Self:
-        """Every message, until it is closed; see `receive`."""
+        """Iterate over the messages until the WebSocket is closed; see `receive`."""
         return self
 
     async def __anext__(self) -> str | bytes:
@@ -354,9 +353,9 @@ class WebSocketSession:
             raise StopAsyncIteration from None
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close it. The app receives what was sent before; what it sends is dropped.
+        """Close the WebSocket. The app still receives earlier messages; what it sends is dropped.
 
-        Where it is closed already this does nothing.
+        Does nothing if the WebSocket is closed.
 
         :raises ValueError: `code` may not be sent (RFC 6455 section 7.4), or the reason has more
             than 123 bytes.

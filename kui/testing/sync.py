@@ -1,7 +1,7 @@
-"""`TestClient`: the same kit for tests that are not async, over one event loop in a thread of its own.
+"""`TestClient`: the kit for tests that are not async, over an event loop in a thread of its own.
 
-It holds no state of its own: every call is handed to an `AsyncTestClient`, or to what that has opened,
-and waited for.
+It has no state of its own: each call runs a method of an `AsyncTestClient`, or of an object that it has opened, in
+that thread, and waits for it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ __all__ = ["TestClient"]
 class TestClient(httpx2.Client):
     """An `httpx2.Client` that talks to `app` in process, and runs its lifespan around the block.
 
-    For tests that are plain functions; it has the methods of `AsyncTestClient`, and its parameters,
-    but `deadline`: each wait has its `timeout`. The app runs in an event loop in another thread.
+    For tests that are plain functions. It has the methods and the parameters of `AsyncTestClient`, except
+    `deadline`; each wait has its `timeout`. The app runs in an event loop in another thread.
 
-    :param backend: the loop, "asyncio" or "trio"; or what `virtual_clock` returns for it.
+    :param backend: "asyncio" or "trio", or the result of `virtual_clock` for one of them.
 
     Example::
 
@@ -49,7 +49,7 @@ class TestClient(httpx2.Client):
                 assert client.get("/").text == "hello"
     """
 
-    __test__ = False  # pytest is not to collect it
+    __test__ = False  # pytest must not collect it
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class TestClient(httpx2.Client):
     # ---- leaving and stopping
 
     def disconnect(self, response: httpx2.Response | None = None) -> None:
-        """Leave everything that is in flight, or only the request of `response`.
+        """Disconnect all requests and WebSockets, or only the request of `response`.
 
         See `AsyncTestClient.disconnect`.
         """

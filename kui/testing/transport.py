@@ -1,7 +1,7 @@
 """An httpx2 transport that calls an ASGI app in process, streams both ways, and checks the contract.
 
-Each request is one task of the transport's task group (rule 1), which lives as long as the `async with`
-around the transport or the client that owns it. What happens in one request is `exchanges.py`.
+Each request is a task in the transport's task group, which the `async with` of the transport, or of the client that
+owns it, opens and closes. The state of one request is in `exchanges.py`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HTTP_EXTENSIONS = (
 
 
 class Response(httpx2.Response):
-    """A response whose iterators may be left with `break`, on trio too: closing it closes them."""
+    """A response that closes its iterators when it is closed, so that `break` may leave them, on trio too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -65,7 +65,7 @@ class Response(httpx2.Response):
 
 
 class _ResponseStream(httpx2.AsyncByteStream):
-    """The body of a response, as it is sent; closing it before the end is leaving."""
+    """The body of a response, as it is sent; closing it before its end disconnects the client."""
 
     def __init__(
         self, exchange: HttpExchange, transport: ASGITransport, timeout: float | None
@@ -101,32 +101,31 @@ class _ResponseStream(httpx2.AsyncByteStream):
 class ASGITransport(httpx2.AsyncBaseTransport):
     """Serves each request of a client with `app`, in a task of its own.
 
-    What the app sends arrives as it is sent; `send` waits while more than `buffer_size` bytes have
-    not been read, and so does a streamed request body while it is not received. An exchange is over
-    when the app has returned: reading a response to its end, or closing it before, waits for that,
-    within the request's read timeout (seconds of the loop's clock), so that a test can look at what
-    the app has left behind.
+    Bodies are streamed in both directions: `send` waits while more than `buffer_size` bytes have not been
+    read, and a streamed request body while the app has not received it. A request is over when the app
+    has returned. Reading a response to its end, or closing it, waits for that, within the request's
+    read timeout (seconds of the loop's clock), so that a test can check the app's state afterwards.
 
     :param app: any ASGI 3 app.
-    :param raise_app_exceptions: raise in the test what the app raises; otherwise the client sees a
-        500, or a response that breaks off (`httpx2.RemoteProtocolError`). A broken contract is
-        raised either way.
+    :param raise_app_exceptions: True if exceptions of the app are raised in the test; otherwise the client
+        gets a 500, or a response that breaks off (`httpx2.RemoteProtocolError`). Violations of the
+        ASGI contract are always raised.
     :param root_path: ASGI's `root_path`; the paths of requests include it.
     :param client: the address that the app sees.
-    :param http_version: what the app sees; with "2" headers of the connection break the contract.
+    :param http_version: the version in the scope; with "2", headers of the connection violate the contract.
     :param extensions: the ASGI extensions that are offered to HTTP requests.
-    :param denial_response: offer `websocket.http.response`.
-    :param buffer_size: bytes that wait in each direction before the writer does; with 0 every
-        `send` waits until the client has read it.
-    :param raise_after_leaving: when the client has left, `send` raises OSError instead of doing
-        nothing: servers do the one or the other, and `spec_version` says which (2.5, else 2.3). Where
-        the app lets this very exception out, it is no exception of the app.
-    :param both_keys: `websocket.receive` has both `text` and `bytes`, one of them None, instead of
-        one of them only: servers do the one or the other.
-    :param wait_for_app: False: do not wait for the app to return. What it raises later is raised
-        where the transport is closed.
+    :param denial_response: True if the extension `websocket.http.response` is offered.
+    :param buffer_size: bytes that are buffered in each direction before the writer waits; with 0 each
+        `send` waits until the client has read its chunk.
+    :param raise_after_leaving: True if `send` raises OSError when the client has left, False if it does
+        nothing. Servers do either; `spec_version` tells which (2.5, else 2.3). If the app does not
+        catch this exception, that is no failure of the app.
+    :param both_keys: True if `websocket.receive` has both `text` and `bytes`, one of them None, False if it
+        has one of them only. Servers do either.
+    :param wait_for_app: False if a response does not wait for the app to return. What the app raises later
+        is raised when the transport is closed.
 
-    A request that is cancelled while it waits for its response leaves.
+    A request that is cancelled while it waits for its response is disconnected.
 
     Example::
 
@@ -170,7 +169,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
     async def __aenter__(self) -> Self:
         """Open the task group of the app's tasks.
 
-        :raises RuntimeError: it is open already.
+        :raises RuntimeError: the transport is already open.
         """
         if self._tasks is not None:
             raise RuntimeError("this transport is open already")
@@ -184,10 +183,10 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         exc_value: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        """Leave what is in flight and cancel what is left of the app.
+        """Disconnect the requests in flight, and cancel the remaining tasks of the app.
 
-        :raises Exception: what the app raised that no request has told; several of them in an
-            ExceptionGroup. While another exception is under way it is only noted there.
+        :raises Exception: an exception of the app that no request has raised; several are in an
+            ExceptionGroup. If another exception leaves the block, they are added to it as notes.
         """
         tasks, self._tasks = self._tasks, None
         if tasks is None:
@@ -202,7 +201,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
 
     @property
     def tasks(self) -> anyio.abc.TaskGroup:
-        """The task group that the app's tasks are children of.
+        """The task group of the app's tasks.
 
         :raises RuntimeError: the transport is not open.
         """
@@ -211,7 +210,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         return self._tasks
 
     def scope(self, kind: str, request: httpx2.Request) -> Scope:
-        """The part of a scope that HTTP and WebSocket have in common."""
+        """Return the common part of the scopes of HTTP and WebSockets."""
         url = request.url
         secure = url.scheme in ("https", "wss")
         return {
@@ -235,15 +234,15 @@ class ASGITransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Start the app, and return as soon as the response has started.
 
-        :raises DeadlineExceeded: it did not within the read timeout.
-        :raises Exception: what the app raised before, or why the request body broke off.
-        :raises httpx2.RemoteProtocolError: the app was cancelled, and not by us.
+        :raises DeadlineExceeded: it did not start within the read timeout.
+        :raises Exception: the app's own exception, or that of the request body.
+        :raises httpx2.RemoteProtocolError: the app was cancelled, but not by this transport.
         """
         timeout = request.extensions.get("timeout", {}).get("read")
         scope = self.scope("http", request)
         scope["method"] = request.method
         scope["extensions"] = {name: {} for name in self.extensions}
-        scope["kui.testing"] = True  # what handlers return is checked against what they declare
+        scope["kui.testing"] = True  # handlers' values are checked against their declared types
         exchange = HttpExchange(
             scope,
             timeout,
@@ -289,7 +288,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
             self.conversations.pop(conversation, None)
 
     def story(self) -> str:
-        """What is in flight, and where it stands, for messages."""
+        """Describe the requests in flight, for messages."""
         lines = [conversation.describe() for conversation in self.conversations]
         return "; ".join(lines) or "no request was in flight"
 
@@ -298,7 +297,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
 
         :param timeout: seconds of the loop's clock; None for any time.
         :raises DeadlineExceeded: it took longer.
-        :raises Exception: what the app raised and no request has told.
+        :raises Exception: an exception of the app that no request has raised.
         """
         with anyio.move_on_after(timeout) as scope:
             for conversation in tuple(self.conversations):
@@ -308,10 +307,10 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         report(self.untold(), None)
 
     async def finish(self, conversation: Conversation) -> None:
-        """Wait for the app to return, and raise what is still to be told of it.
+        """Wait for the app to return, and raise its exception, unless that was raised before.
 
         :raises DeadlineExceeded: it does not return within the read timeout.
-        :raises Exception: what the app raised, itself.
+        :raises Exception: the app's own exception.
         """
         if self.wait_for_app:
             await conversation.ended()
@@ -319,7 +318,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
             raise error
 
     def untold(self, *of: Conversation) -> list[Exception]:
-        """What apps that have returned raised and no test knows; from here on it does."""
+        """Return the exceptions of calls that have ended and that were not raised yet; they count as raised now."""
         errors = []
         for conversation in of or tuple(self.conversations):
             if conversation.returned:
@@ -332,7 +331,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         return errors
 
     def disconnect(self) -> None:
-        """Leave everything that is in flight; what waits for it raises `Disconnected`."""
+        """Disconnect everything that is in flight; waiting calls raise `Disconnected`."""
         for conversation in self.conversations:
             if not conversation.complete:
                 conversation.leave()
@@ -343,7 +342,7 @@ def _returned(conversation: Conversation) -> Callable[[], bool]:
 
 
 def report(errors: list[Exception], under_way: BaseException | None) -> None:
-    """Raise what went wrong, or note it where another exception is under way.
+    """Raise exceptions of the app, or add them as notes to an exception that is being raised.
 
     :raises Exception: the only one of `errors`, or a group of them.
     """
