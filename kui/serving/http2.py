@@ -288,7 +288,7 @@ class Http2Connection:
         if not (stream.over and stream.sent):
             return
         if not (stream.complete or stream.gone):
-            if self._frames.told:
+            if self._state.stopping:
                 self._frames.reset(stream, ErrorCodes.NO_ERROR)
             else:
                 stream.waits_until = self._state.ticker.now + self._state.limits.body
@@ -304,7 +304,8 @@ class Http2Connection:
         """No stream is left: the next one is waited for as long as an idle connection is kept."""
         self._expired = False
         self._idle_until = self._state.ticker.now + self._state.limits.keep_alive
-        if self._frames.told:
+        if self._state.stopping or self._frames.told:
+            self._frames.go_away(ErrorCodes.NO_ERROR)
             self.pipe.wake()
 
     # ---- writing
@@ -344,12 +345,14 @@ class Http2Connection:
             self.pipe.wake()
         elif self.pipe.stalled(now):
             self.pipe.abort()
+        if self._state.stopping:
+            self._frames.go_away(ErrorCodes.NO_ERROR)
         for socket in tuple(self._sockets.values()):
             socket.tick(now)
         for stream in tuple(self._streams.values()):
             if stream.stalled(now):
                 self._frames.reset(stream, ErrorCodes.CANCEL)
-            elif now >= stream.waits_until:
+            elif now >= stream.waits_until or (stream.over and self._state.stopping):
                 self._is_late(stream)
 
     def _is_late(self, stream: Stream) -> None:
@@ -363,14 +366,14 @@ class Http2Connection:
             stream.changed()
 
     def shut_down(self) -> None:
-        """See `Served`: what is in flight ends, and no more is served."""
-        self._frames.go_away(ErrorCodes.NO_ERROR)
+        """See `Served`: what is in flight ends, and from the next tick on no more is served.
+
+        Clients over h2 fail what is in flight when they are told so: what can end at once does before.
+        """
         for socket in tuple(self._sockets.values()):
             socket.shut_down()
-        for stream in tuple(self._streams.values()):
-            self._settle(stream)
         if not self._streams:
-            self.pipe.wake()
+            self._rest()
 
     def cut(self) -> None:
         """See `Served`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import defaultdict
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -14,15 +15,38 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
+from hyperframe.frame import Frame, GoAwayFrame
 
 from .process import PATIENCE
 
-__all__ = ["FORBIDDEN", "Answer", "Http2Client"]
+__all__ = ["FORBIDDEN", "Answer", "Http2Client", "WholeFrames"]
 
 FORBIDDEN = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 """Headers that are about a connection of HTTP/1."""
+
+
+class WholeFrames:
+    """Cuts bytes into frames. GOAWAY is kept for itself: h2 takes it for the end that is still to come."""
+
+    def __init__(self) -> None:
+        self.goaway: GoAwayFrame | None = None
+        self._rest = b""
+
+    def cut(self, data: bytes) -> Iterator[bytes]:
+        """The frames that have become whole."""
+        self._rest += data
+        while len(self._rest) >= 9:
+            frame, size = Frame.parse_frame_header(memoryview(self._rest[:9]))
+            if len(self._rest) < 9 + size:
+                return
+            whole, self._rest = self._rest[: 9 + size], self._rest[9 + size :]
+            if isinstance(frame, GoAwayFrame):
+                frame.parse_body(memoryview(whole[9:]))
+                self.goaway = frame
+            else:
+                yield whole
 
 
 @dataclass
@@ -50,6 +74,7 @@ class Http2Client:
     ) -> None:
         self.answers: defaultdict[int, Answer] = defaultdict(Answer)
         self.gone = False
+        self.frames = WholeFrames()
         self.sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if trusted is not None:
@@ -148,7 +173,10 @@ class Http2Client:
         ):  # a server that is done with it need not read all of it
             data = b""
         self.gone = not data
-        for event in self.http2.receive_data(data):
+        events = [
+            event for frame in self.frames.cut(data) for event in self.http2.receive_data(frame)
+        ]
+        for event in events:
             stream = getattr(event, "stream_id", None)
             if not stream:
                 continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import anyio
@@ -15,6 +15,8 @@ import h2.events
 import h2.exceptions
 import h2.settings
 from hyperframe.frame import Frame, GoAwayFrame
+
+from tests.servers.http2 import WholeFrames
 
 PATIENCE = 20.0
 Headers = Iterable[tuple[bytes, bytes]]
@@ -43,8 +45,7 @@ class Http2Client:
     def __init__(self, stream: anyio.abc.SocketStream, window: int, *, reads: bool = True) -> None:
         self.stream = stream
         self.answers: defaultdict[int, Answer] = defaultdict(Answer)
-        self.goaway: GoAwayFrame | None = None
-        self._unread = b""
+        self._whole = WholeFrames()
         self.gone = False
         self.pongs = 0
         self._mute = False
@@ -64,6 +65,10 @@ class Http2Client:
         )
         self.h2.initiate_connection()
         self.h2.increment_flow_control_window(1 << 28)
+
+    @property
+    def goaway(self) -> GoAwayFrame | None:
+        return self._whole.goaway
 
     async def flush(self, *frames: Frame) -> None:
         """Send what h2 has, and frames of one's own behind it."""
@@ -133,24 +138,10 @@ class Http2Client:
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 self.gone = True
                 return
-        for frame in self._frames(data):
+        for frame in self._whole.cut(data):
             for event in self.h2.receive_data(frame):
                 self._handle(event)
         await self.flush()
-
-    def _frames(self, data: bytes) -> Iterator[bytes]:
-        """Whole frames, but for GOAWAY, which h2 takes for the end that is still to come."""
-        self._unread += data
-        while len(self._unread) >= 9:
-            frame, size = Frame.parse_frame_header(memoryview(self._unread[:9]))
-            if len(self._unread) < 9 + size:
-                return
-            whole, self._unread = self._unread[: 9 + size], self._unread[9 + size :]
-            if isinstance(frame, GoAwayFrame):
-                frame.parse_body(memoryview(whole[9:]))
-                self.goaway = frame
-            else:
-                yield whole
 
     def _handle(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.PingAckReceived):
