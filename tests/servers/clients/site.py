@@ -1,0 +1,69 @@
+"""What the clients ask: an app of Kui that answers, streams, takes uploads and speaks on WebSockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+
+from kui.asgi import Kui, PlainTextResponse, SendEventResponse, StreamResponse, request, websocket
+
+app = Kui()
+BIG = bytes(range(256)) * 4096
+
+
+@app.router.http.get("/plain")
+async def plain() -> Any:
+    return f"hello over {request.scope['http_version']}"
+
+
+@app.router.http.get("/big")
+async def big() -> Any:
+    return PlainTextResponse(BIG)
+
+
+@app.router.http.post("/count")
+@app.router.http.put("/count")
+async def count() -> Any:
+    """How much has come, counted while it comes."""
+    total = 0
+    async for chunk in request.stream():
+        total += len(chunk)
+    return str(total)
+
+
+@app.router.http.post("/early")
+async def early() -> Any:
+    return "too large", 413
+
+
+@app.router.http.get("/numbers")
+async def numbers() -> Any:
+    async def chunks() -> AsyncIterator[bytes]:
+        for number in range(100):
+            yield b"%d\n" % number
+
+    return StreamResponse(chunks())
+
+
+@app.router.http.get("/events")
+async def events() -> Any:
+    """Five events, then one in an hour; `left` is printed when the client has gone."""
+
+    async def source() -> AsyncIterator[dict[str, Any]]:
+        try:
+            for number in range(5):
+                yield {"data": str(number)}
+            await anyio.sleep(3600)
+        finally:
+            print("left", flush=True)
+
+    return SendEventResponse(source())
+
+
+@app.router.websocket("/echo")
+async def echo() -> None:
+    await websocket.accept()
+    async for message in websocket.iter_text():
+        await websocket.send_text(message)
