@@ -1,6 +1,7 @@
 """`python3 benchmarks/run.py`: how fast Kui is, beside a bare ASGI function and its peers.
 
 `python3 benchmarks/run.py scale`: what thousands of open connections cost it (`scale.py`).
+`python3 benchmarks/run.py declared`: declared parameters and dependencies beside the others' own (`declared.py`).
 
 Needs CPython 3.11 or later, and nothing else. It makes `.venv-benchmarks` beside this folder,
 installs Kui and the peers into it as `constraints.txt` pins them, and goes on there, in
@@ -56,9 +57,9 @@ def install() -> None:
 
 if __name__ == "__main__":
     install()
-    scale = sys.argv[1:2] == ["scale"]
-    module = "benchmarks.scale" if scale else "benchmarks"
-    command = [str(PYTHON), "-m", module, *sys.argv[1 + scale :]]
+    other = sys.argv[1] if sys.argv[1:2] in (["scale"], ["declared"]) else None
+    module = f"benchmarks.{other}" if other else "benchmarks"
+    command = [str(PYTHON), "-m", module, *sys.argv[2 if other else 1 :]]
     if os.name == "posix":  # nothing stands between a signal and the benchmark
         os.chdir(ROOT)
         os.execv(PYTHON, command)

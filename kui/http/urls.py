@@ -26,6 +26,7 @@ __all__ = [
     "full_paths",
     "parse_pairs",
     "parse_query",
+    "parse_query_pairs",
     "parse_referrer",
     "percent_decode",
     "put_root_first",
@@ -295,8 +296,14 @@ def parse_query(query_string: bytes, max_fields: int = 10_000) -> QueryParams:
 
         parse_query(b"a=1&a=2").getlist("a")  # ["1", "2"]
     """
+    pairs = parse_query_pairs(query_string, max_fields)
+    return QueryParams(pairs) if pairs else QueryParams()
+
+
+def parse_query_pairs(query_string: bytes, max_fields: int = 10_000) -> list[tuple[str, str]]:
+    """Return the names and values of a query, in their order; parameters and errors are those of `parse_query`."""
     if not query_string:
-        return QueryParams()
+        return []
     if query_string.count(b"&") >= max_fields:
         raise HTTPException(400, content=f"The query has more than {max_fields} fields.")
-    return QueryParams(parse_pairs(query_string))
+    return parse_pairs(query_string)

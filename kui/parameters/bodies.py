@@ -158,26 +158,30 @@ class _Document:
         self._form = Reader("body", fields)
 
     async def read(self, request: HttpRequest, slots: list[Any]) -> None:
-        if _is_absent(request):
-            _require(self._parameters)
-            return
-        kind = request.content_type.type
+        headers = request.headers
+        sent = headers.get("content-type")
         faults: list[Fault] = []
-        if is_json(kind) and any(
-            accepted in ("application/json", kind) for accepted in self._accepted
-        ):
-            await self._read_json(request, slots, faults)
-        elif kind in (MULTIPART, URLENCODED) and kind in self._accepted:
-            await self._read_form(await request.form, slots, faults)
+        if sent == "application/json" and sent in self._accepted:  # the usual one
+            charset = None
+            refuse_encoding(headers.get("content-encoding"))
+            self._read_json(await request.body, charset, slots, faults)
+        elif _is_absent(request):
+            _require(self._parameters)
         else:
-            raise _wrong_type(", ".join(self._accepted))
+            kind = request.content_type.type
+            if is_json(kind) and not {"application/json", kind}.isdisjoint(self._accepted):
+                charset = json_charset(sent, headers.get("content-encoding"))
+                self._read_json(await request.body, charset, slots, faults)
+            elif kind in (MULTIPART, URLENCODED) and kind in self._accepted:
+                await self._read_form(await request.form, slots, faults)
+            else:
+                raise _wrong_type(", ".join(self._accepted))
         if faults:
             raise RequestValidationError(faults)
 
-    async def _read_json(self, request: HttpRequest, slots: list[Any], faults: list[Fault]) -> None:
-        headers = request.headers
-        charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
-        body = await request.body
+    def _read_json(
+        self, body: bytes, charset: str | None, slots: list[Any], faults: list[Fault]
+    ) -> None:
         if not body:
             _require(self._parameters)
             return
@@ -222,6 +226,9 @@ class _Several:
 
     def __iter__(self) -> Any:
         return iter(self._given)
+
+    def get(self, name: str, default: Any) -> Any:
+        return self._given.get(name, default)
 
     def getlist(self, name: str) -> list[Any]:
         return self._form.getlist(name)
@@ -269,6 +276,9 @@ class _Streamed:
 
 class _Texts(dict[str, list[str]]):
     """The texts of fields: the last of a name, or all of it."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default
 
     def __getitem__(self, name: str) -> Any:
         return super().__getitem__(name)[-1]

@@ -81,6 +81,8 @@ class Resolution:
         for one in dependencies:
             if one.until == "app":
                 slots[one.slot] = self._of_app(one)
+            elif one.kind is Kind.COROUTINE:
+                slots[one.slot] = await call_with(one.call, slots)
             elif one.kind is Kind.TASK_GROUP:
                 slots[one.slot] = await self._open_group(one)
             else:
@@ -231,10 +233,18 @@ def leaf(error: BaseException) -> BaseException:
 
 def call_with(call: Call, slots: list[Any], *given: Any) -> Any:
     """Call a function with what is given, and with its arguments, which are in the slots."""
-    named = {name: slots[slot] for name, slot in call.named}
-    if call.positional:
-        return call.function(*given, *[slots[slot] for slot in call.positional], **named)
-    return call.function(*given, **named)
+    places = call.positional
+    if call.named:
+        named = {name: slots[slot] for name, slot in call.named}
+        return call.function(*given, *[slots[slot] for slot in places], **named)
+    if given or len(places) > 2:
+        return call.function(*given, *[slots[slot] for slot in places])
+    # What most dependencies need: a list to be unpacked takes longer than the call.
+    if not places:
+        return call.function()
+    if len(places) == 1:
+        return call.function(slots[places[0]])
+    return call.function(slots[places[0]], slots[places[1]])
 
 
 class _Async:

@@ -128,6 +128,7 @@ class _Graph:
         named: list[tuple[str, int]] = []
         parameters: list[Parameter] = []
         needs: list[Dependency] = []
+        in_a_row = True  # none of those before was left out
         for declared in signature.parameters:
             if isinstance(declared.marker, Depends):
                 if declared.default is not NO_DEFAULT:
@@ -145,8 +146,9 @@ class _Graph:
                 elif declared.positional_only:
                     slot = self.slot(declared.default)
                 else:
+                    in_a_row = False
                     continue  # its default is taken
-            if declared.positional_only:
+            if declared.positional_only or (in_a_row and not declared.keyword_only):
                 positional.append(slot)
             else:
                 named.append((declared.name, slot))

@@ -21,7 +21,7 @@ from .entering import Resolution
 from .planning import closure, outermost
 from .plans import Plan
 from .refusals import Fault, RequestValidationError
-from .sources import readers_of
+from .sources import Readers, readers_of
 
 if TYPE_CHECKING:
     from kui.requests import HttpRequest
@@ -137,7 +137,10 @@ class Resolver:
 
     async def _run(self, resolution: Resolution, decide: bool) -> Any:
         if decide:
-            await self._decide(resolution)
+            if self._guards:
+                await self._decide(resolution)
+            elif self._checks:
+                self._check(self._checks, resolution)
         if self._others:
             await resolution.enter(self._others)
         if self._body is not None:
@@ -148,14 +151,15 @@ class Resolver:
 
     async def _decide(self, resolution: Resolution) -> None:
         """Ask security, then look at all parameters but the body."""
-        connection, slots = resolution.connection, resolution.slots
-        faults: list[Fault] = []
         if self._guards:
-            self._permits.check(connection, slots, faults)
-            if faults:
-                raise RequestValidationError(faults)
+            self._check(self._permits, resolution)
             await resolution.enter(self._guards)
-        self._checks.check(connection, slots, faults)
+        self._check(self._checks, resolution)
+
+    @staticmethod
+    def _check(readers: Readers, resolution: Resolution) -> None:
+        faults: list[Fault] = []
+        readers.check(resolution.connection, resolution.slots, faults)
         if faults:
             raise RequestValidationError(faults)
 

@@ -37,6 +37,7 @@ class Declared:
     marker: SourceMarker | Depends | None
     default: Any
     positional_only: bool
+    keyword_only: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,5 +202,10 @@ def _declared(function: Any, parameter: inspect.Parameter, annotation: Any) -> D
                 f"Annotated[...] around the whole of it"
             )
     return Declared(
-        name, annotation, marker, parameter.default, parameter.kind is parameter.POSITIONAL_ONLY
+        name,
+        annotation,
+        marker,
+        parameter.default,
+        positional_only=parameter.kind is parameter.POSITIONAL_ONLY,
+        keyword_only=parameter.kind is parameter.KEYWORD_ONLY,
     )
