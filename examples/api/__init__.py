@@ -69,8 +69,8 @@ class Draft(BaseModel):
 class Change(BaseModel):
     """What is to be changed; what is not sent stays as it is."""
 
-    text: Annotated[str, Field(min_length=1, max_length=1000)] | MISSING = MISSING  # type: ignore[valid-type]
-    due: str | MISSING | None = MISSING  # type: ignore[valid-type]  # null takes it away
+    text: Annotated[str, Field(min_length=1, max_length=1000)] | MISSING = MISSING
+    due: str | MISSING | None = MISSING  # null takes it away
 
 
 class Filters(BaseModel, extra="forbid"):
