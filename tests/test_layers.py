@@ -1,4 +1,4 @@
-"""Imports run one way, those for types included: docs/design.md, "The layers"."""
+"""Imports run one way, those for types included: `LAYERS` says which."""
 
 from __future__ import annotations
 

@@ -9,8 +9,6 @@ import traceback
 from html import escape
 from typing import Any
 
-from baize.datastructures import MediaType
-
 from kui.connections import HTTPConnection, request_var, websocket_var
 from kui.http.exceptions import AnyHTTPException
 from kui.http.headers import ResponseHeaders
@@ -41,16 +39,20 @@ def error_response(exc: AnyHTTPException[Any]) -> Any:
     status, said = exc.status_code, exc.content
     headers = ResponseHeaders(exc.headers)
     headers.append("vary", "Accept")
-    if not prefers_json(_accepted()):
+    if not _wants_json():
         return said if said is not None else description(status), status, headers
     detail = said if said is not None else f"{description(status)}."
     headers["content-type"] = PROBLEM_JSON
     return JSONResponse(problem(status, detail), status, headers)
 
 
-def _accepted() -> list[MediaType]:
+def _wants_json() -> bool:
     connection: HTTPConnection | None = request_var.get(None) or websocket_var.get(None)
-    return [MediaType("*/*")] if connection is None else list(connection.accepted_types)
+    if connection is None:
+        return False
+    # Most clients name no type at all: then there is nothing to weigh.
+    named = "application/" in connection.headers.get("accept", "").lower()
+    return named and prefers_json(connection.accepted_types)
 
 
 def shows_tracebacks(connection: HTTPConnection) -> bool:
