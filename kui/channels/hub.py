@@ -14,7 +14,7 @@ from typing import Final
 
 from kui.concurrency.loops import clock
 from kui.concurrency.notice import Notice, checkpoint, pause
-from kui.concurrency.task_group import beside
+from kui.concurrency.task_group import framework_tasks
 
 from .messages import ChannelsUnavailable, Message
 from .positions import Position
@@ -60,7 +60,7 @@ class Hub:
         self._clock = clock()
         self._work = Notice()  # both are of this loop
         self._woken = Notice()
-        self._tasks = await beside().__aenter__()
+        self._tasks = await framework_tasks().__aenter__()
         self._store.open(self)
         self._tasks.start_soon(self._store.run)
         for _ in range(KEEPERS):

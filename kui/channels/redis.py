@@ -22,7 +22,7 @@ from coredis.pool import ConnectionPool
 from kui.concurrency.cancel import until
 from kui.concurrency.loops import cancel_scope, clock
 from kui.concurrency.notice import Notice, pause
-from kui.concurrency.task_group import beside
+from kui.concurrency.task_group import framework_tasks
 
 from .messages import ChannelsUnavailable, Message
 from .positions import Kept, Position, new_epoch
@@ -119,7 +119,7 @@ class _Session:
     async def run(self, push: Callable[[list[Any]], None]) -> None:
         """Give what is pushed to `push`, until a connection fails or `end` is called."""
         with self._scope:
-            async with beside() as tasks:
+            async with framework_tasks() as tasks:
                 tasks.start_soon(self._beat)
                 async with aclosing(self._pushes.push_messages) as messages:
                     async for message in messages:

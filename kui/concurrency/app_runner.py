@@ -16,7 +16,7 @@ from baize.typing import ASGIApp, Message, Receive, Scope
 
 from .cleanup import GRACE
 from .stray import strays_fail
-from .task_group import Beside, beside
+from .task_group import FrameworkTasks, framework_tasks
 
 __all__ = ["Call", "Relay", "relaying"]
 
@@ -40,7 +40,7 @@ async def relaying() -> AsyncIterator[Call]:
             while (message := await relay.next()) is not None:
                 await send(message)
     """
-    async with beside() as group:
+    async with framework_tasks() as group:
         yield lambda app, scope, receive: Relay(group, app, scope, receive)
 
 
@@ -58,7 +58,7 @@ class Relay:
         "_taken",
     )
 
-    def __init__(self, group: Beside, app: ASGIApp, scope: Scope, receive: Receive) -> None:
+    def __init__(self, group: FrameworkTasks, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         self._message: Message | None = None
         self._cancelled = False
         self._taken = False  # is the message with whoever takes them?

@@ -14,7 +14,7 @@ import anyio
 
 from .http.exchange import ClientDisconnect, Exchange
 from .http.watch import Watch
-from .task_group import Beside, beside
+from .task_group import FrameworkTasks, framework_tasks
 from .waits import on_first_wait
 from .websocket.sockets import Socket
 
@@ -37,14 +37,14 @@ class Connected(ABC):
     """
 
     __slots__ = ("_group",)
-    _group: Beside
+    _group: FrameworkTasks
 
     @abstractmethod
-    def begin(self, group: Beside) -> None:
+    def begin(self, group: FrameworkTasks) -> None:
         """See to it that `group` is cancelled when the client goes."""
 
     @abstractmethod
-    def end(self, group: Beside) -> None:
+    def end(self, group: FrameworkTasks) -> None:
         """Take that back."""
 
     @abstractmethod
@@ -52,7 +52,7 @@ class Connected(ABC):
         """What to raise, if the client has gone."""
 
     async def __aenter__(self) -> None:
-        self._group = await beside().__aenter__()
+        self._group = await framework_tasks().__aenter__()
         self.begin(self._group)
 
     async def __aexit__(
@@ -87,7 +87,7 @@ class WaitingClient(Connected):
 
         :raises ClientDisconnect: the client has gone.
         """
-        async with beside() as group:
+        async with framework_tasks() as group:
             watch = self._watch = Watch(self._exchange, group)
             self._exchange.listen(group.cancel)
             try:
@@ -99,12 +99,12 @@ class WaitingClient(Connected):
             raise gone
         return result
 
-    def begin(self, group: Beside) -> None:
+    def begin(self, group: FrameworkTasks) -> None:
         self._watch = Watch(self._exchange, group)
         self._exchange.listen(group.cancel)
         self._watch.begin()
 
-    def end(self, group: Beside) -> None:
+    def end(self, group: FrameworkTasks) -> None:
         self._exchange.unlisten(group.cancel)
         if self._watch is not None:
             self._watch.end()
@@ -128,10 +128,10 @@ class OpenSocket(Connected):
         async with self:
             return await work()
 
-    def begin(self, group: Beside) -> None:
+    def begin(self, group: FrameworkTasks) -> None:
         self._socket.watch(group.cancel)
 
-    def end(self, group: Beside) -> None:
+    def end(self, group: FrameworkTasks) -> None:
         self._socket.unwatch(group.cancel)
 
     def gone(self) -> Exception | None:

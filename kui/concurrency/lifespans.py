@@ -14,7 +14,7 @@ from baize.typing import ASGIApp, Message
 
 from .cleanup import GRACE, shielded
 from .stray import strays_fail
-from .task_group import beside
+from .task_group import framework_tasks
 
 __all__ = ["LifespanFailed", "lifespans"]
 
@@ -46,7 +46,7 @@ async def lifespans(
             await serve()
     """
     lives: list[_Life] = []
-    async with beside() as group:
+    async with framework_tasks() as group:
         try:
             # A crash cancels the block, and not the others, which are to be stopped in their order.
             with anyio.CancelScope() as block:

@@ -1,6 +1,8 @@
-"""Tasks of ours beside a block of somebody else's (rule 1), which is not to notice them (rule 5).
+"""Framework tasks around user code: what the code raises is never wrapped in a group (docs/design.md, "Tasks").
 
-On trio that is a nursery. On asyncio a task needs nobody to be started, so until there is one there is only a scope.
+On trio they are children of a nursery. On asyncio a task needs no parent to be started, so a block without tasks has
+only a cancel scope. anyio's TaskGroup would do for both, but what it leaves behind on asyncio is in cycles, which the
+garbage collector would have to find after each response that was watched.
 """
 
 from __future__ import annotations
@@ -18,29 +20,30 @@ from .loops import cancel_scope, on_asyncio
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["Beside", "beside"]
+__all__ = ["FrameworkTasks", "framework_tasks"]
 
 Args = TypeVarTuple("Args")
 
 
-def beside() -> Beside:
-    """A group for tasks that live no longer than a block, and whose presence changes nothing that it raises.
+def framework_tasks() -> FrameworkTasks:
+    """Return a group of tasks that live no longer than a block of user code, and change nothing that it raises.
 
     ::
 
-        async with beside() as group:
+        async with framework_tasks() as group:
             group.start_soon(listen, group.cancel)
             await work()
     """
     return _OnAsyncio() if on_asyncio() else _OnTrio()
 
 
-class Beside(ABC):
-    """What `beside` gives. What the block raises leaves it as itself, in no group that this one made.
+class FrameworkTasks(ABC):
+    """A group of tasks beside a block. What the block raises leaves it as itself.
 
-    The tasks are cancelled when the block ends; one that raises cancels the block, and is raised. A
-    Cancelled of `cancel` is taken out of what the block raises, also out of a group of the user's;
-    one from outside is let through.
+    When the block ends, its tasks are cancelled and waited for. A task that raises cancels the block, and its
+    exception is raised unless the block raises one of its own. A cancellation by `cancel` is taken out of what the
+    block raises, also out of a group of the user's. One from outside is raised, and wins over an exception if it
+    arrives while the tasks end.
     """
 
     __slots__ = ()
@@ -51,10 +54,10 @@ class Beside(ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """End the block where it stands. Once or more, from any task."""
+        """Cancel the block where it waits. May be called again, and from any task."""
 
     @abstractmethod
-    async def __aenter__(self) -> Beside: ...
+    async def __aenter__(self) -> FrameworkTasks: ...
 
     @abstractmethod
     async def __aexit__(
@@ -65,7 +68,7 @@ class Beside(ABC):
     ) -> bool | None: ...
 
 
-class _OnAsyncio(Beside):
+class _OnAsyncio(FrameworkTasks):
     __slots__ = ("_failure", "_scope", "_tasks")
 
     def __init__(self) -> None:
@@ -87,7 +90,7 @@ class _OnAsyncio(Beside):
             self._failure = failure
             self._scope.cancel()
 
-    async def __aenter__(self) -> Beside:
+    async def __aenter__(self) -> FrameworkTasks:
         self._scope.__enter__()
         return self
 
@@ -123,7 +126,7 @@ class _OnAsyncio(Beside):
         return interrupted
 
 
-class _OnTrio(Beside):
+class _OnTrio(FrameworkTasks):
     __slots__ = ("_manager", "_nursery")
     _nursery: trio.Nursery
 
@@ -138,7 +141,7 @@ class _OnTrio(Beside):
     def cancel(self) -> None:
         self._nursery.cancel_scope.cancel()
 
-    async def __aenter__(self) -> Beside:
+    async def __aenter__(self) -> FrameworkTasks:
         self._nursery = await self._manager.__aenter__()
         return self
 

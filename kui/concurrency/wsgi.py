@@ -19,7 +19,7 @@ import anyio
 from .http.exchange import ClientDisconnect
 from .loops import Loop
 from .stray import strays_fail
-from .task_group import beside
+from .task_group import framework_tasks
 from .threads import Job, Limiter
 
 __all__ = ["ClientLeft", "Dialogue", "dialogue"]
@@ -44,7 +44,7 @@ async def dialogue(work: Callable[[Dialogue], object], limiter: Limiter) -> Asyn
             await thread.end()
     """
     thread = Dialogue()
-    async with beside() as group:
+    async with framework_tasks() as group:
         group.start_soon(thread.run, work, limiter)
         try:
             yield thread

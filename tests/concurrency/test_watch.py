@@ -11,7 +11,7 @@ import pytest
 
 from kui.concurrency import Exchange
 from kui.concurrency.http.watch import PATIENCE, Watch
-from kui.concurrency.task_group import beside
+from kui.concurrency.task_group import framework_tasks
 
 from .fakes import DISCONNECT, Server, body
 
@@ -31,7 +31,7 @@ def exchange(server: Server) -> Exchange:
 
 
 async def test_a_client_that_leaves_is_noticed_while_the_block_waits(server, exchange) -> None:
-    async with beside() as group:
+    async with framework_tasks() as group:
         exchange.listen(group.cancel)
         watch = Watch(exchange, group)
         watch.begin()
@@ -44,7 +44,7 @@ async def test_a_client_that_leaves_is_noticed_while_the_block_waits(server, exc
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 async def test_work_that_waits_for_a_moment_is_not_watched_on_asyncio(server, exchange) -> None:
-    async with beside() as group:
+    async with framework_tasks() as group:
         watch = Watch(exchange, group)
         watch.begin()
         await anyio.sleep(PATIENCE / 2)
@@ -54,7 +54,7 @@ async def test_work_that_waits_for_a_moment_is_not_watched_on_asyncio(server, ex
 
 
 async def test_nothing_is_received_once_the_block_is_left(server, exchange) -> None:
-    async with beside() as group:
+    async with framework_tasks() as group:
         watch = Watch(exchange, group)
         watch.begin()
         await anyio.sleep(1)
@@ -65,7 +65,7 @@ async def test_nothing_is_received_once_the_block_is_left(server, exchange) -> N
 
 
 async def test_what_comes_in_is_kept_for_whoever_reads_later(server, exchange) -> None:
-    async with beside() as group:
+    async with framework_tasks() as group:
         watch = Watch(exchange, group)
         watch.begin()
         for piece in (b"a", b"b", b"c"):
@@ -89,7 +89,7 @@ def ticking(exchange: Exchange, group, due: Callable[[], float]) -> tuple[Watch,
 async def test_it_wakes_up_when_something_is_due_and_at_no_other_time(exchange) -> None:
     began = anyio.current_time()
     due = [began + 100, began + 200, math.inf]
-    async with beside() as group:
+    async with framework_tasks() as group:
         watch, times = ticking(exchange, group, lambda: due[len(times)])
         watch.begin()
         await anyio.sleep(1000)
@@ -101,7 +101,7 @@ async def test_it_wakes_up_when_something_is_due_and_at_no_other_time(exchange) 
 async def test_it_asks_again_what_is_due_when_a_message_has_come_in(server, exchange) -> None:
     began = anyio.current_time()
     due = math.inf
-    async with beside() as group:
+    async with framework_tasks() as group:
         watch, times = ticking(exchange, group, lambda: math.inf if times else due)
         watch.begin()
         await anyio.sleep(10)
@@ -126,7 +126,7 @@ async def test_a_message_that_comes_while_it_ticks_is_not_lost(server, exchange)
         server.put(body(b"a", more=True))
         await anyio.sleep(5)
 
-    async with beside() as group:
+    async with framework_tasks() as group:
         watch = Watch(exchange, group, lambda: math.inf if ticked else began + 10, tick)
         watch.begin()
         await anyio.sleep(20)
@@ -140,7 +140,7 @@ async def test_a_client_that_leaves_while_it_ticks_is_noticed(server, exchange) 
         server.put(DISCONNECT)
         await anyio.sleep_forever()  # as a send to a client that does not read
 
-    async with beside() as group:
+    async with framework_tasks() as group:
         exchange.listen(group.cancel)
         watch = Watch(exchange, group, lambda: 0.0, tick)
         watch.begin()
@@ -159,7 +159,7 @@ async def test_it_runs_in_the_context_of_who_began_it(exchange) -> None:
         await anyio.sleep_forever()
 
     token = var.set("mine")
-    async with beside() as group:
+    async with framework_tasks() as group:
         watch = Watch(exchange, group, lambda: 0.0, tick)
         watch.begin()
         await anyio.sleep(1)

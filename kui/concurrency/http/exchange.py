@@ -17,7 +17,7 @@ from baize.typing import Message, Receive, Scope, Send
 from kui.concurrency.cleanup import GRACE
 from kui.concurrency.loops import on_asyncio
 from kui.concurrency.signals import ExitSignal
-from kui.concurrency.task_group import beside
+from kui.concurrency.task_group import framework_tasks
 from kui.concurrency.waits import on_first_wait
 
 from .held_body import NEXT_APP, HeldBody
@@ -254,7 +254,7 @@ class Exchange(Inbox):
         """Send one message (ASGI); a long piece of a body in pieces of 64 KiB.
 
         While the server waits in a `send`, an unread body is received beside it: a server may put its own
-        disconnect into the queue that the body has filled. Beside the last message, and after `give_up_body`, the
+        disconnect into the queue that the body has filled. FrameworkTasks the last message, and after `give_up_body`, the
         body is discarded; otherwise the buffer keeps what fits, and discards what no one has read for 30 s.
         A `send` without progress for 30 s, or 1 s once the app is to stop, is given up, where the server can be
         cancelled.
@@ -341,7 +341,7 @@ class Exchange(Inbox):
             stalled = True
             group.cancel()
 
-        async with beside() as group:
+        async with framework_tasks() as group:
             await on_first_wait(self.server_send(message), lambda: group.start_soon(watch))
         if stalled:
             raise Stalled

@@ -18,7 +18,7 @@ from baize.typing import Message
 from kui.concurrency.cleanup import GRACE
 from kui.concurrency.loops import clock, on_the_grid
 from kui.concurrency.sync import InThreads
-from kui.concurrency.task_group import Beside, beside
+from kui.concurrency.task_group import FrameworkTasks, framework_tasks
 
 from .exchange import ClientDisconnect, Exchange, Gone, disconnect_errors
 from .generator_runner import Drive, Feed, close_unstarted
@@ -81,7 +81,7 @@ async def stream(
         else:
             sending = _Sending(exchange, start, encode, ping, ping_interval, open_after)
             try:
-                async with beside() as group:
+                async with framework_tasks() as group:
                     await _run(sending, source, group, grace)
             finally:
                 sending.end()
@@ -95,7 +95,9 @@ async def stream(
             raise
 
 
-async def _run(sending: _Sending[T], source: Source[T], group: Beside, grace: float) -> None:
+async def _run(
+    sending: _Sending[T], source: Source[T], group: FrameworkTasks, grace: float
+) -> None:
     """Drive the source beside a watch, both of them within `group`."""
     exchange, leave = sending.exchange, group.cancel
 

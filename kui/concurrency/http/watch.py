@@ -40,7 +40,7 @@ class Watch:
 
     ::
 
-        async with beside() as group:
+        async with framework_tasks() as group:
             inbox.listen(group.cancel)
             watch = Watch(inbox, group)
             await on_first_wait(work(), watch.begin)

@@ -13,7 +13,7 @@ import anyio
 
 from kui.concurrency.loops import on_the_grid
 from kui.concurrency.stray import strays_fail
-from kui.concurrency.task_group import beside
+from kui.concurrency.task_group import framework_tasks
 from kui.concurrency.waits import on_first_wait
 
 from .exchange import Exchange, Gone
@@ -48,7 +48,7 @@ async def transfer(exchange: Exchange, work: Callable[[], Coroutine[Any, Any, T]
         stall.look(in_send())
 
     try:
-        async with beside() as group:
+        async with framework_tasks() as group:
             watch = Watch(exchange, group, lambda: on_the_grid(stall.due(in_send())), look)
             exchange.listen(group.cancel)
             if signal is not None:

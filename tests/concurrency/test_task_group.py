@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency.task_group import beside
+from kui.concurrency.task_group import framework_tasks
 from kui.concurrency.waits import on_first_wait
 
 pytestmark = pytest.mark.anyio
@@ -48,7 +48,7 @@ async def test_tasks_end_with_the_block() -> None:
         finally:
             ended.append("ended")
 
-    async with beside() as group:
+    async with framework_tasks() as group:
         group.start_soon(task)
         await anyio.wait_all_tasks_blocked()
         assert ended == []
@@ -58,7 +58,7 @@ async def test_tasks_end_with_the_block() -> None:
 async def test_what_the_block_raises_is_raised_as_itself(start) -> None:
     error = LookupError()
     with pytest.raises(LookupError) as caught:
-        async with beside() as group:
+        async with framework_tasks() as group:
             start(group)
             await anyio.sleep(1)
             raise error
@@ -70,14 +70,14 @@ async def test_what_the_block_raises_is_raised_as_itself(start) -> None:
 async def test_a_group_of_the_blocks_own_is_raised_as_it_is(start) -> None:
     error = ExceptionGroup("mine", [LookupError(), ValueError()])
     with pytest.raises(ExceptionGroup) as caught:
-        async with beside() as group:
+        async with framework_tasks() as group:
             start(group)
             raise error
     assert caught.value is error
 
 
 async def test_cancel_ends_the_block_and_nothing_is_raised(start) -> None:
-    async with beside() as group:
+    async with framework_tasks() as group:
         start(group)
         group.cancel()
         await anyio.sleep_forever()
@@ -91,7 +91,7 @@ async def test_what_failed_meanwhile_is_left_of_a_group_that_holds_cancelled(sta
             raise LookupError
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with beside() as group:
+        async with framework_tasks() as group:
             start(group)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(fail_in_cleanup)
@@ -104,7 +104,7 @@ async def test_what_failed_meanwhile_is_left_of_a_group_that_holds_cancelled(sta
 async def test_a_cancellation_from_outside_goes_through(start) -> None:
     reached: list[str] = []
     with anyio.move_on_after(1) as scope:
-        async with beside() as group:
+        async with framework_tasks() as group:
             start(group)
             await anyio.sleep_forever()
         reached.append("went on")
@@ -114,7 +114,7 @@ async def test_a_cancellation_from_outside_goes_through(start) -> None:
 
 async def test_an_exception_beats_a_cancellation_from_outside(start) -> None:
     with anyio.CancelScope() as scope, suppress(LookupError):
-        async with beside() as group:
+        async with framework_tasks() as group:
             start(group)
             scope.cancel()
             raise LookupError
@@ -123,7 +123,7 @@ async def test_an_exception_beats_a_cancellation_from_outside(start) -> None:
 
 async def test_a_task_that_fails_ends_the_block_and_is_raised() -> None:
     with pytest.raises(LookupError, match="of ours"):
-        async with beside() as group:
+        async with framework_tasks() as group:
             group.start_soon(fail)
             await anyio.sleep_forever()
 
@@ -140,7 +140,7 @@ async def test_no_task_outlives_a_block_that_is_cancelled_while_it_ends() -> Non
             ended.append("ended")
 
     with anyio.move_on_after(1):
-        async with beside() as group:
+        async with framework_tasks() as group:
             group.start_soon(slow)
             await anyio.wait_all_tasks_blocked()
     assert ended == ["ended"]
@@ -148,7 +148,7 @@ async def test_no_task_outlives_a_block_that_is_cancelled_while_it_ends() -> Non
 
 async def test_what_the_block_raises_comes_before_what_a_task_has_raised() -> None:
     with pytest.raises(ValueError, match="the block's"):
-        async with beside() as group:
+        async with framework_tasks() as group:
             group.start_soon(fail)
             try:
                 await anyio.sleep_forever()
@@ -164,7 +164,7 @@ async def test_a_task_that_fails_while_the_block_ends_is_raised_too() -> None:
             raise LookupError("of ours")
 
     with pytest.raises(LookupError, match="of ours"):
-        async with beside() as group:
+        async with framework_tasks() as group:
             group.start_soon(fail_in_cleanup)
             await anyio.wait_all_tasks_blocked()
 
@@ -177,7 +177,7 @@ async def test_a_task_sees_the_context_of_who_started_it() -> None:
         seen.append(var.get())
         var.set("its own")
 
-    async with beside() as group:
+    async with framework_tasks() as group:
         var.set("mine")
         group.start_soon(look)
         await anyio.wait_all_tasks_blocked()
@@ -187,7 +187,7 @@ async def test_a_task_sees_the_context_of_who_started_it() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 async def test_a_task_that_starts_another_while_the_block_ends_keeps_nobody_waiting() -> None:
-    async with beside() as group:
+    async with framework_tasks() as group:
 
         async def late() -> None:
             try:
@@ -212,7 +212,7 @@ async def test_a_native_cancellation_while_it_ends_is_raised_when_the_tasks_have
             ended.append("ended")
 
     async def block() -> None:
-        async with beside() as group:
+        async with framework_tasks() as group:
             group.start_soon(slow)
             await anyio.wait_all_tasks_blocked()
 
@@ -225,10 +225,37 @@ async def test_a_native_cancellation_while_it_ends_is_raised_when_the_tasks_have
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("error", [LookupError, None])
+async def test_a_native_cancellation_while_the_tasks_end_wins_over_an_exception(error) -> None:
+    ends = asyncio.Event()
+
+    async def slow_to_end() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.set()
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.02)
+
+    async def block() -> None:
+        async with framework_tasks() as group:
+            group.start_soon(slow_to_end)
+            await anyio.wait_all_tasks_blocked()
+            if error is not None:
+                raise error
+
+    task = asyncio.ensure_future(block())
+    await ends.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("order", ["ours first", "ours last"])
 async def test_a_native_cancellation_beside_ours_is_not_lost(order, start) -> None:
     async def block() -> None:
-        async with beside() as group:
+        async with framework_tasks() as group:
             start(group)
             groups.append(group)
             await anyio.sleep_forever()
