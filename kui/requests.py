@@ -14,7 +14,7 @@ from baize.typing import Message, Receive, Scope, Send
 from kui.http.exceptions import HTTPException
 from kui.http.media import MULTIPART, URLENCODED
 
-from .concurrency import Exchange, Once, owner_of
+from .concurrency import AsyncCached, Exchange, owner_of
 from .connections import HTTPConnection, no_receive, no_send
 from .forms.collector import (
     FormCollector,
@@ -76,9 +76,9 @@ class HttpRequest(HTTPConnection):
 
     _collector: FormCollector | None = None  # set on the instance by the few requests that have one
     _refusal: Refusal | None = None
-    _body: Once[bytes] | None = None
-    _json: Once[Any] | None = None
-    _form: Once[FormData] | None = None
+    _body: AsyncCached[bytes] | None = None
+    _json: AsyncCached[Any] | None = None
+    _form: AsyncCached[FormData] | None = None
     _limits: Limits | None = None  # those of the route
 
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
@@ -133,7 +133,7 @@ class HttpRequest(HTTPConnection):
         not JSON, and what `body` raises.
         """
         if self._json is None:
-            self._json = Once(self._read_json)
+            self._json = AsyncCached(self._read_json)
         return self._json
 
     @property
@@ -146,7 +146,7 @@ class HttpRequest(HTTPConnection):
         was read before it.
         """
         if self._form is None:
-            self._form = Once(self._read_form)
+            self._form = AsyncCached(self._read_form)
         return self._form
 
     async def data(self) -> Any:
@@ -213,10 +213,10 @@ class HttpRequest(HTTPConnection):
 
         return await form_as(self, model)
 
-    def _whole(self) -> Once[bytes]:
+    def _whole(self) -> AsyncCached[bytes]:
         """Return the body as it was sent, even if a subclass overrides `body`."""
         if self._body is None:
-            self._body = Once(self._read_body)
+            self._body = AsyncCached(self._read_body)
         return self._body
 
     def _read_body(self) -> Generator[Any, Any, bytes]:

@@ -75,7 +75,7 @@ async def wait() -> None:
 async def test_so_does_what_has_watched_its_client(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kui.concurrency.http.watch, "PATIENCE", 0.0)
+    monkeypatch.setattr(kui.concurrency.http.watch, "WATCH_AFTER", 0.0)
     scope = {
         "type": "http",
         "method": "GET",

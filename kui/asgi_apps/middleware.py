@@ -13,9 +13,9 @@ from typing import Any, Final, TypeAlias
 from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
 from kui.concurrency import ClientDisconnect, Exchange, Gone, exchange_of
-from kui.concurrency.app_runner import Relay, relaying
+from kui.concurrency.app_runner import AppRunner, running_apps
 from kui.concurrency.http.stream import stream
-from kui.concurrency.http.watched_send import transfer
+from kui.concurrency.http.watched_send import watched_send
 from kui.current import request_var
 from kui.lifetime import lifetime_of
 from kui.requests import HttpRequest, Refusal
@@ -69,7 +69,7 @@ class NextResponse(HttpResponse):
 
     __slots__ = ("_chunks", "_exchange", "_iterable", "_relay", "_start")
 
-    def __init__(self, start: Message, relay: Relay, exchange: Exchange) -> None:
+    def __init__(self, start: Message, relay: AppRunner, exchange: Exchange) -> None:
         headers = [
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in start.get("headers", ())
@@ -138,7 +138,7 @@ class NextResponse(HttpResponse):
                 passing = await self._relay.next()
             return passing
 
-        return await transfer(exchange, send_all_but_the_last)
+        return await watched_send(exchange, send_all_but_the_last)
 
 
 class _Chunks:
@@ -146,7 +146,7 @@ class _Chunks:
 
     __slots__ = ("_ended", "_exchange", "_relay")
 
-    def __init__(self, relay: Relay, exchange: Exchange) -> None:
+    def __init__(self, relay: AppRunner, exchange: Exchange) -> None:
         self._relay = relay
         self._exchange = exchange
         self._ended = False
@@ -199,7 +199,7 @@ class _Between(HttpResponse):
             await self._answer(request, scope, request.exchange)
 
     async def _answer(self, request: NextRequest, scope: Scope, exchange: Exchange) -> None:
-        async with relaying() as call:
+        async with running_apps() as call:
 
             async def next_call(request: NextRequest) -> NextResponse:
                 relay = call(self._app, {**request}, exchange.receive)

@@ -16,7 +16,7 @@ from baize.typing import Message, Receive, Scope, Send
 
 from kui.argument_checks import describe, takes
 from kui.concurrency import Exchange, Gone, exchange_of
-from kui.concurrency.http.watched_send import transfer
+from kui.concurrency.http.watched_send import watched_send
 from kui.concurrency.wsgi import Dialogue, dialogue, limiter_for
 from kui.http.headers import RawHeaders, ResponseHeaders
 from kui.http.urls import full_paths, percent_decode
@@ -83,7 +83,7 @@ class WSGI(EndpointApp):
         async with dialogue(answer.run, self._limiter) as thread:
             await thread.serve(lambda: exchange.started)
             if exchange.started and not exchange.finished and not thread.ended:
-                await transfer(exchange, partial(thread.serve, lambda: answer.complete))
+                await watched_send(exchange, partial(thread.serve, lambda: answer.complete))
                 if exchange.gone is not None and exchange.gone is not Gone.DRAIN:
                     thread.leave()
                 elif answer.complete and not exchange.finished:

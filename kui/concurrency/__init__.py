@@ -3,7 +3,7 @@
 The rest of Kui calls it by purpose; it imports nothing of Kui.
 """
 
-from .async_cached import Once
+from .async_cached import AsyncCached
 from .cleanup import GRACE, shielded
 from .http.exchange import ClientDisconnect, Exchange, Gone, body_expected
 from .http.ownership import exchange_of, owner_of
@@ -17,13 +17,13 @@ __all__ = [
     "GRACE",
     "HANDLERS",
     "UPLOADS",
+    "AsyncCached",
     "AwaitedTaskCancelled",
     "ClientDisconnect",
     "Exchange",
     "ExitSignal",
     "Gone",
     "Limiter",
-    "Once",
     "body_expected",
     "chained_signals",
     "exchange_of",

@@ -18,33 +18,33 @@ from .cleanup import GRACE
 from .stray import strays_fail
 from .task_group import FrameworkTasks, framework_tasks
 
-__all__ = ["Call", "Relay", "relaying"]
+__all__ = ["AppRunner", "Call", "running_apps"]
 
-PATIENCE: Final = 1.0
+CANCELLATION_REACHES_ALL: Final = 1.0
 """Seconds in which a cancellation that has reached an app reaches who takes its messages, too."""
 
 IGNORED: Final = GRACE
 """Seconds after its client has left for which an app may send to a server that ignores it (before ASGI 2.4)."""
 
-Call = Callable[[ASGIApp, Scope, Receive], "Relay"]
+Call = Callable[[ASGIApp, Scope, Receive], "AppRunner"]
 
 
 @asynccontextmanager
-async def relaying() -> AsyncIterator[Call]:
-    """Give a function that starts an app, and a `Relay` of what it sends. Those left at the end are cancelled.
+async def running_apps() -> AsyncIterator[Call]:
+    """Give a function that starts an app, and a `AppRunner` of what it sends. Those left at the end are cancelled.
 
     ::
 
-        async with relaying() as call:
+        async with running_apps() as call:
             relay = call(app, scope, receive)
             while (message := await relay.next()) is not None:
                 await send(message)
     """
     async with framework_tasks() as group:
-        yield lambda app, scope, receive: Relay(group, app, scope, receive)
+        yield lambda app, scope, receive: AppRunner(group, app, scope, receive)
 
 
-class Relay:
+class AppRunner:
     """What an app sends. One task may take it."""
 
     __slots__ = (
@@ -99,7 +99,9 @@ class Relay:
                 if self._error is not None:
                     raise self._error
                 if self._cancelled:
-                    await anyio.sleep(PATIENCE)  # who takes is cancelled too, if a moment later
+                    await anyio.sleep(
+                        CANCELLATION_REACHES_ALL
+                    )  # who takes is cancelled too, if a moment later
                     raise RuntimeError("the app has been cancelled, and nobody else")
                 return None
             await self._changed.wait()

@@ -11,12 +11,12 @@ from typing import Any, NoReturn, TypeVar
 
 import anyio
 
-__all__ = ["Once"]
+__all__ = ["AsyncCached"]
 
 T = TypeVar("T")
 
 
-class Once(Awaitable[T]):
+class AsyncCached(Awaitable[T]):
     """The result of `compute`, kept: `value`, once `done`; while somebody computes it, it is `working`.
 
     `compute` is a generator function, which waits by `yield from`: a coroutine in between would be one
@@ -27,7 +27,7 @@ class Once(Awaitable[T]):
         def read_body():
             return b"".join((yield from read_chunks().__await__()))
 
-        body = Once(read_body)
+        body = AsyncCached(read_body)
         await body  # reads
         await body  # does not
     """

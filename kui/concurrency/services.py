@@ -23,7 +23,7 @@ __all__ = ["InContext", "Life", "Services", "alive", "split_cancelled", "wait_un
 
 T = TypeVar("T")
 
-GRID: Final = 0.01
+LOOK_EVERY: Final = 0.01
 """Seconds between two looks of `wait_until`."""
 
 
@@ -34,7 +34,7 @@ async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
     """
     with anyio.move_on_after(seconds):
         while not holds():  # noqa: ASYNC110 - an event would burden everyone who changes it
-            await anyio.sleep(GRID)
+            await anyio.sleep(LOOK_EVERY)
     return holds()
 
 

@@ -20,7 +20,7 @@ from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency.http.exchange import ClientDisconnect, Exchange, Gone
 from kui.concurrency.http.ownership import exchange_of
-from kui.concurrency.http.watched_send import transfer
+from kui.concurrency.http.watched_send import watched_send
 from kui.http.dates import format_date, parse_date
 from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders
@@ -262,7 +262,7 @@ async def _send_chunks(
     last: bytes | None = first
     if chunks.left:
         most = partial(chunks.send_all_but_the_last, first, exchange)
-        last = await transfer(exchange, most)
+        last = await watched_send(exchange, most)
     if last is not None:
         file.close()
         await exchange.send({"type": "http.response.body", "body": last})

@@ -129,7 +129,7 @@ class Mounted:
             try:
                 if not socket.connected:
                     return await socket.connect()
-                message: Message = await socket.intake.receive()
+                message: Message = await socket.reader.receive()
             except WebSocketDisconnect as end:
                 return {"type": "websocket.disconnect", "code": end.code, "reason": end.reason}
             return message

@@ -13,7 +13,7 @@ from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency import shielded
 from kui.concurrency.websocket.heartbeat import Heartbeat, keep_alive
-from kui.concurrency.websocket.socket_reader import Intake, Kind
+from kui.concurrency.websocket.socket_reader import Kind, SocketReader
 from kui.concurrency.websocket.socket_states import SocketState, WebSocketDisconnect
 from kui.concurrency.websocket.sockets import Socket
 from kui.connections import HTTPConnection
@@ -66,8 +66,8 @@ class _Messages(Generic[T]):
 
     __slots__ = ("_kind", "_receive")
 
-    def __init__(self, intake: Intake, kind: Kind) -> None:
-        self._receive = intake.receive
+    def __init__(self, reader: SocketReader, kind: Kind) -> None:
+        self._receive = reader.receive
         self._kind = kind
 
     def __aiter__(self) -> Self:
@@ -191,7 +191,7 @@ class WebSocket(HTTPConnection):
         """
         if not self.socket.connected:
             return await self.socket.connect()
-        message: Message = await self.socket.intake.receive()
+        message: Message = await self.socket.reader.receive()
         message.setdefault("text", None)
         message.setdefault("bytes", None)
         return message
@@ -231,19 +231,19 @@ class WebSocket(HTTPConnection):
             closed with 1003.
         :raises RuntimeError: as `receive` does.
         """
-        return self.socket.intake.receive("text")
+        return self.socket.reader.receive("text")
 
     def receive_bytes(self) -> Coroutine[Any, Any, bytes]:
         """The next message, which must be binary. Raises as `receive_text` does."""
-        return self.socket.intake.receive("bytes")
+        return self.socket.reader.receive("bytes")
 
     def iter_text(self) -> AsyncIterator[str]:
         """The texts, until the connection ends. A binary message ends it, as for `receive_text`."""
-        return _Messages(self.socket.intake, "text")
+        return _Messages(self.socket.reader, "text")
 
     def iter_bytes(self) -> AsyncIterator[bytes]:
         """The binary messages, until the connection ends. A text ends it, as for `receive_bytes`."""
-        return _Messages(self.socket.intake, "bytes")
+        return _Messages(self.socket.reader, "bytes")
 
     def send_text(self, data: str) -> Coroutine[Any, Any, None]:
         """Send a text message: `await websocket.send_text("hello")`.
@@ -276,11 +276,11 @@ class WebSocket(HTTPConnection):
         :raises WebSocketDisconnect: the connection is over; also when the message was of the other type.
         :raises RuntimeError: as `receive` does.
         """
-        return decode_message(await self.socket.intake.receive(_kind(mode)))
+        return decode_message(await self.socket.reader.receive(_kind(mode)))
 
     def iter_json(self, mode: Mode = "text") -> AsyncIterator[Any]:
         """The values, until the connection ends. Raises InvalidMessage as `receive_json` does."""
-        return _Values(self.socket.intake, _kind(mode))
+        return _Values(self.socket.reader, _kind(mode))
 
     async def send_json(self, data: Any, mode: Mode = "text") -> None:
         """Send a value as JSON, with the app's `json_encoder`.
@@ -334,12 +334,12 @@ def _kind(mode: Mode) -> Literal["text", "bytes"]:
 
 def iter_encoded(websocket: WebSocket, encoding: Encoding) -> AsyncIterator[Any]:
     """The messages until the connection ends, in one of the encodings of a SocketView."""
-    intake = websocket.socket.intake
+    reader = websocket.socket.reader
     if encoding == "anystr":
-        return _Data(intake, "")
+        return _Data(reader, "")
     if encoding == "json":
-        return _Values(intake, "")
-    return _Messages(intake, encoding)
+        return _Values(reader, "")
+    return _Messages(reader, encoding)
 
 
 def text_or_bytes(message: Message) -> str | bytes:

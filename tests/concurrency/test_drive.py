@@ -14,7 +14,7 @@ import pytest
 import sniffio
 
 from kui.concurrency import shielded
-from kui.concurrency.http.generator_runner import Drive, ItemLost, close_unstarted
+from kui.concurrency.http.generator_runner import GeneratorRunner, ItemLost, close_unstarted
 from kui.testing import every_checkpoint
 
 from .fakes import WAYS
@@ -68,11 +68,11 @@ async def run(source, consume=None, *, grace: float = 5.0) -> list[object]:
         items.append(item)
 
     with anyio.CancelScope() as scope:
-        await Drive(source, consume or keep, interrupt=scope.cancel, grace=grace).run()
+        await GeneratorRunner(source, consume or keep, interrupt=scope.cancel, grace=grace).run()
     return items
 
 
-async def run_until_blocked(drive: Drive, then) -> None:
+async def run_until_blocked(drive: GeneratorRunner, then) -> None:
     """Run it in a task group of its own, and do `then` once everything waits."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(drive.run)
@@ -136,7 +136,9 @@ async def test_a_generator_that_never_waits_lets_others_run(monkeypatch) -> None
             yield 1
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(Drive(source(), nothing, interrupt=tasks.cancel_scope.cancel).run)
+        tasks.start_soon(
+            GeneratorRunner(source(), nothing, interrupt=tasks.cancel_scope.cancel).run
+        )
         await anyio.lowlevel.checkpoint()
         await anyio.lowlevel.checkpoint()
         stopped.set()
@@ -146,7 +148,9 @@ async def test_the_first_wait_is_told_and_only_that() -> None:
     waits: list[int] = []
     log = Log()
     with anyio.CancelScope() as scope:
-        await Drive(log.numbers(), nothing, interrupt=scope.cancel).run(lambda: waits.append(1))
+        await GeneratorRunner(log.numbers(), nothing, interrupt=scope.cancel).run(
+            lambda: waits.append(1)
+        )
     assert waits == [1]
 
 
@@ -158,7 +162,9 @@ async def test_who_never_waits_is_never_said_to(monkeypatch) -> None:
 
     waits: list[int] = []
     with anyio.CancelScope() as scope:
-        await Drive(source(), nothing, interrupt=scope.cancel).run(lambda: waits.append(1))
+        await GeneratorRunner(source(), nothing, interrupt=scope.cancel).run(
+            lambda: waits.append(1)
+        )
     assert waits == []
 
 
@@ -232,7 +238,7 @@ async def test_a_generator_that_survives_it_is_closed_and_it_is_raised_all_the_s
 
 async def test_a_generator_that_waits_is_cancelled_there_and_cleans_up_with_awaits() -> None:
     log = Log()
-    drive = Drive(log.quiet(), nothing, interrupt=lambda: None)
+    drive = GeneratorRunner(log.quiet(), nothing, interrupt=lambda: None)
     await run_until_blocked(drive, lambda scope: scope.cancel())
     assert log == ["closing", "closed"]
 
@@ -243,7 +249,7 @@ async def test_a_generator_that_is_suspended_is_cancelled_where_it_yielded() -> 
     async def block(item: object) -> None:
         await anyio.sleep_forever()
 
-    drive = Drive(log.quiet(), block, interrupt=lambda: None)
+    drive = GeneratorRunner(log.quiet(), block, interrupt=lambda: None)
     await run_until_blocked(drive, lambda scope: scope.cancel())
     assert log == ["closing", "closed"]
 
@@ -259,7 +265,7 @@ async def test_a_cleanup_that_overruns_its_time_is_cancelled_and_logged(caplog) 
             log.append("closing")
             await anyio.sleep_forever()
 
-    drive = Drive(source(), nothing, interrupt=lambda: None, grace=SHORT)
+    drive = GeneratorRunner(source(), nothing, interrupt=lambda: None, grace=SHORT)
     await run_until_blocked(drive, lambda scope: scope.cancel())
     assert log == ["closing"]
     (record,) = caplog.records
@@ -283,7 +289,7 @@ async def test_a_generator_that_swallows_its_cancellation_is_closed() -> None:
     async def consume(item: object) -> None:
         log.append("consumed")
 
-    drive = Drive(source(), consume, interrupt=lambda: None)
+    drive = GeneratorRunner(source(), consume, interrupt=lambda: None)
     await run_until_blocked(drive, lambda scope: scope.cancel())
     assert log == ["swallowed", "closed"]
 
@@ -298,7 +304,7 @@ async def test_what_a_cleanup_raises_is_raised() -> None:
             raise LookupError("in the cleanup")
 
     with pytest.raises(ExceptionGroup) as caught:
-        drive = Drive(source(), nothing, interrupt=lambda: None)
+        drive = GeneratorRunner(source(), nothing, interrupt=lambda: None)
         await run_until_blocked(drive, lambda scope: scope.cancel())
     assert caught.group_contains(LookupError, depth=1)
 
@@ -326,7 +332,7 @@ async def test_a_task_group_of_its_own_does_not_take_the_cancellation_for_its_ow
         if where == "suspended":
             await anyio.sleep_forever()
 
-    drive = Drive(source(), consume, interrupt=lambda: None)
+    drive = GeneratorRunner(source(), consume, interrupt=lambda: None)
     await run_until_blocked(drive, lambda scope: scope.cancel())
     assert log == ["closing", "closed"]
 
@@ -344,7 +350,7 @@ async def test_a_scope_of_its_own_that_is_not_cancelled_lets_the_cancellation_th
             await anyio.lowlevel.checkpoint_if_cancelled()
             log.append("closed")
 
-    drive = Drive(source(), nothing, interrupt=lambda: None)
+    drive = GeneratorRunner(source(), nothing, interrupt=lambda: None)
     await run_until_blocked(drive, lambda scope: scope.cancel())
     assert log == ["closed"]
 
@@ -375,7 +381,7 @@ async def test_a_cancellation_that_comes_together_with_one_of_its_own_leaves_tim
         for each in [own, scope] if order == "its own first" else [scope, own]:
             each.cancel()
 
-    await run_until_blocked(Drive(source(), nothing, interrupt=lambda: None), cancel)
+    await run_until_blocked(GeneratorRunner(source(), nothing, interrupt=lambda: None), cancel)
     assert log == ["closed"]
 
 
@@ -395,7 +401,7 @@ async def test_a_cancellation_that_comes_while_a_server_shields_its_send_leaves_
             await anyio.lowlevel.checkpoint_if_cancelled()
             log.append("closed")
 
-    drive = Drive(source(), consume, interrupt=lambda: None)
+    drive = GeneratorRunner(source(), consume, interrupt=lambda: None)
     await run_until_blocked(drive, lambda scope: scope.cancel())
     assert log == ["closed"]
 
@@ -482,12 +488,12 @@ async def test_closing_a_generator_inside_of_its_task_group_raises_nothing() -> 
             finally:
                 log.append("closed")
 
-    drive: Drive[int]
+    drive: GeneratorRunner[int]
 
     async def consume(item: object) -> None:
         drive.stop()
 
-    drive = Drive(source(), consume, interrupt=lambda: None)
+    drive = GeneratorRunner(source(), consume, interrupt=lambda: None)
     await drive.run()
     assert log == ["closed"]
 
@@ -499,7 +505,7 @@ async def test_stop_cancels_a_generator_that_waits() -> None:
     log = Log()
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
-            drive = Drive(log.quiet(), nothing, interrupt=scope.cancel)
+            drive = GeneratorRunner(log.quiet(), nothing, interrupt=scope.cancel)
             tasks.start_soon(drive.run)
             await anyio.wait_all_tasks_blocked()
             drive.stop()
@@ -515,7 +521,7 @@ async def test_stop_never_cancels_the_consumer() -> None:
         log.append(f"consumed {item}")
 
     async with anyio.create_task_group() as tasks:
-        drive = Drive(log.quiet(), consume, interrupt=tasks.cancel_scope.cancel)
+        drive = GeneratorRunner(log.quiet(), consume, interrupt=tasks.cancel_scope.cancel)
         tasks.start_soon(drive.run)
         await anyio.wait_all_tasks_blocked()
         drive.stop()
@@ -527,7 +533,7 @@ async def test_stop_never_cancels_the_consumer() -> None:
 
 async def test_a_drive_that_was_stopped_before_runs_nothing() -> None:
     log = Log()
-    drive = Drive(log.numbers(), nothing, interrupt=lambda: None)
+    drive = GeneratorRunner(log.numbers(), nothing, interrupt=lambda: None)
     drive.stop()
     await drive.run()
     assert log == []
@@ -549,7 +555,7 @@ async def test_an_item_that_is_yielded_after_the_stop_is_not_consumed() -> None:
 
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
-            drive = Drive(source(), consume, interrupt=scope.cancel)
+            drive = GeneratorRunner(source(), consume, interrupt=scope.cancel)
             tasks.start_soon(drive.run)
             await anyio.wait_all_tasks_blocked()
             drive.stop()
@@ -564,12 +570,12 @@ async def test_a_generator_that_refuses_to_be_closed_is_an_error() -> None:
             except GeneratorExit:
                 yield 2
 
-    drive: Drive[int]
+    drive: GeneratorRunner[int]
 
     async def consume(item: object) -> None:
         drive.stop()
 
-    drive = Drive(source(), consume, interrupt=lambda: None)
+    drive = GeneratorRunner(source(), consume, interrupt=lambda: None)
     with pytest.raises(RuntimeError, match="GeneratorExit"):
         await drive.run()
 
@@ -628,7 +634,9 @@ async def test_a_native_cancellation_leaves_time_for_the_cleanup(where) -> None:
         if where == "suspended":
             await anyio.sleep_forever()
 
-    task = asyncio.ensure_future(Drive(log.quiet(), consume, interrupt=lambda: None).run())
+    task = asyncio.ensure_future(
+        GeneratorRunner(log.quiet(), consume, interrupt=lambda: None).run()
+    )
     await anyio.wait_all_tasks_blocked()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -645,7 +653,7 @@ async def test_a_native_cancellation_that_the_generator_swallows_is_raised() -> 
             except asyncio.CancelledError:
                 yield 1
 
-    task = asyncio.ensure_future(Drive(source(), nothing, interrupt=lambda: None).run())
+    task = asyncio.ensure_future(GeneratorRunner(source(), nothing, interrupt=lambda: None).run())
     await anyio.wait_all_tasks_blocked()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -666,7 +674,7 @@ async def driven(state: SimpleNamespace) -> None:
     with anyio.CancelScope() as state.scope:
         careful = getattr(state, "careful", False)
         source = state.log.careful_numbers() if careful else state.log.numbers()
-        state.drive = Drive(source, consume, interrupt=state.scope.cancel)
+        state.drive = GeneratorRunner(source, consume, interrupt=state.scope.cancel)
         await state.drive.run()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -102,7 +103,23 @@ def test_a_response_that_was_sent_is_not_abandoned() -> None:
 @pytest.mark.parametrize("second", Gone)
 def test_the_first_reason_stays_unless_it_is_a_drain(first, second) -> None:
     state = ExchangeState(expects_body=False)
-    assert state.leave(first)
+    assert state.terminate(first)
     replaced = first is Gone.DRAIN and second is not Gone.DRAIN
-    assert state.leave(second) is replaced
+    assert state.terminate(second) is replaced
     assert state.gone is (second if replaced else first)
+
+
+def rows_of(table, events):
+    """The rows of a table as the page on the design has them."""
+    for state in table:
+        cells = [table[state].get(event) for event in events]
+        yield state.name, [f"`{cell.name}`" if cell is not None else "" for cell in cells]
+
+
+@pytest.mark.parametrize(("table", "events"), [(BODY, BodyEvent), (RESPONSE, ResponseEvent)])
+def test_the_page_on_the_design_has_these_tables(table, events) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "design.md").read_text()
+    listed = [event for event in events if event is not ResponseEvent.OTHER]
+    for name, cells in rows_of(table, listed):
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        assert [cell.strip() for cell in row.split("|")][-1 - len(cells) : -1] == cells, name

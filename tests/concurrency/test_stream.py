@@ -46,7 +46,7 @@ class Client:
         try:
             await stream(self.exchange, source, start=START, encode=str.encode, **options)
         except anyio.get_cancelled_exc_class():
-            self.exchange.leave(Gone.SERVER_CANCELLED)
+            self.exchange.terminate(Gone.SERVER_CANCELLED)
             raise
         finally:
             await self.exchange.settle()

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from kui.concurrency import Exchange
-from kui.concurrency.http.watch import PATIENCE, Watch
+from kui.concurrency.http.watch import WATCH_AFTER, Watch
 from kui.concurrency.task_group import framework_tasks
 
 from .fakes import DISCONNECT, Server, body
@@ -47,7 +47,7 @@ async def test_work_that_waits_for_a_moment_is_not_watched_on_asyncio(server, ex
     async with framework_tasks() as group:
         watch = Watch(exchange, group)
         watch.begin()
-        await anyio.sleep(PATIENCE / 2)
+        await anyio.sleep(WATCH_AFTER / 2)
         watch.end()
         await anyio.sleep(1)
         assert server.receiving == 0

@@ -621,7 +621,7 @@ async def test_a_client_that_has_left_ends_the_response(
     async def send(message: Message) -> None:
         sent.append(message)
         if len(sent) == 3:
-            exchange.leave(Gone.CLIENT_LEFT)
+            exchange.terminate(Gone.CLIENT_LEFT)
 
     scope = {"type": "http", "http_version": "1.1", "method": "GET", "headers": []}
     exchange = Exchange(scope, receive, send)

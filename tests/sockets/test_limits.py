@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from kui.concurrency.websocket.message_queue import BYTES, MESSAGES
-from kui.concurrency.websocket.socket_reader import PATIENCE
+from kui.concurrency.websocket.socket_reader import UNREAD_FOR
 from kui.current import websocket
 from kui.websockets import WebSocketDisconnect
 
@@ -134,7 +134,7 @@ async def test_a_handler_that_receives_slowly_and_sends_holds_the_client_back(ki
             tasks.start_soon(push)
             async for _ in websocket.iter_text():
                 seen += 1
-                await anyio.sleep(PATIENCE / 2)
+                await anyio.sleep(UNREAD_FOR / 2)
                 if seen == 20:
                     tasks.cancel_scope.cancel()
 

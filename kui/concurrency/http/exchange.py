@@ -21,7 +21,7 @@ from kui.concurrency.task_group import framework_tasks
 from kui.concurrency.waits import on_first_wait
 
 from .held_body import NEXT_APP, HeldBody
-from .receive_buffer import Inbox
+from .receive_buffer import ReceiveBuffer
 from .send_limit import DRAIN, PIECE, STALL, Stalled, send_within
 from .states import (
     BodyEvent,
@@ -62,7 +62,7 @@ async def _send_too_late(message: Message) -> None:
     raise RuntimeError("this request is over: nothing can be sent to its client any more")
 
 
-class Exchange(Inbox):
+class Exchange(ReceiveBuffer):
     """One HTTP request's receive and send.
 
     `receive` and `send` are ASGI callables: pass them on to any ASGI app, and `owner_of` finds the
@@ -139,12 +139,12 @@ class Exchange(Inbox):
         signal = getattr(self.scope.get("app"), "exit_signal", None)
         return signal if isinstance(signal, ExitSignal) else None
 
-    def leave(self, why: Gone) -> None:
+    def terminate(self, why: Gone) -> None:
         """The exchange is over. The first reason stays, except that any other replaces a drain.
 
         Listeners are called, unless it is a drain, which lets a `send` come to its end.
         """
-        if self.state.leave(why) and why is not Gone.DRAIN:
+        if self.state.terminate(why) and why is not Gone.DRAIN:
             self._tell()
 
     # Receiving.
@@ -153,13 +153,13 @@ class Exchange(Inbox):
         if message["type"] == "http.disconnect":
             self.ended = message
             if not self.state.answered:  # a server says so as well when the answer is complete
-                self.leave(Gone.CLIENT_LEFT)
+                self.terminate(Gone.CLIENT_LEFT)
         elif not message.get("more_body", False):
             self.state.body_event(BodyEvent.ENDS)
 
     def _keep(self, message: Message) -> None:
         if self.state.discards and message["type"] == "http.request":
-            self.unasked += 1
+            self.messages_buffered += 1
             self._lose(message)
             self._arrived(message)
             self._changed()
@@ -283,7 +283,7 @@ class Exchange(Inbox):
         try:
             await self._pass(message)
         except Stalled:
-            self.leave(Gone.STALLED)
+            self.terminate(Gone.STALLED)
             raise ClientDisconnect("the client has stopped reading") from None
         except disconnect_errors() as error:
             if message["type"] == "http.response.pathsend":
@@ -317,7 +317,7 @@ class Exchange(Inbox):
 
         :raises ClientDisconnect: always.
         """
-        self.leave(Gone.CLIENT_LEFT)
+        self.terminate(Gone.CLIENT_LEFT)
         raise ClientDisconnect("the client left before the end of the response") from error
 
     async def _body_is_coming(self) -> bool:
@@ -414,8 +414,12 @@ class Exchange(Inbox):
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
             try:
                 count = -1
-                while not self.finished and self.state.body_is_coming and count != self.unasked:
-                    count = self.unasked
+                while (
+                    not self.finished
+                    and self.state.body_is_coming
+                    and count != self.messages_buffered
+                ):
+                    count = self.messages_buffered
                     self._forget()
                     await self.poll()
             finally:

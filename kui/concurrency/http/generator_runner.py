@@ -18,7 +18,7 @@ from kui.concurrency.cleanup import GRACE
 from kui.concurrency.cleanup_shield import CleanupShield
 from kui.concurrency.loops import clock
 
-__all__ = ["Drive", "Feed", "ItemLost", "close_unstarted"]
+__all__ = ["Feed", "GeneratorRunner", "ItemLost", "close_unstarted"]
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class ItemLost(RuntimeError):
     """A generator's own scope has cut what was done with an item it had yielded."""
 
 
-class Drive(Generic[T]):
+class GeneratorRunner(Generic[T]):
     """Advances `source` to its end and gives each item to `consume`, in the task that calls `run`.
 
     :param source: an async generator, which is closed whatever happens, or another async iterable,
@@ -44,7 +44,7 @@ class Drive(Generic[T]):
     ::
 
         with anyio.CancelScope() as scope:
-            drive = Drive(numbers(), send, interrupt=scope.cancel)
+            drive = GeneratorRunner(numbers(), send, interrupt=scope.cancel)
             await drive.run()
     """
 
@@ -97,7 +97,7 @@ class Drive(Generic[T]):
             self._interrupt()
 
     async def run(self, waits: Callable[[], object] | None = None) -> None:
-        """Drive the source to its end, or until `stop`. `waits()` is called when there is a first wait.
+        """GeneratorRunner the source to its end, or until `stop`. `waits()` is called when there is a first wait.
 
         Cancelled, by `stop` or from outside, it cancels the generator where it stands; its cleanup
         runs shielded, from the first line of its `finally` blocks, for the time of grace.
@@ -192,7 +192,7 @@ class Feed(Generic[T]):
     """A user's function that sends by itself, `await func(send)`, in place of a generator.
 
     Its scopes and task groups never see more of ours than the `send` it awaits. The parameters and
-    `since` are those of `Drive`.
+    `since` are those of `GeneratorRunner`.
     """
 
     __slots__ = (
@@ -241,7 +241,7 @@ class Feed(Generic[T]):
             self._interrupt()
 
     async def run(self, waits: Callable[[], object] | None = None) -> None:
-        """Await the function to its end; what it raises is raised. See `Drive.run`."""
+        """Await the function to its end; what it raises is raised. See `GeneratorRunner.run`."""
         if not self._stopping:
             try:
                 await self._grace.run(self._call(), waits)

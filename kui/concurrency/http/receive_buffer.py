@@ -6,7 +6,7 @@ buffer. What a message means, and what is done when the client has gone, is deci
 While nobody watches, a reader's `receive()` is the server's. To look without waiting, a `receive` that has found
 nothing is cancelled on trio, whose channels promise to survive it. asyncio's servers do not all promise that
 (granian loses what a cancelled `receive` had in hand): there one task keeps receiving until the buffer is full;
-the inbox is its parent, and `close` its end.
+the buffer is its parent, and `close` its end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kui.concurrency.cleanup import raise_cancellation
 from kui.concurrency.loops import on_asyncio
 from kui.concurrency.waits import on_every_wait
 
-__all__ = ["BYTES", "MESSAGES", "Inbox"]
+__all__ = ["BYTES", "MESSAGES", "ReceiveBuffer"]
 
 BYTES: Final = 64 * 1024
 """How much of what nobody has read yet is kept; the message that passes it is the last one."""
@@ -35,16 +35,16 @@ _TURNS: Final = (
 )
 
 
-class Inbox:
+class ReceiveBuffer:
     """The messages of one connection, in order, for a reader, polls and watchers at once.
 
     `ended` is the disconnect message, once it has come in: behind every message that came before it.
-    `was_read` tells whether anybody has ever called `receive`; `unasked` is the number of messages
+    `was_read` tells whether anybody has ever called `receive`; `messages_buffered` is the number of messages
     that came in while nobody waited in it.
     """
 
     # Those of the class are for the few that change them: to set all of these takes as long as the rest.
-    unasked = 0
+    messages_buffered = 0
     was_read = False
     _size = 0
     _receiving = False  # is somebody waiting in the server's receive()?
@@ -115,7 +115,7 @@ class Inbox:
         return len(message.get("body") or message.get("bytes") or message.get("text") or b"")
 
     def _keep(self, message: Message) -> None:
-        self.unasked += 1
+        self.messages_buffered += 1
         self._arrived(message)
         if self.ended is not message:
             self._kept.append(message)
@@ -180,12 +180,12 @@ class Inbox:
         """
         looked = False
         while self._more:
-            count = self.unasked
+            count = self.messages_buffered
             if on_asyncio():
                 self._start_pull()
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
-                    if self.unasked != count:
+                    if self.messages_buffered != count:
                         break
             elif self._receiving:
                 break
@@ -194,7 +194,7 @@ class Inbox:
                     # Cancelled before, it would be cut at its first checkpoint, and not have looked yet.
                     self._keep(await on_every_wait(self._receive_here(), scope.cancel))
             looked = True
-            if self.unasked == count:
+            if self.messages_buffered == count:
                 return
         if not looked:
             await anyio.lowlevel.checkpoint()

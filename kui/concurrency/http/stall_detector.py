@@ -74,7 +74,9 @@ class StallDetector:
         :param sending: a value that changes with each message that the server takes; None while nothing is sent.
         """
         exchange, now = self._exchange, self._clock()
-        taken = exchange.unasked if exchange.full else None  # none arrives before one was taken
+        taken = (
+            exchange.messages_buffered if exchange.full else None
+        )  # none arrives before one was taken
         if taken is None or taken != self._taken:
             self._taken, self._unread_since = taken, now
         if sending is None or sending != self._sending:
@@ -84,6 +86,6 @@ class StallDetector:
             exchange.discard()
             self._blocked_since = now
         elif sending is not None and now >= self._ends(sending):
-            exchange.leave(Gone.STALLED)
+            exchange.terminate(Gone.STALLED)
         elif unread >= NEGLECT:
             exchange.discard()

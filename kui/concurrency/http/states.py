@@ -174,7 +174,7 @@ class ExchangeState:
         self.response = RESPONSE[self.response].get(event, self.response)
         return self.response
 
-    def leave(self, why: Gone) -> bool:
+    def terminate(self, why: Gone) -> bool:
         """The exchange is over. True if this is the reason now, and not one that came before."""
         if self.gone not in REPLACEABLE or self.gone is why:
             return False

@@ -21,7 +21,7 @@ from kui.concurrency.sync import InThreads
 from kui.concurrency.task_group import FrameworkTasks, framework_tasks
 
 from .exchange import ClientDisconnect, Exchange, Gone, disconnect_errors
-from .generator_runner import Drive, Feed, close_unstarted
+from .generator_runner import Feed, GeneratorRunner, close_unstarted
 from .send_limit import DRAIN, PIECE, STALL
 from .stall_detector import StallDetector
 from .watch import Watch
@@ -64,7 +64,7 @@ async def stream(
     :param open_after: seconds after which `start` is sent without a chunk.
     :param farewell: makes the last chunk of a stream that ends because the app is to stop.
     :param grace: seconds for the source's cleanup when it is cancelled; what overruns them is logged.
-    :raises ItemLost: see `Drive.run`.
+    :raises ItemLost: see `GeneratorRunner.run`.
 
     What the source raises is raised as itself, and so is what `encode` and the server's `send`
     raise, unless the generator, which they go into first, raises something else. The response
@@ -98,17 +98,19 @@ async def stream(
 async def _run(
     sending: _Sending[T], source: Source[T], group: FrameworkTasks, grace: float
 ) -> None:
-    """Drive the source beside a watch, both of them within `group`."""
+    """GeneratorRunner the source beside a watch, both of them within `group`."""
     exchange, leave = sending.exchange, group.cancel
 
     def interrupt() -> None:
         sending.when_free(leave)
 
-    work: Drive[T] | Feed[T]
+    work: GeneratorRunner[T] | Feed[T]
     if isinstance(source, (AsyncIterable, Iterable)):
         chunks = source if isinstance(source, AsyncIterable) else InThreads(source)
         explain = sending.explain
-        work = Drive(chunks, sending.send, interrupt=interrupt, explain=explain, grace=grace)
+        work = GeneratorRunner(
+            chunks, sending.send, interrupt=interrupt, explain=explain, grace=grace
+        )
     else:
         work = Feed(source, sending.send_and_look, interrupt=interrupt, grace=grace)
     sending.work = work
@@ -116,7 +118,7 @@ async def _run(
     watch = Watch(exchange, group, sending.due, sending.tick)
 
     def drain() -> None:
-        exchange.leave(Gone.DRAIN)
+        exchange.terminate(Gone.DRAIN)
         work.stop()
         sending.hasten()
         watch.look_again()
@@ -156,7 +158,7 @@ class _Sending(Generic[T]):
         "exchange",
         "work",
     )
-    work: Drive[T] | Feed[T]
+    work: GeneratorRunner[T] | Feed[T]
 
     def __init__(
         self,
@@ -269,7 +271,7 @@ class _Sending(Generic[T]):
             with suppress(ClientDisconnect), anyio.move_on_after(STALL) as self._patience:
                 await message
             if self._patience.cancelled_caught:
-                self.exchange.leave(Gone.STALLED)
+                self.exchange.terminate(Gone.STALLED)
         finally:
             self._saying = False
             self._said = self._clock()

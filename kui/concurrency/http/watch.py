@@ -16,11 +16,11 @@ import anyio
 from kui.concurrency.loops import on_asyncio
 from kui.concurrency.waits import on_every_wait
 
-from .receive_buffer import Inbox
+from .receive_buffer import ReceiveBuffer
 
-__all__ = ["PATIENCE", "Watch"]
+__all__ = ["WATCH_AFTER", "Watch"]
 
-PATIENCE: Final = 0.005
+WATCH_AFTER: Final = 0.005
 """Seconds that the work has waited before a watch begins, where a timer costs less than a task."""
 
 
@@ -33,7 +33,7 @@ class Starter(Protocol):
 
 
 class Watch:
-    """Watches `inbox` from a task in `group`, from `begin` until `end`.
+    """Watches `buffer` from a task in `group`, from `begin` until `end`.
 
     :param due: tells when to call `tick` next, in the loop's time; asked again after each message.
     :param tick: what to do then.
@@ -41,8 +41,8 @@ class Watch:
     ::
 
         async with framework_tasks() as group:
-            inbox.listen(group.cancel)
-            watch = Watch(inbox, group)
+            buffer.listen(group.cancel)
+            watch = Watch(buffer, group)
             await on_first_wait(work(), watch.begin)
             watch.end()
     """
@@ -51,12 +51,12 @@ class Watch:
 
     def __init__(
         self,
-        inbox: Inbox,
+        buffer: ReceiveBuffer,
         group: Starter,
         due: Callable[[], float] = lambda: math.inf,
         tick: Callable[[], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        self._inbox = inbox
+        self._inbox = buffer
         self._group = group
         self._due = due
         self._tick = tick
@@ -68,7 +68,7 @@ class Watch:
     def begin(self) -> None:
         """Begin to watch: on trio now, on asyncio when the work has waited for a moment."""
         if on_asyncio():
-            self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._begin)
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin)
         else:
             self._begin()
 
@@ -92,10 +92,10 @@ class Watch:
             self._scope.deadline = min(self._scope.deadline, self._due())
 
     async def _run(self) -> None:
-        inbox, due, tick = self._inbox, self._due, self._tick
+        buffer, due, tick = self._inbox, self._due, self._tick
         while True:
             with anyio.CancelScope(deadline=due()) as self._scope:
-                await inbox.change()
+                await buffer.change()
             scope = self._scope
             if tick is not None and scope.cancel_called:
                 await on_every_wait(tick(), self._hand_over)

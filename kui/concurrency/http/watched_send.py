@@ -20,12 +20,12 @@ from .exchange import Exchange, Gone
 from .stall_detector import StallDetector
 from .watch import Watch
 
-__all__ = ["transfer"]
+__all__ = ["watched_send"]
 
 T = TypeVar("T")
 
 
-async def transfer(exchange: Exchange, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
+async def watched_send(exchange: Exchange, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
     """Await `work()`, which sends all but the last message, and return its result; None if the client has left.
 
     The client is watched from when the work first waits. When it leaves, or is given up (`StallDetector`),
@@ -36,7 +36,7 @@ async def transfer(exchange: Exchange, work: Callable[[], Coroutine[Any, Any, T]
 
     ::
 
-        last = await transfer(exchange, file.send_most)
+        last = await watched_send(exchange, file.send_most)
     """
     stall = StallDetector(exchange)
     signal = exchange.exit_signal
@@ -62,6 +62,6 @@ async def transfer(exchange: Exchange, work: Callable[[], Coroutine[Any, Any, T]
                 if signal is not None:
                     signal.unlisten(watch.look_again)
     except anyio.get_cancelled_exc_class():
-        exchange.leave(Gone.SERVER_CANCELLED)
+        exchange.terminate(Gone.SERVER_CANCELLED)
         raise
     return None

@@ -63,7 +63,7 @@ def keep_alive(socket: Socket, heartbeat: Heartbeat) -> None:
     async def client_is_there() -> bool:
         before = heard
         await anyio.sleep(heartbeat.interval)
-        if heard != before or socket.intake.held_back:
+        if heard != before or socket.reader.held_back:
             return True
         with anyio.move_on_after(heartbeat.interval):
             try:
@@ -71,10 +71,10 @@ def keep_alive(socket: Socket, heartbeat: Heartbeat) -> None:
             except WebSocketDisconnect:
                 pass  # `scope` is cancelled now
             await anyio.sleep_forever()
-        return heard != before or socket.intake.held_back
+        return heard != before or socket.reader.held_back
 
     if socket.children is not None:
-        socket.intake.filter = hear
+        socket.reader.filter = hear
         socket.make_interruptible()
         socket.watch(scope.cancel)
         socket.children.start(beat)

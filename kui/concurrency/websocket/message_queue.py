@@ -8,7 +8,7 @@ from typing import Final
 import anyio
 from baize.typing import Message
 
-__all__ = ["BYTES", "MESSAGES", "Backlog"]
+__all__ = ["BYTES", "MESSAGES", "MessageQueue"]
 
 MESSAGES: Final = 1024
 """How many messages are kept."""
@@ -16,7 +16,7 @@ BYTES: Final = 1024 * 1024
 """How many bytes (or characters) of them; the message that passes it is the last one that is kept."""
 
 
-class Backlog:
+class MessageQueue:
     """Messages in the order in which they came.
 
     Whoever puts one in asks `full` first; the bounds are for memory, not for the reader.

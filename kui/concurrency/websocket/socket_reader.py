@@ -17,17 +17,17 @@ from baize.typing import Message, Receive
 
 from kui.concurrency.loops import GRID, clock
 
-from .message_queue import Backlog
+from .message_queue import MessageQueue
 from .socket_states import SocketState
 
 if TYPE_CHECKING:
     from .sockets import Socket
 
-__all__ = ["PATIENCE", "Intake", "Kind"]
+__all__ = ["UNREAD_FOR", "Kind", "SocketReader"]
 
 Kind: TypeAlias = Literal["", "text", "bytes"]
 
-PATIENCE: Final = 10.0
+UNREAD_FOR: Final = 10.0
 """Seconds after its last `receive` in which a handler may let more arrive than is kept, and send all the same."""
 
 
@@ -45,20 +45,20 @@ class _Reader(enum.Enum):
 _HANDLER = _Reader.HANDLER
 
 
-class Intake:
+class SocketReader:
     """What comes in on one WebSocket.
 
     A handler that receives awaits the server's own `receive`. Where nobody does and somebody must, a task takes
-    over, the pump. It reads until the backlog is full, or the handler takes what it has read from its hands, and is
+    over, the pump. It reads until the queue is full, or the handler takes what it has read from its hands, and is
     never cancelled while the connection lives, for not every server survives that without losing a message.
     """
 
     __slots__ = (
-        "_backlog",
         "_clock",
         "_last_receive",
         "_news",
         "_prepared",
+        "_queue",
         "_reader",
         "_receive",
         "_socket",
@@ -68,7 +68,7 @@ class Intake:
         "failure",
         "filter",
     )
-    _backlog: Backlog
+    _queue: MessageQueue
     _clock: Callable[[], float]
     _last_receive: float
 
@@ -100,7 +100,7 @@ class Intake:
     @property
     def held_back(self) -> bool:
         """Is the pump waiting for the handler to receive, so that nothing is known of the client?"""
-        return self._prepared and self._backlog.full
+        return self._prepared and self._queue.full
 
     async def connect(self) -> None:
         """Receive `websocket.connect`, or wait until the pump has; or until the client has gone."""
@@ -142,7 +142,7 @@ class Intake:
     async def drain(self, seconds: float) -> None:
         """The connection is over: read on, for nobody, until the client has gone or nothing has come for some seconds."""
         self._prepare()
-        self._backlog.clear()
+        self._queue.clear()
         self.start()
         while not self._socket.peer_gone:
             before = self.discarded
@@ -200,9 +200,9 @@ class Intake:
             )
         self._prepare()
         self._last_receive = self._clock()
-        if self._backlog:
+        if self._queue:
             await self._wait(anyio.lowlevel.checkpoint)
-        while not self._backlog:
+        while not self._queue:
             if socket.over is not None:
                 raise self._over(ends)
             if self._reader is not _Reader.PUMP:
@@ -210,8 +210,8 @@ class Intake:
                 return await self.receive(kind, ends)
             await self._wait(None)
         self._last_receive = self._clock()
-        message = self._backlog.take()
-        if self._reader is _Reader.NOBODY and not self._backlog:
+        message = self._queue.take()
+        if self._reader is _Reader.NOBODY and not self._queue:
             self._settle()
         return await self._unpack(message, kind, ends)
 
@@ -263,7 +263,7 @@ class Intake:
         """Make what only a connection with a pump needs."""
         if not self._prepared:
             self._prepared = True
-            self._backlog = Backlog()
+            self._queue = MessageQueue()
             self._clock = clock()
             self._last_receive = -math.inf
 
@@ -284,7 +284,7 @@ class Intake:
                 elif self._socket.over is not None or not await self._find_room():
                     self.discarded += 1
                 else:
-                    self._backlog.put(message)
+                    self._queue.put(message)
                     if self._waiting is not None and not self._socket.is_watched:
                         break
                 self._wake()
@@ -299,13 +299,13 @@ class Intake:
     async def _find_room(self) -> bool:
         """Wait until the message in hand can be kept; or close, if the handler does nothing but send."""
         socket = self._socket
-        if self._backlog.full:
+        if self._queue.full:
             socket.unheard()
-        while self._backlog.full:
+        while self._queue.full:
             if socket.over is not None:
                 return False
-            if socket.has_sent and self._clock() - self._last_receive >= PATIENCE:
+            if socket.has_sent and self._clock() - self._last_receive >= UNREAD_FOR:
                 socket.leave(1008, "too many messages that nobody reads")
                 return False
-            await self._backlog.room(GRID)
+            await self._queue.room(GRID)
         return True

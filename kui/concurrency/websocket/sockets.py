@@ -1,4 +1,4 @@
-"""One WebSocket's states: its handshake, what it sends, how it ends. The intake has its `receive` (rule 2: one reader).
+"""One WebSocket's states: its handshake, what it sends, how it ends. The reader has its `receive` (rule 2: one reader).
 
 What servers do differently ends here: how they tell that the client has gone, or that they do not, and that their own
 `send` waits for ever beside a full queue. What a handler sees of it is in `kui/websockets/`.
@@ -19,7 +19,7 @@ from kui.concurrency.http.exchange import disconnect_errors
 from kui.concurrency.loops import GRID
 
 from .interrupt import InterruptibleSend
-from .socket_reader import Intake
+from .socket_reader import SocketReader
 from .socket_states import SocketState, WebSocketDisconnect, how_it_ended
 
 __all__ = ["LINGER", "Socket"]
@@ -33,7 +33,7 @@ LINGER: Final = 1.0
 class Socket:
     """The states of one WebSocket.
 
-    Some time after a send, if nobody is receiving, the intake's pump begins to read, so that the next send learns of
+    Some time after a send, if nobody is receiving, the reader's pump begins to read, so that the next send learns of
     the end of the connection, and one that is under way is not held back by the server's full queue.
 
     `children` is where such tasks are started. Without it the handler alone reads, and a send learns of a client
@@ -53,9 +53,9 @@ class Socket:
         "accepted",
         "children",
         "connected",
-        "intake",
         "over",
         "peer_gone",
+        "reader",
         "state",
     )
 
@@ -70,7 +70,7 @@ class Socket:
         self.peer_gone = False
         """Has `websocket.disconnect` been received, or is there nothing more to wait for?"""
         self.children: Children | None = None
-        self.intake = Intake(self, receive)
+        self.reader = SocketReader(self, receive)
         self._send = send
         self._interruptible: InterruptibleSend | None = None
         self._sending: Awaitable[None] | None = None  # the last send that was begun
@@ -89,7 +89,7 @@ class Socket:
         :raises WebSocketDisconnect: the client has gone already.
         """
         if not self.connected:
-            await self.intake.connect()
+            await self.reader.connect()
             if not self.connected:
                 raise self.disconnect()
         return {"type": "websocket.connect"}
@@ -106,7 +106,7 @@ class Socket:
             await self.connect()
         self.state = SocketState.OPEN
         self.accepted = True
-        self.intake.open()
+        self.reader.open()
         try:
             await self._send(message)
         except disconnect_errors() as error:
@@ -171,8 +171,8 @@ class Socket:
         """Some time after a send: is anybody reading?"""
         if self.over is not None or self.children is None:
             return
-        if not self.intake.handler_reads:
-            self.intake.start()
+        if not self.reader.handler_reads:
+            self.reader.start()
         elif self._in_send:
             self.children.later(GRID, self._look)
         else:
@@ -229,7 +229,7 @@ class Socket:
             self._closer = this_task()
         if self.state is SocketState.OPEN:
             self._end(SocketState.CLOSING, code, reason)
-            self.intake.start()  # so that the close frame does not wait for a client that has gone
+            self.reader.start()  # so that the close frame does not wait for a client that has gone
         else:
             self.peer_gone = True
             self._end(SocketState.CLOSED, code, reason)
@@ -255,7 +255,7 @@ class Socket:
         """
         self._closer = None
         if self.children is not None and self.state is SocketState.CLOSING:
-            await self.intake.drain(LINGER)
+            await self.reader.drain(LINGER)
 
     def peer_left(self, message: Message) -> None:
         """Take note of a `websocket.disconnect`."""
@@ -269,7 +269,7 @@ class Socket:
         self.state = state
         self.over = (code, reason)
         self._credit = 0
-        self.intake.end()
+        self.reader.end()
         watchers, self._watchers = self._watchers, None
         for call in watchers or ():
             call()
@@ -305,7 +305,7 @@ class Socket:
             return RuntimeError(f"{what} while the WebSocket is {state}: return from the handler")
         if self.closed_here:
             return RuntimeError(f"{what} after close: return from the handler, or close later")
-        return self.intake.failure or self.disconnect()
+        return self.reader.failure or self.disconnect()
 
     @property
     def is_watched(self) -> bool:
@@ -324,11 +324,11 @@ class Socket:
         if self._watchers is None:
             self._watchers = []
         self._watchers.append(call)
-        self.intake.alert = True
-        self.intake.start()
+        self.reader.alert = True
+        self.reader.start()
 
     def unwatch(self, call: Callable[[], object]) -> None:
         """Take back `watch`; nothing happens if it has been called already."""
         if self._watchers and call in self._watchers:
             self._watchers.remove(call)
-            self.intake.alert = bool(self._watchers)
+            self.reader.alert = bool(self._watchers)
