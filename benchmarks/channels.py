@@ -17,7 +17,7 @@ import sys
 import tempfile
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ import anyio
 from tests.channels.redis_server import RedisServer
 
 TEXT = "x" * 200
+ONE = (sys.executable, "-m", "benchmarks.channels")
 STORES = ("memory", "redis")
 CONTENDERS = ("kui", "kui on trio", "litestar", "broadcaster")
 
@@ -107,37 +108,57 @@ class Counted:
 
     def __init__(self) -> None:
         self.left = 0
+        self.began = 0.0
         self.reached = anyio.Event()
 
     def expect(self, number: int) -> None:
         self.left = number
+        self.began = 0.0
         self.reached = anyio.Event()
 
     def got(self) -> None:
+        if not self.began:
+            self.began = perf_counter()
         self.left -= 1
         if not self.left:
             self.reached.set()
 
 
 async def rate(contender: str, url: str | None, subscribers: int, messages: int) -> float:
-    """Messages a second that reach all subscribers."""
+    """Messages a second that reach all subscribers, from the first delivery to the last.
+
+    In memory the publisher is a task beside them; over Redis it is another process.
+    """
     counted = Counted()
     async with BUSES[contender](url) as bus, anyio.create_task_group() as tasks:
-        for _ in range(subscribers):
+        tasks.start_soon(bus.subscribe, counted.got)
+        await anyio.sleep(0.5)  # broadcaster loses all but one of several first subscribers
+        for _ in range(subscribers - 1):
             tasks.start_soon(bus.subscribe, counted.got)
-        await anyio.wait_all_tasks_blocked()
         await anyio.sleep(1)
         counted.expect(subscribers)
         await bus.publish(TEXT)  # all are there
         await counted.reached.wait()
         counted.expect(subscribers * messages)
-        began = perf_counter()
-        for _ in range(messages):
-            await bus.publish(TEXT)
+        if url is None:
+            tasks.start_soon(publish, bus, messages)
+        else:
+            command = [*ONE, "--contender", contender, "--url", url, "--publish", str(messages)]
+            tasks.start_soon(anyio.run_process, command)
         await counted.reached.wait()
-        took = perf_counter() - began
+        took = perf_counter() - counted.began
         tasks.cancel_scope.cancel()
     return messages / took
+
+
+async def publish(bus: Bus, messages: int) -> None:
+    for _ in range(messages):
+        await bus.publish(TEXT)
+
+
+async def publish_alone(contender: str, url: str, messages: int) -> None:
+    async with BUSES[contender](url) as bus:
+        await publish(bus, messages)
 
 
 async def memory(contender: str, subscribers: int) -> float:
@@ -164,6 +185,9 @@ async def memory(contender: str, subscribers: int) -> float:
 
 def measure(options: argparse.Namespace) -> None:
     """What a process of its own does: one contender, once."""
+    if options.publish:
+        anyio.run(publish_alone, options.contender, options.url, options.publish)
+        return
     loop = "trio" if options.contender.endswith("trio") else "asyncio"
     found = anyio.run(
         rate,
@@ -178,7 +202,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def ask(options: argparse.Namespace, contender: str, url: str | None) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.channels", "--contender", contender]
+    command = [*ONE, "--contender", contender]
     for name in ("subscribers", "messages"):
         command += [f"--{name}", str(getattr(options, name))]
     command += [] if url is None else ["--url", url]
@@ -192,11 +216,17 @@ def ask(options: argparse.Namespace, contender: str, url: str | None) -> dict[st
 def compare(options: argparse.Namespace) -> list[dict[str, Any]]:
     """All rounds; the medians."""
     results = []
-    with tempfile.TemporaryDirectory() as folder, RedisServer(Path(folder)) as redis:
+    with ExitStack() as stack:
+        urls: dict[str, str | None] = {"memory": None}
+        if "redis" in options.stores:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            urls["redis"] = stack.enter_context(RedisServer(folder)).url
         for store in options.stores:
-            url = redis.url if store == "redis" else None
             rounds = [
-                {contender: ask(options, contender, url) for contender in options.contenders}
+                {
+                    contender: ask(options, contender, urls[store])
+                    for contender in options.contenders
+                }
                 for _ in range(options.rounds)
             ]
             for contender in options.contenders:
@@ -233,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--json", type=Path, metavar="FILE")
     add("--contender", choices=CONTENDERS, help=argparse.SUPPRESS)
     add("--url", help=argparse.SUPPRESS)
+    add("--publish", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.contender is not None:
         measure(options)

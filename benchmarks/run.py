@@ -2,6 +2,7 @@
 
 `python3 benchmarks/run.py scale`: what thousands of open connections cost it (`scale.py`).
 `python3 benchmarks/run.py declared`: declared parameters and dependencies beside the others' own (`declared.py`).
+`python3 benchmarks/run.py channels`: how many messages reach 1,000 subscribers (`channels.py`).
 
 Needs CPython 3.11 or later, and nothing else. It makes `.venv-benchmarks` beside this folder,
 installs Kui and the peers into it as `constraints.txt` pins them, and goes on there, in
@@ -22,6 +23,9 @@ ROOT = HERE.parent
 VENV = ROOT / ".venv-benchmarks"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PACKAGES = [
+    "broadcaster",
+    "coredis",
+    "redis",
     "starlette",
     "sse-starlette",
     "multipart",
@@ -57,7 +61,7 @@ def install() -> None:
 
 if __name__ == "__main__":
     install()
-    other = sys.argv[1] if sys.argv[1:2] in (["scale"], ["declared"]) else None
+    other = sys.argv[1] if sys.argv[1:2] in (["scale"], ["declared"], ["channels"]) else None
     module = f"benchmarks.{other}" if other else "benchmarks"
     command = [str(PYTHON), "-m", module, *sys.argv[2 if other else 1 :]]
     if os.name == "posix":  # nothing stands between a signal and the benchmark
