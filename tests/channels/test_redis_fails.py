@@ -196,3 +196,14 @@ async def test_the_rights_of_the_guide_are_enough(own_redis: RedisServer) -> Non
     async with Channels(url, prefix="other") as channels:
         with pytest.raises(ChannelsUnavailable, match="permission"):
             await channels.publish("news", 1)
+
+
+async def test_a_message_that_was_not_told_is_found_all_the_same(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kui.channels.hub.LOOK", 0.1)
+    async with Channels(own_redis.url) as channels, channels.subscribe("news") as subscription:
+        first = await channels.publish("news", 1)
+        epoch = first.partition("-")[0]
+        own_redis.command("XADD", "kui:channel:news", f"{epoch}-*", "d", "2")
+        assert await take(subscription, 2) == [1, 2]

@@ -1,0 +1,93 @@
+"""What time does to channels in memory: a clock that jumps shows hours in no time, on both loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+
+from kui.channels import Channels, Gap, Message
+from kui.testing import virtual_clock
+
+pytestmark = pytest.mark.anyio
+
+HOUR = 3600.0
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    return virtual_clock(request.param)
+
+
+async def test_a_silent_channel_is_forgotten_and_a_cursor_of_it_is_told_a_gap() -> None:
+    async with Channels(silence=HOUR) as channels:
+        first = await channels.publish("news", 1)
+        await anyio.sleep(HOUR - 100)
+        second = await channels.publish("news", 2)
+        assert second == first.replace("-1", "-2")
+        await anyio.sleep(HOUR + 100)
+        third = await channels.publish("news", 3)
+        assert third.endswith("-1") and third != first
+        subscription = channels.subscribe("news", after=second)
+        assert await subscription.__anext__() == Gap("news", second, third)
+
+
+async def test_a_channel_that_is_read_is_not_forgotten() -> None:
+    async with Channels(silence=HOUR) as channels, channels.subscribe("news") as subscription:
+        first = await channels.publish("news", 1)
+        await anyio.sleep(3 * HOUR)
+        second = await channels.publish("news", 2)
+        assert second == first.replace("-1", "-2")
+        found = [await subscription.__anext__() for _ in range(2)]
+        assert [item.data for item in found if isinstance(item, Message)] == [1, 2]
+
+
+async def test_a_key_is_remembered_for_ten_minutes() -> None:
+    async with Channels() as channels:
+        first = await channels.publish("news", 1, key="k")
+        await anyio.sleep(599)
+        assert await channels.publish("news", 1, key="k") == first
+        await anyio.sleep(2)
+        assert await channels.publish("news", 1, key="k") == first.replace("-1", "-2")
+
+
+async def test_a_channel_without_readers_is_let_go_and_found_again() -> None:
+    async with Channels() as channels:
+        async with channels.subscribe("news") as subscription:
+            await channels.publish("news", 1)
+            await subscription.__anext__()
+            cursor = subscription.cursor
+        await anyio.sleep(60)
+        await channels.publish("news", 2)
+        async with channels.subscribe("news", after=cursor) as subscription:
+            await channels.publish("news", 3)
+            found = [await subscription.__anext__() for _ in range(2)]
+            assert [item.data for item in found if isinstance(item, Message)] == [2, 3]
+
+
+async def test_a_crowd_gets_each_message_of_a_burst_and_soon() -> None:
+    async with Channels() as channels, anyio.create_task_group() as tasks:
+        got: list[list[int]] = []
+        times: list[float] = []
+
+        async def read() -> None:
+            seen: list[int] = []
+            async for item in channels.subscribe("news"):
+                assert isinstance(item, Message)
+                seen.append(item.data)
+                if len(seen) == 100:
+                    break
+            got.append(seen)
+            times.append(anyio.current_time())
+
+        for _ in range(200):
+            tasks.start_soon(read)
+        await anyio.sleep(1)
+        began = anyio.current_time()
+        for number in range(100):
+            await channels.publish("news", number)
+        while len(got) < 200:  # noqa: ASYNC110 - readers have no event
+            await anyio.sleep(0.001)
+        assert got == [list(range(100))] * 200
+        assert max(times) - began < 0.1
