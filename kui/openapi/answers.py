@@ -7,7 +7,6 @@ from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Generator,
-    Iterable,
     Iterator,
     Mapping,
 )
@@ -15,8 +14,9 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Final, Union, get_args, get_origin
 
+from kui.parameters.answers import data_of_stream
 from kui.parameters.plans import NO_DEFAULT
-from kui.parameters.shapes import bare, members, model_kind
+from kui.parameters.shapes import bare, members
 from kui.responses.base import HttpResponse
 from kui.responses.content import (
     HTMLResponse,
@@ -24,7 +24,8 @@ from kui.responses.content import (
     PlainTextResponse,
     RedirectResponse,
 )
-from kui.responses.events import Event, SendEventResponse, ServerSentEvent
+from kui.responses.events import SendEventResponse
+from kui.responses.stream import JSON_LINES, JSONLinesResponse
 
 from .marks import Responses
 from .schemas import Schemas
@@ -117,16 +118,15 @@ def answers_of(annotation: Any, schemas: Schemas, *, items: bool) -> dict[str, A
     """
     answers: dict[str, Any] = {}
     more = marked(annotation)
-    status = 200
-    kind = annotation
-    arguments = get_args(bare(annotation))
-    if get_origin(bare(annotation)) is tuple and len(arguments) in (2, 3) and arguments[1] is int:
-        kind = arguments[0]  # with a status that is known when it runs
-    if 200 not in more:
-        successes = [one for one in more if 200 <= one < 300]
-        if len(successes) == 1 and more[successes[0]] == bare(annotation):
-            status = successes[0]  # Annotated[Item, Responses({201: Item})] says it twice
-        answers[str(status)] = answer_object(status, kind, schemas, items)
+    plain = bare(annotation)
+    arguments = get_args(plain)
+    has_status = get_origin(plain) is tuple and len(arguments) in (2, 3) and arguments[1] is int
+    successes = [type_ for status, type_ in more.items() if 200 <= status < 300]
+    # A status that is known when the handler runs is among those that are said, if there are any;
+    # a type that is said with a status is sent with that one.
+    if not successes or not (has_status or plain in successes):
+        value = arguments[0] if has_status else annotation
+        answers["200"] = answer_object(200, value, schemas, items)
     for other, type_ in more.items():
         answers[str(other)] = answer_object(other, type_, schemas, items)
     return answers
@@ -152,10 +152,12 @@ def _content(annotation: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
     for kind in members(annotation):
         if kind is NO_DEFAULT or kind is Any:
             continue
-        if _is_response(kind):
+        if (get_origin(kind) or kind) is JSONLinesResponse:
+            content |= _lines(kind, schemas, items)
+        elif _is_response(kind):
             content |= _of_response(kind)
         elif (get_origin(kind) or kind) in _STREAMS:
-            content |= _stream(get_args(kind), schemas, items)
+            content |= _stream(kind, schemas, items)
         elif kind in (str, bytes):
             content["text/plain"] = {"schema": {"type": "string"}}
         elif isinstance(kind, type) and issubclass(kind, Path):
@@ -181,22 +183,15 @@ def _of_response(kind: type) -> dict[str, Any]:
     return {"*/*": {"schema": {}}}
 
 
-def _stream(arguments: Iterable[Any], schemas: Schemas, items: bool) -> dict[str, Any]:
-    media: dict[str, Any] = {"schema": {"type": "string"}}
-    item = next(iter(arguments), NO_DEFAULT)
-    if items:
-        media = {"itemSchema": event_schema(item, schemas)}
-    return {"text/event-stream": media}
-
-
-def event_schema(item: Any, schemas: Schemas) -> dict[str, Any]:
-    """Return the schema of an event: untyped fields are text, `data` is JSON text of a model."""
+def _stream(kind: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
+    if not items:
+        return {"text/event-stream": {"schema": {"type": "string"}}}
     data: dict[str, Any] = {"type": "string"}
-    model = data_of(item)
+    model = data_of_stream(kind)
     if model is not NO_DEFAULT:
         content = schemas.of(model, "serialization")
         data |= {"contentMediaType": "application/json", "contentSchema": content}
-    return {
+    event = {
         "type": "object",
         "properties": {
             "data": data,
@@ -204,15 +199,13 @@ def event_schema(item: Any, schemas: Schemas) -> dict[str, Any]:
             "id": {"type": "string"},
             "retry": {"type": "integer", "minimum": 0},
         },
-        "required": ["data"] if model is not NO_DEFAULT else [],
     }
+    return {"text/event-stream": {"itemSchema": event}}
 
 
-def data_of(item: Any) -> Any:
-    """Return the type of an event's data: T of `Event[T]`, or a model itself; NO_DEFAULT for anything else."""
-    kind = bare(item)
-    if get_origin(kind) is Event:
-        return get_args(kind)[0]
-    if kind in (ServerSentEvent, Event) or model_kind(kind) is None:
-        return NO_DEFAULT
-    return item
+def _lines(kind: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
+    """Return the content of JSON lines, whose items can be described since OpenAPI 3.2."""
+    arguments = get_args(kind)
+    if not items or not arguments:
+        return {JSON_LINES: {"schema": {"type": "string"}}}
+    return {JSON_LINES: {"itemSchema": schemas.of(arguments[0], "serialization")}}

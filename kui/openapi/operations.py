@@ -15,7 +15,7 @@ from kui.routing import HttpRoute
 from kui.security.combined import AnyOf
 from kui.security.schemes import SecurityScheme
 
-from .answers import answer_object, answers_of, marked, refusal
+from .answers import answer_object, answers_of, marked, refusal, refusals
 from .marks import operation_of
 from .schemas import Schemas
 
@@ -57,7 +57,9 @@ def describe(
             answers[str(status)] = answer_object(status, type_, schemas, items)
     security = _requirements(plan)
     for status in _refusals(plan, bool(security)):
-        answers.setdefault(str(status), refusal(status))
+        mine = answers.setdefault(str(status), refusal(status))
+        if "content" in mine:  # the handler's own answer, beside which the framework may give its
+            mine["content"] = refusals()[str(status)]["content"] | mine["content"]
     described = {
         "operationId": mark.id or identifier,
         "summary": mark.summary or summary,

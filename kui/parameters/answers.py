@@ -26,12 +26,13 @@ from kui.current import request_var
 from kui.responses.base import HttpResponse
 from kui.responses.content import JSONResponse
 from kui.responses.convert import is_answer
+from kui.responses.events import Event, SendEventResponse, ServerSentEvent, encode_event
 
 from .plans import NO_DEFAULT
 from .shapes import bare, model_kind, parts_of
 from .signatures import place
 
-__all__ = ["Answer", "answer_of", "declares_answer", "model_of_answer"]
+__all__ = ["Answer", "answer_of", "data_of_stream", "declares_answer", "model_of_answer"]
 
 Answer: TypeAlias = Callable[[Any], Any]
 """Makes the response of what a handler has returned."""
@@ -57,7 +58,25 @@ def declares_answer(function: Callable[..., Any]) -> bool:
     if isinstance(annotation, str):
         names = re.findall(r"[A-Za-z_][A-Za-z_0-9]*", annotation)
         return not all(name in _NO_MODELS or name.endswith("Response") for name in names)
-    return model_of_answer(annotation) is not NO_DEFAULT
+    return any(
+        declared(annotation) is not NO_DEFAULT for declared in (model_of_answer, data_of_stream)
+    )
+
+
+def data_of_stream(annotation: Any) -> Any:
+    """The type of the data in a stream of events; NO_DEFAULT where that is not declared.
+
+    `AsyncIterator[Event[Price]]` and `AsyncIterator[Price]` have data of the type Price.
+    """
+    kind = bare(annotation)
+    if get_origin(kind) not in _STREAMS or not get_args(kind):
+        return NO_DEFAULT
+    item = bare(get_args(kind)[0])
+    if get_origin(item) is Event:
+        return get_args(item)[0]
+    if item in (Event, ServerSentEvent) or model_kind(item) is None:
+        return NO_DEFAULT
+    return get_args(kind)[0]
 
 
 def model_of_answer(annotation: Any) -> Any:
@@ -79,7 +98,8 @@ def model_of_answer(annotation: Any) -> Any:
         if not any(model_kind(part) for one in found for part in parts_of(one)):
             return NO_DEFAULT
         return Union[tuple(found)]  # noqa: UP007 - made at run time
-    if get_origin(kind) in _STREAMS:
+    origin = get_origin(kind)
+    if origin in _STREAMS or (isinstance(origin, type) and issubclass(origin, HttpResponse)):
         return NO_DEFAULT
     model = _first(annotation)
     return model if any(model_kind(one) for one in parts_of(model)) else NO_DEFAULT
@@ -99,13 +119,16 @@ def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
 
     Raises TypeError for a type that cannot be written.
     """
-    model = model_of_answer(annotation)
+    data = data_of_stream(annotation)
+    model = model_of_answer(annotation) if data is NO_DEFAULT else data
     if model is NO_DEFAULT:
         return None
     try:
         encode, check = _writer(model)
     except TypeError as error:
         raise TypeError(f"{place(handler)} returns what cannot be written: {error}") from error
+    if data is not NO_DEFAULT:
+        return lambda value: TypedEvents.of(value, encode, check)
 
     def answer(value: Any) -> Any:
         status, headers = 200, None
@@ -131,6 +154,36 @@ class Written(JSONResponse):
     def __init__(self, body: bytes, status_code: int, headers: Mapping[str, str] | None) -> None:
         HttpResponse.__init__(self, status_code, headers)
         self.body = body
+
+
+class TypedEvents(SendEventResponse):
+    """Events whose data is written by a declared type, as an answer is."""
+
+    __slots__ = ("_check", "_write")
+
+    def __init__(self, events: Any, write: Callable[[Any], bytes], check: Answer | None) -> None:
+        super().__init__(events)
+        self._write = write
+        self._check = check
+
+    @classmethod
+    def of(cls, value: Any, write: Callable[[Any], bytes], check: Answer) -> Any:
+        """Return the response of what a handler has returned, which may be one already."""
+        if not (isgenerator(value) or isasyncgen(value)):
+            return value
+        return cls(value, write, check if TESTING in request_var.get() else None)
+
+    def encode(self, chunk: Any) -> bytes:
+        """The bytes of an event; what is no mapping is its data."""
+        if isinstance(chunk, Mapping):
+            if "data" not in chunk:
+                return encode_event(chunk)  # a comment, or another time to come back at
+            event = dict(chunk)
+        else:
+            event = {"data": chunk}
+        if self._check is not None:
+            self._check(event["data"])
+        return encode_event({**event, "data": self._write(event["data"])})
 
 
 Writer: TypeAlias = tuple[Callable[[Any], bytes], Callable[[Any], object]]

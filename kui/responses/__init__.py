@@ -13,7 +13,7 @@ from .content import (
 from .convert import ResponseConverter, convert_response
 from .events import Event, SendEventResponse, ServerSentEvent
 from .file import FileResponse
-from .stream import StreamResponse
+from .stream import JSONLinesResponse, StreamResponse
 from .template import TemplateResponse
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "FileResponse",
     "HTMLResponse",
     "HttpResponse",
+    "JSONLinesResponse",
     "JSONResponse",
     "PlainTextResponse",
     "RedirectResponse",

@@ -178,7 +178,7 @@ class SendEventResponse(StreamResponse):
             exchange,
             self._source,
             start=start,
-            encode=encode_event if opening is None else _behind(opening),
+            encode=self.encode if opening is None else _behind(opening, self.encode),
             ping=None if interval is None else PING,
             ping_interval=interval or 0,
             open_after=math.inf if decides else OPEN_AFTER,
@@ -206,13 +206,13 @@ def _comes_back(exchange: Exchange) -> bool:
     return any(name == b"last-event-id" for name, _ in exchange.scope["headers"])
 
 
-def _behind(opening: bytes) -> Callable[[Any], bytes]:
-    """Return `encode_event`, with a field before the first event."""
+def _behind(opening: bytes, encode_one: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Return a function that encodes events, with a field before the first one."""
     pending = opening
 
     def encode(event: Any) -> bytes:
         nonlocal pending
-        data, pending = pending + encode_event(event), b""
+        data, pending = pending + encode_one(event), b""
         return data
 
     return encode

@@ -6,7 +6,7 @@ import codecs
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
 from functools import lru_cache
 from inspect import isasyncgenfunction, iscoroutine, isgeneratorfunction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Generic, TypeVar
 
 from baize.typing import Message, Receive, Scope, Send
 
@@ -18,8 +18,13 @@ from kui.http.headers import ResponseHeaders, charset_of, content_type
 from kui.http.text import encode_text
 
 from .base import WITHOUT_CONTENT, HttpResponse
+from .encode import to_json
 
-__all__ = ["StreamResponse"]
+__all__ = ["JSON_LINES", "JSONLinesResponse", "StreamResponse"]
+
+T = TypeVar("T")
+
+JSON_LINES: Final = "application/jsonl"
 
 
 class StreamResponse(HttpResponse):
@@ -101,6 +106,32 @@ class StreamResponse(HttpResponse):
 
     async def _stream(self, exchange: Exchange, start: Message) -> None:
         await stream(exchange, self._source, start=start, encode=self.encode)
+
+
+class JSONLinesResponse(StreamResponse, Generic[T]):
+    """A stream of JSON texts, one a line (application/jsonl), for programs that read them as they arrive.
+
+    Parameters and behaviour are those of StreamResponse; each chunk is a value that JSONResponse takes. As a return
+    annotation, `JSONLinesResponse[Tick]` describes what the lines are.
+
+    Raises TypeError in the source for what JSON does not know.
+
+    Example: `return JSONLinesResponse({"row": n} for n in range(10))`.
+    """
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        iterable: Source[T],
+        status_code: int = 200,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
+    ) -> None:
+        super().__init__(iterable, status_code, headers, JSON_LINES)
+
+    def encode(self, chunk: Any) -> bytes:
+        """The bytes of a line. Raises TypeError for what JSON does not know."""
+        return to_json(chunk) + b"\n"
 
 
 @lru_cache(maxsize=128)

@@ -19,14 +19,13 @@ from kui.asgi import (
     Header,
     HTTPException,
     HttpView,
-    JSONResponse,
+    JSONLinesResponse,
     Kui,
     Query,
     Security,
     SendEventResponse,
     StreamResponse,
     UploadFile,
-    request,
 )
 from kui.openapi import OpenAPI, Responses, operation
 from kui.security import APIKey, BasicCredentials, HTTPBasic, OAuth2Password, any_of, same
@@ -141,7 +140,7 @@ class Counted(HttpView):
     async def get(self) -> Count:
         return {"count": len(items)}
 
-    async def delete(self) -> tuple[str, int]:
+    async def delete(self) -> Annotated[tuple[str, int], Responses({204: None})]:
         """Forget all."""
         items.clear()
         return "", 204
@@ -161,11 +160,12 @@ async def keyed(
 
 @app.post("/token")
 @operation(tags=["login"])
-async def token() -> JSONResponse:
-    form = await request.form
-    if form.get("username") != "ada" or not same(str(form.get("password")), "lovelace"):
-        raise HTTPException(400)
-    return JSONResponse({"access_token": "token-of-ada", "token_type": "bearer"})
+async def token(
+    username: Annotated[str, Body()], password: Annotated[str, Body()]
+) -> Annotated[dict[str, str], Responses({400: "The name or the password is wrong."})]:
+    if username != "ada" or not same(password, "lovelace"):
+        raise HTTPException(400, content="The name or the password is wrong.")
+    return {"access_token": "token-of-ada", "token_type": "bearer"}
 
 
 @app.get("/ticks")
@@ -196,6 +196,12 @@ async def lines() -> StreamResponse:
             cancelled.append("lines")
 
     return StreamResponse(made(), content_type="text/plain")
+
+
+@app.get("/rows")
+async def rows() -> JSONLinesResponse[Count]:
+    """Rows, one a line."""
+    return JSONLinesResponse({"count": number} for number in range(3))
 
 
 @app.get("/cancelled")

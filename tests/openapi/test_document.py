@@ -122,6 +122,21 @@ def test_a_stream_is_described_by_its_items_since_3_2() -> None:
     }
 
 
+def test_json_lines_are_described_by_their_items_since_3_2() -> None:
+    content = described("3.1")["paths"]["/rows"]["get"]["responses"]["200"]["content"]
+    assert content == {"application/jsonl": {"schema": {"type": "string"}}}
+    content = described("3.2")["paths"]["/rows"]["get"]["responses"]["200"]["content"]
+    assert content == {"application/jsonl": {"itemSchema": {"$ref": "#/components/schemas/Count"}}}
+
+
+@pytest.mark.anyio
+async def test_json_lines_are_one_text_a_line() -> None:
+    async with AsyncTestClient(app) as client:
+        answer = await client.get("/rows")
+        assert answer.headers["content-type"] == "application/jsonl"
+        assert answer.text == '{"count":0}\n{"count":1}\n{"count":2}\n'
+
+
 def test_groups_are_tags_and_ids_stay_unique() -> None:
     async def show() -> str:
         return ""

@@ -1,0 +1,91 @@
+"""The data of a stream's events is written by its declared type, and a test is told what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from pydantic import BaseModel
+
+from kui.asgi import Event, Kui, ServerSentEvent
+from kui.testing import AsyncTestClient
+
+pytestmark = pytest.mark.anyio
+
+
+class Public(BaseModel):
+    name: str
+
+
+class User(Public):
+    password: str
+
+
+class PublicStruct(msgspec.Struct):
+    name: str
+
+
+class UserStruct(PublicStruct):
+    password: str
+
+
+user: Any = User(name="ada", password="secret")
+app = Kui()
+
+
+@app.get("/events")
+async def events() -> AsyncIterator[Event[Public]]:
+    yield {"id": 7, "event": "user", "data": user}
+    yield {"comment": "quiet"}  # type: ignore[typeddict-item]  # an event without data
+
+
+@app.get("/models")
+async def models() -> AsyncIterator[Public]:
+    yield user
+
+
+@app.get("/plain")
+def plain() -> Iterator[Event[Public]]:
+    yield {"data": user}
+
+
+@app.get("/structs")
+async def structs() -> AsyncIterator[Event[PublicStruct]]:
+    yield {"data": UserStruct("ada", "secret")}
+
+
+@app.get("/untyped")
+async def untyped() -> AsyncIterator[ServerSentEvent]:
+    yield {"data": "text"}
+
+
+@app.get("/wrong")
+async def wrong() -> AsyncIterator[Event[Public]]:
+    yield {"data": {"title": "no name"}}  # type: ignore[typeddict-item]  # what is tested
+
+
+@pytest.mark.parametrize("path", ["/events", "/models", "/plain", "/structs"])
+async def test_an_undeclared_field_never_leaves(path: str) -> None:
+    async with AsyncTestClient(app) as client:
+        text = (await client.get(path)).text
+        assert 'data: {"name":"ada"}\n' in text
+        assert "secret" not in text
+
+
+async def test_the_other_fields_of_an_event_stay() -> None:
+    async with AsyncTestClient(app) as client, client.events("/events") as stream:
+        event = await stream.receive()
+        assert (event.id, event.event, event.json()) == ("7", "user", {"name": "ada"})
+
+
+async def test_an_event_without_a_type_is_as_before() -> None:
+    async with AsyncTestClient(app) as client:
+        assert (await client.get("/untyped")).text == "data: text\n\n"
+
+
+async def test_a_test_is_told_of_data_that_does_not_fit() -> None:
+    with pytest.raises(Exception, match="name"):
+        async with AsyncTestClient(app) as client:
+            await client.get("/wrong")
