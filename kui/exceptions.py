@@ -82,7 +82,7 @@ def check_key(key: object) -> None:
             f"register a handler for a status code or a subclass of Exception, not {key!r}"
         )
     elif issubclass(key, ClientDisconnect):
-        raise TypeError("ClientDisconnect has no handler: there is nobody left to answer")
+        raise TypeError("ClientDisconnect has no handler: its client has left, and gets no answer")
 
 
 class ExceptionTable:

@@ -1,4 +1,4 @@
-"""The app's life: start-up, services, shutdown, and what the server is told of them (rule 5).
+"""The app's life: start-up, services, shutdown, and what the server is told of them.
 
 `Kui` owns one `Lifespan` and gives it every lifespan scope; the tasks are kui/concurrency/services.py's.
 """
@@ -44,7 +44,7 @@ DEBUG: Final = "kui.debug"
 DRAIN: Final = 1.0
 """Seconds that responses have to end by themselves once the app is to stop."""
 WIND_DOWN: Final = DRAIN + 2 * GRACE
-"""Seconds for a shutdown that nobody waits for: responses end, cleanups end, `on_shutdown` is called."""
+"""Seconds for a shutdown that the server does not wait for: responses end, cleanups end, `on_shutdown` is called."""
 
 logger = logging.getLogger("kui.error")
 

@@ -601,3 +601,22 @@ async def test_what_is_raised_on_has_a_note_with_the_method_and_the_path(mounted
 )
 def test_a_path_in_a_log_stays_one_short_line(scope: dict[str, Any], name: str) -> None:
     assert request_name({"type": "http", "method": "GET", **scope}) == name
+
+
+async def test_so_has_what_a_websocket_handler_raises() -> None:
+    app = Kui()
+
+    @app.router.websocket("/prices")
+    async def fail() -> None:
+        raise KeyError("no such price")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+    async def send(message: object) -> None:
+        pass
+
+    scope = {"type": "websocket", "path": "/prices", "query_string": b"a", "headers": []}
+    with pytest.raises(KeyError) as caught:
+        await app(scope, receive, send)
+    assert caught.value.__notes__ == ["raised for WEBSOCKET /prices"]

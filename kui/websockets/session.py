@@ -1,4 +1,4 @@
-"""How a WebSocket handler is run: from its connection to its close frame, whatever it raises (rule 5).
+"""Runs a WebSocket handler, from its connection to its close frame, whatever it raises.
 
 The order of things is that of HTTP: the handler, the end of the connection, the exit stack, background tasks.
 What a refusal looks like on the wire is in `denials`.
