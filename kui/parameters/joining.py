@@ -112,12 +112,8 @@ class Joined:
         if resolver is None:
             return self.target.endpoint
         resolve = resolver.socket if self.target.is_socket else resolver.inner
-
-        async def declared() -> Any:
-            return await resolve()
-
-        # Middlewares look at the name of what they are around.
-        return update_wrapper(declared, self.target.planned[0].function, _NAMES, ())
+        # A function of its own, for middlewares look at the name of what they are around.
+        return update_wrapper(partial(resolve), self.target.planned[0].function, _NAMES, ())
 
     def around(self, endpoint: Endpoint) -> Endpoint:
         """The endpoint, with its middlewares, within the dependencies that last until the answer is sent."""
