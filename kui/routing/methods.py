@@ -1,4 +1,4 @@
-"""Which methods a route answers, and whether two routes of one path answer the same."""
+"""The methods of a route, and the check that two routes of one path share none."""
 
 from __future__ import annotations
 
