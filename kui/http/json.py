@@ -8,7 +8,6 @@ responses is in `kui.responses`.
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Callable
 from functools import cache
 from json import JSONDecodeError, JSONDecoder
@@ -36,11 +35,8 @@ def _finite(text: str) -> float:
     return number
 
 
-_decode: Final = JSONDecoder(parse_constant=_refuse_constant).decode
-_decode_finite: Final = JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
-_has_exponent: Final = re.compile("e[+0-9]").search
-_has_upper_exponent: Final = re.compile("E[+0-9]").search
-_has_digits: Final = re.compile("[0-9]{3}").search
+_decode: Final = JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
+"""Decodes what msgspec has refused, and tells why; each float is looked at, which takes as long again."""
 
 
 @cache
@@ -50,19 +46,6 @@ def _quick() -> tuple[Callable[[bytes], Any], tuple[type[Exception], ...]]:
     from msgspec.json import Decoder
 
     return Decoder().decode, (MsgspecError, UnicodeDecodeError, RecursionError)
-
-
-def _decode_text(text: str) -> Any:
-    # To look at each float takes as long again as the decoding. One that is too large has an exponent,
-    # or 309 digits, of which a look at every hundredth character meets three.
-    if (
-        "." not in text
-        or _has_exponent(text)
-        or _has_upper_exponent(text)
-        or _has_digits(text[::100])
-    ):
-        return _decode_finite(text)
-    return _decode(text)
 
 
 def is_json(media_type: str) -> bool:
@@ -123,7 +106,7 @@ def decode_json(body: bytes, charset: str | None = None) -> Any:
             if b"\x00" in body[:4] or body[:1] >= b"\xef":
                 codec = _guess_codec(body)
     try:
-        return _decode_text(body.decode(codec))
+        return _decode(body.decode(codec))
     except UnicodeError:
         problem = "does not fit its charset"
     except _NotANumber as error:
