@@ -1,6 +1,6 @@
-"""The only package that knows tasks, cancel scopes, threads and timeouts (rule 1).
+"""The only package that knows tasks, cancel scopes, threads and timeouts (docs/design.md).
 
-The rest of Kui calls it by purpose; it imports nothing of Kui.
+The rest of Kui calls it by purpose. It imports nothing of Kui.
 """
 
 from .async_cached import AsyncCached

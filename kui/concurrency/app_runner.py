@@ -1,7 +1,7 @@
-"""An ASGI app in a task beside whoever takes its messages, one by one (rule 1; nothing is buffered).
+"""An ASGI app in a task beside the reader of its messages, one at a time: nothing is buffered.
 
 The app's `send` returns when its message has been passed on, so that a slow client holds it back. What is done with
-a message is decided by whoever takes it.
+a message is decided by the reader.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .task_group import FrameworkTasks, framework_tasks
 __all__ = ["AppRunner", "Call", "running_apps"]
 
 CANCELLATION_REACHES_ALL: Final = 1.0
-"""Seconds in which a cancellation that has reached an app reaches who takes its messages, too."""
+"""Seconds in which a cancellation that has reached an app reaches the reader of its messages, too."""
 
 IGNORED: Final = GRACE
 """Seconds after its client has left for which an app may send to a server that ignores it (before ASGI 2.4)."""
@@ -61,7 +61,7 @@ class AppRunner:
     def __init__(self, group: FrameworkTasks, app: ASGIApp, scope: Scope, receive: Receive) -> None:
         self._message: Message | None = None
         self._cancelled = False
-        self._taken = False  # is the message with whoever takes them?
+        self._taken = False  # True while the reader has the message
         self._ended = False
         self._left = False
         self._error: Exception | None = None
@@ -101,8 +101,8 @@ class AppRunner:
                 if self._cancelled:
                     await anyio.sleep(
                         CANCELLATION_REACHES_ALL
-                    )  # who takes is cancelled too, if a moment later
-                    raise RuntimeError("the app has been cancelled, and nobody else")
+                    )  # the reader is cancelled too, if a moment later
+                    raise RuntimeError("the app has been cancelled, and its reader has not")
                 return None
             await self._changed.wait()
         self._taken = True
@@ -153,4 +153,4 @@ def _raises_after_leaving(spec_version: str) -> bool:
 
 
 class _ClientLeft(OSError):
-    """What ends an app that sends to nobody."""
+    """Raised in an app whose client has left."""

@@ -1,7 +1,7 @@
-"""Compute a value once, however many tasks ask for it (rule 2: one reader).
+"""Compute a value once, however many tasks ask for it.
 
-Whoever asks first computes, the others wait for it. Where the one that computes is cancelled or
-fails, the next one goes on: `compute` must keep what it has got so far.
+The first task computes, the others wait for it. If it is cancelled or fails, the next one goes on: `compute` must keep
+what it has got so far.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class AsyncCached(Awaitable[T]):
-    """The result of `compute`, kept: `value`, once `done`; while somebody computes it, it is `working`.
+    """The result of `compute`, kept as `value` once it is `done`; `working` is True while a task computes it.
 
     `compute` is a generator function, which waits by `yield from`: a coroutine in between would be one
     more for each body.
@@ -42,7 +42,7 @@ class AsyncCached(Awaitable[T]):
         self._turn: anyio.Event | None = None
 
     def __await__(self) -> Generator[Any, Any, T]:
-        """Give the value, computing it if nobody has; may be awaited any number of times.
+        """Return the value, computing it if that was not done; may be awaited any number of times.
 
         Whatever `compute` raises is raised here, and the next one who awaits computes again. Under
         cancellation nothing is lost but this wait.
@@ -56,7 +56,7 @@ class AsyncCached(Awaitable[T]):
             try:
                 self.value = yield from self._compute()
                 self.done = True
-                del self._compute  # mostly a method of whoever keeps this: a cycle otherwise
+                del self._compute  # mostly a method of the owner of this: a cycle otherwise
             finally:
                 self.working = False
                 if self._turn is not None:

@@ -1,6 +1,6 @@
 """Work that is not worth its while any more: its client has gone, or its time is over.
 
-What a handler sees of it stands in `kui/middlewares/`; here is what knows scopes (rules 1, 4 and 6).
+What a handler sees of it is defined in `kui/middlewares/`; the scopes are here.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Connected(ABC):
 class WaitingClient(Connected):
     """A block for a client that waits for its response. At the end it raises ClientDisconnect.
 
-    The client is watched while what it has sent and nobody has read fits the buffer.
+    The client is watched while what it has sent unread fits the buffer.
     """
 
     __slots__ = ("_exchange", "_watch")

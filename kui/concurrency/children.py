@@ -1,7 +1,7 @@
-"""Tasks beside a block of somebody else's, none of which costs anything before it is started (rules 1 and 6).
+"""Tasks beside the handler of a connection, none of which costs anything before it is started.
 
 `with_children` is the one place in which they are entered and left. On trio that is a nursery; on asyncio,
-where a task needs nobody to be started, nothing at all until the first one.
+where a task needs no parent to be started, nothing at all until the first one.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ logger = logging.getLogger("kui.error")
 
 
 class CleanupScope:
-    """A scope to be opened before the first thing that is to be cleaned up, and closed in the same task.
+    """A scope that is opened before the first thing that needs cleanup, and closed in the same task.
 
     From `close` on nothing cancels the cleanup, but that it may take `seconds` from the moment in which
     it would have been cancelled; then it is, and `kui.error` says so.
@@ -78,7 +78,7 @@ class CleanupScope:
         leave: Callable[[BaseException | None], Awaitable[BaseException | None]],
         error: BaseException | None,
     ) -> BaseException | None:
-        """Await `leave(error)` behind the shield; return what is to be raised.
+        """Await `leave(error)` behind the shield; return what must be raised.
 
         That is what `leave` returns, which raises nothing; or the cancellation that came meanwhile.
         """

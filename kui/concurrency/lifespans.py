@@ -1,4 +1,4 @@
-"""The lifespans of apps within an app: each in a task of its own, started and stopped as a server would (rule 1).
+"""The lifespans of apps within an app: each in a task of its own, started and stopped as a server would.
 
 Which apps there are, and what becomes of one that has failed, is decided by the app around them.
 """
@@ -141,7 +141,7 @@ class _Life:
                 await self._app(scope, self._receive, self._send)
         except Exception as error:
             if self._up:
-                self._block.cancel()  # it has crashed, and who has it around is to hear of it
+                self._block.cancel()  # it has crashed, and the app around it must be told
             if self._received and not self._foreign:
                 self.error = error
         finally:

@@ -1,4 +1,4 @@
-"""Which event loop runs, what time it is there, and how to reach it from outside (rule 7: same on both).
+"""Which event loop runs, what time it is there, and how to reach it from outside.
 
 Neither loop is imported before it runs. Tasks, scopes and threads are the neighbours' business.
 """
@@ -21,7 +21,7 @@ GRID: Final = 0.25
 
 
 def on_asyncio() -> bool:
-    """Is the running event loop asyncio's? Else it is trio's, which says so wherever it runs code."""
+    """True if the running event loop is asyncio's. Otherwise it is trio's, which says so wherever it runs code."""
     return sniffio.thread_local.name != "trio"
 
 
@@ -99,9 +99,9 @@ class Loop:
             self._run_soon = trio.lowlevel.current_trio_token().run_sync_soon
 
     def soon(self, call: Callable[[], object]) -> bool:
-        """Have `call()` called in the loop, from any thread or signal handler.
+        """Call `call()` in the loop soon. May be called from any thread or signal handler.
 
-        Return whether it will be: a loop that has ended calls nothing.
+        Return True if it will be called: a loop that has ended calls nothing.
         """
         try:
             self._run_soon(call)

@@ -78,7 +78,7 @@ class RequestGroup:
         return self.tasks
 
     def unwatch(self) -> None:
-        """Watch the client no longer; somebody else does. May be called again."""
+        """Stop watching the client, because another block does. May be called again."""
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
@@ -86,7 +86,7 @@ class RequestGroup:
     async def leave(
         self, error: BaseException | None, cleanup: CleanupScope
     ) -> BaseException | None:
-        """Wait for the children, or cancel them if there is an error; return what is to be raised.
+        """Wait for the children, or cancel them if there is an error; return what must be raised.
 
         That is `error`, a child's failure as itself, or a cancellation that came meanwhile.
         """

@@ -1,4 +1,4 @@
-"""An app's life as tasks: one task that starts, waits and winds down, and services beside it (rules 1, 4, 5).
+"""An app's life as tasks: one task that starts, waits and winds down, and services beside it.
 
 What is called when, and which messages a server sends for it, is kui/lifespan.py's business.
 """
@@ -28,9 +28,9 @@ LOOK_EVERY: Final = 0.01
 
 
 async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Wait until `holds()` is true, looking now and then, but for `seconds` at most; was it?
+    """Wait until `holds()` is true, for `seconds` at most; return whether it is.
 
-    For what is rarely waited for and must cost nothing where it changes.
+    For what is rarely waited for, and must cost nothing where it changes: it is asked 100 times a second.
     """
     with anyio.move_on_after(seconds):
         while not holds():  # noqa: ASYNC110 - an event would burden everyone who changes it
@@ -235,16 +235,16 @@ class Life:
 
     @property
     def overran(self) -> bool:
-        """Whether the winding down had to be cut off."""
+        """True if the winding down had to be cut off."""
         return self.started and self._scope.cancelled_caught
 
     @property
     def stopping(self) -> bool:
-        """Whether the server has asked for the end."""
+        """True if the server has asked for the end."""
         return self._stop.is_set()
 
     async def pause(self) -> None:
-        """Called by the main task between start-up and shutdown: returns when it is to wind down.
+        """Called by the main task between start-up and shutdown: returns when it must wind down.
 
         From here on the server's cancellation does not reach the main task. Cancelled is raised only
         by a scope of the main task's own: a task group open across this call, one of whose tasks failed.

@@ -25,7 +25,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class ExitSignal:
-    """Whether the server is stopping: looked at, waited for, or listened to. All of it in one event loop.
+    """Tells that the server is stopping: `is_set`, `wait()`, or a listener. All of it in one event loop.
 
     ::
 
@@ -43,7 +43,7 @@ class ExitSignal:
         self._listeners: dict[Callable[[], object], None] = {}
 
     def set(self) -> None:
-        """Tell everybody, once. To be called in the event loop; from elsewhere through `Loop.soon`."""
+        """Wake all waiters and call all listeners, once. Must be called in the event loop; see `Loop.soon`."""
         if self.is_set:
             return
         self.is_set = True
@@ -60,7 +60,7 @@ class ExitSignal:
         self._listeners.clear()
 
     def listen(self, listener: Callable[[], object]) -> None:
-        """Have `listener()` called when the server stops: at once if it does already."""
+        """Call `listener()` when the server stops: at once if it does already."""
         if self.is_set:
             listener()
         else:
@@ -85,9 +85,9 @@ def chained_signals(notice: Callable[[], object]) -> Iterator[bool]:
 
     uvicorn and granian tell an application nothing of SIGTERM and Ctrl-C while a response is open.
     Their handlers stay in charge: ours only notes the signal, and calls the one it has replaced.
-    Afterwards the old one is put back, unless somebody has put another over ours meanwhile.
+    Afterwards the old one is put back, unless ours was replaced by another meanwhile.
 
-    Gives whether there was anything to chain. There is not outside of the main thread, nor where
+    Gives True if a handler was chained. None is outside of the main thread, nor where
     no handler is installed: a worker of hypercorn's process manager learns of it only when it is cancelled.
     """
     replaced: list[tuple[signal.Signals, Handler, Handler]] = []

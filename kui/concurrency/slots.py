@@ -1,4 +1,4 @@
-"""A number of slots, and a queue of bounded length for them (rule 6: nothing waits unseen, nothing grows unseen)."""
+"""A number of slots, and a queue of bounded length for them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Slots:
         return False
 
     async def wait(self) -> None:
-        """Stand in the queue until there is a slot. Cancelled, it takes none, and leaves the queue."""
+        """Wait in the queue until there is a slot. Cancelled, it takes none, and leaves the queue."""
         turn = anyio.Event()
         self._queue.append(turn)
         try:
@@ -65,7 +65,7 @@ class Slots:
             raise
 
     def give_back(self) -> None:
-        """Give a slot back: to the first in the queue, if somebody stands there."""
+        """Give a slot back: to the first task in the queue, if there is one."""
         if self._queue:
             self._queue.popleft().set()
         else:

@@ -1,4 +1,4 @@
-"""Synchronous generators, advanced in threads, as asynchronous ones (rule 3; design: "Threads").
+"""Synchronous generators, advanced in threads, as asynchronous ones (docs/design.md, "Cleanup").
 
 One Context for the generator's life, whichever thread it is in; a limiter of its own; StopIteration never crosses.
 """
@@ -41,10 +41,10 @@ class InThreads(AsyncGenerator[T, None]):
     def __init__(self, iterable: Iterable[T]) -> None:
         self.__qualname__ = getattr(iterable, "__qualname__", type(iterable).__qualname__)
         self._iterable = iterable
-        self._iterator: Iterator[T] | None = None  # None: nothing of it has run yet
+        self._iterator: Iterator[T] | None = None  # None before its first step
         self._context: contextvars.Context | None = None
         self._ended = False
-        self._left = False  # is it with a thread that was left to itself, and will close it?
+        self._left = False  # True if a thread was left to itself in it, and will close it
 
     async def asend(self, value: None) -> T:
         """The next item; `value` must be None.
@@ -72,7 +72,7 @@ class InThreads(AsyncGenerator[T, None]):
         return await self._step(lambda: throw(error))
 
     async def aclose(self) -> None:
-        """Close the generator, in a thread if any of it has run. Again and again, if one likes."""
+        """Close the generator, in a thread if any of it has run. May be called again."""
         if self._ended or self._left:
             return
         if self._iterator is None:

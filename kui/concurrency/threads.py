@@ -1,4 +1,4 @@
-"""Work in threads, each purpose with a limiter of its own, so that none can starve another (rules 1 and 6).
+"""Work in threads, each purpose with a limiter of its own, so that none can starve another.
 
 A thread sees a copy of its caller's context. How a synchronous generator lives in threads, `sync` knows.
 """
@@ -90,7 +90,7 @@ def _without_stop_iteration(func: Callable[..., T], args: tuple[object, ...]) ->
 
 
 class Job(Generic[T]):
-    """One call in a thread that may be left to itself when whoever waits for it is cancelled.
+    """One call in a thread, which may be left to itself when the task that waits for it is cancelled.
 
     Cancelled, `run` lets go at once. Then either `func` is never called, or `left` is true: the thread
     is still in it, counts for its limiter until it comes back, and then calls `afterwards()`.
@@ -113,7 +113,7 @@ class Job(Generic[T]):
 
     @property
     def left(self) -> bool:
-        """Was the thread left to itself?"""
+        """True if the thread was left to itself."""
         return self._began and self._cancelled
 
     async def run(self, limiter: Limiter) -> T:

@@ -1,4 +1,4 @@
-"""Synchronous code in one worker thread for its whole life, which asks its task to await things for it (rule 1).
+"""Synchronous code in one worker thread for its whole life, which asks its task to await things for it.
 
 So everything asynchronous is done by the task that the code belongs to, one thing at a time, and a cancellation
 reaches it there. What is awaited, and what it means that the client has left, is decided above.
@@ -69,7 +69,7 @@ class Dialogue:
 
     def __init__(self) -> None:
         self.ended = False
-        """Has the thread come back?"""
+        """True once the thread has come back."""
         self._loop = Loop()
         self._asking = threading.Lock()
         self._lock = threading.Lock()
@@ -82,9 +82,9 @@ class Dialogue:
     # In the thread.
 
     def ask(self, errand: Callable[[], Awaitable[T]]) -> T:
-        """Have `errand()` awaited by the task, and return, or raise, what that gives.
+        """Let the task await `errand()`; return its result, or raise its exception.
 
-        :raises ClientLeft: nobody serves this thread any more.
+        :raises ClientLeft: this thread is no longer served.
         """
         with self._asking:  # whatever threads of its own the code has
             with self._lock:

@@ -1,4 +1,4 @@
-"""The one place that advances and closes a user's generator (rule 3; PEP 789).
+"""The one place that advances and closes a user's generator (PEP 789; docs/design.md, "One request").
 
 One task does it, from first to last. What is raised while the generator is suspended goes into it before it goes
 anywhere else: a scope or a task group of its own may be what raised it, and would be left open. What the items are
@@ -33,7 +33,7 @@ class GeneratorRunner(Generic[T]):
     """Advances `source` to its end and gives each item to `consume`, in the task that calls `run`.
 
     :param source: an async generator, which is closed whatever happens, or another async iterable,
-        which belongs to somebody else.
+        which is left open at the end.
     :param consume: an async function. It is never cancelled by `stop`.
     :param explain: is given what awaiting it has raised, and raises something else if that says more.
     :param interrupt: cancels a scope around `run`: how `stop` ends a generator that waits.
@@ -80,14 +80,14 @@ class GeneratorRunner(Generic[T]):
         self._grace = CleanupShield(
             getattr(source, "__qualname__", type(source).__qualname__), grace
         )
-        self._advancing = False  # is the generator at work, and not suspended at a yield?
+        self._advancing = False  # True while the generator is at work, and not suspended at a yield
         self._stopping = False
         self._clock = clock()
         self.since = self._clock()
 
     @property
     def consuming(self) -> bool:
-        """Is an item being consumed, or is there nothing more to come?"""
+        """True if an item is being consumed, or the source has ended."""
         return not self._advancing
 
     def stop(self) -> None:
@@ -181,7 +181,7 @@ class GeneratorRunner(Generic[T]):
 
 
 async def close_unstarted(source: object) -> None:
-    """Close a generator that nobody will advance: none of its code runs. Anything else is left alone."""
+    """Close a generator before its first step, so that none of its code runs. Anything else is left alone."""
     if isinstance(source, AsyncGenerator):
         await source.aclose()
     elif isinstance(source, Generator):
@@ -231,7 +231,7 @@ class Feed(Generic[T]):
 
     @property
     def consuming(self) -> bool:
-        """Is an item being consumed?"""
+        """True if an item is being consumed."""
         return self._in_flight > 0
 
     def stop(self) -> None:

@@ -20,7 +20,7 @@ class HeldBody:
 
     - `chunks`: what was read and kept, in order; `size` is its length in bytes.
     - `complete`: True if that is all of it.
-    - `reader`: who was given the body to read it once, such as `"request.stream()"`; None: nobody.
+    - `reader`: who was given the body to read it once, such as `"request.stream()"`, or None.
     - `taken`: True if that reader has taken any of it.
     """
 
@@ -73,7 +73,7 @@ class HeldBody:
 
     @property
     def to_hand_on(self) -> bool:
-        """True if the next app must begin with `hand_on`: somebody has read, or may read, the body."""
+        """True if the next app must begin with `hand_on`: the body was read, or may be read, by another reader."""
         if self.reader is None:
             return bool(self.chunks) or self.complete
         return self.reader != NEXT_APP

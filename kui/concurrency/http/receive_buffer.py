@@ -1,9 +1,9 @@
-"""The only reader of a connection's `receive` (rule 2), for HTTP and WebSocket alike.
+"""The only reader of a request's `receive` (docs/design.md, "Receiving").
 
 A reader, a poll and a watcher may all want the next message; one of them receives, the others look into the
 buffer. What a message means, and what is done when the client has gone, is decided above.
 
-While nobody watches, a reader's `receive()` is the server's. To look without waiting, a `receive` that has found
+While there is no watcher, a reader awaits the server's own `receive()`. To look without waiting, a `receive` that has found
 nothing is cancelled on trio, whose channels promise to survive it. asyncio's servers do not all promise that
 (granian loses what a cancelled `receive` had in hand): there one task keeps receiving until the buffer is full;
 the buffer is its parent, and `close` its end.
@@ -26,9 +26,9 @@ from kui.concurrency.waits import on_every_wait
 __all__ = ["BYTES", "MESSAGES", "ReceiveBuffer"]
 
 BYTES: Final = 64 * 1024
-"""How much of what nobody has read yet is kept; the message that passes it is the last one."""
+"""Bytes of unread messages that are kept; the message that exceeds them is the last one."""
 MESSAGES: Final = 16
-"""How many messages that nobody has read yet are kept."""
+"""How many unread messages are kept."""
 
 _TURNS: Final = (
     3  # of asyncio's loop, in which a receive() that need not wait for the client returns
@@ -39,21 +39,21 @@ class ReceiveBuffer:
     """The messages of one connection, in order, for a reader, polls and watchers at once.
 
     `ended` is the disconnect message, once it has come in: behind every message that came before it.
-    `was_read` tells whether anybody has ever called `receive`; `messages_buffered` is the number of messages
-    that came in while nobody waited in it.
+    `was_read` is True once `receive` was called; `messages_buffered` is the number of messages
+    that arrived while no reader was waiting for one.
     """
 
     # Those of the class are for the few that change them: to set all of these takes as long as the rest.
     messages_buffered = 0
     was_read = False
     _size = 0
-    _receiving = False  # is somebody waiting in the server's receive()?
-    _failure: Exception | None = None  # what receive() raised where nobody could see it
-    _refusal: Exception | None = None  # what a reader gets who comes too late
+    _receiving = False  # True while a task awaits the server's receive()
+    _failure: Exception | None = None  # what receive() raised in a task of the framework
+    _refusal: Exception | None = None  # what a reader gets that comes too late
     _listeners: list[Callable[[], object]] | None = None
-    _told = False  # have they been called?
+    _told = False  # True once they have been called
     _watchers = 0
-    _pulls = False  # is it watched on asyncio, where one task keeps receiving?
+    _pulls = False  # True while it is watched on asyncio, where one task keeps receiving
 
     def __init__(self, receive: Receive) -> None:
         self.ended: Message | None = None
@@ -62,11 +62,11 @@ class ReceiveBuffer:
         self._changes: anyio.Event | None = None  # set when anything here has changed
         self._pull: asyncio.Task[None] | None = None
 
-    # What there is, and what may be done about it.
+    # Without waiting.
 
     @property
     def full(self) -> bool:
-        """Is there no room for another message? Then nothing is known of the client."""
+        """True if the buffer is full; a disconnect cannot be detected until a reader takes something out."""
         return self._size >= BYTES or len(self._kept) >= MESSAGES
 
     @property
@@ -74,7 +74,7 @@ class ReceiveBuffer:
         return self.ended is None and self._failure is None and not self.full
 
     def listen(self, listener: Callable[[], object]) -> None:
-        """Have `listener()` called, once, when the client has gone: at once if it has."""
+        """Call `listener()` once, when the client has gone: at once if it has."""
         if self._told:
             listener()
         elif self._listeners is None:
@@ -200,7 +200,7 @@ class ReceiveBuffer:
             await anyio.lowlevel.checkpoint()
 
     async def change(self) -> None:
-        """Wait until a message has come in or been taken out; receive it, if nobody else does.
+        """Wait until a message has arrived or been taken out; receive it, unless another task does.
 
         For watchers. Cancelled, it takes no message.
         """

@@ -1,7 +1,7 @@
 """A response that takes its time: chunks from a generator or a function, pings, a client that may leave.
 
 What a chunk is, which headers there are and what a ping says, the responses know. Here is decided who is advanced,
-sent, watched, cancelled and closed, and in which order (rules 1 to 6; design: "The core: one exchange").
+sent, watched, cancelled and closed, and in which order (docs/design.md, "One request").
 """
 
 from __future__ import annotations
@@ -178,8 +178,8 @@ class _Sending(Generic[T]):
         self._clock = clock()
         self._said = self._clock()  # when the watch has sent something last
         self._open_at = self._said + open_after
-        self._open = False  # may the source send a chunk without further ado?
-        self._saying = False  # is the watch sending?
+        self._open = False  # True if the source may send a chunk at once
+        self._saying = False  # True while the watch is sending
         self._freed: anyio.Event | None = None
         self._then: Callable[[], object] | None = None
         self._patience: anyio.CancelScope | None = None  # of what the watch is sending
@@ -252,7 +252,7 @@ class _Sending(Generic[T]):
         return (work.since, self.exchange.progress) if work.consuming else None
 
     async def tick(self) -> None:
-        """Do what is due now: open the response, say that it lives, or give the client up."""
+        """Open the response, send a ping or give the client up, whichever is due."""
         now = self._clock()
         exchange, work = self.exchange, self.work
         self._stall.look(self._in_send())

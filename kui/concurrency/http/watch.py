@@ -1,7 +1,7 @@
-"""The one task that watches a client while somebody works for it (rules 1 and 6; design: "Watching").
+"""The task that watches a client while its response is produced (docs/design.md, "One request").
 
-It begins when the work first waits, receives while nobody else does, and wakes up on the common grid when there is
-something to do. What that is, its owner says; what is cancelled when the client leaves, too.
+It begins when the work first waits, receives while no other task does, and wakes up on the common grid when there is
+something to do. Its owner decides what that is, and what is cancelled when the client leaves.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Watch:
         self._due = due
         self._tick = tick
         self._begun = False
-        self._receives = True  # does the task that ticks receive as well?
+        self._receives = True  # True while the task that ticks receives as well
         self._timer: asyncio.TimerHandle | None = None
         self._scope: anyio.CancelScope | None = None
 

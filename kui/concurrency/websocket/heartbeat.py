@@ -1,4 +1,4 @@
-"""A heartbeat of an application's own: a client that no longer answers is dropped (design: "The core", Watching).
+"""A heartbeat of an application's own: a client that no longer answers is dropped (docs/websockets.md).
 
 ASGI has no ping frames; servers send theirs where they are told to. This is for those that do not, and for clients
 whose connection lives while their script does not.

@@ -1,4 +1,4 @@
-"""A server's `send` that can be given up when the client has gone (rule 4: nothing waits for nobody).
+"""A server's `send` that can be given up when the client has gone.
 
 hypercorn's send waits for ever for the flow control of an HTTP/2 connection that is closed. Where that may be, each send
 has a scope of its own, which costs some microseconds.
@@ -13,7 +13,7 @@ __all__ = ["Interrupted", "InterruptibleSend"]
 
 
 class Interrupted(OSError):
-    """The message was not sent, or nobody can know: the client has gone, or is too slow."""
+    """Whether the message was sent is unknown: the client has gone, or is too slow."""
 
 
 class InterruptibleSend:
@@ -22,7 +22,7 @@ class InterruptibleSend:
     ::
 
         send = InterruptibleSend(send)
-        await send(message)  # raises Interrupted when somebody calls send.interrupt()
+        await send(message)  # raises Interrupted when send.interrupt() is called
     """
 
     __slots__ = ("_scopes", "_send")

@@ -1,4 +1,4 @@
-"""WebSocket messages that have come in before anybody asked for them, up to a bound (design: "The core", Receive)."""
+"""WebSocket messages that arrived before the handler asked for them, up to a bound."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ BYTES: Final = 1024 * 1024
 class MessageQueue:
     """Messages in the order in which they came.
 
-    Whoever puts one in asks `full` first; the bounds are for memory, not for the reader.
+    The caller of `put` must ask `full` first; the bounds are for memory, not for the reader.
     """
 
     __slots__ = ("_messages", "_room", "_size")
@@ -34,7 +34,7 @@ class MessageQueue:
 
     @property
     def full(self) -> bool:
-        """Is there no room for another one?"""
+        """True if there is no room for another message."""
         return len(self._messages) >= MESSAGES or self._size >= BYTES
 
     def put(self, message: Message) -> None:

@@ -1,4 +1,4 @@
-"""The one reader of a WebSocket's `receive` (rule 2): the handler itself, or a task that keeps what comes in.
+"""The one reader of a WebSocket's `receive`: the handler itself, or a task that keeps what arrives.
 
 Here is who reads, and what is kept for whom. What the state of the connection is, and when it ends, is decided in
 `sockets.py`.
@@ -32,12 +32,12 @@ UNREAD_FOR: Final = 10.0
 
 
 class _Reader(enum.Enum):
-    """Who reads the server's `receive`, where it is not free for the next one who wants to."""
+    """Who reads the server's `receive`; None in its place if the next caller may."""
 
     NOBODY = enum.auto()
     """Nothing may be read, or something kept comes first."""
     NOBODY_YET = enum.auto()
-    """It is free, and the handler has never received anything."""
+    """The next caller may read, and the handler has never received anything."""
     HANDLER = enum.auto()
     PUMP = enum.auto()
 
@@ -48,8 +48,8 @@ _HANDLER = _Reader.HANDLER
 class SocketReader:
     """What comes in on one WebSocket.
 
-    A handler that receives awaits the server's own `receive`. Where nobody does and somebody must, a task takes
-    over, the pump. It reads until the queue is full, or the handler takes what it has read from its hands, and is
+    A handler that receives awaits the server's own `receive`. While it does not, and a disconnect must be seen,
+    a task takes over: the pump. It reads until the queue is full, or the handler takes what it has read from its hands, and is
     never cancelled while the connection lives, for not every server survives that without losing a message.
     """
 
@@ -74,13 +74,13 @@ class SocketReader:
 
     def __init__(self, socket: Socket, receive: Receive) -> None:
         self.alert = False
-        """Is there something to do when the handler has received a message from the server itself?"""
+        """True if a message that the handler receives from the server itself needs a closer look."""
         self.filter: Callable[[Message], bool] | None = None
-        """Is given each message that the pump reads; those for which it returns True nobody else gets."""
+        """Called with each message that the pump reads; the handler does not get those for which it returns True."""
         self.failure: Exception | None = None
-        """What the server's `receive` has raised where no handler could see it."""
+        """What the server's `receive` has raised in the pump."""
         self.discarded = 0
-        """How many messages nobody will get."""
+        """How many messages were discarded."""
         self._socket = socket
         self._receive = receive
         self._reader: _Reader | None = _Reader.NOBODY
@@ -94,12 +94,12 @@ class SocketReader:
 
     @property
     def handler_reads(self) -> bool:
-        """Is the handler in the server's `receive` itself?"""
+        """True if the handler awaits the server's own `receive`."""
         return self._reader is _HANDLER
 
     @property
     def held_back(self) -> bool:
-        """Is the pump waiting for the handler to receive, so that nothing is known of the client?"""
+        """True if the pump waits for the handler to receive; a disconnect cannot be detected meanwhile."""
         return self._prepared and self._queue.full
 
     async def connect(self) -> None:
@@ -128,7 +128,7 @@ class SocketReader:
         self._wake()
 
     def start(self) -> None:
-        """Let the pump read, unless somebody does. Without tasks to start it in, nobody does."""
+        """Let the pump read, unless a reader is active or there are no tasks to start it in."""
         children = self._socket.children
         if children is None or self._reader is _HANDLER or self._reader is _Reader.PUMP:
             return
@@ -140,7 +140,7 @@ class SocketReader:
         children.start(self._pump)
 
     async def drain(self, seconds: float) -> None:
-        """The connection is over: read on, for nobody, until the client has gone or nothing has come for some seconds."""
+        """After the end of the connection, discard messages until the client has gone or is silent for `seconds`."""
         self._prepare()
         self._queue.clear()
         self.start()
@@ -216,7 +216,7 @@ class SocketReader:
         return await self._unpack(message, kind, ends)
 
     async def _wait(self, wait: Callable[[], Awaitable[None]] | None) -> None:
-        """Wait for what the pump reads, or otherwise, with nobody else receiving meanwhile."""
+        """Await `wait()`, or else the next message of the pump, as the only receiver."""
         self._waiting = anyio.Event()
         try:
             await (self._waiting.wait if wait is None else wait)()
@@ -239,7 +239,7 @@ class SocketReader:
         return self._socket.refusal("receive")
 
     def _note(self, message: Message) -> bool:
-        """Take note of what is no message of the client's; was it that?"""
+        """Take note of an event of the connection; return False if it is a message of the client."""
         kind = message["type"]
         if kind == "websocket.receive":
             return False
@@ -250,7 +250,7 @@ class SocketReader:
         return True
 
     def _settle(self) -> None:
-        """Nobody reads: see who is to."""
+        """A reader has stopped: set which one may be next, and start the pump if the connection is watched."""
         self._wake()
         free = self._socket.state is SocketState.OPEN and self._socket.over is None
         self._reader = None if free else _Reader.NOBODY

@@ -12,7 +12,7 @@ __all__ = ["SocketState", "WebSocketDisconnect", "how_it_ended"]
 class WebSocketDisconnect(Exception):
     """The connection is over: the client has gone, or it was closed from this side.
 
-    `code` and `reason` are those of the close frame (RFC 6455, 7.4), whoever has sent it; 1005 stands for a frame
+    `code` and `reason` are those of the close frame (RFC 6455, 7.4), from either side; 1005 stands for a frame
     without a code, 1006 for none at all. One that leaves a handler, alone or as the only leaves of a group, is a
     normal end.
     """

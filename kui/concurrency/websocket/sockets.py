@@ -1,4 +1,4 @@
-"""One WebSocket's states: its handshake, what it sends, how it ends. The reader has its `receive` (rule 2: one reader).
+"""One WebSocket's states: its handshake, what it sends, how it ends. The `SocketReader` owns its `receive`.
 
 What servers do differently ends here: how they tell that the client has gone, or that they do not, and that their own
 `send` waits for ever beside a full queue. What a handler sees of it is in `kui/websockets/`.
@@ -6,6 +6,7 @@ What servers do differently ends here: how they tell that the client has gone, o
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
@@ -33,7 +34,7 @@ LINGER: Final = 1.0
 class Socket:
     """The states of one WebSocket.
 
-    Some time after a send, if nobody is receiving, the reader's pump begins to read, so that the next send learns of
+    Some time after a send, if the handler is not receiving, the reader's pump begins to read, so that the next send learns of
     the end of the connection, and one that is under way is not held back by the server's full queue.
 
     `children` is where such tasks are started. Without it the handler alone reads, and a send learns of a client
@@ -64,11 +65,11 @@ class Socket:
         self.over: tuple[int, str] | None = None
         """The close code and reason, as soon as the connection is over for the handler."""
         self.connected = False
-        """Has `websocket.connect` been received?"""
+        """True once `websocket.connect` has been received."""
         self.accepted = False
-        """Has the handshake been accepted, whatever has happened since?"""
+        """True once the handshake has been accepted, whatever has happened since."""
         self.peer_gone = False
-        """Has `websocket.disconnect` been received, or is there nothing more to wait for?"""
+        """True once `websocket.disconnect` has been received, or nothing more can arrive."""
         self.children: Children | None = None
         self.reader = SocketReader(self, receive)
         self._send = send
@@ -136,7 +137,7 @@ class Socket:
     # ---- messages
 
     async def send(self, kind: Literal["text", "bytes"], data: str | bytes) -> None:
-        """Send one whole message, whoever else is sending.
+        """Send one whole message; several tasks may send at once.
 
         :raises WebSocketDisconnect: the connection is over.
         :raises RuntimeError: it was not accepted, or was closed by this task.
@@ -152,7 +153,7 @@ class Socket:
             raise await self._lost() from error
 
     async def _earn_credit(self) -> None:
-        """See to it that sends learn of the end; and that whoever does nothing but send lets others work."""
+        """Have a later send learn of the end; let other tasks run between many sends."""
         if self.state is not SocketState.OPEN:
             raise self.refusal("send")
         self._has_sent = True
@@ -168,7 +169,7 @@ class Socket:
         self._credit = CREDIT
 
     def _look(self) -> None:
-        """Some time after a send: is anybody reading?"""
+        """Some time after a send, start the reader if the handler does not receive."""
         if self.over is not None or self.children is None:
             return
         if not self.reader.handler_reads:
@@ -180,16 +181,17 @@ class Socket:
 
     @property
     def _in_send(self) -> bool:
-        # Servers let nobody pass whom they hold back: if the last one has been let through, all have.
-        return getattr(self._sending, "cr_frame", None) is not None
+        # A server that holds a send back holds back all later ones: if the last has returned, all have.
+        sending = self._sending
+        return inspect.iscoroutine(sending) and inspect.getcoroutinestate(sending) != "CORO_CLOSED"
 
     @property
     def has_sent(self) -> bool:
-        """Has the handler sent since `unheard` was called, or is it sending?"""
+        """True if the handler has sent since `unheard` was called, or is sending."""
         return self._has_sent or self._in_send
 
     def unheard(self) -> None:
-        """Nobody reads from now on: the next send must see to it."""
+        """Reading has stopped; the next `send()` restarts the reader."""
         self._credit = 0
         self._watched = self._has_sent = False
 
@@ -220,7 +222,7 @@ class Socket:
         """Close the connection, or refuse the handshake (403), if neither has happened before.
 
         `by_handler`: its task has no business with the socket any more, and is told so if it goes on; otherwise
-        whoever uses it gets WebSocketDisconnect. Cancelled, it is closed all the same, but the client may not
+        any other user of the socket gets WebSocketDisconnect. Cancelled, it is closed all the same, but the client may not
         be told.
         """
         if self.state not in (SocketState.OPEN, SocketState.CONNECTING):
@@ -250,8 +252,8 @@ class Socket:
     async def finish(self) -> None:
         """Let the client confirm that the connection is closed; discard what it has still sent.
 
-        Servers wait for ever for room in their queue when an application returns while it is full. So whoever
-        keeps sending is listened to until the end, and whoever is silent for a second is not.
+        Servers wait for ever for room in their queue when an application returns while it is full. So a client
+        that keeps sending is read from until the end, and one that is silent for a second is not.
         """
         self._closer = None
         if self.children is not None and self.state is SocketState.CLOSING:
@@ -289,7 +291,7 @@ class Socket:
 
     @property
     def closed_here(self) -> bool:
-        """Is it the running task that has closed it?"""
+        """True if the running task has closed it."""
         return self._closer is not None and self._closer is this_task()
 
     def disconnect(self) -> WebSocketDisconnect:
@@ -309,11 +311,11 @@ class Socket:
 
     @property
     def is_watched(self) -> bool:
-        """Does anybody want to be told of the end?"""
+        """True if a caller of `watch` waits to be told of the end."""
         return bool(self._watchers)
 
     def watch(self, call: Callable[[], object]) -> None:
-        """Have `call()` called once the connection is over: at once if it is.
+        """Call `call()` once the connection is over: at once if it is.
 
         What the client sends meanwhile is kept; while more than that is unread,
         nothing is known of the client.
