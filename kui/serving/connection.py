@@ -94,12 +94,18 @@ class Connection:
 
     # ---- between requests
 
-    def advance(self) -> Next:
-        """Take in what has come, up to a request that can be served. Never waits."""
+    def advance(self, look: bool = True) -> Next:
+        """Take in what has come, up to a request that can be served. Never waits.
+
+        :param look: False to look only at what was taken in before: hardly ever has a client sent
+            its next request when it gets its answer.
+        """
         http = self.http
         if self._opening is not None and self.pipe.protocol == "h2":
             return _SERVE
         while http.request is None and http.error is None:
+            if not look:
+                return self._waits()
             try:
                 data = self.pipe.take()
             except OSError:
@@ -118,7 +124,7 @@ class Connection:
                 self._opening = None
             http.receive_data(data)
         self._deadline = NEVER
-        self._in_head = False
+        self._in_head = self._expired = False
         return _SERVE
 
     def _waits(self) -> Next:

@@ -337,7 +337,9 @@ class Connections:
         try:
             await asyncio.get_running_loop().connect_accepted_socket(lambda: raw, sock)
             pipe = await secured(self._state, raw, self._tls)
-        except OSError:
+        except Exception as error:
+            if not isinstance(error, OSError):
+                self._state.failed(error)
             sock.close()
             return
         if pipe is not None:

@@ -22,7 +22,7 @@ from kui.concurrency.services import InContext
 
 from .accepting import Accepting
 from .connection import Connection, Next
-from .pipes import CHUNK, CREDIT, Part, Turns, hung_up, peer_of
+from .pipes import CHUNK, CREDIT, Part, Pipe, Turns, hung_up, peer_of
 from .state import ServerState
 from .timing import NEVER, Ticker
 from .tls import secured
@@ -30,6 +30,8 @@ from .tls import secured
 __all__ = ["Connections", "TrioPipe", "accept"]
 
 _RESET: Final = struct.pack("ii", 1, 0)
+# Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
+_WAIT, _END = Next.WAIT, Next.END
 _AT_ONCE: Final = 64
 """Connections that are accepted without a checkpoint."""
 
@@ -232,22 +234,31 @@ class Connections:
     async def _run(self, sock: socket.socket) -> None:
         full = self._state.is_full()
         raw = TrioPipe(sock, self._state.ticker, self._state.limits.send)
-        pipe = await secured(self._state, raw, self._tls)
-        if pipe is None:
-            return
+        try:
+            pipe = await secured(self._state, raw, self._tls)
+            if pipe is not None:
+                await self._serve(pipe, full)
+        except Exception as error:
+            self._state.failed(error)
+        finally:
+            raw.close()
+
+    async def _serve(self, pipe: Pipe, full: bool) -> None:
         connection = Connection(self._state, pipe)
         if full:
             connection.turn_away()
         fresh = contextvars.copy_context()
+        look = True
         try:
             while True:
-                now = connection.advance()
-                if now is Next.WAIT:
+                now = connection.advance(look)
+                look = True
+                if now is _WAIT:
                     await pipe.wait()
-                elif now is Next.END or not await InContext(fresh.copy(), connection.serve()):
+                elif now is _END or not await InContext(fresh.copy(), connection.serve()):
                     return
-        except Exception as error:
-            self._state.failed(error)
+                else:
+                    look = pipe.secure  # where it may have been read, and not decrypted yet
         finally:
             connection.close()
 
