@@ -130,7 +130,7 @@ def test_a_wheel_made_of_the_sdist_runs_the_examples_in_an_empty_environment(
     tmp_path: Path,
     launch: Callable[..., ServerProcess],  # noqa: F811
 ) -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[1]
     build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(tmp_path), str(root)]
     subprocess.run(build, check=True, capture_output=True)  # an sdist, and a wheel made of it
     (wheel,) = tmp_path.glob("kui_anyio-*.whl")

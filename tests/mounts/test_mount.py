@@ -23,7 +23,7 @@ from kui.asgi import (
     request,
 )
 from kui.http.urls import build_url, route_path
-from kui.routing import Router
+from kui.routing import RouteTable
 from kui.routing.mounts import Mounted, below
 from kui.testing import AsyncTestClient
 
@@ -241,7 +241,7 @@ def test_what_is_no_app_is_refused(app: Any, message: str) -> None:
 
 def test_two_mounts_of_one_prefix_are_refused_with_both_shown() -> None:
     with pytest.raises(ValueError, match=r"mounts\.seen\.tell") as raised:
-        Router(Mount("/m", tell), Mount("/m", Named("other")))
+        RouteTable(Mount("/m", tell), Mount("/m", Named("other")))
     assert "Named object" in str(raised.value)
 
 
@@ -390,7 +390,7 @@ def test_a_table_of_mounts_and_routes_answers_as_the_model_says(
     made += [Mount("/", Named("mount /"))] if root else []
     table = [HttpRoute(each, lambda: "", None) for each in routes if each not in mounts]
     random.shuffle(made := made + table)
-    router = Router(made)
+    router = RouteTable(made)
 
     def rank(pattern: list[str], mount: bool) -> tuple[Any, ...] | None:
         """How exactly a pattern means the path, the smaller the more; None: not at all."""
