@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kui.responses.events import RETRY, EventSource, later
+from kui.http.event_streams import later
+from kui.responses.events import RETRY, EventSource
 
 from .messages import ChannelsUnavailable, Message, ReaderTooSlow
 from .subscriptions import Subscription

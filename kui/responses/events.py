@@ -6,13 +6,13 @@ import math
 import re
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from random import randint
 from typing import Any, Final, Generic, Required, TypedDict, TypeVar
 
 from baize.typing import Message
 
 from kui.concurrency import Exchange
 from kui.concurrency.http.stream import Source, stream
+from kui.http.event_streams import farewell
 from kui.http.text import encode_text
 
 from .content import PlainTextResponse
@@ -28,7 +28,6 @@ __all__ = [
     "ServerSentEvent",
     "come_back_later",
     "encode_event",
-    "later",
 ]
 
 T = TypeVar("T")
@@ -39,8 +38,6 @@ PING: Final = b": ping\n\n"
 HEADERS: Final = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
 RETRY: Final = 3000
 """Milliseconds after which a client comes back when its stream was cut, as Chromium does unasked."""
-LATER: Final = (1000, 10_000)
-"""From and to how many milliseconds clients come back, each at a time of its own, when all are sent away."""
 
 # The fields whose value, where it is one line without NUL, follows their name as it is.
 _PLAIN: Final = frozenset(("data", "id", "event"))
@@ -182,23 +179,14 @@ class SendEventResponse(StreamResponse):
             ping=None if interval is None else PING,
             ping_interval=interval or 0,
             open_after=math.inf if decides else OPEN_AFTER,
-            farewell=_farewell,
+            farewell=farewell,
         )
-
-
-def later() -> int:
-    """Return the milliseconds after which a client should reconnect; random, so that not all do at once."""
-    return randint(*LATER)
 
 
 def come_back_later() -> PlainTextResponse:
     """Return an event stream without events that sends its client away for a while; none gives up on it."""
     headers = dict(HEADERS)
-    return PlainTextResponse(_farewell(), 200, headers, media_type="text/event-stream")
-
-
-def _farewell() -> bytes:
-    return b"retry: %d\n\n" % later()
+    return PlainTextResponse(farewell(), 200, headers, media_type="text/event-stream")
 
 
 def _comes_back(exchange: Exchange) -> bool:

@@ -17,7 +17,7 @@ from baize.typing import Scope
 
 from .cycle import UNREAD, Cycle
 from .http1 import Http1, Malformed, Request
-from .http1_response import CONTINUE, refusal
+from .http1_response import CONTINUE, refusal, stopping
 from .pipes import CHUNK, Pipe
 from .protocol import ASGI, EXTENSIONS, PREFACE
 from .responses import Phase
@@ -210,7 +210,7 @@ class Connection:
             if cycle.response.begun and (cycle.broken or cycle.response.phase is not _DONE):
                 self.pipe.abort()
             elif self._state.cancelled and not cycle.response.begun:
-                self.pipe.push(refusal(503, "the server is stopping", self.ticker.date))
+                self.pipe.push(stopping(request, self.ticker.date))
 
     async def _serve_websocket(self, request: Request) -> None:
         wrong = wrong_handshake(request.headers)

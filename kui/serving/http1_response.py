@@ -8,10 +8,13 @@ from typing import Final
 
 from baize.typing import Message
 
+from kui.http.event_streams import farewell
+from kui.http.media import awaits_events
+
 from .http1 import Request
 from .responses import Phase, Response, checked_headers
 
-__all__ = ["CONTINUE", "Http1Response", "refusal", "status_line"]
+__all__ = ["CONTINUE", "Http1Response", "refusal", "status_line", "stopping"]
 
 SLICE: Final = 64 * 1024
 """Bytes of a response that are given away at a time."""
@@ -144,11 +147,23 @@ def _slices(head: bytes, body: bytes) -> list[bytes | memoryview]:
     return [head + view[:first], *(view[at : at + SLICE] for at in range(first, len(body), SLICE))]
 
 
-def refusal(status: int, reason: str, date: bytes) -> bytes:
+def refusal(
+    status: int, reason: str, date: bytes, content_type: bytes = b"text/plain; charset=utf-8"
+) -> bytes:
     """A whole response that ends the connection, for what no app answers."""
     body = reason.encode("utf-8")
     more = b"sec-websocket-version: 13\r\n" if status == 426 else b""  # RFC 6455, 4.4
     return (
-        b"%b\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\ndate: %b\r\n"
-        b"%bconnection: close\r\n\r\n%b" % (status_line(status), len(body), date, more, body)
+        b"%b\r\ncontent-type: %b\r\ncontent-length: %d\r\ndate: %b\r\n%bconnection: close\r\n\r\n%b"
+        % (status_line(status), content_type, len(body), date, more, body)
     )
+
+
+def stopping(request: Request, date: bytes) -> bytes:
+    """The answer to a request that the end of the server has cancelled.
+
+    That is 503, on which a browser's `EventSource` would give up for good: it gets an empty stream.
+    """
+    if awaits_events(request.method, request.headers):
+        return refusal(200, farewell().decode(), date, b"text/event-stream")
+    return refusal(503, "the server is stopping", date)

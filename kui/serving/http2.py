@@ -16,6 +16,9 @@ import anyio.abc
 from baize.typing import Scope
 from h2.errors import ErrorCodes
 
+from kui.http.event_streams import farewell
+from kui.http.media import awaits_events
+
 from .http1 import Malformed
 from .http2_frames import STREAMS, Broken, Frames
 from .http2_messages import Request, read_request
@@ -221,7 +224,7 @@ class Http2Connection:
             stream.over = True
             stream.changed()
             if self._state.cancelled and not cycle.response.begun and not cycle.request.websocket:
-                self._say(stream, 503, "the server is stopping")
+                self._say_stopping(stream, cycle.request)
             elif not stream.closing:
                 stream.abort()
             stream.pay_all()
@@ -269,13 +272,26 @@ class Http2Connection:
                 logger.error("The app returned without a response to %r", path)
             self._say(stream, 500, "Internal Server Error")
 
-    def _say(self, stream: Stream, status: int, reason: str) -> None:
+    def _say_stopping(self, stream: Stream, request: Request) -> None:
+        """Answer a request that the end of the server has cancelled; no `EventSource` gives up on it."""
+        if awaits_events(request.method, request.headers):
+            self._say(stream, 200, farewell().decode(), b"text/event-stream")
+        else:
+            self._say(stream, 503, "the server is stopping")
+
+    def _say(
+        self,
+        stream: Stream,
+        status: int,
+        reason: str,
+        content_type: bytes = b"text/plain; charset=utf-8",
+    ) -> None:
         """Answer in the place of the app."""
         body = reason.encode()
         stream.over = True
         headers = [
             (b":status", b"%d" % status),
-            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-type", content_type),
             (b"content-length", b"%d" % len(body)),
             (b"date", self._state.ticker.date),
         ]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import anyio
+
 from kui.asgi import Kui, SendEventResponse, cancel_on_disconnect, request, websocket
 from kui.channels import Channels, Gap
 
@@ -52,3 +54,9 @@ async def socket() -> None:
                     await websocket.send_json({"gap": [item.after, item.next]})
                 else:
                     await websocket.send_json({"cursor": subscription.cursor, "data": item.data})
+
+
+@app.router.http.get("/never")
+async def never() -> None:
+    print("app: waiting", flush=True)
+    await anyio.sleep_forever()

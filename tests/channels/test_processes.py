@@ -13,7 +13,14 @@ import anyio
 import httpx2
 import pytest
 
-from tests.servers.process import PATIENCE, ServerProcess, get, listening_socket
+from tests.servers.process import (
+    PATIENCE,
+    ServerProcess,
+    connect,
+    get,
+    listening_socket,
+    read_until,
+)
 
 from .clients import Client, EventClient, SocketClient
 from .redis_server import RedisServer, needs_redis
@@ -58,6 +65,21 @@ def test_channels_on_redis_run_in_several_workers(
     url = server.find_url()
     server.wait_until(lambda: get(url + "/available").json()["available"])
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+@pytest.mark.parametrize(("accept", "start"), [("text/event-stream", "200"), ("*/*", "503")])
+def test_a_request_that_the_exit_cuts_off_is_told_when_to_come_back(
+    kui_run: Callable[..., ServerProcess], backend: str, accept: str, start: str
+) -> None:
+    server = kui_run("--backend", backend, "--graceful-timeout", "0.2")
+    server.find_url()
+    with connect(server, "/never", f"Accept: {accept}") as client:
+        server.find("app: waiting")
+        server.send_signal()
+        head, _, body = read_until(client).decode().partition("\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {start} ")
+    assert body.startswith("retry: " if start == "200" else "the server is stopping")
 
 
 class Site:
