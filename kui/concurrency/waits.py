@@ -10,14 +10,14 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
-__all__ = ["is_checkpoint", "on_every_wait", "on_first_wait"]
+__all__ = ["as_coroutine", "is_checkpoint", "on_every_wait", "on_first_wait"]
 
 T = TypeVar("T")
 
 
 def on_first_wait(work: Awaitable[T], call: Callable[[], object]) -> Awaitable[T]:
     """Await `work` and return its result; call `call()` once, when it first waits."""
-    return _first_wait(work if isinstance(work, Coroutine) else _awaited(work), call)
+    return _first_wait(work if isinstance(work, Coroutine) else as_coroutine(work), call)
 
 
 @types.coroutine
@@ -58,7 +58,8 @@ def on_every_wait(
         return result
 
 
-async def _awaited(work: Awaitable[T]) -> T:
+async def as_coroutine(work: Awaitable[T]) -> T:
+    """Await `work`, whatever kind of awaitable it is."""
     return await work
 
 

@@ -136,6 +136,9 @@ class Exchange(ReceiveBuffer):
     @property
     def exit_signal(self) -> ExitSignal | None:
         """The `exit_signal` of the app in the scope, if there is one: it tells that the server stops."""
+        return self._exit_signal()
+
+    def _exit_signal(self) -> ExitSignal | None:
         signal = getattr(self.scope.get("app"), "exit_signal", None)
         return signal if isinstance(signal, ExitSignal) else None
 
@@ -301,12 +304,12 @@ class Exchange(ReceiveBuffer):
         """Await the server's `send` beside what it needs."""
         if self._watchers:  # the watch of a stream sees to all of it
             await self.server_send(message)
-        elif await self._body_is_coming():
+        elif self.state.body_is_coming and await self._body_is_coming():
             await self._send_watched(message)
         elif message["type"] in _FILES:
             await self.server_send(message)
         elif on_asyncio():
-            await send_within(self.server_send(message), STALL, DRAIN, self.exit_signal)
+            await send_within(self.server_send(message), STALL, DRAIN, self._exit_signal)
         elif len(message.get("body", b"")) > _SMALL:
             await self._send_watched(message)
         else:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable
-from typing import Final
+import types
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Final
 
 import anyio
 
 from kui.concurrency.signals import ExitSignal
-from kui.concurrency.waits import on_first_wait
+from kui.concurrency.waits import as_coroutine
 
 __all__ = ["DRAIN", "PIECE", "STALL", "Stalled", "send_within"]
 
@@ -31,18 +32,37 @@ class Stalled(Exception):
     """A `send` was given up."""
 
 
-async def send_within(
-    sending: Awaitable[None], seconds: float, drain: float, exit_signal: ExitSignal | None
-) -> None:
+@types.coroutine
+def send_within(
+    sending: Awaitable[None],
+    seconds: float,
+    drain: float,
+    exit_signal: Callable[[], ExitSignal | None],
+) -> Generator[Any, Any, None]:
     """Await a server's `send` on asyncio, for `seconds` at most, and for `drain` once the app is to stop.
 
+    :param exit_signal: returns what tells that the app is to stop; called only if the `send` waits.
     :raises Stalled: the time was over. What the server has done of the message is unknown.
 
     A cancellation from outside is raised as itself.
     """
-    timer = _Timer(seconds, drain, exit_signal)
+    work = sending if isinstance(sending, types.CoroutineType) else as_coroutine(sending)
     try:
-        await on_first_wait(sending, timer.begin)
+        trap = work.send(None)
+    except StopIteration:
+        return
+    timer = _Timer(drain)
+    timer.begin(seconds, exit_signal())
+    try:
+        while True:
+            try:
+                value = yield trap
+            except BaseException as error:
+                trap = work.throw(error)
+            else:
+                trap = work.send(value)
+    except StopIteration:
+        return
     except asyncio.CancelledError:
         if not timer.is_to_blame():
             raise
@@ -54,21 +74,21 @@ async def send_within(
 class _Timer:
     """Cancels the task that began it, as `asyncio.timeout` does."""
 
-    __slots__ = ("_drain", "_exit_signal", "_fired", "_handle", "_seconds", "_task")
+    __slots__ = ("_drain", "_exit_signal", "_fired", "_handle", "_task")
 
-    def __init__(self, seconds: float, drain: float, exit_signal: ExitSignal | None) -> None:
-        self._seconds = seconds
+    def __init__(self, drain: float) -> None:
         self._drain = drain
-        self._exit_signal = exit_signal
+        self._exit_signal: ExitSignal | None = None
         self._handle: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[object] | None = None
         self._fired = False
 
-    def begin(self) -> None:
+    def begin(self, seconds: float, exit_signal: ExitSignal | None) -> None:
         self._task = asyncio.current_task()
-        self._handle = asyncio.get_running_loop().call_later(self._seconds, self._fire)
-        if self._exit_signal is not None:
-            self._exit_signal.listen(self._hasten)
+        self._handle = asyncio.get_running_loop().call_later(seconds, self._fire)
+        self._exit_signal = exit_signal
+        if exit_signal is not None:
+            exit_signal.listen(self._hasten)
 
     def _hasten(self) -> None:
         """The app is to stop."""
