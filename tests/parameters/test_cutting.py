@@ -301,3 +301,37 @@ async def test_a_cleanup_that_nobody_cancels_takes_its_time(
     assert client.sent[0]["status"] == 200
     assert log == [pytest.approx(60), pytest.approx(60)]
     assert caplog.text == ""
+
+
+async def test_what_a_cleanup_needs_of_an_outer_group_works_on_while_it_lasts() -> None:
+    log: list[str] = []
+
+    async def pump() -> AsyncIterator[Any]:
+        send, receive = anyio.create_memory_object_stream[anyio.Event]()
+
+        async def answer() -> None:
+            async for asked in receive:
+                await anyio.sleep(2)
+                asked.set()
+
+        with send, receive:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(answer)
+                yield send
+                tasks.cancel_scope.cancel()
+
+    async def session(pump: Annotated[Any, Depends(pump)]) -> AsyncIterator[None]:
+        yield
+        asked = anyio.Event()
+        await pump.send(asked)
+        await asked.wait()  # the timeout is over meanwhile
+        log.append("committed")
+
+    async def show(session: Annotated[None, Depends(session)]) -> str:
+        return "a"
+
+    client = Client()
+    app = Kui(routes=HttpRoute("/", show, middlewares=[timeout(1)]))
+    await app(client.scope, client.receive, client.send)
+    assert log == ["committed"]
+    assert client.sent[0]["status"] == 504
