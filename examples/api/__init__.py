@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 from anyio.abc import TaskGroup
 from pydantic import MISSING, BaseModel, Field
@@ -19,7 +19,6 @@ from pydantic import MISSING, BaseModel, Field
 from kui.asgi import (
     Body,
     Depends,
-    Header,
     HTTPException,
     Kui,
     Part,
@@ -30,6 +29,8 @@ from kui.asgi import (
     abort,
     task_group,
 )
+from kui.openapi import OpenAPI, Responses
+from kui.security import APIKey
 
 from .settings import Settings, settings
 from .store import NoSuchNote, Note, Store, open_store
@@ -40,11 +41,14 @@ __all__ = ["app"]
 Config = Annotated[Settings, Depends(settings, scope="app")]
 
 
-async def current_user(config: Config, x_key: Annotated[str | None, Header()] = None) -> str:
-    """Who asks. Resolved before anything else: nobody else's upload is read."""
-    if x_key is None or x_key not in config.keys:
-        raise HTTPException(401, {"WWW-Authenticate": "Key"}, "Send the header X-Key.")
-    return config.keys[x_key]
+key = APIKey("X-Key", description="One of the keys of the settings.")
+
+
+async def current_user(config: Config, given: Annotated[str, Security(key)]) -> str:
+    """Say who asks, before anything else is resolved: a stranger's upload is not read."""
+    if given not in config.keys:
+        raise HTTPException(401, {"WWW-Authenticate": key.challenge}, "There is no such key.")
+    return config.keys[given]
 
 
 async def store(config: Config) -> AsyncIterator[Store]:
@@ -83,7 +87,16 @@ class Filters(BaseModel, extra="forbid"):
 
 
 routes = Routes()
-app = Kui()
+
+
+class Problem(TypedDict):
+    title: str
+    status: int
+    detail: str
+
+
+NoNote = Responses({404: Problem})
+app = Kui(openapi=OpenAPI(title="Notes", version="1.0", description="Notes, each of one user."))
 
 
 @app.exception_handler(NoSuchNote)
@@ -95,30 +108,37 @@ async def no_such_note(exc: NoSuchNote) -> Any:
 async def find(
     user: User, notes: Notes, filters: Annotated[Filters, Query(exclusive=True)]
 ) -> list[Note]:
+    """Find notes by tag and text, a page at a time."""
     return await notes.find(user, filters.tag, filters.text, filters.page, filters.size)
 
 
 @routes.http.post("")
 async def create(
     user: User, notes: Notes, draft: Annotated[Draft, Body(exclusive=True)]
-) -> tuple[Note, int]:
+) -> Annotated[tuple[Note, int], Responses({201: Note})]:
+    """Write a note."""
     return await notes.add(user, draft.text, draft.tags), 201
 
 
 @routes.http.get("/{id:int}")
-async def show(id: int, user: User, notes: Notes) -> Note:
+async def show(id: int, user: User, notes: Notes) -> Annotated[Note, NoNote]:
+    """Read a note."""
     return await notes.get(user, id)
 
 
 @routes.http.patch("/{id:int}")
 async def change(
     id: int, user: User, notes: Notes, change: Annotated[Change, Body(exclusive=True)]
-) -> Note:
+) -> Annotated[Note, NoNote]:
+    """Change what is given of a note."""
     return await notes.change(user, id, change.model_dump(exclude_unset=True))
 
 
 @routes.http.delete("/{id:int}")
-async def delete(id: int, user: User, notes: Notes) -> Any:
+async def delete(
+    id: int, user: User, notes: Notes
+) -> Annotated[tuple[str, int], NoNote, Responses({204: None})]:
+    """Delete a note."""
     await notes.delete(user, id)
     return "", 204
 
@@ -142,7 +162,7 @@ async def import_files(
     notes: Notes,
     files: Annotated[AsyncIterable[Part], Body()],
     tag: Annotated[str, Body(max_length=40)] = "imported",
-) -> Any:
+) -> dict[str, int]:
     """A note for each line of each file, as the files arrive: none of them is stored."""
     count = 0
     async for part in files:
@@ -156,7 +176,9 @@ async def import_files(
 
 
 @routes.http.get("/{id:int}/links")
-async def check_links(id: int, user: User, notes: Notes, config: Config, tasks: Tasks) -> Any:
+async def check_links(
+    id: int, user: User, notes: Notes, config: Config, tasks: Tasks
+) -> Annotated[dict[str, bool], NoNote]:
     """Which of a note's links can be reached. All are asked at once, and no more if the client leaves."""
     note = await notes.get(user, id)
     found: dict[str, bool] = {}

@@ -44,7 +44,7 @@ async def add(client: AsyncTestClient, text: str, *tags: str, headers: Any = ANN
 async def test_who_has_no_key_is_told_first(client: AsyncTestClient) -> None:
     response = await client.post("/notes", content=b"{")
     assert response.status_code == 401
-    assert response.headers["www-authenticate"] == "Key"
+    assert response.headers["www-authenticate"] == 'ApiKey in="header", name="X-Key"'
 
 
 async def test_a_note_lives(client: AsyncTestClient) -> None:
