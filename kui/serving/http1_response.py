@@ -70,6 +70,11 @@ class Http1Response(Response):
         :raises Misuse: as `Response.advance` does.
         """
         before = self.phase
+        if before is _IN_BODY and self._chunked:
+            body = message.get("body", b"")
+            if message["type"] == "http.response.body" and message.get("more_body"):
+                if 0 < len(body) < SLICE:  # most messages of a stream: nothing changes but bytes
+                    return (b"%x\r\n%b\r\n" % (len(body), body),)
         phase = self.advance(message)
         if phase is _STARTED:
             return _NOTHING
@@ -77,7 +82,7 @@ class Http1Response(Response):
             return [self._hints(message)]
         if before is _TRAILERS:
             return [self._written_trailers(message)] if self._chunked else _NOTHING
-        body: bytes = message.get("body", b"")
+        body = message.get("body", b"")
         last = phase is not _IN_BODY
         head = self._written_head(len(body) if last else None, date) if before is _STARTED else b""
         if self.bodiless:
