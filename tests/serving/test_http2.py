@@ -518,3 +518,23 @@ async def test_a_connection_that_is_cut_ends_its_apps(serve: Serve) -> None:
         for connection in tuple(server.state.connections):
             connection.cut()
         await within(over)
+
+
+async def test_a_request_that_the_server_cancels_is_answered_with_503(serve: Serve) -> None:
+    ready = anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/begun":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        else:
+            ready.set()
+        await anyio.sleep_forever()
+
+    async with serve(app) as server, client_of(server.port) as client:
+        begun, waits = await client.ask("/begun"), await client.ask("/waits")
+        await client.until(lambda: client.answers[begun].body)
+        await within(ready)
+        server.connections.cancel()
+        assert (await client.answer(waits)).status == 503
+        assert (await client.answer(begun)).reset == h2.errors.ErrorCodes.INTERNAL_ERROR
