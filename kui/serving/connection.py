@@ -186,7 +186,7 @@ class Connection:
         if request is None:
             if self._opening is not None:
                 await self._serve_http2(self._opening)
-            else:
+            elif self.pipe.protocol != "h2":  # else there is no text that it would understand
                 await self._refuse()
             return False
         if request.websocket:

@@ -45,7 +45,9 @@ class Request:
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         self.websocket = websocket
-        self.expects = (b"expect", b"100-continue") in headers
+        self.expects = any(
+            name == b"expect" and value.lower() == b"100-continue" for name, value in headers
+        )
 
     @property
     def decoded_path(self) -> str:
