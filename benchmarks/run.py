@@ -25,7 +25,7 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PACKAGES = [
     "broadcaster",
     "coredis",
-    "redis",
+    "redis<6",  # broadcaster 0.3 hears nothing with later ones
     "starlette",
     "sse-starlette",
     "multipart",
