@@ -242,6 +242,8 @@ class WebSocket:
         """Read for an app that does not, until it does, or enough is kept for it."""
         try:
             while not (self._hand_over or self._full or self._state is not _State.OPEN):
+                if self._raw:  # it came with the handshake, or there was no room for it
+                    self._look()
                 await self._read()
         finally:
             self._reading = self._beside = self._hand_over = False
@@ -429,7 +431,6 @@ class WebSocket:
         await self._pipe.write(b"".join(self._frames.data_to_send()))
 
     def _close(self, code: int, reason: str) -> None:
-        """Send a close frame without waiting."""
         self._frames.send_close(code, reason)
         self._flush()
 
