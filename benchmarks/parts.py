@@ -26,7 +26,7 @@ from kui.asgi import (
 from kui.current import request as proxy
 from kui.current import request_var
 from kui.forms import parse_urlencoded
-from kui.forms.boundaries import BoundaryParser
+from kui.forms.boundaries import BoundaryRepair
 from kui.forms.multipart import END, NOTHING, MultipartEvents
 from kui.http.json import decode_json
 from kui.http.media import RequestHeaders
@@ -82,10 +82,13 @@ async def read_json() -> str:
 
 @reads.router.http.post("/parsed")
 async def read_and_parse() -> str:
-    parser = BoundaryParser(b"frontier", most_parts=1000, most_head=1 << 14)
-    async for chunk in proxy.stream():
-        for _ in parser.feed(chunk):
-            pass
+    from multipart import PushMultipartParser  # type: ignore[import-untyped]  # it has no types
+
+    repair = BoundaryRepair(b"frontier", most_head=1 << 14)
+    with PushMultipartParser(b"frontier") as parser:
+        async for chunk in proxy.stream():
+            for _ in parser.parse(repair.feed(chunk)):
+                pass
     return MESSAGE
 
 

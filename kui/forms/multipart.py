@@ -1,15 +1,17 @@
 """Multipart forms as they arrive (RFC 7578): one part after the other, the body of each as a stream.
 
 Takes linear time and bounded memory: at most 64 KiB of a body are parsed at once, and nothing is
-kept. Where a part begins and ends is found by `kui.forms.boundaries`, what its head says by
-`kui.forms.disposition`; parts are collected into a form by `kui.forms.collector`.
+kept. The package `multipart`, which is loaded with the first form, finds the parts, behind the
+repairs of `kui.forms.boundaries`; what their heads say is read by `kui.forms.disposition`. Parts are
+collected into a form by `kui.forms.collector`.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Generator
-from typing import Final, TypeAlias
+from functools import cache
+from typing import Any, Final, TypeAlias
 
 from baize.datastructures import ContentType, Headers
 
@@ -18,12 +20,14 @@ from kui.http.exceptions import HTTPException
 from kui.http.media import parse_content_length, parse_content_type
 from kui.limits import DEFAULT_LIMITS, Limits
 
-from .boundaries import BoundaryParser, Head, malformed, too_large
+from .boundaries import BoundaryRepair
 from .disposition import clean_filename, parse_disposition
+from .refusals import malformed, too_large
 
 __all__ = ["Found", "MultipartEvents", "MultipartReader", "Part", "parse_multipart"]
 
 _SLICE: Final = 64 * 1024
+_MOST_HEADERS: Final = 16
 
 
 class Found(enum.Enum):
@@ -182,12 +186,10 @@ class MultipartEvents:
     def __init__(
         self, chunks: AsyncIterator[bytes], content_type: ContentType, limits: Limits
     ) -> None:
-        parser = BoundaryParser(
-            _boundary(content_type), most_parts=limits.parts, most_head=limits.part_headers
-        )
+        boundary = _boundary(content_type)
         self._chunks = chunks
         self._waiting = False
-        self.send = _events(parser, limits).send
+        self.send = _events(boundary, limits).send
 
     async def receive(self) -> bytes:
         """Return the next chunk that is not empty, `b""` after the last. Cancelled, it takes none."""
@@ -203,63 +205,96 @@ class MultipartEvents:
             self._waiting = False
 
 
-def _events(parser: BoundaryParser, limits: Limits) -> Generator[_Event, bytes | None, None]:
+def _events(boundary: bytes, limits: Limits) -> Generator[_Event, bytes | None, None]:
     """Return the events of `MultipartEvents`, with the limits held; the END again and again."""
+    library = _library()
+    repair = BoundaryRepair(boundary, most_head=limits.part_headers)
+    # Latin-1 keeps every byte of the headers; they are read as UTF-8 afterwards.
+    parser = library.PushMultipartParser(
+        boundary,
+        max_header_size=limits.part_headers,
+        max_header_count=_MOST_HEADERS,
+        max_segment_count=limits.parts,
+        header_charset="latin-1",
+    )
     part: Part | None = None  # whose body comes next
     outside = field_bytes = 0
-    while True:
-        chunk = yield NOTHING
-        if chunk is None:
-            continue
-        if not chunk:
-            break
-        for start in range(0, len(chunk), _SLICE):
-            piece = chunk[start : start + _SLICE]
-            if part is None:
-                outside += len(piece)
-                if outside > limits.part_headers + 2 * _SLICE:
-                    raise too_large("has too much outside its parts")
-            for found in parser.feed(piece):
-                outside = 0
-                event: Part | bytes | None
-                if isinstance(found, Head):
-                    part = event = _part(found)
-                    if part.filename is None:
-                        field_bytes += len(part.name)
-                elif part is None:
-                    continue
-                elif found is None:
-                    part._check_size()  # noqa: SLF001  # of this module
-                    part = event = None
-                else:
-                    event = found
-                    part.size += len(found)
-                    if part.filename is None:
-                        field_bytes += len(found)
-                    elif part.size > limits.file_bytes:
-                        raise _refusal(f"A file may have at most {limits.file_bytes} bytes.")
-                if field_bytes > limits.field_bytes:
-                    raise _refusal(
-                        f"The fields of a form may have at most {limits.field_bytes} bytes in total."
-                    )
-                yield event
-    if not parser.complete:
-        raise malformed("ends before its last boundary")
+    problem = "is malformed"
+    try:
+        while True:
+            chunk = yield NOTHING
+            if chunk is None:
+                continue
+            for start in range(0, len(chunk) or 1, _SLICE):
+                piece = chunk[start : start + _SLICE]
+                repaired = repair.feed(piece) if piece else repair.close()
+                if part is None:
+                    outside += len(piece)
+                    if outside > limits.part_headers + 2 * _SLICE:
+                        raise too_large("has too much outside its parts")
+                for found in parser.parse(repaired) if repaired else ():
+                    outside = 0
+                    event: Part | bytes | None
+                    if found is None:
+                        if part is not None:
+                            part._check_size()  # noqa: SLF001  # of this module
+                        part = event = None
+                    elif part is None:
+                        part = event = _part(found, limits)
+                        if part.filename is None:
+                            field_bytes += len(part.name)
+                    else:
+                        event = found
+                        part.size += len(found)
+                        if part.filename is None:
+                            field_bytes += len(found)
+                        elif part.size > limits.file_bytes:
+                            raise _refusal(f"A file may have at most {limits.file_bytes} bytes.")
+                    if field_bytes > limits.field_bytes:
+                        raise _refusal(
+                            f"The fields of a form may have at most {limits.field_bytes} bytes in"
+                            " total."
+                        )
+                    yield event
+            if not chunk:
+                break
+        problem = "ends before its last boundary"
+        parser.close()
+    except library.ParserLimitReached:
+        raise too_large("has too many parts or headers") from None
+    except library.MultipartError as error:
+        raise malformed(problem) from error
     while True:
         yield END
 
 
-def _part(head: Head) -> Part:
+@cache
+def _library() -> Any:
+    import multipart  # type: ignore[import-untyped]  # it has no types
+
+    return multipart
+
+
+def _part(segment: Any, limits: Limits) -> Part:
     """Return the part that a head announces.
 
-    :raises HTTPException: 400 if it names no field.
+    :raises HTTPException: 413 if the head is too large, 400 if it names no field.
     """
-    dispositions = [value for name, value in head.lines if name == "content-disposition"]
+    lines = [(name.lower(), _text(value)) for name, value in segment.headerlist]
+    if sum(len(name) + len(value) + 4 for name, value in lines) > limits.part_headers:
+        raise too_large("has a part whose headers are too large")
+    if any("\r" in value or "\n" in value for _, value in lines):
+        raise malformed("has a line end in a header")
+    dispositions = [value for name, value in lines if name == "content-disposition"]
     disposition = parse_disposition(dispositions[0]) if len(dispositions) == 1 else None
     if disposition is None:
         raise malformed("has a part without a name")
     name, filename = disposition
-    return Part(name, None if filename is None else clean_filename(filename), head.lines)
+    return Part(name, None if filename is None else clean_filename(filename), lines)
+
+
+def _text(raw: str) -> str:
+    return raw if raw.isascii() else raw.encode("latin-1").decode("utf-8", "replace")
 
 
 def _refusal(sentence: str) -> HTTPException[str]:
