@@ -7,7 +7,15 @@ from typing import Any
 
 import anyio
 
-from kui.asgi import Kui, PlainTextResponse, SendEventResponse, StreamResponse, request, websocket
+from kui.asgi import (
+    HTMLResponse,
+    Kui,
+    PlainTextResponse,
+    SendEventResponse,
+    StreamResponse,
+    request,
+    websocket,
+)
 
 app = Kui()
 BIG = bytes(range(256)) * 4096
@@ -62,8 +70,36 @@ async def events() -> Any:
     return SendEventResponse(source())
 
 
+PAGE = """<!doctype html><script>
+const seen = [];
+function note(text) {
+    seen.push(text);
+    if (seen.length == 3) fetch('/seen', { method: 'POST', body: seen.sort().join(' | ') });
+}
+fetch('/plain').then(response => response.text()).then(note);
+const events = new EventSource('/events');
+events.onmessage = event => { if (event.data == '4') { events.close(); note('five events'); } };
+const socket = new WebSocket(location.href.replace(/^http/, 'ws').replace('page', 'echo'));
+socket.onopen = () => socket.send('echo');
+socket.onmessage = event => { note('a socket says ' + event.data); socket.close(); };
+</script>"""
+
+
+@app.router.http.get("/page")
+async def page() -> Any:
+    """A page that uses the site, and tells what came of it."""
+    return HTMLResponse(PAGE)
+
+
+@app.router.http.post("/seen")
+async def seen() -> Any:
+    print("a page saw", (await request.body).decode(), flush=True)
+    return "thanks"
+
+
 @app.router.websocket("/echo")
 async def echo() -> None:
     await websocket.accept()
+    print("socket over", websocket.scope["http_version"], flush=True)
     async for message in websocket.iter_text():
         await websocket.send_text(message)

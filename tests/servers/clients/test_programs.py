@@ -10,7 +10,7 @@ import pytest
 
 from tests.servers.process import ServerProcess
 
-from .conftest import Run
+from .conftest import Run, program
 from .site import BIG
 
 CURL = ("-sS", "--max-time", "40")
@@ -129,6 +129,25 @@ def test_h2load_gets_all_of_its_answers(
     for server, flags in ((site, ()), (secure_site, ()), (site, ("--h1",))):
         output = run("h2load", "-n", "200", "-c", "4", "-m", "10", *flags, server.url + path).stdout
         assert "200 succeeded, 0 failed, 0 errored" in output
+
+
+def test_chromium_speaks_http_2_and_a_websocket_on_it(
+    secure_site: ServerProcess, tmp_path: Path
+) -> None:
+    flags = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+    flags += ("--ignore-certificate-errors", f"--user-data-dir={tmp_path}")
+    flags += ("--remote-debugging-port=0",)  # it stays until it is ended
+    before = [len(re.findall(what, secure_site.log)) for what in (SAW, SPOKE)]
+    browser = ServerProcess([program("chromium"), *flags, secure_site.url + "/page"])
+    try:
+        secure_site.find(SAW, before[0] + 1, seconds=50)
+        secure_site.find(SPOKE, before[1] + 1)
+    finally:
+        browser.end()
+
+
+SAW = r"a page saw a socket says echo \| five events \| hello over 2\n"
+SPOKE = r"socket over 2\n"
 
 
 NODE = """
