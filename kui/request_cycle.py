@@ -74,14 +74,13 @@ def _prepare(request: HttpRequest, response: HttpResponse, failed: bool = False)
     Servers close the connection after an error (`failed`), and after an answer to a body that they have not got
     all of. A client that knows does not send the next request on it.
     """
+    exchange = request.exchange
     if response.buffered:
-        request.exchange.give_up_body()
-    if request.scope.get("http_version", "1.1") >= "2":
-        return
-    if not failed and response.buffered and request.exchange.body_expected:
-        length = request.content_length
-        failed = length is None or length > UNREAD
-    if failed:
+        exchange.give_up_body()
+        if exchange.body_expected and not failed:
+            length = request.content_length
+            failed = length is None or length > UNREAD
+    if failed and request.scope.get("http_version", "1.1") < "2":
         request.add_response_headers([(b"connection", b"close")])
 
 

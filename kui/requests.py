@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Seque
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from baize.typing import Message, Receive, Scope, Send
+from baize.typing import Message
 
 from kui.http.exceptions import HTTPException
 from kui.http.media import MULTIPART, URLENCODED
 
 from .concurrency import AsyncCached, Exchange, owner_of
-from .connections import HTTPConnection, no_receive, no_send
+from .connections import HTTPConnection, cached
 from .forms.collector import (
     FormCollector,
     FormData,
@@ -80,13 +80,16 @@ class HttpRequest(HTTPConnection):
     _json: AsyncCached[Any] | None = None
     _form: AsyncCached[FormData] | None = None
     _limits: Limits | None = None  # those of the route
+    _shared = False  # True if the exchange is that of an outer request, which settles it
 
-    def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
-        super().__init__(scope, receive, send)
-        owner = owner_of(receive, send)
-        self._shared = owner is not None
-        self.exchange = Exchange(scope, receive, send) if owner is None else owner
+    @cached
+    def exchange(self) -> Exchange:
         """The one owner of this request's `receive` and `send`."""
+        owner = owner_of(self._receive, self._send)
+        if owner is None:
+            return Exchange(self.scope, self._receive, self._send)
+        self._shared = True
+        return owner
 
     @property
     def method(self) -> str:
@@ -307,10 +310,11 @@ class HttpRequest(HTTPConnection):
 
     async def settle(self) -> None:
         """Settle the exchange, unless it is shared with an outer request, which settles it."""
+        exchange = self.exchange
         if not self._shared:
             if self._refusal is None and (self._body is None or not self._body.done):
                 self._refusal = "end"
-            await self.exchange.settle()
+            await exchange.settle()
 
     async def close(self) -> None:
         """Close the temporary files of the form. May be called at any time, any number of times."""

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from baize.typing import Message, Receive, Scope, Send
 
+from kui.concurrency import owner_of
 from kui.http.cookies import Cookie, SameSite, expiry
 from kui.http.headers import RawHeaders, ResponseHeaders
 
@@ -198,8 +199,12 @@ class HttpResponse:
         if body is None:
             body = await self._produce()
         start, last = self.messages(scope.get("method", "GET"), body)
-        await send(start)
-        await send(last)
+        exchange = owner_of(receive, send)
+        if exchange is None:
+            await send(start)
+            await send(last)
+        else:
+            await exchange.send_whole(start, last)
 
     async def _produce(self) -> bytes:
         raise NotImplementedError(f"{type(self).__name__} has no body; it overrides __call__")

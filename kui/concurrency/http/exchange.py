@@ -7,7 +7,7 @@ what waits: reading the body, sending beside a body that nothing reads, and the 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, NoReturn
 
 import anyio
@@ -30,7 +30,6 @@ from .states import (
     Response,
     ResponseEvent,
     body_expected,
-    event_of,
 )
 
 __all__ = ["ClientDisconnect", "Exchange", "Gone", "body_expected", "disconnect_errors"]
@@ -52,6 +51,10 @@ def disconnect_errors() -> tuple[type[Exception], ...]:
     """
     trio = sys.modules.get("trio")
     return (OSError,) if trio is None else (OSError, trio.BusyResourceError)
+
+
+def _send_failures() -> tuple[type[Exception], ...]:
+    return (Stalled, *disconnect_errors())
 
 
 async def _receive_too_late() -> Message:
@@ -81,20 +84,16 @@ class Exchange(ReceiveBuffer):
             await exchange.settle()
     """
 
+    on_start: Callable[[Message], Message] | None = None
+    progress = 0
+    in_send = False
     _held: HeldBody | None = None
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.ended = None  # what the other constructor does, without the call
-        self._receive = receive
-        self._kept = []
-        self._changes = None
-        self._pull = None
+        super().__init__(receive)
         self.scope = scope
         self.state = ExchangeState(body_expected(scope))
         self.server_send = send
-        self.on_start: Callable[[Message], Message] | None = None
-        self.progress = 0
-        self.in_send = False
 
     @property
     def started(self) -> bool:
@@ -104,7 +103,7 @@ class Exchange(ReceiveBuffer):
     @property
     def finished(self) -> bool:
         """True if the last message of the response has been sent."""
-        return self.state.response is Response.ENDED
+        return self.state.finished
 
     @property
     def gone(self) -> Gone | None:
@@ -235,7 +234,7 @@ class Exchange(ReceiveBuffer):
 
         A reader that comes after something was discarded gets a RuntimeError.
         """
-        self.state.body_event(BodyEvent.GIVEN_UP)
+        self.state.give_up_body()
 
     def discard(self) -> None:
         """Discard what is left of the body, now and later, so that a disconnect behind it is seen."""
@@ -268,71 +267,98 @@ class Exchange(ReceiveBuffer):
         kind = message["type"]
         if kind == "http.response.body" and len(message.get("body", b"")) > PIECE:
             for piece in _pieces(message):
-                await self._send(piece)
+                await self.send(piece)
             return
         if kind == "http.response.start" and self.on_start is not None:
             message = self.on_start(message)
-        await self._send(message)
-
-    async def send_chunk(self, body: bytes) -> None:
-        """Send a piece of the response's body, which another one follows. Raises as `send` does."""
-        await self.send({"type": "http.response.body", "body": body, "more_body": True})
-
-    async def _send(self, message: Message) -> None:
-        last = self.state.response_event(event_of(message)) is Response.ENDING
-        if last:
-            self.give_up_body()
+        last = self.state.sends(message)
         self.in_send = True
         try:
-            await self._pass(message)
-        except Stalled:
-            self.terminate(Gone.STALLED)
-            raise ClientDisconnect("the client has stopped reading") from None
-        except disconnect_errors() as error:
-            if message["type"] == "http.response.pathsend":
+            await self._passing(message)
+        except _send_failures() as error:
+            if kind == "http.response.pathsend" and not isinstance(error, Stalled):
                 raise  # about the file, more likely
             self.disconnected(error)
         finally:
             self.in_send = False
         self.progress += 1
         if last:
-            self.state.response_event(ResponseEvent.SENT)
+            self.state.sent_the_last()
             if self._pull is not None:
                 await self.close()
 
-    async def _pass(self, message: Message) -> None:
-        """Await the server's `send` beside what it needs."""
+    async def send_whole(self, start: Message, last: Message) -> None:
+        """Send a response of two messages. Raises as `send` does.
+
+        Where nothing arrives beside it, a small one is one `send`: its messages share the limit of time.
+        """
+        if self._watchers or self.state.body_is_coming or len(last["body"]) > _SMALL:
+            await self.send(start)
+            await self.send(last)
+            return
+        if self.on_start is not None:
+            start = self.on_start(start)
+        self.state.sends(last)
+        self.in_send = True
+        try:
+            sending = self._send_both(start, last)
+            if on_asyncio():
+                await send_within(sending, STALL, DRAIN, self._exit_signal)
+            else:
+                await sending
+        except _send_failures() as error:
+            self.disconnected(error)
+        finally:
+            self.in_send = False
+        self.progress += 2
+        self.state.sent_the_last()
+        if self._pull is not None:
+            await self.close()
+
+    async def _send_both(self, start: Message, last: Message) -> None:
+        await self.server_send(start)
+        await self.server_send(last)
+
+    async def send_chunk(self, body: bytes) -> None:
+        """Send a piece of the response's body, which another one follows. Raises as `send` does."""
+        await self.send({"type": "http.response.body", "body": body, "more_body": True})
+
+    def _passing(self, message: Message) -> Awaitable[None]:
+        """The server's `send`, beside what it needs; to be awaited."""
         if self._watchers:  # the watch of a stream sees to all of it
-            await self.server_send(message)
-        elif self.state.body_is_coming and await self._body_is_coming():
-            await self._send_watched(message)
-        elif message["type"] in _FILES:
-            await self.server_send(message)
-        elif on_asyncio():
-            await send_within(self.server_send(message), STALL, DRAIN, self._exit_signal)
-        elif len(message.get("body", b"")) > _SMALL:
+            return self.server_send(message)
+        if self.state.body_is_coming and self.ended is None:
+            return self._send_beside_body(message)
+        return self._send_alone(message)
+
+    def _send_alone(self, message: Message) -> Awaitable[None]:
+        if message["type"] in _FILES:
+            return self.server_send(message)
+        if on_asyncio():
+            return send_within(self.server_send(message), STALL, DRAIN, self._exit_signal)
+        if len(message.get("body", b"")) > _SMALL:
+            return self._send_watched(message)
+        return self.server_send(message)
+
+    async def _send_beside_body(self, message: Message) -> None:
+        if self.scope.get("http_version", "1.1") >= "2":
+            # It announces no body. Mostly there is none, and its end is there already.
+            await self.poll()
+        if self.state.body_is_coming:
             await self._send_watched(message)
         else:
-            await self.server_send(message)
+            await self._send_alone(message)
 
     def disconnected(self, error: Exception) -> NoReturn:
-        """Take note that the server's `send` has said that the client has gone.
+        """Take note that the server's `send` has said that the client has gone, or that it was given up.
 
         :raises ClientDisconnect: always.
         """
+        if isinstance(error, Stalled):
+            self.terminate(Gone.STALLED)
+            raise ClientDisconnect("the client has stopped reading") from None
         self.terminate(Gone.CLIENT_LEFT)
         raise ClientDisconnect("the client left before the end of the response") from error
-
-    async def _body_is_coming(self) -> bool:
-        """True if more of the request body may arrive.
-
-        HTTP/2 does not announce a body. Mostly there is none, and its end is there already.
-        """
-        if self.ended is not None or not self.state.body_is_coming:
-            return False
-        if self.scope.get("http_version", "1.1") >= "2":
-            await self.poll()
-        return self.state.body_is_coming
 
     async def _send_watched(self, message: Message) -> None:
         """Send beside a task that receives what is left of the body, and gives the `send` up when it stalls."""

@@ -44,6 +44,7 @@ class ReceiveBuffer:
     """
 
     # Those of the class are for the few that change them: to set all of these takes as long as the rest.
+    ended: Message | None = None
     messages_buffered = 0
     was_read = False
     _size = 0
@@ -54,13 +55,12 @@ class ReceiveBuffer:
     _told = False  # True once they have been called
     _watchers = 0
     _pulls = False  # True while it is watched on asyncio, where one task keeps receiving
+    _pull: asyncio.Task[None] | None = None
+    _changes: anyio.Event | None = None  # set when anything here has changed
 
     def __init__(self, receive: Receive) -> None:
-        self.ended: Message | None = None
         self._receive = receive
         self._kept: list[Message] = []  # a deque, empty, has 10 times the size
-        self._changes: anyio.Event | None = None  # set when anything here has changed
-        self._pull: asyncio.Task[None] | None = None
 
     # Without waiting.
 

@@ -149,6 +149,19 @@ REPLACEABLE: Final = frozenset((None, Gone.DRAIN))
 """The reasons that a later one replaces: a client may leave while the server drains. Other reasons stay."""
 
 
+# Python 3.11 takes ten times as long to find a member in its class as to find a name here.
+_UNANNOUNCED: Final = RequestBody.UNANNOUNCED
+_WHOLE: Final = RequestBody.WHOLE
+_NOT_BEGUN: Final = Response.NOT_BEGUN
+_ENDING: Final = Response.ENDING
+_ENDED: Final = Response.ENDED
+_GIVEN_UP: Final = BodyEvent.GIVEN_UP
+_START: Final = ResponseEvent.START
+_LAST_PIECE: Final = ResponseEvent.LAST_PIECE
+_SENT: Final = ResponseEvent.SENT
+_OTHER: Final = ResponseEvent.OTHER
+
+
 class ExchangeState:
     """The state of one exchange: its request body, its response, and why it is over.
 
@@ -161,18 +174,33 @@ class ExchangeState:
     __slots__ = ("body", "gone", "response")
 
     def __init__(self, expects_body: bool) -> None:
-        self.body = RequestBody.COMING if expects_body else RequestBody.UNANNOUNCED
-        self.response = Response.NOT_BEGUN
+        self.body = RequestBody.COMING if expects_body else _UNANNOUNCED
+        self.response = _NOT_BEGUN
         self.gone: Gone | None = None
 
     def body_event(self, event: BodyEvent) -> None:
         """Something happens to the request's body."""
         self.body = BODY[self.body].get(event, self.body)
 
-    def response_event(self, event: ResponseEvent) -> Response:
-        """Something happens to the response; return its new state."""
+    def response_event(self, event: ResponseEvent) -> None:
+        """Something happens to the response."""
         self.response = RESPONSE[self.response].get(event, self.response)
-        return self.response
+
+    def sends(self, message: Message) -> bool:
+        """A message of the response is about to be sent. True if it is the last: then no body is wanted any more."""
+        self.response_event(event_of(message))
+        if self.response is not _ENDING:
+            return False
+        self.give_up_body()
+        return True
+
+    def sent_the_last(self) -> None:
+        """The last message of the response has been sent."""
+        self.response_event(_SENT)
+
+    def give_up_body(self) -> None:
+        """The handler has returned, or the last message is sent: the request's body need not be kept."""
+        self.body_event(_GIVEN_UP)
 
     def terminate(self, why: Gone) -> bool:
         """The exchange is over. True if this is the reason now, and not one that came before."""
@@ -184,12 +212,12 @@ class ExchangeState:
     @property
     def body_is_coming(self) -> bool:
         """True if more of the request body may arrive."""
-        return self.body < RequestBody.UNANNOUNCED
+        return self.body < _UNANNOUNCED
 
     @property
     def body_is_open(self) -> bool:
         """True if a reader has to ask for more, or to be told that a part was discarded."""
-        return self.body is not RequestBody.WHOLE
+        return self.body is not _WHOLE
 
     @property
     def discards(self) -> bool:
@@ -199,23 +227,26 @@ class ExchangeState:
     @property
     def answered(self) -> bool:
         """True if the last message of the response is on its way, or there will be none."""
-        return self.response >= Response.ENDING
+        return self.response >= _ENDING
+
+    @property
+    def finished(self) -> bool:
+        """True if the last message of the response has been sent."""
+        return self.response is _ENDED
 
 
 def event_of(message: Message) -> ResponseEvent:
     """The event that sending an ASGI message is."""
     kind = message["type"]
     if kind == "http.response.body" or kind == "http.response.zerocopysend":
-        return ResponseEvent.OTHER if message.get("more_body") else ResponseEvent.LAST_PIECE
+        return _OTHER if message.get("more_body") else _LAST_PIECE
     if kind == "http.response.start":
-        if message.get("trailers"):
-            return ResponseEvent.START_WITH_TRAILERS
-        return ResponseEvent.START
+        return ResponseEvent.START_WITH_TRAILERS if message.get("trailers") else _START
     if kind == "http.response.pathsend":
-        return ResponseEvent.LAST_PIECE
+        return _LAST_PIECE
     if kind == "http.response.trailers" and not message.get("more_trailers"):
         return ResponseEvent.LAST_TRAILERS
-    return ResponseEvent.OTHER
+    return _OTHER
 
 
 def body_expected(scope: Mapping[str, Any], fields: Mapping[bytes, bytes] | None = None) -> bool:
