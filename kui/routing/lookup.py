@@ -71,11 +71,14 @@ class HttpRoutes:
     by the routes for GET unless a route of the same path answers HEAD itself.
     """
 
-    __slots__ = ("_any", "_entries", "_misses", "_trees")
+    __slots__ = ("_any", "_entries", "_misses", "_paths", "_trees")
 
     def __init__(self) -> None:
         self._trees: dict[str, Tree[Entry]] = {}
         self._any: Tree[Entry] = Tree()
+        self._paths: Tree[bool] = (
+            Tree()
+        )  # of all routes, so that a path of none is seen at one look
         self._entries: list[Entry] = []
         self._misses: dict[tuple[object, ...], Endpoint] = {}
 
@@ -119,9 +122,9 @@ class HttpRoutes:
 
     def _miss(self, path: str) -> Found | None:
         """Return the endpoint for a method that no route of the path has; None if no route matches."""
-        matching = [found for tree in self._trees.values() if (found := tree.find(path))]
-        if not matching:
+        if self._paths.find(path) is None:
             return None
+        matching = [found for tree in self._trees.values() if (found := tree.find(path))]
         matching.sort(key=lambda found: found[0].route.pattern.key)
         entry, values = matching[0]
         shared = tuple(
@@ -176,6 +179,7 @@ class HttpRoutes:
         )
         entry = Entry(route, methods, around, complete(handler, around))
         self._entries.append(entry)
+        self._paths.put(route.pattern, True)
         if methods is None:
             self._any.put(route.pattern, entry)
             for tree in self._trees.values():
