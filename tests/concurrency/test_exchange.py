@@ -444,6 +444,66 @@ async def test_a_cancellation_from_outside_passes_a_send_that_waits(how) -> None
     assert await every_checkpoint(scenario, check, how=how) > 0
 
 
+# A response that is known whole.
+
+
+@pytest.mark.parametrize("headers", [[], LENGTH], ids=["", "with a body"])
+@pytest.mark.parametrize("size", [0, 100, BIG])
+async def test_a_whole_response_is_a_start_and_a_body(serve, size, headers) -> None:
+    server, exchange = serve(headers=headers)
+    exchange.on_start = lambda message: {**message, "status": 201}
+    await exchange.send_whole(START, chunk(b"x" * size))
+    assert server.sent[0] == {**START, "status": 201}
+    assert server.body == b"x" * size
+    assert exchange.finished
+    assert exchange.progress == len(server.sent)
+    assert not exchange.in_send
+    await exchange.settle()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+async def test_a_small_one_shares_one_limit_of_time(serve) -> None:
+    server, exchange = serve()
+
+    async def slow(message) -> None:
+        server.sent.append(message)
+        await anyio.sleep(STALL - 1)
+
+    exchange.server_send = slow
+    before = anyio.current_time()
+    with pytest.raises(ClientDisconnect):
+        await exchange.send_whole(START, chunk(b"x"))
+    assert anyio.current_time() - before == pytest.approx(STALL, abs=0.1)
+    assert exchange.gone is Gone.STALLED
+    assert server.types == ["start", "body"]
+
+
+async def test_a_client_that_has_gone_is_told_of_a_whole_response_as_well(serve) -> None:
+    _, exchange = serve()
+
+    async def send(message) -> None:
+        raise OSError("gone")
+
+    exchange.server_send = send
+    with pytest.raises(ClientDisconnect):
+        await exchange.send_whole(START, chunk(b"x"))
+    assert exchange.gone is Gone.CLIENT_LEFT
+    assert exchange.started
+    assert not exchange.finished
+
+
+async def test_an_unread_body_does_not_block_a_whole_response(serve) -> None:
+    server, exchange = serve(room=1, headers=LENGTH, says_so=True)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.upload, 100)
+        await settled()
+        with anyio.fail_after(5):
+            await exchange.send_whole(START, chunk(b"x"))
+            await exchange.settle()
+        tasks.cancel_scope.cancel()
+    assert exchange.finished
+
+
 # An unread body.
 
 
