@@ -26,7 +26,7 @@ from typing import Any
 
 import anyio
 
-from tests.channels.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 TEXT = "x" * 200
 ONE = (sys.executable, "-m", "benchmarks.channels")

@@ -10,8 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from kui.channels import Channels
-
-from .redis_server import RedisServer, needs_redis
+from tests.support.redis_server import RedisServer, needs_redis
 
 Make: TypeAlias = Callable[..., Channels]
 

@@ -13,9 +13,9 @@ import pytest
 from kui.asgi import Kui, SendEventResponse, cancel_on_disconnect, request, websocket
 from kui.channels import Channels
 from kui.testing import AsyncTestClient, WebSocketDenied
+from tests.support.redis_server import RedisServer
 
 from .conftest import Make
-from .redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
 

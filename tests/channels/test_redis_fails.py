@@ -11,8 +11,7 @@ import anyio
 import pytest
 
 from kui.channels import Channels, ChannelsUnavailable, Gap, Message, Subscription
-
-from .redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
 

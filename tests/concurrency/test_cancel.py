@@ -15,8 +15,7 @@ from kui.concurrency.cancel import WaitingClient, until
 from kui.concurrency.loops import clock
 from kui.concurrency.slots import Full, Slots
 from kui.testing import every_checkpoint
-
-from .fakes import DISCONNECT, WAYS, Server, body
+from tests.support.asgi_server import DISCONNECT, WAYS, Server, body
 
 pytestmark = pytest.mark.anyio
 

@@ -15,8 +15,7 @@ import pytest
 from kui.concurrency import GENERATORS, HANDLERS, Limiter, in_thread
 from kui.concurrency.sync import InThreads
 from kui.testing import every_checkpoint
-
-from .fakes import WAYS
+from tests.support.asgi_server import WAYS
 
 pytestmark = pytest.mark.anyio
 

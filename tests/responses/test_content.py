@@ -17,8 +17,7 @@ from kui.responses import (
     RedirectResponse,
     SmallResponse,
 )
-
-from .sending import send
+from tests.support.sending import send
 
 pytestmark = pytest.mark.anyio
 

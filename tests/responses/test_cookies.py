@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from kui.http.cookies import Cookie, parse_cookies
 from kui.responses import HttpResponse, PlainTextResponse
-
-from .sending import send
+from tests.support.sending import send
 
 
 def line(*args: Any, **kwargs: Any) -> str:

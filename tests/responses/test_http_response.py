@@ -7,8 +7,7 @@ from http import HTTPStatus
 import pytest
 
 from kui.responses import HTMLResponse, HttpResponse, JSONResponse, PlainTextResponse, SmallResponse
-
-from .sending import send
+from tests.support.sending import send
 
 pytestmark = pytest.mark.anyio
 

@@ -22,8 +22,7 @@ from hypothesis import strategies as st
 from kui.connections import HTTPConnection
 from kui.current import request_var
 from kui.responses import JSONResponse
-
-from .sending import send
+from tests.support.sending import send
 
 VALUES = st.recursive(
     st.none()

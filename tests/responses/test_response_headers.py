@@ -10,8 +10,7 @@ from baize.datastructures import MutableHeaders
 
 from kui.http.headers import ResponseHeaders, content_type, encode_location, merge_headers
 from kui.responses import HttpResponse, JSONResponse, PlainTextResponse, RedirectResponse
-
-from .sending import send
+from tests.support.sending import send
 
 WAYS_IN: dict[str, Callable[[str, str], Any]] = {
     "constructor": lambda name, value: HttpResponse(headers={name: value}),

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import pytest
 
-from .process import ServerProcess, foreign, listening_socket
+from tests.support.process import ServerProcess, foreign, listening_socket
 
 
 class Launch(Protocol):

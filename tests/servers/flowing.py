@@ -18,7 +18,8 @@ from kui.asgi import (
     StreamResponse,
     request,
 )
-from tests.servers.apps import say
+
+from .apps import say
 
 CHUNK = b"x" * 8192
 

@@ -8,7 +8,8 @@ from typing import Any
 import anyio
 
 from kui.asgi import Kui, SendEventResponse, StreamResponse, websocket
-from tests.servers.apps import say
+
+from .apps import say
 
 
 async def lifespan(app: Kui) -> AsyncIterator[None]:

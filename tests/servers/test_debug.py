@@ -9,9 +9,9 @@ import pytest
 from kui.serving.binding import CannotServe, bound
 from kui.serving.debug import check_debug
 from kui.serving.runner import Options
+from tests.support.process import get
 
 from .conftest import KuiRun
-from .process import get
 
 APP = "tests.servers.logged:app"
 

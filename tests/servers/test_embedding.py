@@ -19,8 +19,7 @@ from kui.lifespan import Lifespan
 from kui.serving.binding import CannotServe
 from kui.serving.runner import ShutdownFailed, StartupFailed
 from kui.serving.server import serve
-
-from .process import PATIENCE
+from tests.support.process import PATIENCE
 
 pytestmark = pytest.mark.anyio
 

@@ -10,9 +10,9 @@ import httpx2
 import pytest
 
 from kui.asgi import FileResponse, Kui, request
+from tests.support.process import PATIENCE, ServerProcess, get, read_until
 
 from .conftest import StartServer
-from .process import PATIENCE, ServerProcess, get, read_until
 
 SIZE = 64 << 20
 """More than the buffers of two sockets ever hold."""

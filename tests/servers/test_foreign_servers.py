@@ -6,8 +6,9 @@ import signal
 
 import pytest
 
+from tests.support.process import connect, get, read_until
+
 from .conftest import StartServer
-from .process import connect, get, read_until
 
 APP = "tests.servers.apps:app"
 

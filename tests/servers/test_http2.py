@@ -11,9 +11,10 @@ import h2.errors
 import httpx2
 import pytest
 
+from tests.support.http2_client import Http2Client
+from tests.support.process import PATIENCE, ServerProcess, get
+
 from .conftest import KuiRun, Launch
-from .http2 import Http2Client
-from .process import PATIENCE, ServerProcess, get
 
 APP = "tests.servers.apps:app"
 

@@ -15,8 +15,8 @@ import h2.errors
 import httpx2
 import pytest
 
-from .http2 import FORBIDDEN, Http2Client
-from .process import PATIENCE, ServerProcess, foreign, listening_socket
+from tests.support.http2_client import FORBIDDEN, Http2Client
+from tests.support.process import PATIENCE, ServerProcess, foreign, listening_socket
 
 APP = "tests.servers.flowing:app"
 SIZE = 8 << 20

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 
+from tests.support.process import connect, get, read_until
+
 from .conftest import KuiRun
-from .process import connect, get, read_until
 
 APP = "tests.servers.living:app"
 

@@ -10,9 +10,9 @@ import pytest
 
 from kui.serving.binding import CannotServe
 from kui.serving.logs import set_up_logging
+from tests.support.process import get
 
 from .conftest import KuiRun
-from .process import get
 
 APP = "tests.servers.logged:app"
 

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from tests.sockets.client import Client
+from tests.support.process import PATIENCE, ServerProcess, read_until
+from tests.support.websocket_client import Client
 
 from .conftest import StartServer
-from .process import PATIENCE, ServerProcess, read_until
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.process import PATIENCE, read_until
+
 from .conftest import StartServer
-from .process import PATIENCE, read_until
 
 SECRET = b"the secret of this machine"
 

@@ -11,9 +11,15 @@ import pytest
 from kui.asgi import Kui, websocket
 from kui.serving.runner import Options
 from kui.testing import AsyncTestClient
+from tests.support.process import (
+    ServerProcess,
+    get,
+    listening_socket,
+    reserved_port,
+    until_it_listens,
+)
 
 from .conftest import KuiRun, Launch
-from .process import ServerProcess, get, listening_socket, reserved_port, until_it_listens
 
 APP = "tests.servers.rooted:app"
 ROOT = ("--root-path", "/api")

@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.support.process import PATIENCE, ServerProcess, connect, get, read_until
+
 from .conftest import KuiRun, Launch
-from .process import PATIENCE, ServerProcess, connect, get, read_until
 
 APP = "tests.servers.apps:app"
 

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from tests.support.process import PATIENCE, get, read_until
+
 from .conftest import KuiRun, StartServer
-from .process import PATIENCE, get, read_until
 
 SERVERS_OWN = {"date", "server", "connection", "keep-alive", "transfer-encoding"}
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.process import ServerProcess, connect, get, read_until
+
 from .conftest import KuiRun, Launch
-from .process import ServerProcess, connect, get, read_until
 
 APP = "tests.servers.apps:app"
 

@@ -16,9 +16,9 @@ from hyperframe.frame import GoAwayFrame, PriorityFrame
 
 import kui.serving.http2
 from kui.serving.responses import Misuse
+from tests.support.http2_async_client import PATIENCE, Http2Client
 
 from .conftest import Serve
-from .http2_client import PATIENCE, Http2Client
 
 pytestmark = pytest.mark.anyio
 

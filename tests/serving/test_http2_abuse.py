@@ -21,8 +21,9 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
+from tests.support.http2_async_client import PATIENCE, PSEUDO, Headers, Http2Client
+
 from .conftest import Serve
-from .http2_client import PATIENCE, PSEUDO, Headers, Http2Client
 from .test_http2 import App, answer, client_of, echo, within
 
 pytestmark = pytest.mark.anyio

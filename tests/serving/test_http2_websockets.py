@@ -10,10 +10,10 @@ import h2.errors
 import pytest
 from baize.typing import Receive, Scope, Send
 
-from tests.servers.conformance.wire import CLOSE, PING, PONG, TEXT, frame
+from tests.support.http2_async_client import PSEUDO, Http2Client
+from tests.support.wire import CLOSE, PING, PONG, TEXT, frame
 
 from .conftest import Serve
-from .http2_client import PSEUDO, Http2Client
 from .test_http2 import client_of, within
 
 pytestmark = pytest.mark.anyio

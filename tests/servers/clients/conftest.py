@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.process import ServerProcess
+from tests.support.process import ServerProcess
 
 SPEC = "tests.servers.clients.site:app"
 PATIENCE = 50.0

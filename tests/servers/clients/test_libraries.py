@@ -10,7 +10,7 @@ import aiohttp
 import httpx2
 import pytest
 
-from tests.servers.process import PATIENCE, ServerProcess
+from tests.support.process import PATIENCE, ServerProcess
 
 from .site import BIG
 

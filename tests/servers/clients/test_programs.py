@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.process import ServerProcess
+from tests.support.process import ServerProcess
 
 from .conftest import Run, program
 from .site import BIG

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.servers.conformance.wire import CLOSE, TEXT, Wire, frame
-from tests.servers.process import PATIENCE, ServerProcess, listening_socket
+from tests.support.process import PATIENCE, ServerProcess, listening_socket
+from tests.support.wire import CLOSE, TEXT, Wire, frame
 
 from .conftest import program
 from .site import BIG

@@ -8,11 +8,11 @@ from contextlib import suppress
 
 import pytest
 
-from tests.servers.process import ServerProcess
+from tests.support.process import ServerProcess
+from tests.support.wire import Wire
 
 from .differences import find
 from .servers import OURS, Site, chosen, start
-from .wire import Wire
 
 PATIENCE = 10.0
 SHORT = 1.0

@@ -6,9 +6,8 @@ import os
 import re
 import sys
 
-from tests.servers.process import ServerProcess, foreign, listening_socket
-
-from .wire import Wire
+from tests.support.process import ServerProcess, foreign, listening_socket
+from tests.support.wire import Wire
 
 __all__ = ["FOREIGN", "OURS", "Site", "chosen", "start"]
 

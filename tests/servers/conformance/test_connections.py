@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from tests.support.wire import Cut, push, request
+
 from .servers import Site
-from .wire import Cut, push, request
 
 
 def test_a_connection_serves_one_request_after_the_other(site: Site) -> None:

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
+from tests.support.wire import Cut, request
+
 from .servers import Site
-from .wire import Cut, request
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 300_000])

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from tests.support.wire import BINARY, CLOSE, TEXT, Cut, Wire, frame, handshake
+
 from .servers import Site
-from .wire import BINARY, CLOSE, TEXT, Cut, Wire, frame, handshake
 
 
 def test_a_handshake_is_answered_by_the_letter(site: Site) -> None:

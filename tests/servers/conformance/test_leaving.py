@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.wire import push, request
+
 from .apps import PUSHES
 from .servers import Site
-from .wire import push, request
 
 
 @pytest.mark.parametrize("leave", ["close", "reset", "half_close"])

@@ -6,8 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.wire import Cut, Wire
+
 from .servers import Site
-from .wire import Cut, Wire
 
 
 def refused(wire: Wire, path: str) -> bytes:

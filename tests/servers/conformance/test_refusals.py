@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.wire import handshake, push
+
 from .servers import Site
-from .wire import handshake, push
 
 HOST = b"Host: x\r\n"
 POST, GET = b"POST /echo/x HTTP/1.1\r\n" + HOST, b"GET /echo/x HTTP/1.1\r\n" + HOST

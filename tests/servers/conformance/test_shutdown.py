@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.wire import handshake, request
+
 from .servers import Site
-from .wire import handshake, request
 
 
 def test_an_idle_connection_is_closed_and_the_process_ends(own: Site) -> None:

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 
 import pytest
 
+from tests.support.wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, frame
+
 from .apps import PUSHES
 from .servers import Site
-from .wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, frame
 
 
 @contextmanager
