@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 import pytest
 
 from kui.channels import Channels, Gap, Message
-from kui.testing import virtual_clock
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
 
 HOUR = 3600.0
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return virtual_clock(request.param)
 
 
 async def test_a_silent_channel_is_forgotten_and_a_cursor_of_it_is_told_a_gap() -> None:

@@ -2,13 +2,4 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
-from kui.testing import virtual_clock
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return virtual_clock(request.param)
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture

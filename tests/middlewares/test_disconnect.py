@@ -16,14 +16,10 @@ from kui.asgi import (
     request,
     websocket,
 )
-from kui.testing import AsyncTestClient, Disconnected, virtual_clock
+from kui.testing import AsyncTestClient, Disconnected
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest):
-    return virtual_clock(request.param)
 
 
 class Log(list[str]):

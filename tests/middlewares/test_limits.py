@@ -11,14 +11,10 @@ import pytest
 
 from kui.asgi import HttpRequest, Kui, StreamResponse, limit_concurrency
 from kui.concurrency.slots import Slots
-from kui.testing import AsyncTestClient, Disconnected, virtual_clock
+from kui.testing import AsyncTestClient, Disconnected
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest):
-    return virtual_clock(request.param)
 
 
 class Site:

@@ -8,14 +8,10 @@ import anyio
 import pytest
 
 from kui.asgi import Kui, StreamResponse, timeout
-from kui.testing import AsyncTestClient, virtual_clock
+from kui.testing import AsyncTestClient
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest):
-    return virtual_clock(request.param)
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from kui.asgi import (
     timeout,
 )
 from kui.concurrency.cleanup import GRACE
-from kui.testing import every_checkpoint, virtual_clock
+from kui.testing import every_checkpoint
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
 
@@ -210,11 +211,6 @@ async def test_a_graph_may_be_cut_anywhere(
 
 
 # ---- time
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return virtual_clock(request.param)
 
 
 @asynccontextmanager

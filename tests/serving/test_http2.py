@@ -16,7 +16,7 @@ from hyperframe.frame import GoAwayFrame, PriorityFrame
 
 import kui.serving.http2
 from kui.serving.responses import Misuse
-from tests.support.http2_async_client import PATIENCE, Http2Client
+from tests.support.http2_async_client import PATIENCE, AsyncHttp2Client
 
 from .conftest import Serve
 
@@ -24,9 +24,11 @@ pytestmark = pytest.mark.anyio
 
 
 @asynccontextmanager
-async def client_of(port: int, window: int = 1 << 20, **more: Any) -> AsyncIterator[Http2Client]:
+async def client_of(
+    port: int, window: int = 1 << 20, **more: Any
+) -> AsyncIterator[AsyncHttp2Client]:
     async with await anyio.connect_tcp("127.0.0.1", port) as stream:
-        client = Http2Client(stream, window, **more)
+        client = AsyncHttp2Client(stream, window, **more)
         await client.flush()
         yield client
 

@@ -21,7 +21,7 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from tests.support.http2_async_client import PATIENCE, PSEUDO, Headers, Http2Client
+from tests.support.http2_async_client import PATIENCE, PSEUDO, AsyncHttp2Client, Headers
 
 from .conftest import Serve
 from .test_http2 import App, answer, client_of, echo, within
@@ -180,7 +180,7 @@ async def test_a_flood_ends_its_connection_and_not_before_it_is_one(
 PING = b"are you?"
 
 
-async def read_raw(client: Http2Client, end: bytes | None = None) -> bool:
+async def read_raw(client: AsyncHttp2Client, end: bytes | None = None) -> bool:
     """Read up to some bytes, or the end. h2 does not know what was sent by hand."""
     data = b""
     with anyio.fail_after(PATIENCE):
@@ -264,7 +264,7 @@ async def test_what_breaks_the_protocol_ends_its_connection_and_tells_its_apps(
 async def test_a_preface_may_come_by_bytes_and_something_else_is_http_1(serve: Serve) -> None:
     async with serve(echo) as server:
         async with await anyio.connect_tcp("127.0.0.1", server.port) as stream:
-            client = Http2Client(stream, 65535)
+            client = AsyncHttp2Client(stream, 65535)
             data = client.h2.data_to_send()
             for index in range(30):
                 await stream.send(data[index : index + 1])

@@ -10,7 +10,7 @@ import h2.errors
 import pytest
 from baize.typing import Receive, Scope, Send
 
-from tests.support.http2_async_client import PSEUDO, Http2Client
+from tests.support.http2_async_client import PSEUDO, AsyncHttp2Client
 from tests.support.wire import CLOSE, PING, PONG, TEXT, frame
 
 from .conftest import Serve
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 class Socket:
     """A WebSocket as its client sees it."""
 
-    def __init__(self, client: Http2Client, number: int) -> None:
+    def __init__(self, client: AsyncHttp2Client, number: int) -> None:
         self.client = client
         self.number = number
         self.status = 0
@@ -45,7 +45,7 @@ def bare(opcode: int, payload: bytes) -> bytes:
 
 @asynccontextmanager
 async def opened(
-    client: Http2Client, path: str = "/", version: bytes = b"13"
+    client: AsyncHttp2Client, path: str = "/", version: bytes = b"13"
 ) -> AsyncIterator[Socket]:
     await client.until(lambda: client.h2.remote_settings.enable_connect_protocol)
     headers = [(b":method", b"CONNECT"), (b":protocol", b"websocket"), (b":path", path.encode())]

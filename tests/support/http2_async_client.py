@@ -39,7 +39,7 @@ class Answer:
         return self.complete or self.reset is not None
 
 
-class Http2Client:
+class AsyncHttp2Client:
     """One connection; `answers` by stream. With `window`, so many bytes may be under way on a stream."""
 
     def __init__(self, stream: anyio.abc.SocketStream, window: int, *, reads: bool = True) -> None:

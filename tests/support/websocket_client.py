@@ -27,7 +27,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-__all__ = ["Client", "Closed", "Denied", "Http2Client"]
+__all__ = ["Client", "Closed", "Denied", "WebSocketOverHttp2"]
 
 PATIENCE = 20.0
 CHUNK = 65536
@@ -231,7 +231,7 @@ class Client(Messages):
         self.sock.close()
 
 
-class Http2Client(Messages):
+class WebSocketOverHttp2(Messages):
     """A WebSocket over HTTP/2 without TLS (RFC 8441), alone on its connection."""
 
     def __init__(self, port: int, path: str = "/", *, subprotocols: tuple[str, ...] = ()) -> None:
@@ -327,7 +327,7 @@ class Http2Client(Messages):
         self.http2.reset_stream(self.stream)
         self.flush()
 
-    def __enter__(self) -> Http2Client:
+    def __enter__(self) -> WebSocketOverHttp2:
         return self
 
     def __exit__(self, *args: object) -> None:

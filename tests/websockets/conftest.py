@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from kui.testing import virtual_clock
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 from tests.support.websocket_server import Kind
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return virtual_clock(request.param)
 
 
 @pytest.fixture(params=["hypercorn", "uvicorn"])

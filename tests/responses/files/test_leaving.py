@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -16,16 +15,11 @@ from baize.typing import Message
 
 from kui.concurrency import Exchange, Gone
 from kui.responses.file import FileResponse
-from kui.testing.clocks import virtual_clock
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
 
 Descriptors = Callable[[Path], int]
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return virtual_clock(request.param)
 
 
 class Client:

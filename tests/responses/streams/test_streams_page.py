@@ -9,16 +9,12 @@ from typing import Any
 import pytest
 
 from kui.asgi import Kui
-from kui.testing import AsyncTestClient, virtual_clock
+from kui.testing import AsyncTestClient
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
 
 PAGE = Path(__file__).parents[3] / "docs" / "streams.md"
-
-
-@pytest.fixture(params=["asyncio", "trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    return virtual_clock(request.param)
 
 
 def printed(path: str) -> Kui:

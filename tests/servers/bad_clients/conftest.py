@@ -14,11 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.servers.conftest import backend, certificate, kui_run, launch
 from tests.support.http1_client import Client, Response
 from tests.support.process import ServerProcess, foreign, listening_socket
-
-__all__ = ["backend", "certificate", "kui_run", "launch"]
 
 APP = "tests.servers.bad_clients.site:app"
 SERVERS = [

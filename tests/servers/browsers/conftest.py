@@ -12,7 +12,6 @@ from typing import Protocol
 
 import pytest
 
-from tests.servers.conftest import backend, kui_run, launch  # noqa: F401 - fixtures
 from tests.support.chromium import Window, find_chromium
 
 

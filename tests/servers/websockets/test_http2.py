@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from tests.support.websocket_client import Denied, Http2Client
+from tests.support.websocket_client import Denied, WebSocketOverHttp2
 
 from .conftest import Site
 
@@ -18,7 +18,7 @@ TRACEBACK = "Traceback (most recent call last)"
 
 
 def test_messages_of_every_kind_are_echoed(site: Site) -> None:
-    with Http2Client(site.port, "/echo") as client:
+    with WebSocketOverHttp2(site.port, "/echo") as client:
         for message in ("text", b"\0\xff", "", "ü" * 70_000, b"x" * 1024 * 1024):
             client.send(message)
             assert client.receive() == message
@@ -31,7 +31,7 @@ def test_messages_of_every_kind_are_echoed(site: Site) -> None:
 
 
 def test_a_subprotocol_is_agreed_upon(site: Site) -> None:
-    with Http2Client(site.port, "/subprotocol", subprotocols=("v2", "v1")) as client:
+    with WebSocketOverHttp2(site.port, "/subprotocol", subprotocols=("v2", "v1")) as client:
         assert client.subprotocol == "v1"
         assert client.headers["x-offered"] == "v2,v1"
         assert client.until_closed().code == 1000
@@ -43,7 +43,7 @@ def test_a_subprotocol_is_agreed_upon(site: Site) -> None:
 )
 def test_a_refusal_is_a_response(site: Site, path: str, status: int, body: bytes | None) -> None:
     with pytest.raises(Denied) as denied:
-        Http2Client(site.port, path)
+        WebSocketOverHttp2(site.port, path)
     assert denied.value.status == status
     if body is not None:
         assert denied.value.body == body
@@ -51,7 +51,7 @@ def test_a_refusal_is_a_response(site: Site, path: str, status: int, body: bytes
 
 @pytest.mark.parametrize(("path", "code"), [("/return", 1000), ("/crash", 1011)])
 def test_how_a_handler_ends_is_how_its_socket_is_closed(site: Site, path: str, code: int) -> None:
-    with Http2Client(site.port, path) as client:
+    with WebSocketOverHttp2(site.port, path) as client:
         client.send("go")
         assert client.until_closed().code == code
     if code == 1011:
@@ -60,7 +60,7 @@ def test_how_a_handler_ends_is_how_its_socket_is_closed(site: Site, path: str, c
 
 @pytest.mark.parametrize("path", ["/echo", "/push/10", "/quiet", "/both", "/deaf/1"])
 def test_a_stream_that_is_reset_leaves_nothing_behind(site: Site, path: str) -> None:
-    with Http2Client(site.port, path) as client:
+    with WebSocketOverHttp2(site.port, path) as client:
         client.reset()
         site.ending(path)
     assert TRACEBACK not in site.log
@@ -68,7 +68,7 @@ def test_a_stream_that_is_reset_leaves_nothing_behind(site: Site, path: str) -> 
 
 @pytest.mark.parametrize("path", ["/echo", "/push/100000"])
 def test_a_connection_that_is_lost_leaves_nothing_behind(site: Site, path: str) -> None:
-    client = Http2Client(site.port, path)
+    client = WebSocketOverHttp2(site.port, path)
     for _ in range(30):
         client.send("x")
     client.sock.close()
@@ -78,8 +78,8 @@ def test_a_connection_that_is_lost_leaves_nothing_behind(site: Site, path: str) 
 
 def test_a_stalled_stream_holds_its_handler_back_and_no_other_connection(site: Site) -> None:
     with (
-        Http2Client(site.port, "/push/100000") as stalled,
-        Http2Client(site.port, "/echo") as other,
+        WebSocketOverHttp2(site.port, "/push/100000") as stalled,
+        WebSocketOverHttp2(site.port, "/echo") as other,
     ):
         end = time.monotonic() + 1
         while time.monotonic() < end:
