@@ -11,6 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from kui.testing import every_checkpoint
+from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
 
