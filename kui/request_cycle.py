@@ -75,9 +75,9 @@ def _prepare(request: HttpRequest, response: HttpResponse, failed: bool = False)
     all of. A client that knows does not send the next request on it.
     """
     exchange = request.exchange
-    if response.buffered:
+    if response.buffered and exchange.body_expected:
         exchange.give_up_body()
-        if exchange.body_expected and not failed:
+        if not failed:
             length = request.content_length
             failed = length is None or length > UNREAD
     if failed and request.scope.get("http_version", "1.1") < "2":

@@ -47,7 +47,9 @@ def error_response(exc: AnyHTTPException[Any]) -> Any:
 
 
 def _wants_json() -> bool:
-    connection: HTTPConnection | None = request_var.get(None) or websocket_var.get(None)
+    connection: HTTPConnection | None = request_var.get(None)
+    if connection is None:  # a connection is a mapping: its truth would take its length
+        connection = websocket_var.get(None)
     if connection is None:
         return False
     # Most clients name no type at all: then there is nothing to weigh.

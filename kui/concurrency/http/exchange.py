@@ -423,7 +423,7 @@ class Exchange(ReceiveBuffer):
     @property
     def unsettled(self) -> bool:
         """True if `settle` has anything to do."""
-        return self._pull is not None or (not self.finished and self.state.body_is_coming)
+        return self._pull is not None or (self.state.body_is_coming and not self.finished)
 
     async def settle(self) -> None:
         """End what the exchange began, and make room in the server's queue, before the app returns or raises.

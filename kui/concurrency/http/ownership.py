@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import MethodType
-
 from baize.typing import Receive, Scope, Send
 
 from .exchange import Exchange
@@ -16,10 +14,9 @@ def owner_of(receive: Receive, send: Send) -> Exchange | None:
 
     Both count: a middleware that replaces one of the two must not be passed by.
     """
-    if isinstance(send, MethodType) and isinstance(receive, MethodType):
-        owner = send.__self__
-        if isinstance(owner, Exchange) and receive.__self__ is owner:
-            return owner
+    owner = getattr(send, "__self__", None)
+    if isinstance(owner, Exchange) and getattr(receive, "__self__", None) is owner:
+        return owner
     return None
 
 

@@ -191,7 +191,7 @@ class ExchangeState:
         self.response_event(event_of(message))
         if self.response is not _ENDING:
             return False
-        self.give_up_body()
+        self.body_event(_GIVEN_UP)
         return True
 
     def sent_the_last(self) -> None:
