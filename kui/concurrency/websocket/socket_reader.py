@@ -18,7 +18,7 @@ from baize.typing import Message, Receive
 from kui.concurrency.loops import GRID, clock
 
 from .message_queue import MessageQueue
-from .socket_states import SocketState
+from .socket_states import OPEN
 
 if TYPE_CHECKING:
     from .sockets import Socket
@@ -42,7 +42,11 @@ class _Reader(enum.Enum):
     PUMP = enum.auto()
 
 
-_HANDLER = _Reader.HANDLER
+# As in `socket_states`: Python 3.11 finds a name faster than a member.
+_NOBODY: Final = _Reader.NOBODY
+_NOBODY_YET: Final = _Reader.NOBODY_YET
+_HANDLER: Final = _Reader.HANDLER
+_PUMP: Final = _Reader.PUMP
 
 
 class SocketReader:
@@ -83,7 +87,7 @@ class SocketReader:
         """How many messages were discarded."""
         self._socket = socket
         self._receive = receive
-        self._reader: _Reader | None = _Reader.NOBODY
+        self._reader: _Reader | None = _NOBODY
         self._waiting: anyio.Event | None = None  # set when the handler that waits must look again
         self._news: anyio.Event | None = (
             None  # set when the client has gone, or a message was discarded
@@ -106,7 +110,7 @@ class SocketReader:
         """Receive `websocket.connect`, or wait until the pump has; or until the client has gone."""
         socket = self._socket
         while not socket.connected and socket.over is None:
-            if self._reader is _Reader.PUMP:
+            if self._reader is _PUMP:
                 await self._wait(None)
                 continue
             self._reader = _HANDLER
@@ -117,26 +121,26 @@ class SocketReader:
 
     def open(self) -> None:
         """The handshake has been accepted: the handler may receive."""
-        if self._reader is _Reader.NOBODY:
-            self._reader = _Reader.NOBODY_YET
+        if self._reader is _NOBODY:
+            self._reader = _NOBODY_YET
 
     def end(self) -> None:
         """The connection is over: the handler may have what is kept, and nothing else."""
         self.alert = True
-        if self._reader is None or self._reader is _Reader.NOBODY_YET:
-            self._reader = _Reader.NOBODY
+        if self._reader is None or self._reader is _NOBODY_YET:
+            self._reader = _NOBODY
         self._wake()
 
     def start(self) -> None:
         """Let the pump read, unless a reader is active or there are no tasks to start it in."""
         children = self._socket.children
-        if children is None or self._reader is _HANDLER or self._reader is _Reader.PUMP:
+        if children is None or self._reader is _HANDLER or self._reader is _PUMP:
             return
-        if self._reader is not _Reader.NOBODY:
+        if self._reader is not _NOBODY:
             self._prepare()
             # It has received before, and perhaps just now; or never yet.
             self._last_receive = self._clock() if self._reader is None else -math.inf
-        self._reader = _Reader.PUMP
+        self._reader = _PUMP
         children.start(self._pump)
 
     async def drain(self, seconds: float) -> None:
@@ -186,11 +190,11 @@ class SocketReader:
 
     async def _receive_kept(self, kind: Kind, ends: bool) -> Any:
         """Receive where the server's own `receive` will not do, or is not known to."""
-        if self._reader is _Reader.NOBODY_YET:
+        if self._reader is _NOBODY_YET:
             self._reader = None
             return await self.receive(kind, ends)
         socket = self._socket
-        if socket.over is None and socket.state is not SocketState.OPEN:
+        if socket.over is None and socket.state is not OPEN:
             raise socket.refusal("receive")
         if socket.over is not None and socket.closed_here:
             raise self._over(ends)
@@ -205,13 +209,13 @@ class SocketReader:
         while not self._queue:
             if socket.over is not None:
                 raise self._over(ends)
-            if self._reader is not _Reader.PUMP:
+            if self._reader is not _PUMP:
                 self._reader = None
                 return await self.receive(kind, ends)
             await self._wait(None)
         self._last_receive = self._clock()
         message = self._queue.take()
-        if self._reader is _Reader.NOBODY and not self._queue:
+        if self._reader is _NOBODY and not self._queue:
             self._settle()
         return await self._unpack(message, kind, ends)
 
@@ -252,8 +256,8 @@ class SocketReader:
     def _settle(self) -> None:
         """A reader has stopped: set which one may be next, and start the pump if the connection is watched."""
         self._wake()
-        free = self._socket.state is SocketState.OPEN and self._socket.over is None
-        self._reader = None if free else _Reader.NOBODY
+        free = self._socket.state is OPEN and self._socket.over is None
+        self._reader = None if free else _NOBODY
         if self._socket.is_watched:
             self.start()
 
@@ -292,7 +296,7 @@ class SocketReader:
             self.failure = error
             self._socket.peer_left({"code": 1006})
         finally:
-            self._reader = _Reader.NOBODY
+            self._reader = _NOBODY
             self._socket.unheard()
             self._wake()
 

@@ -21,7 +21,16 @@ from kui.concurrency.loops import GRID
 
 from .interrupt import InterruptibleSend
 from .socket_reader import SocketReader
-from .socket_states import SocketState, WebSocketDisconnect, how_it_ended
+from .socket_states import (
+    CLOSED,
+    CLOSING,
+    CONNECTING,
+    DENYING,
+    OPEN,
+    SocketState,
+    WebSocketDisconnect,
+    how_it_ended,
+)
 
 __all__ = ["LINGER", "Socket"]
 
@@ -61,7 +70,7 @@ class Socket:
     )
 
     def __init__(self, receive: Receive, send: Send) -> None:
-        self.state = SocketState.CONNECTING
+        self.state: SocketState = CONNECTING
         self.over: tuple[int, str] | None = None
         """The close code and reason, as soon as the connection is over for the handler."""
         self.connected = False
@@ -101,11 +110,11 @@ class Socket:
         :raises RuntimeError: it was accepted or refused before.
         :raises WebSocketDisconnect: the client has gone.
         """
-        if self.state is not SocketState.CONNECTING:
+        if self.state is not CONNECTING:
             raise self.refusal("accept()")
         if not self.connected:
             await self.connect()
-        self.state = SocketState.OPEN
+        self.state = OPEN
         self.accepted = True
         self.reader.open()
         try:
@@ -114,7 +123,7 @@ class Socket:
             raise await self._lost() from error
         except Exception:
             self.peer_gone = True  # the server has not taken it, and takes nothing else
-            self._end(SocketState.CLOSED, 1006, "")
+            self._end(CLOSED, 1006, "")
             raise
         if self._leaving is not None:
             self.leave(*self._leaving)
@@ -124,11 +133,11 @@ class Socket:
 
         :raises RuntimeError: it was accepted or refused before.
         """
-        if self.state not in (SocketState.CONNECTING, SocketState.DENYING):
+        if self.state not in (CONNECTING, DENYING):
             raise self.refusal("a response")
-        self.state = SocketState.DENYING
+        self.state = DENYING
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
-            self.state = SocketState.CLOSED
+            self.state = CLOSED
         try:
             await self._send(message)
         except disconnect_errors():
@@ -154,7 +163,7 @@ class Socket:
 
     async def _earn_credit(self) -> None:
         """Have a later send learn of the end; let other tasks run between many sends."""
-        if self.state is not SocketState.OPEN:
+        if self.state is not OPEN:
             raise self.refusal("send")
         self._has_sent = True
         if not self._watched:
@@ -225,16 +234,16 @@ class Socket:
         any other user of the socket gets WebSocketDisconnect. Cancelled, it is closed all the same, but the client may not
         be told.
         """
-        if self.state not in (SocketState.OPEN, SocketState.CONNECTING):
+        if self.state not in (OPEN, CONNECTING):
             return
         if by_handler:
             self._closer = this_task()
-        if self.state is SocketState.OPEN:
-            self._end(SocketState.CLOSING, code, reason)
+        if self.state is OPEN:
+            self._end(CLOSING, code, reason)
             self.reader.start()  # so that the close frame does not wait for a client that has gone
         else:
             self.peer_gone = True
-            self._end(SocketState.CLOSED, code, reason)
+            self._end(CLOSED, code, reason)
         await self._send_close()
 
     def leave(self, code: int, reason: str) -> None:
@@ -242,10 +251,10 @@ class Socket:
 
         A connection that is not open yet is closed when it is accepted.
         """
-        if self.state is SocketState.CONNECTING:
+        if self.state is CONNECTING:
             self._leaving = (code, reason)
-        elif self.state is SocketState.OPEN:
-            self._end(SocketState.CLOSING, code, reason)
+        elif self.state is OPEN:
+            self._end(CLOSING, code, reason)
             if self.children is not None:
                 self.children.start(self._say_close)
 
@@ -256,15 +265,15 @@ class Socket:
         that keeps sending is read from until the end, and one that is silent for a second is not.
         """
         self._closer = None
-        if self.children is not None and self.state is SocketState.CLOSING:
+        if self.children is not None and self.state is CLOSING:
             await self.reader.drain(LINGER)
 
     def peer_left(self, message: Message) -> None:
         """Take note of a `websocket.disconnect`."""
         self.peer_gone = True
         if self.over is None:
-            self._end(SocketState.CLOSED, *how_it_ended(message))
-        self.state = SocketState.CLOSED
+            self._end(CLOSED, *how_it_ended(message))
+        self.state = CLOSED
         self.interrupt()
 
     def _end(self, state: SocketState, code: int, reason: str) -> None:
@@ -300,7 +309,7 @@ class Socket:
 
     def refusal(self, what: str) -> Exception:
         """The exception for `what`, which cannot be done in this state."""
-        if self.state is SocketState.CONNECTING:
+        if self.state is CONNECTING:
             return RuntimeError(f"{what} before accept: call `await websocket.accept()` first")
         if self.over is None:
             state = self.state.value
