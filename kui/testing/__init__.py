@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .clocks import VirtualClockLoop as VirtualClockLoop
     from .clocks import virtual_clock as virtual_clock
     from .clocks import virtual_trio_clock as virtual_trio_clock
+    from .descriptions import check_description as check_description
     from .errors import ContractError as ContractError
     from .errors import DeadlineExceeded as DeadlineExceeded
     from .errors import Disconnected as Disconnected
@@ -41,6 +42,7 @@ _HOMES = {
     "WebSocketClosed": ".errors",
     "WebSocketDenied": ".errors",
     "WebSocketSession": ".sockets",
+    "check_description": ".descriptions",
     "every_checkpoint": ".harness",
     "virtual_clock": ".clocks",
     "virtual_trio_clock": ".clocks",

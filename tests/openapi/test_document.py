@@ -13,7 +13,7 @@ from openapi_spec_validator import validate
 
 from kui.asgi import HttpRoute, Kui, Routes
 from kui.openapi import OpenAPI
-from kui.testing import AsyncTestClient
+from kui.testing import AsyncTestClient, check_description
 
 from .shop import app
 
@@ -216,3 +216,17 @@ def test_an_app_without_a_description_is_told_what_to_write() -> None:
 
 def test_a_struct_is_a_component() -> None:
     assert described()["components"]["schemas"]["Size"]["required"] == ["width"]
+
+
+def test_a_description_is_compared_with_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "openapi.json"
+    assert app.openapi is not None
+    document = app.openapi.document(app)
+    file.write_text(json.dumps(document))
+    check_description(app, file)
+    document["paths"]["/me"]["get"]["deprecated"] = True
+    file.write_text(json.dumps(document, indent=2))
+    with pytest.raises(AssertionError, match=r'-\s+"deprecated": true'):
+        check_description(app, file)
+    with pytest.raises(TypeError, match=r"Kui\(openapi="):
+        check_description(Kui(), file)
