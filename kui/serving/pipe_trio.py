@@ -86,6 +86,8 @@ class TrioPipe:
         if self._outbox and not self._turns.taken:
             await self._write_rest(())
         self.credit = CREDIT
+        if self._closed:  # while this task was not waiting; trio knows no socket without a number
+            return
         try:
             await wait_readable(self._sock)
         except trio.ClosedResourceError:  # by `wake`, or by `close`, after which `take` raises
@@ -154,6 +156,8 @@ class TrioPipe:
                 await self._until_writable()
 
     async def _until_writable(self) -> None:
+        if self._closed:
+            raise ConnectionAbortedError("the connection was cut")
         self._stalls_at = self._ticker.now + self._stall
         try:
             await wait_writable(self._sock)

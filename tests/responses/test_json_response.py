@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from kui.connections import HTTPConnection
 from kui.current import request_var
 from kui.responses import JSONResponse
+from kui.responses.convert import ResponseConverter
 from tests.support.sending import send
 
 VALUES = st.recursive(
@@ -43,7 +44,7 @@ def body(content: Any, **options: Any) -> str:
 @pytest.fixture
 def app() -> Iterator[SimpleNamespace]:
     """An application that answers the current request."""
-    app = SimpleNamespace(json_encoder={})
+    app = SimpleNamespace(json_encoder={}, response_converter=ResponseConverter())
     token = request_var.set(HTTPConnection({"type": "http", "app": app}))  # type: ignore[arg-type]
     yield app
     request_var.reset(token)
