@@ -6,8 +6,7 @@ what waits: reading the body, sending beside a body that nothing reads, and the 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Final, NoReturn
 
 import anyio
@@ -20,9 +19,10 @@ from kui.concurrency.signals import ExitSignal
 from kui.concurrency.task_group import framework_tasks
 from kui.concurrency.waits import on_first_wait
 
+from .departures import ClientDisconnect, disconnect_errors, send_failures
 from .held_body import NEXT_APP, HeldBody
 from .receive_buffer import ReceiveBuffer
-from .send_limit import DRAIN, PIECE, STALL, Stalled, send_within
+from .send_limit import DRAIN, PIECE, STALL, Stalled, pieces_of, send_within
 from .states import (
     BodyEvent,
     ExchangeState,
@@ -38,23 +38,6 @@ _SMALL: Final = 4096
 """Bytes of a message on trio up to which its `send` is not watched: the server's buffers take it."""
 _FILES: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 """Messages that take as long as their file does; whether it makes progress only the server knows."""
-
-
-class ClientDisconnect(Exception):
-    """The client left before its request was read, or before the work for it was done."""
-
-
-def disconnect_errors() -> tuple[type[Exception], ...]:
-    """What a server's `send` raises when the client has gone; for an `except`.
-
-    OSError, by ASGI. hypercorn on trio closes a connection while the app sends on it, which trio reports as busy.
-    """
-    trio = sys.modules.get("trio")
-    return (OSError,) if trio is None else (OSError, trio.BusyResourceError)
-
-
-def _send_failures() -> tuple[type[Exception], ...]:
-    return (Stalled, *disconnect_errors())
 
 
 async def _receive_too_late() -> Message:
@@ -256,7 +239,7 @@ class Exchange(ReceiveBuffer):
         """Send one message (ASGI); a long piece of a body in pieces of 64 KiB.
 
         While the server waits in a `send`, an unread body is received beside it: a server may put its own
-        disconnect into the queue that the body has filled. FrameworkTasks the last message, and after `give_up_body`, the
+        disconnect into the queue that the body has filled. Beside the last message, and after `give_up_body`, the
         body is discarded; otherwise the buffer keeps what fits, and discards what no one has read for 30 s.
         A `send` without progress for 30 s, or 1 s once the app is to stop, is given up, where the server can be
         cancelled.
@@ -266,7 +249,7 @@ class Exchange(ReceiveBuffer):
         """
         kind = message["type"]
         if kind == "http.response.body" and len(message.get("body", b"")) > PIECE:
-            for piece in _pieces(message):
+            for piece in pieces_of(message):
                 await self.send(piece)
             return
         if kind == "http.response.start" and self.on_start is not None:
@@ -275,7 +258,7 @@ class Exchange(ReceiveBuffer):
         self.in_send = True
         try:
             await self._passing(message)
-        except _send_failures() as error:
+        except send_failures() as error:
             if kind == "http.response.pathsend" and not isinstance(error, Stalled):
                 raise  # about the file, more likely
             self.disconnected(error)
@@ -306,7 +289,7 @@ class Exchange(ReceiveBuffer):
                 await send_within(sending, STALL, DRAIN, self._exit_signal)
             else:
                 await sending
-        except _send_failures() as error:
+        except send_failures() as error:
             self.disconnected(error)
         finally:
             self.in_send = False
@@ -453,12 +436,3 @@ class Exchange(ReceiveBuffer):
                     await self.poll()
             finally:
                 await self.close()
-
-
-def _pieces(message: Message) -> Iterator[Message]:
-    """The messages that a long piece of a body is sent as."""
-    body = memoryview(message["body"])
-    for begin in range(0, len(body), PIECE):
-        last = begin + PIECE >= len(body)
-        more = True if not last else message.get("more_body", False)
-        yield {**message, "body": bytes(body[begin : begin + PIECE]), "more_body": more}

@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import math
 import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, Final
 
 import anyio
+from baize.typing import Message
 
 from kui.concurrency.signals import ExitSignal
 from kui.concurrency.waits import as_coroutine
 
-__all__ = ["DRAIN", "PIECE", "STALL", "Stalled", "send_within"]
+__all__ = ["DRAIN", "PIECE", "STALL", "Stalled", "pieces_of", "send_within"]
 
 STALL: Final = 30.0
 """Seconds that a `send` may take without progress; then the client counts as gone."""
@@ -114,3 +115,12 @@ class _Timer:
             return False
         others = self._task.uncancel()
         return not others and anyio.current_effective_deadline() > -math.inf
+
+
+def pieces_of(message: Message) -> Iterator[Message]:
+    """Yield the messages as which a long piece of a body is sent."""
+    body = memoryview(message["body"])
+    for begin in range(0, len(body), PIECE):
+        last = begin + PIECE >= len(body)
+        more = True if not last else message.get("more_body", False)
+        yield {**message, "body": bytes(body[begin : begin + PIECE]), "more_body": more}
