@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_type_hints
 
 from kui.applications import Kui
 from kui.parameters.plans import Plan
@@ -89,9 +89,12 @@ def _around(app: Kui, route: HttpRoute) -> dict[int, Any]:
     """Return what middlewares answer by themselves, as their return annotations say."""
     answers: dict[int, Any] = {}
     for middleware in (*app.router.http_middlewares, *route.middlewares):
-        function = middleware if inspect.isfunction(middleware) else type(middleware).__call__
-        annotation = getattr(function, "__annotations__", {}).get("return")
-        answers |= marked(annotation)
+        function = middleware if inspect.isroutine(middleware) else type(middleware).__call__
+        try:
+            annotations = get_type_hints(function, include_extras=True)
+        except NameError:  # of a name that is there for type checkers only
+            continue
+        answers |= marked(annotations.get("return"))
     return answers
 
 

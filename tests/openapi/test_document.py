@@ -6,13 +6,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from openapi_spec_validator import validate
 
 from kui.asgi import HttpRoute, Kui, Routes
-from kui.openapi import OpenAPI
+from kui.openapi import OpenAPI, Responses
 from kui.testing import AsyncTestClient, check_description
 
 from .shop import app
@@ -135,6 +135,21 @@ async def test_json_lines_are_one_text_a_line() -> None:
         answer = await client.get("/rows")
         assert answer.headers["content-type"] == "application/jsonl"
         assert answer.text == '{"count":0}\n{"count":1}\n{"count":2}\n'
+
+
+def test_what_a_middleware_answers_by_itself_is_described() -> None:
+    def gate(endpoint: Any) -> Annotated[Any, Responses({402: "Pay first."})]:
+        return endpoint
+
+    async def show() -> str:
+        return ""
+
+    made = OpenAPI(title="x").document(
+        Kui(routes=[HttpRoute("/", show, methods=["GET"], middlewares=[gate])])
+    )
+    answers = made["paths"]["/"]["get"]["responses"]
+    assert answers["402"]["description"] == "Pay first."
+    assert set(answers) == {"200", "402"}
 
 
 def test_groups_are_tags_and_ids_stay_unique() -> None:
