@@ -87,8 +87,11 @@ async def read_and_parse() -> str:
     repair = BoundaryRepair(b"frontier", most_head=1 << 14)
     with PushMultipartParser(b"frontier") as parser:
         async for chunk in proxy.stream():
-            for _ in parser.parse(repair.feed(chunk)):
-                pass
+            if repaired := repair.feed(chunk):
+                for _ in parser.parse(repaired):
+                    pass
+        for _ in parser.parse(repair.close()):
+            pass
     return MESSAGE
 
 

@@ -295,9 +295,17 @@ UNUSUAL: list[tuple[str, bytes, bytes, bytes]] = [
 ]
 
 
-def test_unusual_but_legal_requests_get_their_answers(server: StartServer) -> None:
+UVICORN_REFUSES = {"one without a path", "blanks around a value"}
+"""What uvicorn makes of it over httptools, which comes with Kui, is wrong: docs/servers.md."""
+
+
+def test_unusual_but_legal_requests_get_their_answers(
+    server: StartServer, server_kind: str
+) -> None:
     process = server("tests.servers.site:app")
     for what, data, status, body in UNUSUAL:
+        if server_kind == "uvicorn" and what in UVICORN_REFUSES:
+            continue
         answer = answer_of(process.url, data)
         if answer.startswith(b"HTTP/1.1 100"):
             answer = answer.partition(b"\r\n\r\n")[2]

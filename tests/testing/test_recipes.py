@@ -23,7 +23,7 @@ def test_there_are_five_recipes_and_two_examples() -> None:
         "a chat",
         "a shutdown",
     ]
-    assert len(RECIPES) == 7
+    assert len(RECIPES) == 8
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -32,7 +32,7 @@ def test_it_works_as_it_is_printed(pytester: pytest.Pytester, name: str) -> None
     files = {part: BLOCKS[part] for part in (app, name) if part in BLOCKS}
     pytester.makepyfile(**files)
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
-    result = pytester.runpytest("-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio")
     outcome = result.parseoutcomes()
     assert set(outcome) == {"passed"}
     assert outcome["passed"] == 2 * files[name].count("\nasync def test_") + 6 * (

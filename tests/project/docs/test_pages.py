@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,20 @@ from tests.support.postgres import find_postgres, postgres
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).resolve().parents[3]
-MODULES = Path(__file__).with_name("modules")
+CONFTEST = """
+import pytest
+
+
+@pytest.fixture(params=["trio", "asyncio"])
+def anyio_backend(request):
+    return request.param
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.anyio)
+"""
+"""Written beside the blocks of a page. As a file in this folder it would count for all tests of the project."""
 # Pages whose blocks have tests of their own, beside what they describe, and directories of built pages.
 LEFT_OUT = {"lookup.md", "mounting.md", "streams.md", "testing.md", "websockets.md"}
 BUILT = {"_build", "generated"}
@@ -81,8 +93,7 @@ def test_the_blocks_of_a_page_run(
     files = files_of(page)
     if any('os.environ["DATABASE"]' in source for source in files.values()):
         request.getfixturevalue("database")
-    shutil.copytree(MODULES, pytester.path, dirs_exist_ok=True)
-    for name, source in files.items():
+    for name, source in {"conftest.py": CONFTEST, **files}.items():
         file = pytester.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(source)
