@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 
@@ -26,10 +26,10 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def listens(process: ServerProcess) -> bool:
-    """True if the server takes connections."""
-    with suppress(OSError):
-        Wire(process.port, patience=PATIENCE).sock.close()
-        return True
+    """True if the server answers: one that is about to end may still take a connection."""
+    with suppress(OSError), closing(Wire(process.port, patience=PATIENCE).sock) as sock:
+        sock.sendall(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return sock.recv(1) != b""
     return False
 
 
