@@ -8,11 +8,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict
+from typing import Final, TypedDict
 
 import anyio
-from baize.typing import ASGIApp, Message
+from baize.typing import ASGIApp
 
+from kui.concurrency.lifespan_driver import LifespanDriver
 from kui.lifespan import SERVER, WIND_DOWN
 from kui.serving.proxies import ForwardedHeaders
 
@@ -179,7 +180,7 @@ class Runner:
         self.hurried = False
         self.crashed = False
         self.error: Exception | None = None
-        self.life = AppLife(self)
+        self.life = LifespanDriver(app, {}, {SERVER: self}, self._lifespan_crashed)
         self._patience: anyio.CancelScope | None = None
         self._callbacks: list[Callable[[], None]] = []
 
@@ -193,14 +194,13 @@ class Runner:
             async with anyio.create_task_group() as group:
                 group.start_soon(self.life.run, name="kui app lifespan")
                 try:
-                    await self.life.settled.wait()
-                    if self.life.up and not self.stopping.is_set():
+                    await self.life.started.wait()
+                    if self._may_serve():
                         await connections(self)
                 except Exception as error:
                     self.error = self.error or error
                 self.stop()
-                await self.life.shut_down()
-        self.error = self.error or self.life.failure
+                await self._shut_down()
         self.settled.set()
         self.over.set()
 
@@ -218,7 +218,8 @@ class Runner:
         if self.stopping.is_set():
             return
         self.stopping.set()
-        self.life.stop()
+        if not self.life.started.is_set():
+            self.life.cancel()
         for callback in self._callbacks:
             callback()
 
@@ -256,88 +257,37 @@ class Runner:
         self.error = self.error or error
         self.stop()
 
+    # ---- the app's lifespan
 
-class AppLife:
-    """The server's side of the lifespan protocol (ASGI lifespan 2.0)."""
+    def _may_serve(self) -> bool:
+        """True if the app has started, or has no lifespan, and the server was not told to stop meanwhile."""
+        if self.life.refusal("startup") is not None or self.stopping.is_set():
+            return False
+        if self.life.error is not None:
+            logger.warning("The app has no lifespan, which is all right: %r", self.life.error)
+        return True
 
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self.state: dict[str, Any] = {}
-        self.up = False
-        self.settled = anyio.Event()
-        self.failure: StartupFailed | ShutdownFailed | None = None
-        self._scope = anyio.CancelScope()
-        self._error: Exception | None = None
-        self._received = 0
-        self._shutdown = anyio.Event()
-        self._answered = anyio.Event()
-        self._ended = anyio.Event()
-
-    async def run(self) -> None:
-        """Call the app with a lifespan scope, and keep what it raises."""
-        scope = {
-            "type": "lifespan",
-            "asgi": {"version": "3.0", "spec_version": "2.0"},
-            "state": self.state,
-            "extensions": {SERVER: self._runner},
-        }
-        with self._scope:
-            try:
-                await self._runner.app(scope, self._receive, self._send)
-            except Exception as error:
-                self._error = error
-        self._has_ended()
-
-    def stop(self) -> None:
-        """Give the start-up up, if it is not over."""
-        if not self.settled.is_set():
-            self._scope.cancel()
-
-    async def shut_down(self) -> None:
+    async def _shut_down(self) -> None:
         """Ask the app to shut down, and return when it has. In a hurry, for a bounded time."""
-        self._shutdown.set()
-        if not self.up:
-            self._scope.cancel()
-        with anyio.move_on_after(WIND_DOWN if self._runner.hurried else None):
-            await self._answered.wait()
-        self._scope.cancel()
-        await self._ended.wait()
-        if self.failure is not None and self._error is not None:
-            self.failure.__cause__ = self._error
+        life = self.life
+        was_up = life.up
+        if not was_up:
+            life.cancel()
+        life.ask_to_stop()
+        with anyio.move_on_after(WIND_DOWN if self.hurried else None):
+            await life.stopped.wait()
+        life.cancel()
+        await life.ended.wait()
+        failure: Exception | None = None
+        refusal = life.refusal("startup")
+        if refusal is not None:
+            failure = StartupFailed(refusal)
+        elif was_up and life.failure("shutdown") is not None:
+            failure = ShutdownFailed(life.refusal("shutdown") or repr(life.error))
+        if failure is not None:
+            failure.__cause__ = life.error
+        self.error = self.error or failure
 
-    def _has_ended(self) -> None:
-        error = self._error
-        if not self.settled.is_set():
-            if error is not None:
-                logger.warning("The app has no lifespan, which is all right: %r", error)
-            self.up = not self._scope.cancelled_caught
-        elif error is not None and not self._shutdown.is_set() and self.failure is None:
-            errors.error("The app's lifespan failed, and the server goes down", exc_info=error)
-            self._runner.service_crashed(error)
-        self.settled.set()
-        self._answered.set()
-        self._ended.set()
-
-    async def _receive(self) -> Message:
-        self._received += 1
-        if self._received == 1:
-            return {"type": "lifespan.startup"}
-        await self._shutdown.wait()
-        if self._received == 2:
-            return {"type": "lifespan.shutdown"}
-        await anyio.sleep_forever()
-        raise AssertionError("this wait has no end")
-
-    async def _send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "lifespan.startup.complete":
-            self.up = True
-            self.settled.set()
-        elif kind == "lifespan.startup.failed":
-            self.failure = StartupFailed(message.get("message", ""))
-            self.settled.set()
-        elif kind == "lifespan.shutdown.complete":
-            self._answered.set()
-        elif kind == "lifespan.shutdown.failed":
-            self.failure = ShutdownFailed(message.get("message", ""))
-            self._answered.set()
+    def _lifespan_crashed(self, error: Exception) -> None:
+        errors.error("The app's lifespan failed, and the server goes down", exc_info=error)
+        self.service_crashed(error)

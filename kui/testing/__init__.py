@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kui.concurrency.lifespan_driver import LifespanFailed as LifespanFailed
+
     from .bodies import RequestBody as RequestBody
     from .client import AsyncTestClient as AsyncTestClient
     from .clocks import VirtualClockLoop as VirtualClockLoop
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from .errors import ContractError as ContractError
     from .errors import DeadlineExceeded as DeadlineExceeded
     from .errors import Disconnected as Disconnected
-    from .errors import LifespanFailed as LifespanFailed
     from .errors import NotAnEventStream as NotAnEventStream
     from .errors import WebSocketClosed as WebSocketClosed
     from .errors import WebSocketDenied as WebSocketDenied
@@ -34,7 +35,7 @@ _HOMES = {
     "Disconnected": ".errors",
     "Event": ".events",
     "EventStream": ".events",
-    "LifespanFailed": ".errors",
+    "LifespanFailed": "kui.concurrency.lifespan_driver",
     "NotAnEventStream": ".errors",
     "RequestBody": ".bodies",
     "TestClient": ".sync",

@@ -336,10 +336,14 @@ class WebSocketContract:
 
 
 class LifespanContract:
-    """The messages that may be sent in a lifespan: one answer to `startup`, then one to `shutdown`."""
+    """The messages that may be sent in a lifespan: one answer to `startup`, then one to `shutdown`.
+
+    A message of another type of scope passes before the start-up is answered: an app that sends one has no lifespan.
+    """
 
     def __init__(self) -> None:
         self._open: str | None = None
+        self._answered = False
 
     def asked(self, phase: str) -> None:
         """Note that `lifespan.startup` or `lifespan.shutdown` was received: its answer may be sent now."""
@@ -351,6 +355,8 @@ class LifespanContract:
         :raises ContractError: it may not be sent now, or is malformed.
         """
         kind = _kind(message, "lifespan")
+        if not kind.startswith("lifespan.") and not self._answered:
+            return
         phase, _, outcome = kind.removeprefix("lifespan.").partition(".")
         if not kind.startswith("lifespan.") or outcome not in ("complete", "failed"):
             raise ContractError(f"{kind} is not a message that a lifespan takes")
@@ -362,3 +368,4 @@ class LifespanContract:
         if not isinstance(text, str):
             raise ContractError(f"{kind}: 'message' is a str, not {type(text).__name__}")
         self._open = None
+        self._answered = True

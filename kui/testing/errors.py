@@ -9,7 +9,6 @@ __all__ = [
     "ContractError",
     "DeadlineExceeded",
     "Disconnected",
-    "LifespanFailed",
     "NotAnEventStream",
     "WebSocketClosed",
     "WebSocketDenied",
@@ -37,13 +36,6 @@ class ClientLeft(OSError):
 
 class Disconnected(httpx2.NetworkError):
     """The test closed its side of a connection that was in use."""
-
-
-class LifespanFailed(Exception):
-    """The app answered `lifespan.startup.failed` or `lifespan.shutdown.failed`, and raised nothing.
-
-    The text is the message that it sent. If the app raises, its own exception is raised instead.
-    """
 
 
 class NotAnEventStream(Exception):

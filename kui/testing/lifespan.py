@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import anyio.abc
 import anyio.lowlevel
-from baize.typing import ASGIApp, Message
+from baize.typing import ASGIApp, Message, Receive, Scope, Send
+
+from kui.concurrency.lifespan_driver import LifespanDriver, Phase
+from kui.lifespan import SERVER
 
 from .contract import LifespanContract
-from .errors import ContractError, DeadlineExceeded, LifespanFailed
-from .signals import Signal, within
+from .errors import ContractError, DeadlineExceeded
 
 __all__ = ["LifespanRunner"]
 
@@ -34,11 +37,9 @@ class _Server:
 
 
 class LifespanRunner:
-    """Runs `app`'s lifespan in one task, and asks it to start and to stop.
+    """Starts and stops an app under test, each for a bounded time; the app must keep to the contract.
 
-    `state` is the app's `scope["state"]`; `story` describes the requests in flight. `supported` is False if
-    the app has no lifespan: it raised before it received anything, or returned, or sent a message of
-    another type of scope.
+    `state` is the app's `scope["state"]`; `timeout` is in seconds; `story` describes the requests in flight.
     """
 
     def __init__(
@@ -51,51 +52,32 @@ class LifespanRunner:
         self._app = app
         self._story = story
         self._timeout = timeout
-        self._signal = Signal()
-        self._contract = LifespanContract()
-        self._asked: list[str] = []
-        self._received = 0
-        self._answer: Message | None = None
-        self._state = state
         self._server = _Server()
-        self.supported = True
-        self.started = False
-        self.ended = False
-        self.error: Exception | None = None
-        self.told = False
+        self._driver = LifespanDriver(self._checked, state, {SERVER: self._server})
+        self._broken: ContractError | None = None
+        self._told: Exception | None = None
+        self._stopping = False
 
     async def start(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Start the app's lifespan in `tasks`, and wait until it is complete.
+        """Start the app's lifespan in `tasks`, and wait until it is complete, or the app has shown that it has none.
 
         :raises Exception: the app's own exception.
         :raises LifespanFailed: it sent `lifespan.startup.failed` and raised nothing.
         :raises DeadlineExceeded: it was not complete within the timeout.
         """
-        tasks.start_soon(self._run, name="lifespan")
-        self._ask("startup")
-        await self._wait("startup", lambda: self._answer or self.ended)
-        answer = self._take()
-        if answer is not None and answer["type"] == "lifespan.startup.complete":
-            self.started = True
-            return
-        if answer is not None:
-            await self._wait("startup", lambda: self.ended)
-        if self.error is not None:
-            if self._unsupported(self.error):
-                self.supported = False
-                return
-            self.told = True
-            raise self.error
-        if answer is not None:
-            raise LifespanFailed(answer.get("message", ""))
-        self.supported = False
+        tasks.start_soon(self._driver.run, name="lifespan")
+        await self._wait("startup", self._driver.started)
+        if not self._driver.up:
+            await self._wait("startup", self._driver.ended)
+            self._tell("startup")
 
     def begin_stop(self) -> None:
         """Tell the app to shut down, without waiting for it. Calling it again does nothing."""
-        if self.started and "shutdown" not in self._asked:
+        if not self._stopping:
+            self._stopping = True
             for callback in self._server.callbacks:
                 callback()
-            self._ask("shutdown")
+            self._driver.ask_to_stop()
 
     async def stop(self) -> None:
         """Shut the app down and wait until its lifespan has ended.
@@ -104,65 +86,42 @@ class LifespanRunner:
         :raises LifespanFailed: it sent `lifespan.shutdown.failed` and raised nothing.
         :raises DeadlineExceeded: it did not end within the timeout.
         """
-        if not self.started:
-            return
         self.begin_stop()
-        await self._wait("shutdown", lambda: self.ended)
-        if self.error is not None and not self.told:
-            self.told = True
-            raise self.error
-        answer = self._take()
-        if answer is not None and answer["type"] == "lifespan.shutdown.failed":
-            raise LifespanFailed(answer.get("message", ""))
+        await self._wait("shutdown", self._driver.ended)
+        self._tell("shutdown")
 
-    def _unsupported(self, error: Exception) -> bool:
-        foreign = isinstance(error, ContractError) and "not a message that a lifespan" in str(error)
-        return foreign or not self._received
+    def _tell(self, phase: Phase) -> None:
+        """Raise what has failed, but not the same exception again."""
+        failure = self._broken or self._driver.failure(phase)
+        if failure is not None and failure is not self._told:
+            self._told = failure
+            raise failure
 
-    def _ask(self, phase: str) -> None:
-        self._asked.append(phase)
-        self._signal.notify()
-
-    def _take(self) -> Message | None:
-        answer, self._answer = self._answer, None
-        return answer
-
-    async def _wait(self, phase: str, holds: Callable[[], object]) -> None:
-        if not await within(self._timeout, self._signal, holds):
+    async def _wait(self, phase: Phase, event: anyio.Event) -> None:
+        with anyio.move_on_after(self._timeout):
+            await event.wait()
+        if not event.is_set():
             raise DeadlineExceeded(
                 f"lifespan.{phase} took longer than {self._timeout} s: {self._story()}"
             )
 
-    async def _receive(self) -> Message:
-        await anyio.lowlevel.checkpoint()
-        await self._signal.until(lambda: self._received < len(self._asked))
-        phase = self._asked[self._received]
-        self._received += 1
-        self._contract.asked(phase)
-        return {"type": f"lifespan.{phase}"}
+    async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app, with a checkpoint in each call that it makes, and the contract around it."""
+        contract = LifespanContract()
 
-    async def _send(self, message: Message) -> None:
-        await anyio.lowlevel.checkpoint()
-        try:
-            self._contract.check(message)
-        except ContractError as error:
-            self.error = error
-            raise
-        self._answer = message
-        self._signal.notify()
+        async def received() -> Message:
+            await anyio.lowlevel.checkpoint()
+            message = await receive()
+            contract.asked(message["type"].removeprefix("lifespan."))
+            return message
 
-    async def _run(self) -> None:
-        scope = {
-            "type": "lifespan",
-            "asgi": {"version": "3.0", "spec_version": "2.0"},
-            "state": self._state,
-            "extensions": {"kui.server": self._server},
-        }
-        try:
-            await self._app(scope, self._receive, self._send)
-        except Exception as error:
-            if self.error is None:
-                self.error = error
-        finally:
-            self.ended = True
-            self._signal.notify()
+        async def checked(message: Message) -> None:
+            await anyio.lowlevel.checkpoint()
+            try:
+                contract.check(message)
+            except ContractError as error:
+                self._broken = error
+                raise
+            await send(message)
+
+        await self._app(scope, received, checked)

@@ -11,7 +11,7 @@ import pytest
 from baize.typing import Receive, Scope, Send
 
 from kui.asgi import Hosts, Kui, Mount, PlainTextResponse, Router, StreamResponse, Subpaths
-from kui.concurrency.lifespans import LifespanFailed
+from kui.concurrency.lifespan_driver import LifespanFailed
 from kui.testing import AsyncTestClient
 
 pytestmark = pytest.mark.anyio

@@ -178,6 +178,24 @@ async def test_a_shutdown_that_fails_is_raised_with_its_cause(app: App) -> None:
     assert isinstance(error, ShutdownFailed) and isinstance(error.__cause__, LookupError)
 
 
+async def test_an_app_that_raises_at_its_shutdown_and_says_nothing_has_failed_all_the_same() -> (
+    None
+):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        raise LookupError("cannot close")
+
+    stop = anyio.Event()
+    with pytest.raises(ExceptionGroup) as caught:
+        async with anyio.create_task_group() as group:
+            await group.start(partial(here, app, until=stop.wait))
+            stop.set()
+    (error,) = caught.value.exceptions
+    assert isinstance(error, ShutdownFailed) and isinstance(error.__cause__, LookupError)
+
+
 async def test_what_a_service_crashes_with_is_raised_after_the_shutdown(app: App) -> None:
     @app.life.on_startup
     def start(_: Any) -> None:
