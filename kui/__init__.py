@@ -1,6 +1,6 @@
 """Kui: a web framework whose every wait is structured.
 
-The names of `kui.asgi` stand here too, and `run` and `serve`; each is loaded when it is first used.
+The names of `kui.asgi` are here too, and `run` and `serve`; each is loaded when it is first used.
 """
 
 from __future__ import annotations

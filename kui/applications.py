@@ -74,7 +74,7 @@ class Description(Protocol):
 
 
 class Kui(MethodDecorators):
-    """An application: routes, what stands around them, and what lives as long as they are served.
+    """An application: routes, what is around them, and what lives as long as they are served.
 
     It is an ASGI 3 application, the same on asyncio and on trio. Parameters, all optional:
 
@@ -206,7 +206,7 @@ class Kui(MethodDecorators):
         """Register a handler of WebSockets: `app.router.websocket`, under a shorter name."""
         return self.router.websocket(path, name, middlewares)
 
-    if not TYPE_CHECKING:  # a type checker is to tell what is not there
+    if not TYPE_CHECKING:  # a type checker must tell what is not there
 
         def __getattr__(self, name: str) -> Any:
             raise no_such_attribute("Kui", name)
@@ -275,7 +275,7 @@ class Kui(MethodDecorators):
 
     @property
     def should_exit(self) -> bool:
-        """Whether the server is stopping: what goes on for long is to end itself."""
+        """True if the server is stopping: what goes on for long must end itself."""
         return self.lifespan.exit.is_set
 
     async def wait_for_exit(self) -> None:
@@ -320,7 +320,7 @@ class Kui(MethodDecorators):
             self.in_flight -= 1
 
     def _endpoint(self, request: HttpRequest) -> Endpoint:
-        """The endpoint of the request's route, or what answers in the place of one."""
+        """Return the endpoint of the request's route, or what answers in the place of one."""
         scope = request.scope
         if self._cors is not None and self._cors.admit(request):
             return no_content

@@ -20,7 +20,7 @@ def expect(parameter: str, value: T, kind: type, advice: str) -> T:
 
 
 def describe(function: object) -> str:
-    """The name by which an error shows a function or a class: its module and its own name."""
+    """Return the name by which an error shows a function or a class: its module and its own name."""
     name = getattr(function, "__qualname__", None)
     if not isinstance(name, str):
         return repr(function)
@@ -29,7 +29,7 @@ def describe(function: object) -> str:
 
 
 def takes(function: Callable[..., object], count: int) -> bool:
-    """Whether a function can be called with so many arguments, as far as one can know."""
+    """True if a function can be called with so many arguments, or if that cannot be told."""
     try:
         # What a decorator replaced does not matter: its own function is what is called.
         inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
@@ -50,7 +50,7 @@ def function_of(argument: str, what: str, function: F) -> F:
 
 
 def list_of_functions(parameter: str, functions: Iterable[Any]) -> tuple[Any, ...]:
-    """The functions of a list. Raises TypeError for one on its own, which is an easy mistake."""
+    """Return the functions of a list. Raises TypeError for one on its own, which is an easy mistake."""
     if callable(functions):
         raise TypeError(f"{parameter} are a list: write [...] around {describe(functions)}")
     return tuple(functions)
@@ -59,7 +59,7 @@ def list_of_functions(parameter: str, functions: Iterable[Any]) -> tuple[Any, ..
 def table_of_types(
     parameter: str, table: Mapping[type, Callable[..., Any]] | None
 ) -> dict[type, Callable[..., Any]]:
-    """A table from types to functions. Raises TypeError for anything else."""
+    """Return a table from types to functions. Raises TypeError for anything else."""
     given = expect(parameter, table, Mapping, "a mapping from types to functions")
     found = dict(given or {})
     for kind, function in found.items():

@@ -136,7 +136,7 @@ class Named(Protocol):
     """Routes that have names; `RouteTable` is one."""
 
     def url_for(self, name: str, /, params: Mapping[str, Any] | None = None, **values: Any) -> str:
-        """The path of the route of this name."""
+        """Return the path of the route of this name."""
 
 
 async def no_receive() -> Message:
@@ -276,7 +276,7 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
         return State(self.scope.setdefault("state", {}))
 
     def url_for(self, name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
-        """The absolute URL, without a query, of the route called `name`.
+        """Return the absolute URL, without a query, of the route called `name`.
 
         Raises LookupError for an unknown name, ValueError for parameters that do not fit.
 

@@ -42,7 +42,7 @@ workers: Final[ContextVar[int]] = ContextVar("kui.workers", default=1)
 DEBUG: Final = "kui.debug"
 """The key in the extensions of a request's scope by which a server asks for tracebacks: `kui run --debug`."""
 DRAIN: Final = 1.0
-"""Seconds that responses have to end by themselves once the app is to stop."""
+"""Seconds that responses have to end by themselves once the app must stop."""
 WIND_DOWN: Final = DRAIN + 2 * GRACE
 """Seconds for a shutdown that the server does not wait for: responses end, cleanups end, `on_shutdown` is called."""
 
@@ -56,7 +56,7 @@ class Server(Protocol):
         """Call `callback()` in the event loop as soon as the server is told to stop."""
 
     def service_crashed(self, error: Exception) -> None:
-        """A service of the app has failed, which is logged: stop, and end with a status that tells."""
+        """Stop, and end with a status that tells: a service of the app has failed, which is logged."""
 
 
 class Counting(Protocol):
@@ -85,7 +85,7 @@ class Callbacks(list[Callable[[Any], Any]]):
 
     def __call__(self, func: F) -> F:
         """Add a function. Raises TypeError for what cannot be called with the app alone."""
-        self.append(function_of("the app", f"what stands in {self.name}", func))
+        self.append(function_of("the app", f"what is listed in {self.name}", func))
         if inspect.isasyncgenfunction(func) or inspect.isgeneratorfunction(func):
             raise TypeError(
                 f"{describe(func)} yields, so that calling it does nothing: write "
@@ -95,11 +95,11 @@ class Callbacks(list[Callable[[Any], Any]]):
 
 
 def _checked_lifespan(lifespan: LifespanFunction) -> None:
-    """Raises TypeError for what is no function of the app that yields once."""
+    """Raise TypeError for what is no function of the app that yields once."""
     function_of("the app", "lifespan", lifespan)
     if inspect.iscoroutinefunction(lifespan):
         raise TypeError(
-            f"{describe(lifespan)} does not yield: write yield where the app is to serve, or "
+            f"{describe(lifespan)} does not yield: write yield where the app serves, or "
             f"Kui(on_startup=[{lifespan.__name__}])"
         )
     if inspect.isgeneratorfunction(lifespan):
@@ -284,7 +284,7 @@ class Lifespan:
     # ---- what a server offers, to the apps that are mounted in this one
 
     def on_exit(self, callback: Callable[[], None]) -> None:
-        """Call `callback()` when this app is to stop."""
+        """Call `callback()` when this app must stop."""
         self.exit.listen(callback)
 
     def service_crashed(self, error: Exception) -> None:
@@ -307,7 +307,7 @@ def _describe(error: BaseException) -> str:
 
 
 def _context_managers(resources: Iterable[Any]) -> tuple[AbstractAsyncContextManager[Any], ...]:
-    """`resources`, each once. Raises TypeError for what is no async context manager."""
+    """Return `resources` as a tuple. Raises TypeError for what is no async context manager."""
     if isinstance(resources, (AbstractAsyncContextManager, str)):
         raise TypeError(f"resources are a list: write [...] around {resources!r}")
     found = tuple(resources)

@@ -75,7 +75,7 @@ class Closing(Protocol):
         ...
 
     async def close_sent(self, error: BaseException | None) -> None:
-        """As `close`, after the answer was sent."""
+        """Do as `close`, after the answer was sent."""
         ...
 
 

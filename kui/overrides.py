@@ -57,9 +57,9 @@ def overrides(
         paths, names, methods and middlewares; or from a function of `on_startup` or `on_shutdown`.
     :param dependencies: from the function in a `Depends` to the one in its place, which declares its
         own parameters; how long it lasts is decided by the `Depends`.
-    :raises LookupError: a handler or a dependency that is to be replaced is none of the app's.
-    :raises TypeError: a replacement cannot be what it is to be.
-    :raises RuntimeError: a dependency with `scope="app"` is to be replaced while the app is alive.
+    :raises LookupError: a handler or a dependency to replace is none of the app's.
+    :raises TypeError: a replacement cannot be what it is given for.
+    :raises RuntimeError: a dependency with `scope="app"` was to be replaced while the app is alive.
 
     Blocks may be nested; the inner one counts. Requests that are being answered when a block begins
     or ends go on with the handler that they have.

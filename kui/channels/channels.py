@@ -143,7 +143,7 @@ class Channels:
         history: int = 0,
         overflow: Overflow = "catch_up",
     ) -> Subscription:
-        """The messages of up to 16 channels, in each channel's order, as an async iterable.
+        """Return the messages of up to 16 channels, in each channel's order, as an async iterable.
 
         :param after: a cursor, such as a browser's `Last-Event-ID`: begin behind it. None or an empty
             text: begin with what is published from now on.
@@ -178,7 +178,7 @@ class Channels:
         history: int = 0,
         overflow: Overflow = "catch_up",
     ) -> ChannelEvents:
-        """The same as events, for `SendEventResponse`: see `subscribe` and `ChannelEvents`.
+        """Return the same as events, for `SendEventResponse`: see `subscribe` and `ChannelEvents`.
 
         Raises what `subscribe` raises; HTTPException(403) is the answer if `allow` refuses a channel.
         """

@@ -91,7 +91,7 @@ class Hub:
     # ---- for readers
 
     def join(self, channels: Sequence[str], reader: object) -> list[Topic]:
-        """The topics of channels, which are followed as long as `reader` exists and has not left."""
+        """Return the topics of channels, which are followed as long as `reader` exists and has not left."""
         new = [name for name in channels if name not in self._topics]
         for name in new:
             self._topics[name] = Topic(name, self._buffer)
@@ -109,7 +109,7 @@ class Hub:
             topic.readers.discard(reader)
 
     def suspect(self, topic: Topic) -> None:
-        """A reader has found something in the store that the topic does not know."""
+        """Note that a reader has found something in the store that the topic does not know."""
         topic.doubt()
         self._repair(topic)
 

@@ -112,7 +112,7 @@ class MemoryStore(Store):
         self._followed.difference_update(channels)
 
     def _history(self, channel: str) -> _History:
-        """The history of a channel, which is used by this."""
+        """Return the history of a channel, which is used by this."""
         now = self._clock()
         history = self._histories.pop(channel, None)
         if history is None or now - history.used >= self._retention.silence:

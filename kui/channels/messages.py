@@ -17,7 +17,7 @@ __all__ = ["ChannelsUnavailable", "Gap", "Message", "ReaderTooSlow"]
 class ChannelsUnavailable(Unavailable):
     """The store of the channels cannot be reached, or has not answered in time.
 
-    Where nobody catches it the answer is 503; a request for an event stream is asked to come back later.
+    If the handler does not catch it the answer is 503; a request for an event stream is asked to come back later.
 
     `sent` is True if a message may have been published all the same: then publish again with the
     same `key`, which does no harm.
@@ -60,17 +60,17 @@ class Message:
 
     @property
     def data(self) -> Any:
-        """What was published; decoded anew each time, so that it belongs to whoever asked."""
+        """What was published; decoded anew each time, so that the caller owns it."""
         return json.loads(self.json)
 
     def as_event(self) -> EncodedEvent:
-        """The message as an event of an event stream, with its id; encoded once for all readers."""
+        """Return the message as an event of an event stream, with its id; encoded once for all readers."""
         if self._event is None:
             self._event = EncodedEvent(encode_event({"id": self.id, "data": self.event_data()}))
         return self._event
 
     def event_data(self) -> str:
-        """The data of its event: a published str as it is, all else as JSON."""
+        """Return the data of its event: a published str as it is, all else as JSON."""
         if self.json.startswith(b'"'):
             text: str = json.loads(self.json)
             return text

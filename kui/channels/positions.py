@@ -48,7 +48,7 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Position:
-        """The position that an id names. Raises ValueError for any other text."""
+        """Return the position that an id names. Raises ValueError for any other text."""
         found = _is_number_pair(text)
         if found is None or int(found[1]) >= _EPOCHS:
             raise ValueError(f"not the id of a message: {text[:60]!r}")
@@ -67,17 +67,17 @@ class Kept(NamedTuple):
 
 
 def new_epoch() -> int:
-    """An epoch that no history has had, as far as chance can tell."""
+    """Return an epoch that no history has had, as far as chance can tell."""
     return randbelow(_EPOCHS - 1) + 1
 
 
 def bounds(kept: Kept, history: int) -> Position:
-    """The position behind which are the last `history` messages, as far as they are kept."""
+    """Return the position behind which are the last `history` messages, as far as they are kept."""
     return Position(kept.epoch, max(kept.top - history, kept.first - 1))
 
 
 def resumed(kept: Kept, after: Position) -> Position | None:
-    """Where a reader that has seen `after` must go on because of a gap; None if there is no gap.
+    """Return where a reader that has seen `after` must go on because of a gap; None if there is no gap.
 
     There is none only if the history is the same, and the next message is kept or yet to come.
     """
@@ -104,7 +104,7 @@ def check_channel(name: str) -> str:
 
 
 def check_channels(names: Sequence[str]) -> tuple[str, ...]:
-    """The channels of one subscription. Raises ValueError or TypeError, which says what is wrong."""
+    """Return the channels of one subscription. Raises ValueError or TypeError, which says what is wrong."""
     if not 0 < len(names) <= MOST_CHANNELS:
         raise ValueError(f"a subscription has 1 to {MOST_CHANNELS} channels, not {len(names)}")
     checked = tuple(map(check_channel, names))
@@ -117,7 +117,7 @@ def check_channels(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def format_cursor(positions: Mapping[str, Position]) -> str:
-    """The cursor of a subscription: the id for one channel, else the ids under their channels' names."""
+    """Return the cursor of a subscription: the id for one channel, else the ids under their channels' names."""
     if len(positions) == 1:
         return str(next(iter(positions.values())))
     entries = (f"{quote(name, safe='')}={position}" for name, position in positions.items())
@@ -125,7 +125,7 @@ def format_cursor(positions: Mapping[str, Position]) -> str:
 
 
 def parse_cursor(text: str, channels: Sequence[str]) -> dict[str, Position]:
-    """The positions of a cursor, of those of its channels that are among `channels`.
+    """Return the positions of a cursor, of those of its channels that are among `channels`.
 
     Raises ValueError for what `format_cursor` has not made for them.
 

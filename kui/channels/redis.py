@@ -282,7 +282,7 @@ class RedisStore(Store):
     # ---- the session
 
     def _lose(self) -> bool:
-        """Forget the session; was there one?"""
+        """Forget the session; True if there was one."""
         if self._session is None:
             return False
         self._session = None
@@ -337,7 +337,7 @@ def _position(id: bytes) -> Position:
 
 
 def _reason(error: Exception) -> str:
-    """What has failed, in one line."""
+    """Return what has failed, in one line."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"

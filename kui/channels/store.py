@@ -45,17 +45,17 @@ class Listener(Protocol):
     """Who is told what a store learns. Every method returns at once."""
 
     def followed(self, channel: str) -> None:
-        """From now on messages of a channel arrive; there may be others since the last that did."""
+        """Note that from now on messages of a channel arrive; there may be others since the last that did."""
 
     def arrived(self, channel: str, position: Position, json: bytes) -> None:
-        """A message has been published in a channel that is followed; perhaps told before."""
+        """Note that a message has been published in a channel that is followed; perhaps told before."""
 
     def lost(self) -> None:
-        """Nothing arrives any more until channels are `followed` again."""
+        """Note that nothing arrives any more until channels are `followed` again."""
 
 
 class Store(ABC):
-    """Keeps messages. Its methods may be cancelled anywhere, and harm nobody else thereby."""
+    """Keeps messages. Its methods may be cancelled anywhere; other callers are not affected."""
 
     @property
     @abstractmethod
@@ -73,7 +73,7 @@ class Store(ABC):
 
     @abstractmethod
     async def run(self) -> None:
-        """What the store does for itself while it is open: a task, cancelled before `close`."""
+        """Do the store's own work while it is open: a task, cancelled before `close`."""
 
     @abstractmethod
     async def ready(self) -> None:
@@ -101,7 +101,7 @@ class Store(ABC):
 
     @abstractmethod
     async def tails(self, channels: Sequence[str]) -> list[Position | None]:
-        """The last position of each channel, None where there is none; they count as used by this.
+        """Return the last position of each channel, None where there is none; they count as used by this.
 
         :raises ChannelsUnavailable: in bounded time.
         """

@@ -190,7 +190,7 @@ class Subscription:
             self._page = self._tracks[0].page
 
     async def _locate(self) -> list[Position]:
-        """The position at which each channel is begun."""
+        """Return the position at which each channel is begun."""
         await checkpoint()
         assert self._notice is not None
         positions = []
@@ -206,7 +206,7 @@ class Subscription:
         return positions
 
     def _take(self) -> Message | Gap | None:
-        """The next item that is here; each channel has its turn."""
+        """Return the next item that is here; each channel has its turn."""
         tracks = self._tracks
         if len(tracks) == 1:
             return tracks[0].take()
@@ -218,7 +218,7 @@ class Subscription:
         return None
 
     async def _read_if_needed(self, track: _Track) -> bool:
-        """Have a track read a page of the store if only that knows what comes next; was it so?"""
+        """Have a track read a page of the store if only that knows what comes next; True if it did."""
         if not track.must_read():
             return False
         hub, topic = self._reading.hub, track.topic
@@ -243,7 +243,7 @@ class Subscription:
 class _Track:
     """A reader's way through one channel.
 
-    `page` is what comes next, the last first; it is empty while a gap is to be told.
+    `page` is what comes next, the last first; it is empty while a gap must be told.
     """
 
     __slots__ = (
@@ -274,7 +274,7 @@ class _Track:
         return self._wave != self.topic.wave and self.topic.has_more(self.position)
 
     def take(self) -> Message | Gap | None:
-        """The next item, if it is here; this moves the position.
+        """Return the next item, if it is here; this moves the position.
 
         :raises ReaderTooSlow: the reader asked for it.
         """

@@ -105,13 +105,13 @@ class Topic:
         )
 
     def following(self, position: Position, limit: int) -> Sequence[Message]:
-        """The next messages behind a position that has more here."""
+        """Return the next messages behind a position that has more here."""
         assert self.last is not None
         start = len(self._ring) - (self.last.seq - position.seq)
         return list(islice(self._ring, start, start + limit))
 
     def place(self, position: Position) -> Place:
-        """Where `position` is, if nothing that follows it is here."""
+        """Return where `position` is, if nothing that follows it is here."""
         last = self.last
         if last is None or position.epoch != last.epoch or position.seq > last.seq:
             return Place.ELSEWHERE
@@ -144,12 +144,12 @@ class Topic:
         self._doubted = True
 
     def begin_anew(self) -> None:
-        """The same, and what positions outside of the topic were compared with does not hold any more."""
+        """Do the same, and forget what positions outside of the topic were compared with."""
         self.doubt()
         self.generation += 1
 
     def before_reading(self) -> None:
-        """The store is asked now; what arrives meanwhile may be missing in its answer."""
+        """Note that the store is asked now: what arrives meanwhile may be missing in its answer."""
         self._seen = None
         self._doubted = False
 

@@ -86,7 +86,7 @@ class AppRunner:
         group.start_soon(run)
 
     async def next(self) -> Message | None:
-        """The next message, once the one before has been dealt with; None when the app has returned.
+        """Return the next message, once the one before has been dealt with; None when the app has returned.
 
         What the app raises is raised here, behind all that it has sent. Cancelled, it takes nothing.
         """

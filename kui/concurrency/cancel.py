@@ -49,7 +49,7 @@ class Connected(ABC):
 
     @abstractmethod
     def gone(self) -> Exception | None:
-        """What to raise, if the client has gone."""
+        """Return what to raise, if the client has gone."""
 
     async def __aenter__(self) -> None:
         self._group = await framework_tasks().__aenter__()

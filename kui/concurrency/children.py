@@ -41,7 +41,7 @@ class Children(ABC):
 
 
 def this_task() -> object:
-    """The task that runs, to be compared by identity."""
+    """Return the task that runs, to be compared by identity."""
     if on_asyncio():
         return asyncio.current_task()
     import trio.lowlevel

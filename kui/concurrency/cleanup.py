@@ -75,7 +75,7 @@ class shielded:
 
 
 def _function_around() -> str:
-    """The beginning of a sentence about the function whose block is left."""
+    """Return the beginning of a sentence about the function whose block is left."""
     frame = inspect.currentframe()
     for _ in range(2):
         frame = frame and frame.f_back

@@ -67,7 +67,7 @@ class CleanupScope:
 
     @classmethod
     async def open(cls, name: str, seconds: float = GRACE) -> CleanupScope:
-        """A new one, entered. `name` is for the message of a cleanup that overruns."""
+        """Return a new one, entered. `name` is for the message of a cleanup that overruns."""
         made = cls(name, seconds)
         await made._group.__aenter__()
         made._scope.__enter__()
@@ -118,7 +118,7 @@ class CleanupScope:
     # ---- one by one
 
     def guard(self) -> Scope:
-        """A scope, entered, to be opened before each of several things that are cleaned up by themselves.
+        """Return a scope, entered, to be opened before each of several things that are cleaned up by themselves.
 
         What is cleaned up first must not be cut by the task group of one that is cleaned up later.
         """

@@ -190,7 +190,7 @@ class CleanupShield:
     def _instead_of(
         self, error: BaseException | None, work: Coroutine[Any, Any, None]
     ) -> BaseException | None:
-        """What to raise in the work instead of this end of its wait; None for the error itself.
+        """Return what to raise in the work instead of this end of its wait; None for the error itself.
 
         :raises CancellationSwallowed: the work has swallowed that, too, and was left.
         """
@@ -215,7 +215,7 @@ class CleanupShield:
 
 
 def cancellations() -> int:
-    """How many calls of asyncio's `task.cancel()` the current task has still to answer."""
+    """Return how many calls of asyncio's `task.cancel()` the current task has still to answer."""
     if not on_asyncio():
         return 0
     task = asyncio.current_task()

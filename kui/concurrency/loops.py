@@ -48,7 +48,7 @@ _scopes: dict[bool, Callable[[], Scope]] = {}
 
 
 def cancel_scope() -> Scope:
-    """A cancel scope of the running loop's own kind; what anyio puts in front of it costs as much again."""
+    """Return a cancel scope of the running loop's own kind; what anyio puts in front of it costs as much again."""
     aio = on_asyncio()
     make = _scopes.get(aio)
     if make is None:
@@ -65,7 +65,7 @@ def _kind_of_scope(aio: bool) -> Callable[[], Scope]:
 
 
 def clock() -> Callable[[], float]:
-    """The clock of the running event loop, in seconds, as a function that is cheap to call often."""
+    """Return the clock of the running event loop, in seconds, as a function that is cheap to call often."""
     if on_asyncio():
         return asyncio.get_running_loop().time
     import trio.lowlevel
@@ -74,7 +74,7 @@ def clock() -> Callable[[], float]:
 
 
 def on_the_grid(time: float) -> float:
-    """The first point of the common grid that is not before `time`; infinity stays infinity."""
+    """Return the first point of the common grid that is not before `time`; infinity stays infinity."""
     return time if math.isinf(time) else math.ceil(time / GRID) * GRID
 
 

@@ -21,7 +21,7 @@ class RequestGroup:
     `tasks` is their task group. `enter` and `leave` are called by one task.
 
     - `sent`: the children are cancelled at the end, and not waited for.
-    - `watch`: called with what is to be called when the client leaves; returns what takes that back.
+    - `watch`: called with the callback for when the client leaves; returns what takes that back.
       It is given a task group for what it starts.
 
     ::

@@ -39,7 +39,7 @@ async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
 
 
 def split_cancelled(group: BaseExceptionGroup[Any]) -> tuple[Exception | None, BaseException]:
-    """What failed in a group, and what of it has to be raised on: Cancelled, or the group itself.
+    """Return what failed in a group, and what of it has to be raised on: Cancelled, or the group itself.
 
     The first is None where the group holds nothing but Cancelled, or something that is no failure,
     such as KeyboardInterrupt.
@@ -123,7 +123,7 @@ class Services:
     ) -> None:
         """Start `func(*args)` as a service; returns at once.
 
-        :param name: what debuggers are to call the task.
+        :param name: the name that debuggers show for the task.
         :raises RuntimeError: there is no lifespan, or it is over.
         :raises TypeError: `func(*args)` is no coroutine.
         """
@@ -151,7 +151,7 @@ class Services:
         )
 
     def adopt_context(self) -> None:
-        """From now on, start services in the context that the caller has now."""
+        """Start services, from now on, in the context that the caller has now."""
         self._context = copy_context()
 
     async def host(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:

@@ -47,7 +47,7 @@ class InThreads(AsyncGenerator[T, None]):
         self._left = False  # True if a thread was left to itself in it, and will close it
 
     async def asend(self, value: None) -> T:
-        """The next item; `value` must be None.
+        """Return the next item; `value` must be None.
 
         :raises StopAsyncIteration: there is none.
         """

@@ -164,7 +164,7 @@ class _OnTrio(FrameworkTasks):
     def _unpacked(
         self, group: BaseExceptionGroup[BaseException], error: BaseException | None
     ) -> BaseException:
-        """What the block or a task of ours has raised, without the nursery's group around it."""
+        """Return what the block or a task of ours has raised, without the nursery's group around it."""
         if isinstance(error, Exception):
             return error
         cancelled = anyio.get_cancelled_exc_class()

@@ -39,7 +39,7 @@ class Limiter:
         self._of_loop = anyio.lowlevel.RunVar[anyio.CapacityLimiter]("kui.limiter")
 
     def get(self) -> anyio.CapacityLimiter:
-        """The limiter of the running event loop."""
+        """Return the limiter of the running event loop."""
         try:
             return self._of_loop.get()
         except LookupError:

@@ -108,7 +108,7 @@ class Dialogue:
     # In the task.
 
     async def run(self, work: Callable[[Dialogue], object], limiter: Limiter) -> None:
-        """The thread, as seen from the loop. Keeps what it raises, for `end`."""
+        """Run the thread, and keep what it raises for `end`."""
         try:
             await Job(partial(self._work, work)).run(limiter)
         except Exception as error:
@@ -160,7 +160,7 @@ class Dialogue:
 
 
 def limiter_for(threads: float) -> Limiter:
-    """A limiter for so many threads.
+    """Return a limiter for so many threads.
 
     :raises ValueError: that is no number of threads.
     """

@@ -157,7 +157,7 @@ def _is_there(package: str) -> bool:
 
 
 def maker(coding: str, level: int | None = None) -> Callable[[], Coder]:
-    """What makes a coder for a body: a function, for gzip, br or zstd.
+    """Return what makes a coder for a body: a function, for gzip, br or zstd.
 
     Raises ValueError for another coding and for a level that it does not have, ImportError where
     its package is not installed.

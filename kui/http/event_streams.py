@@ -12,10 +12,10 @@ LATER: Final = (1000, 10_000)
 
 
 def later() -> int:
-    """Milliseconds after which one client of many is to come back."""
+    """Return the milliseconds after which one client of many should come back."""
     return randint(*LATER)
 
 
 def farewell() -> bytes:
-    """The end of a stream whose client is sent away: the field that says when to come back."""
+    """Return the end of a stream whose client is sent away: the field that says when to come back."""
     return b"retry: %d\n\n" % later()

@@ -71,10 +71,10 @@ class HTTPException(AnyHTTPException[T]):
 class Unavailable(HTTPException[str]):
     """503: the app is at its limit, about to stop, or without something it needs (RFC 9110, 15.6.4).
 
-    Raised by Kui itself. A browser's `EventSource` gives up for good on a 503, so a request for an event
+    Kui raises it. A browser's `EventSource` gives up for good on a 503, so a request for an event
     stream is answered with an empty one instead, which asks the client to come back later.
 
-    :param content: what the others are told; None: a sentence for the status.
+    :param content: what all other clients are told; None: a sentence for the status.
     :param retry_after: seconds for the header Retry-After; None: no such header.
     """
 

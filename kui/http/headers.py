@@ -148,7 +148,7 @@ class ResponseHeaders(MutableHeaders):
         return [self._dict[name]] if name in self._dict else []
 
     def copy(self) -> ResponseHeaders:
-        """Headers of their own with the same lines."""
+        """Return headers of their own with the same lines."""
         return ResponseHeaders(self)
 
     def encode(self) -> RawHeaders:

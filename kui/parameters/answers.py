@@ -50,7 +50,7 @@ _NO_MODELS: Final = frozenset(
 
 
 def declares_answer(function: Callable[..., Any]) -> bool:
-    """Whether a function's return annotation may have a model in it, as far as that is known before it is resolved."""
+    """True if a function's return annotation may have a model in it, as far as that is known before it is resolved."""
     try:
         annotation = inspect.signature(function, follow_wrapped=False).return_annotation
     except (ValueError, NameError):
@@ -64,7 +64,7 @@ def declares_answer(function: Callable[..., Any]) -> bool:
 
 
 def data_of_stream(annotation: Any) -> Any:
-    """The type of the data in a stream of events; NO_DEFAULT where that is not declared.
+    """Return the type of the data in a stream of events; NO_DEFAULT where that is not declared.
 
     `AsyncIterator[Event[Price]]` and `AsyncIterator[Price]` have data of the type Price.
     """
@@ -80,7 +80,7 @@ def data_of_stream(annotation: Any) -> Any:
 
 
 def model_of_answer(annotation: Any) -> Any:
-    """The type by which an answer is written; NO_DEFAULT where that is not declared.
+    """Return the type by which an answer is written; NO_DEFAULT where that is not declared.
 
     Responses among the members of a union are themselves; of `tuple[Model, int]` and
     `tuple[Model, int, Mapping]` the first is the model.
@@ -106,7 +106,7 @@ def model_of_answer(annotation: Any) -> Any:
 
 
 def _first(annotation: Any) -> Any:
-    """The value's type in the type of what is returned, which may have a status behind it."""
+    """Return the value's type in the type of what is returned, which may have a status behind it."""
     kind = bare(annotation)
     arguments = get_args(kind)
     if get_origin(kind) is tuple and len(arguments) in (2, 3) and arguments[1] is int:
@@ -115,7 +115,7 @@ def _first(annotation: Any) -> Any:
 
 
 def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
-    """What writes the answers of a handler with this return annotation; None if nothing is declared.
+    """Return what writes the answers of a handler with this return annotation; None if nothing is declared.
 
     Raises TypeError for a type that cannot be written.
     """
@@ -174,7 +174,7 @@ class TypedEvents(SendEventResponse):
         return cls(value, write, check if TESTING in request_var.get() else None)
 
     def encode(self, chunk: Any) -> bytes:
-        """The bytes of an event; what is no mapping is its data."""
+        """Return the bytes of an event; what is no mapping is its data."""
         if isinstance(chunk, Mapping):
             if "data" not in chunk:
                 return encode_event(chunk)  # a comment, or another time to come back at

@@ -23,13 +23,13 @@ def _whole(model: Any, source: Source) -> Whole:
 
 
 def query_as(request: Any, model: type[M]) -> M:
-    """The query of a request as a model. Raises RequestValidationError if it does not fit."""
+    """Return the query of a request as a model. Raises RequestValidationError if it does not fit."""
     found: M = _read(request.query_params, model, "query")
     return found
 
 
 async def json_as(request: Any, model: type[M]) -> M:
-    """The JSON body of a request as a model. Raises as `request.json` does, and RequestValidationError."""
+    """Return the JSON body of a request as a model. Raises as `request.json` does, and RequestValidationError."""
     headers = request.headers
     charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
     kind: Any = model
@@ -38,7 +38,7 @@ async def json_as(request: Any, model: type[M]) -> M:
 
 
 async def form_as(request: Any, model: type[M]) -> M:
-    """The form of a request as a model. Raises as `request.form` does, and RequestValidationError."""
+    """Return the form of a request as a model. Raises as `request.form` does, and RequestValidationError."""
     form: FormData = await request.form
     found: M = _read(form, model, "body")
     return found

@@ -34,7 +34,7 @@ BodyReader: TypeAlias = "_Document | _Raw | _Streamed"
 
 
 def body_reader(parameters: Iterable[Parameter]) -> BodyReader:
-    """What reads these parameters, which are all of one route's body.
+    """Return what reads these parameters, which are all of one route's body.
 
     Raises TypeError where they exclude one another, or cannot be read.
     """
@@ -66,7 +66,7 @@ def _cannot(parameter: Parameter, reason: str) -> TypeError:
 
 
 def _streamed(parameter: Parameter) -> Any:
-    """What arrives piece by piece, bytes or Part; None where that is not wanted."""
+    """Return what arrives piece by piece, bytes or Part; None where that is not wanted."""
     kind = bare(parameter.annotation)
     if get_origin(kind) not in _STREAMS:
         return None

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 class Entered(Protocol):
-    """Something that has been entered, and is to be left once."""
+    """Something that has been entered, and must be left once."""
 
     async def leave(self, error: BaseException | None) -> bool:
         """Leave it; `error` is what has ended the work. True if it has swallowed that.
@@ -71,7 +71,7 @@ class Resolution:
         self._entered: Stack = []
 
     async def open(self) -> None:
-        """Open the scope that is to be the shield of the exits."""
+        """Open the scope that shields the exits."""
         name = f"the dependencies of {describe(self.plan.handler)}"
         self._cleanup = await CleanupScope.open(name)
 
@@ -103,7 +103,7 @@ class Resolution:
                 del raised, error  # they hold this frame
 
     async def close_sent(self, error: BaseException | None) -> None:
-        """As `close`, after the answer was sent: a client that has left ends the work as well."""
+        """Do as `close` does, after the answer was sent: a client that has left ends the work as well."""
         if error is None and cast("HttpRequest", self.connection).exchange.client_gone:
             error = ClientDisconnect("the client left before the answer was sent")
         try:
@@ -196,7 +196,7 @@ async def push(
 async def leave_all(
     entered: Stack, error: BaseException | None, cleanup: CleanupScope | None = None
 ) -> BaseException | None:
-    """Leave all, the last first, each whatever became of the others; return what is to be raised."""
+    """Leave all, the last first, each whatever became of the others; return what must be raised."""
     raised = error
     while entered:
         name, one = entered.pop()
@@ -225,7 +225,7 @@ async def _refuse_to_swallow(
 
 
 def leaf(error: BaseException) -> BaseException:
-    """The exception that a group of one exception, however deep, stands for."""
+    """Return the exception that a group of one exception, however deep, stands for."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
@@ -359,7 +359,7 @@ def watch_client(
 def watch_socket(
     connection: HTTPConnection, tasks: TaskGroup, left: Callable[[], object]
 ) -> Callable[[], object]:
-    """As `watch_client`, for a WebSocket."""
+    """Do as `watch_client` does, for a WebSocket."""
     socket = cast("WebSocket", connection).socket
     socket.watch(left)
     return lambda: socket.unwatch(left)

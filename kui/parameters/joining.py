@@ -53,7 +53,7 @@ class Target:
     is_socket: bool = False
 
     def plan(self, path: Path, overrides: Mapping[Any, Callable[..., Any]] = NOTHING) -> Plan:
-        """Its plan on a path. Raises as `planning.plan` does."""
+        """Return its plan on a path. Raises as `planning.plan` does."""
         return plan(
             self.planned,
             path.converters,
@@ -64,7 +64,7 @@ class Target:
 
 
 class Joined:
-    """A target on one path: `endpoint`, which is to be within middlewares, and `around`, which is not.
+    """A target on one path: `endpoint`, which must be within middlewares, and `around`, which must not.
 
     Raises TypeError for a declaration that cannot work.
     """
@@ -94,7 +94,7 @@ class Joined:
         return self._plan or self._planned()
 
     def prepare(self) -> Resolver | None:
-        """What resolves its requests; None if it declares nothing on this path.
+        """Return what resolves its requests; None if it declares nothing on this path.
 
         Raises Unresolved if an annotation is not defined yet.
         """
@@ -116,7 +116,7 @@ class Joined:
         return update_wrapper(partial(resolve), self.target.planned[0].function, _NAMES, ())
 
     def around(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint, with its middlewares, within the dependencies that last until the answer is sent."""
+        """Return the endpoint, with its middlewares, within the dependencies that last until the answer is sent."""
         if self._plan is not None:
             return endpoint if self._resolver is None else self._resolver.around(endpoint)
 
@@ -196,7 +196,7 @@ class JoinedHandler:
         )
 
     def around(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint, with its middlewares, within the dependencies that last until the answer is sent."""
+        """Return the endpoint, with its middlewares, within the dependencies that last until the answer is sent."""
         if None in self._joined:
             return self._joined[None].around(endpoint)
         around = {name: one.around(endpoint) for name, one in self._joined.items()}

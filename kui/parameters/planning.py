@@ -36,7 +36,7 @@ class Planned:
 
 
 def identity(function: Callable[..., Any]) -> Any:
-    """What tells one dependency from another: the function itself; of a method its object and its function."""
+    """Return what tells one dependency from another: the function itself; of a method its object and its function."""
     owner = getattr(function, "__self__", None)
     if inspect.ismethod(function):
         return id(owner), id(function.__func__)
@@ -44,7 +44,7 @@ def identity(function: Callable[..., Any]) -> Any:
 
 
 def declares(function: Callable[..., Any], *, skip: int = 0) -> bool:
-    """Whether a function has parameters, beside the first `skip`, that could be declared."""
+    """True if a function has parameters, beside the first `skip`, that could be declared."""
     try:
         signature = inspect.signature(function, follow_wrapped=False)
     except ValueError:
@@ -63,7 +63,7 @@ def plan(
     is_socket: bool = False,
     overrides: Mapping[Any, Callable[..., Any]] = NOTHING,
 ) -> Plan:
-    """The plan of a handler on a path with these parameters; of several methods that share their values.
+    """Return the plan of a handler on a path with these parameters; of several methods that share their values.
 
     :param names: what is defined where the handler was registered, for annotations that are text.
     :param overrides: from the `identity` of a dependency to the function in its place.
@@ -123,7 +123,7 @@ class _Graph:
     def call(
         self, function: Callable[..., Any], signature: Signature, trail: tuple[Depends, ...]
     ) -> tuple[Call, list[Parameter], list[Dependency]]:
-        """How to call a function, and what of it comes from the request and from dependencies."""
+        """Return how to call a function, and what of it comes from the request and from dependencies."""
         positional: list[int] = []
         named: list[tuple[str, int]] = []
         parameters: list[Parameter] = []
@@ -162,7 +162,7 @@ class _Graph:
     # ---- parameters
 
     def parameter(self, function: Callable[..., Any], declared: Declared) -> Parameter | None:
-        """A parameter that the request gives; None where its default is taken."""
+        """Return a parameter that the request gives; None where its default is taken."""
         name, marker, default = declared.name, declared.marker, declared.default
         assert not isinstance(marker, Depends)
         if marker is None or isinstance(marker, Path):
@@ -243,7 +243,7 @@ class _Graph:
         return made
 
     def ordered(self) -> Iterable[Dependency]:
-        """All dependencies, those for security and what they need first."""
+        """Return all dependencies, those for security and what they need first."""
         first = closure(one for one in self.nodes if one.security)
         yield from (one for one in self.nodes if one in first)
         yield from (one for one in self.nodes if one not in first)
@@ -289,7 +289,7 @@ def _alias(name: str, marker: SourceMarker | None) -> str:
 
 
 def _same(known: Dependency, marker: Depends) -> Dependency:
-    """A dependency that is used again. Raises TypeError if it would have two ends."""
+    """Return a dependency that is used again. Raises TypeError if it would have two ends."""
     first = known.marker
     if (first.until, first.scope, first.thread) != (marker.until, marker.scope, marker.thread):
         raise TypeError(
@@ -380,7 +380,7 @@ def _check_lives(plan: Plan) -> None:
 
 
 def outermost(plan: Plan) -> set[Dependency]:
-    """The dependencies that are resolved around the middlewares.
+    """Return the dependencies that are resolved around the middlewares.
 
     Those that last until the answer is sent, what they need, and then security's, which come before all.
     """

@@ -1,6 +1,6 @@
 """What is known of a handler once it has joined a router: its parameters, its dependencies, its answer.
 
-A `Plan` is made by `planning`, once for each route and method; `resolving` follows it for each request, and whoever
+A `Plan` is made by `planning`, once for each route and method; `resolving` follows it for each request, and a caller
 describes an API reads it. Nothing here changes after it was made.
 """
 
@@ -41,12 +41,12 @@ class Parameter:
 
     @property
     def exclusive(self) -> bool:
-        """Whether it is a model of the whole source."""
+        """True if it is a model of the whole source."""
         return self.marker.exclusive
 
     @property
     def required(self) -> bool:
-        """Whether a request without it is refused."""
+        """True if a request without it is refused."""
         return self.default is NO_DEFAULT
 
 
@@ -70,7 +70,7 @@ class Kind(enum.Enum):
 
     @property
     def has_exit(self) -> bool:
-        """Whether something of it is left to be run when it is left."""
+        """True if something of it must be run when it is left."""
         return self in _WITH_EXIT
 
 
@@ -99,11 +99,11 @@ class Dependency:
 
     @property
     def security(self) -> bool:
-        """Whether it was declared by `Security`."""
+        """True if it was declared by `Security`."""
         return self.marker.security
 
     def reads_body(self) -> bool:
-        """Whether it, or a dependency of its own, declares a part of the body."""
+        """True if it, or a dependency of its own, declares a part of the body."""
         return any(one.source == "body" for one in self.parameters) or any(
             one.reads_body() for one in self.needs
         )
@@ -136,10 +136,10 @@ class Plan:
     """The values before anything is resolved: the defaults."""
     is_socket: bool = False
     makes_generator: bool = False
-    """Whether the handler is a generator function: its dependencies last until its stream has ended."""
+    """True if the handler is a generator function: its dependencies last until its stream has ended."""
 
     def of(self, source: Source) -> tuple[Parameter, ...]:
-        """The parameters of one source."""
+        """Return the parameters of one source."""
         return tuple(one for one in self.parameters if one.source == source)
 
     @property

@@ -15,7 +15,7 @@ Project: TypeAlias = Callable[[Any], Any]
 
 
 def of_struct(model: Any) -> tuple[Callable[[Any], bytes], Callable[[Any], object]]:
-    """What writes a value of a type with Structs in it, and what raises for a value that does not fit.
+    """Return what writes a value of a type with Structs in it, and what raises for a value that does not fit.
 
     Raises TypeError for a type that msgspec does not know.
     """
@@ -37,7 +37,7 @@ def _same(value: Any) -> Any:
 
 
 def _projection(annotation: Any, known: dict[Any, Project]) -> Project | None:
-    """What makes a value one of exactly this type; None where no Struct is in it."""
+    """Return what makes a value one of exactly this type; None where no Struct is in it."""
     kinds = [one for one in members(annotation) if one is not type(None)]
     if len(kinds) != 1:
         return _of_union(kinds, known)
@@ -134,6 +134,6 @@ def _with(value: Any, changes: dict[str, Any]) -> Any:
 
 
 def _made(kind: Any, value: Any, changed: dict[str, Any]) -> Any:
-    """One of exactly this class, with what `value` has under the names of its fields."""
+    """Return one of exactly this class, with what `value` has under the names of its fields."""
     names = _annotations(kind)
     return kind(**{name: changed.get(name, getattr(value, name)) for name in names})

@@ -58,12 +58,12 @@ class RequestValidationError(HTTPException[dict[str, Any]]):
 
 
 def missing(source: Source, *path: object) -> Fault:
-    """The fault of a value that is not there."""
+    """Return the fault of a value that is not there."""
     return {"in": source, "detail": "Field required", "pointer": pointer(path)}
 
 
 def pointer(path: Iterable[object]) -> str:
-    """A JSON Pointer, cut where it becomes too long."""
+    """Return a JSON Pointer, cut where it becomes too long."""
     text = ""
     for one in path:
         step = "/" + str(one).replace("~", "~0").replace("/", "~1")
@@ -114,7 +114,7 @@ _PASSED_ON: Final = frozenset(
 def of_pydantic(
     source: Source, errors: Iterable[ErrorDetails], exclusive: frozenset[str] = frozenset()
 ) -> Iterable[Fault]:
-    """The faults that pydantic has found; `exclusive` are first steps that are not of the request."""
+    """Return the faults that pydantic has found; `exclusive` are first steps that are not of the request."""
     for error in errors:
         kind, path = error["type"], error["loc"]
         if path and path[0] in exclusive:
@@ -138,7 +138,7 @@ _required = re.compile(r"Object missing required field `([^`]+)`").fullmatch
 
 
 def of_msgspec(source: Source, error: msgspec.ValidationError) -> Fault:
-    """The fault that msgspec has found, the first there is."""
+    """Return the fault that msgspec has found, the first there is."""
     text = str(error)
     found = _where(text)
     path: list[str] = []

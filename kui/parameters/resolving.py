@@ -85,7 +85,7 @@ class Resolver:
         self._needs_scope = any(one.kind.has_exit and one.until != "app" for one in inner)
 
     def around(self, endpoint: Endpoint) -> Endpoint:
-        """The endpoint, complete with middlewares, within the dependencies that last until all is sent."""
+        """Return the endpoint, complete with middlewares, within the dependencies that last until all is sent."""
         if not self._first:
             return endpoint
 

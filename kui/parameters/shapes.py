@@ -30,7 +30,7 @@ _MANY: Final = (list, set, frozenset, tuple, Sequence, MutableSequence, Set, Abs
 
 
 def bare(annotation: Any) -> Any:
-    """A type without `Annotated`, aliases and NewTypes around it."""
+    """Return a type without `Annotated`, aliases and NewTypes around it."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
@@ -43,7 +43,7 @@ def bare(annotation: Any) -> Any:
 
 
 def members(annotation: Any) -> Iterator[Any]:
-    """The members of a union, however deep, without `Annotated`; of another type itself."""
+    """Yield the members of a union, however deep, without `Annotated`; of another type itself."""
     annotation = bare(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         for one in get_args(annotation):
@@ -53,7 +53,7 @@ def members(annotation: Any) -> Iterator[Any]:
 
 
 def parts_of(annotation: Any) -> Iterator[Any]:
-    """The types that a type is written with: itself, and those in its brackets, however deep."""
+    """Yield the types that a type is written with: itself, and those in its brackets, however deep."""
     for one in members(annotation):
         yield one
         if get_origin(one) is not Literal:
@@ -64,12 +64,12 @@ def parts_of(annotation: Any) -> Iterator[Any]:
 
 
 def is_many(annotation: Any) -> bool:
-    """Whether all values of a name are wanted, and not the last one."""
+    """True if all values of a name are wanted, and not the last one."""
     return any((get_origin(one) or one) in _MANY for one in members(annotation))
 
 
 def model_kind(annotation: Any) -> ModelKind | None:
-    """What kind of model a class is; None if it is none. Generic ones count, unions do not."""
+    """Return what kind of model a class is; None if it is none. Generic ones count, unions do not."""
     kind = bare(annotation)
     kind = get_origin(kind) or kind
     if not isinstance(kind, type):
@@ -96,7 +96,7 @@ class Field:
 
 
 def fields_of(annotation: Any) -> tuple[Field, ...]:
-    """The fields of a model; none for a mapping."""
+    """Return the fields of a model; none for a mapping."""
     kind = model_kind(annotation)
     model = bare(annotation)
     origin: Any = get_origin(model) or model
@@ -123,7 +123,7 @@ def fields_of(annotation: Any) -> tuple[Field, ...]:
 
 
 def _unrequired(annotation: Any) -> Any:
-    """A TypedDict's type without Required and NotRequired."""
+    """Return a TypedDict's type without Required and NotRequired."""
     while getattr(get_origin(annotation), "_name", None) in ("Required", "NotRequired", "ReadOnly"):
         annotation = get_args(annotation)[0]
     return annotation

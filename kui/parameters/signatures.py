@@ -49,7 +49,7 @@ class Signature:
 
 
 def registering_names(function: object) -> Mapping[str, Any]:
-    """The names that are local where a function is registered, and in the functions that it is written in.
+    """Return the names that are local where a function is registered, and in the functions that it is written in.
 
     The latter are found while they run; afterwards only what the closure holds is known.
     """
@@ -71,7 +71,7 @@ def registering_names(function: object) -> Mapping[str, Any]:
 
 
 def place(function: object) -> str:
-    """Where a function is written, as text in front of an error: its file and its line, if they are known."""
+    """Return where a function is written, as text in front of an error: its file and its line, if they are known."""
     code = getattr(_underlying(function), "__code__", None)
     name = describe(function)
     return name if code is None else f"{name} ({code.co_filename}, line {code.co_firstlineno})"
@@ -84,7 +84,7 @@ def signature_of(
     skip: int = 0,
     needs_return: bool = True,
 ) -> Signature:
-    """What `function` declares, but for its first `skip` parameters; `*args` and `**kwargs` are nothing.
+    """Return what `function` declares, but for its first `skip` parameters; `*args` and `**kwargs` are nothing.
 
     :param names: what is defined besides its module's globals and its closure.
     :param needs_return: False to do without a return annotation that names what is not defined.
@@ -119,7 +119,7 @@ def signature_of(
 
 
 def _underlying(function: Any) -> Any:
-    """The function whose module and closure the annotations of a callable are written in."""
+    """Return the function whose module and closure the annotations of a callable are written in."""
     while isinstance(function, partial):
         function = function.func
     if isinstance(function, type):

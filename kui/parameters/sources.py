@@ -65,7 +65,7 @@ class Whole:
     def __init__(self, annotation: Any, source: Source) -> None:
         self._names: dict[str, tuple[str, bool]] = {}
         self._closed = source in ("header", "cookie")
-        # Of a mapping, whose names nobody knows: are its values lists?
+        # A mapping has no names that are known: what counts is if its values are lists.
         arguments: tuple[Any, ...] = getattr(bare(annotation), "__args__", ())
         self._open_many = len(arguments) == 2 and is_many(arguments[1])
         kinds = [one for one in members(annotation) if one is not type(None)]
@@ -77,11 +77,11 @@ class Whole:
             self._closed = False
 
     def names(self) -> Iterable[str]:
-        """The names that it takes."""
+        """Return the names that it takes."""
         return self._names
 
     def read(self, given: Given, taken: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """Its values; those under the names in `taken` are other parameters'."""
+        """Return its values; those under the names in `taken` are other parameters'."""
         found: dict[str, Any] = {}
         for wire, (name, many) in self._names.items():
             if wire in given:
@@ -147,7 +147,7 @@ class Reader:
         self._fields: Fields | None = Fields(source, checked) if checked else None
 
     def values(self, given: Given) -> dict[str, Any]:
-        """What the validator of this source takes."""
+        """Return what the validator of this source takes."""
         values: dict[str, Any] = {}
         for name in self._single:
             value = given.get(name, _ABSENT)
@@ -199,7 +199,7 @@ class Readers:
             source = reader.source
             given: Given
             if source == "query":
-                # What a middleware has put there, or somebody has read, counts.
+                # What a middleware has put there, or a caller has read, counts.
                 given = vars(connection).get("query_params") or Values(connection)
             elif source == "header":
                 given = connection.headers
@@ -215,7 +215,7 @@ def readers_of(
     converters: Mapping[str, str | None],
     every: Iterable[Parameter] = (),
 ) -> Readers:
-    """The readers of these parameters; those of the body are left out.
+    """Return the readers of these parameters; those of the body are left out.
 
     :param converters: the names of the converters of the path's parameters.
     :param every: all parameters of the route: a model is not given what is another's.

@@ -38,7 +38,7 @@ CONVERTED: Final[Mapping[str, type]] = {
 
 
 def fits_already(parameter: Parameter, converter: str | None) -> bool:
-    """Whether what a request gives is of the declared type without a look, such as text for `str`.
+    """True if what a request gives is of the declared type without a look, such as text for `str`.
 
     :param converter: that of a parameter of the path; None for an application's own.
     """
@@ -84,13 +84,13 @@ class Fields:
         self._adapter: TypeAdapter[Any] = TypeAdapter(made)
 
     def validate(self, values: Mapping[str, Any], faults: list[Fault]) -> dict[int, Any]:
-        """The values by their slots; what is wrong is added to `faults`."""
+        """Return the values by their slots; what is wrong is added to `faults`."""
         return self._run(self._adapter.validator.validate_python, values, faults)
 
     def validate_json(
         self, body: bytes, charset: str | None, faults: list[Fault]
     ) -> dict[int, Any]:
-        """As `validate`, of a JSON object. Raises HTTPException 400 for what is not JSON."""
+        """Do as `validate` does, of a JSON object. Raises HTTPException 400 for what is not JSON."""
         return self._run(self._adapter.validator.validate_json, checked(body, charset), faults)
 
     def _run(
@@ -110,7 +110,7 @@ class Fields:
 
 
 def key_of(parameter: Parameter) -> str:
-    """The name of a parameter in what `Fields.validate` takes."""
+    """Return the name of a parameter in what `Fields.validate` takes."""
     # A name with a space is none of a header's or a cookie's, and a query that has it does no harm.
     return f"{parameter.name} {parameter.slot}" if parameter.exclusive else parameter.alias
 
@@ -151,7 +151,7 @@ def _check(parameter: Parameter) -> None:
 
 
 def modern(annotation: Any) -> Any:
-    """A type as pydantic takes it: before Python 3.12 it does not take `typing.TypedDict` itself."""
+    """Return a type as pydantic takes it: before Python 3.12 it does not take `typing.TypedDict` itself."""
     if model_kind(annotation) != "typed dict" or type(bare(annotation)).__module__ != "typing":
         return annotation
     import sys
@@ -178,17 +178,17 @@ class Model(Protocol):
     """The validator of one type. Both methods raise RequestValidationError for what does not fit."""
 
     def validate(self, values: Any, source: Source) -> Any:
-        """The model of what was read of a query, a form and so on: texts are converted."""
+        """Return the model of what was read of a query, a form and so on: texts are converted."""
         ...
 
     def validate_json(self, body: bytes, charset: str | None) -> Any:
-        """The model of a JSON text. Raises HTTPException 400 for what is not JSON."""
+        """Return the model of a JSON text. Raises HTTPException 400 for what is not JSON."""
         ...
 
 
 @lru_cache(maxsize=1024)
 def model_validator(model: Any) -> Model:
-    """The validator of a type, compiled once.
+    """Return the validator of a type, compiled once.
 
     Raises TypeError for a type that cannot be validated.
     """
@@ -268,7 +268,7 @@ class _Msgspec:
             return self._again(body, charset)
 
     def _again(self, body: bytes, charset: str | None) -> Any:
-        """The model of a text that msgspec does not read, such as one in UTF-16."""
+        """Return the model of a text that msgspec does not read, such as one in UTF-16."""
         import msgspec
 
         value = decode_json(body, charset)  # raises with a sentence, mostly
@@ -282,7 +282,7 @@ class _Msgspec:
 
 
 def checked(body: bytes, charset: str | None) -> bytes | str:
-    """A JSON text as the quick parsers take it. Raises HTTPException 400 for what JSON does not have."""
+    """Return a JSON text as the quick parsers take it. Raises HTTPException 400 for what JSON does not have."""
     if charset is None or charset.lower() in ("utf-8", "utf8"):
         if b"N" in body and (b"NaN" in body or b"Infinity" in body):
             decode_json(body, charset)  # which refuses them where they are not in a text

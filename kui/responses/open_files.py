@@ -47,7 +47,7 @@ _NO_SUCH_NAME: Final = (errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class NotRegularFile(OSError):
-    """What was to be read is neither a file nor a directory: a FIFO, a socket, a device."""
+    """What was asked for is neither a file nor a directory: a FIFO, a socket, a device."""
 
 
 class FileShrank(OSError):
@@ -139,7 +139,7 @@ class OpenFile:
         os.close(descriptor)
 
     def _borrow(self, func: Callable[..., T], *args: object) -> T:
-        """In a thread: call `func(descriptor, *args)`."""
+        """Call `func(descriptor, *args)`; for a thread."""
         try:
             descriptor = self._held.pop()
         except IndexError:
@@ -164,7 +164,7 @@ class OpenFile:
         return True
 
     def open_now(self) -> None:
-        """In a thread: open it, and close it again if the file was closed meanwhile."""
+        """Open it, for a thread, and close it again if the file was closed meanwhile."""
         try:
             descriptor = self._descriptor()
         except OSError as error:

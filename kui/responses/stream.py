@@ -130,7 +130,7 @@ class JSONLinesResponse(StreamResponse, Generic[T]):
         super().__init__(iterable, status_code, headers, JSON_LINES)
 
     def encode(self, chunk: Any) -> bytes:
-        """The bytes of a line. Raises TypeError for what JSON does not know."""
+        """Return the bytes of a line. Raises TypeError for what JSON does not know."""
         return to_json(chunk) + b"\n"
 
 

@@ -27,7 +27,7 @@ class Accepting:
         self._failing = False
 
     def prepare(self, sock: socket.socket) -> None:
-        """A connection was accepted: it does not block, and nothing is held back for a fuller packet."""
+        """Set an accepted connection up: it does not block, and nothing is held back for a fuller packet."""
         self._failing = False
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):

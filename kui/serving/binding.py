@@ -24,7 +24,7 @@ class CannotServe(Exception):
 
 @contextmanager
 def bound(binds: Sequence[str], stall_timeout: float = 0) -> Iterator[list[socket.socket]]:
-    """Sockets bound to `binds`, not yet listening, for as long as the block lasts.
+    """Bind sockets to `binds`, not yet listening, for as long as the block lasts.
 
     Parameters: `binds`, each `HOST:PORT` (port 0: a free one), `[IPv6]:PORT`, `HOST` (port 8000),
     `unix:PATH` or `fd://NUMBER`; `stall_timeout`, the seconds after which the kernel closes a
@@ -52,7 +52,7 @@ def bound(binds: Sequence[str], stall_timeout: float = 0) -> Iterator[list[socke
 
 
 def address_of(sock: socket.socket, scheme: str) -> str:
-    """Where a socket listens, as a URL: `http://127.0.0.1:8000`, or `unix:/run/app.sock`."""
+    """Return where a socket listens, as a URL: `http://127.0.0.1:8000`, or `unix:/run/app.sock`."""
     name = sock.getsockname()
     if sock.family == socket.AF_INET6:
         return f"{scheme}://[{name[0]}]:{name[1]}"
@@ -62,9 +62,9 @@ def address_of(sock: socket.socket, scheme: str) -> str:
 
 
 def tls_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
-    """The context for a certificate chain and its key, with HTTP/2 offered; None without certificate.
+    """Return the context for a certificate chain and its key, with HTTP/2 offered; None without certificate.
 
-    The key may stand in the certificate's file. Raises CannotServe for files that cannot be used.
+    The key may be in the certificate's file. Raises CannotServe for files that cannot be used.
     """
     if certfile is None:
         if keyfile is not None:
@@ -145,7 +145,7 @@ def _identity(path: str) -> tuple[int, int, int]:
 
 
 def _unlink(path: str, identity: tuple[int, int, int]) -> None:
-    """Remove a Unix socket of ours, unless somebody has put another one in its place."""
+    """Remove a Unix socket of ours, unless another one is in its place."""
     try:
         if _identity(path) == identity:
             os.unlink(path)

@@ -128,7 +128,7 @@ class Connection:
         return _SERVE
 
     def _waits(self) -> Next:
-        """Nothing more has come in: how long is the rest waited for?"""
+        """Decide how long to wait for the rest, where nothing more has come in."""
         limits, now = self._state.limits, self.ticker.now
         if self.http.in_head:
             if self._expired:
@@ -144,7 +144,7 @@ class Connection:
         return _WAIT
 
     def tick(self, now: float) -> None:
-        """See `Timed`. A request that is late is noticed by whoever waits for it; a write fails."""
+        """See `Timed`. A task that waits for a late request notices it; a write fails."""
         if now >= self._deadline:
             self._deadline = NEVER
             self._expired = True
@@ -173,7 +173,7 @@ class Connection:
             self.close()
 
     def close(self) -> None:
-        """The connection has ended. May be called again."""
+        """Note that the connection has ended. May be called again."""
         self.pipe.close()
         self.http.close()
         self._state.discard(self)
@@ -260,7 +260,7 @@ class Connection:
         }
 
     async def _conclude(self, cycle: Cycle, returned: bool) -> bool:
-        """The app has ended: complete what it has left undone; True if another request may follow."""
+        """Complete what an app that has ended left undone; True if another request may follow."""
         request, response = cycle.request, cycle.response
         if response.phase is _DONE and not cycle.broken:
             if response.reusable and await self._drained(request):
@@ -273,7 +273,7 @@ class Connection:
         return False
 
     async def _answer_instead(self, cycle: Cycle, returned: bool) -> None:
-        """The app has sent nothing."""
+        """Answer in the place of an app that has sent nothing."""
         if self.http.error is not None:
             await self._refuse()
         elif not cycle.gone:
@@ -329,7 +329,7 @@ class Connection:
             left -= len(data)
 
     async def _read(self) -> bytes:
-        """The next bytes; none at the end, and none when the deadline is over."""
+        """Return the next bytes; none at the end, and none when the deadline is over."""
         pipe = self.pipe
         if pipe.credit <= 0:
             await pipe.yield_()
@@ -394,7 +394,7 @@ class Connection:
         return self._reading or self._changed is not None
 
     def wake_receivers(self) -> None:
-        """Something has happened that `receive` has to see: have those that wait look again."""
+        """Have the tasks that wait look again: something has happened that `receive` must see."""
         if self._reading:
             self.pipe.wake()
         self._wake()

@@ -94,7 +94,7 @@ class Request:
         self.length: int | None = 0
         """The Content-Length; None for a body in chunks."""
         self.body: bytes | bytearray = b""
-        """What has come of the body and nobody has taken."""
+        """What has come of the body and was not taken."""
         self.complete = False
 
     @property
@@ -104,7 +104,7 @@ class Request:
         return unquote(path) if "%" in path else path
 
     def take_body(self) -> bytes:
-        """What has come of the body, which is then no longer kept."""
+        """Return what has come of the body, which is then no longer kept."""
         body, self.body = self.body, b""
         return bytes(body)
 
@@ -190,7 +190,7 @@ class Http1:
             self._parse(data)
 
     def take_rest(self) -> bytes:
-        """What has come in behind the request: the first bytes of another protocol."""
+        """Return what has come in behind the request: the first bytes of another protocol."""
         rest, self._rest = self._rest, b""
         return rest
 
@@ -234,7 +234,7 @@ class Http1:
                 self._rest = data[position:]
 
     def _failed(self, error: HttpParserError | HttpParserUpgrade, rest: bytes) -> None:
-        """The parser has stopped; `rest` is what it was not given yet."""
+        """Note that the parser has stopped; `rest` is what it was not given yet."""
         if isinstance(error, HttpParserUpgrade):
             self._upgraded(rest)
         elif not isinstance(error, HttpParserCallbackError):
@@ -243,7 +243,7 @@ class Http1:
             raise error
 
     def _end_of_piece(self, data: bytes, position: int) -> int:
-        """How far to parse: a request ends at its length, or else at an empty line."""
+        """Return how far to parse: a request ends at its length, or else at an empty line."""
         if self.reading is _BODY and not self._chunked:
             return min(len(data), position + self._left)
         if self._tail:
@@ -385,7 +385,7 @@ class Http1:
             request.websocket = request.websocket and self._parser.should_upgrade()
 
     def _check_target(self, request: Request) -> None:
-        """A target that is no path: `*`, or the absolute form, which replaces Host (RFC 9112, 3.2)."""
+        """Check a target that is no path: `*`, or the absolute form, which replaces Host (RFC 9112, 3.2)."""
         target = request.target
         if request.method == "CONNECT":
             self._refuse(501, "this is no proxy: CONNECT is not served")

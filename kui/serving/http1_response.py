@@ -64,7 +64,7 @@ class Http1Response(Response):
         return self.keep_alive and self.phase is _DONE and not self.until_close
 
     def send(self, message: Message, date: bytes) -> Sequence[bytes | memoryview]:
-        """The bytes to write for a message of the app, in order; none for its start.
+        """Return the bytes to write for a message of the app, in order; none for its start.
 
         :param date: the Date header's value, for a response that has none.
         :raises Misuse: as `Response.advance` does.
@@ -98,7 +98,7 @@ class Http1Response(Response):
         return _slices(head, body)
 
     def _written_head(self, length: int | None, date: bytes) -> bytes:
-        """The head; `length` is the body's, if it is all there."""
+        """Return the head; `length` is the body's, if it is all there."""
         lines = [status_line(self.status), *[b"%b: %b" % header for header in self.headers]]
         if self.left is None and not self.bodiless:
             if length is not None and not self._trailers:
@@ -133,7 +133,7 @@ class Http1Response(Response):
 
 
 def _chunk(head: bytes, body: bytes, phase: Phase) -> tuple[bytes, bytes, bytes]:
-    """What comes before a chunk, the chunk, and what comes after it (RFC 9112, 7.1)."""
+    """Return what comes before a chunk, the chunk, and what comes after it (RFC 9112, 7.1)."""
     end = b"\r\n" if body else b""
     if body:
         head += b"%x\r\n" % len(body)
@@ -155,7 +155,7 @@ def _slices(head: bytes, body: bytes) -> list[bytes | memoryview]:
 def refusal(
     status: int, reason: str, date: bytes, content_type: bytes = b"text/plain; charset=utf-8"
 ) -> bytes:
-    """A whole response that ends the connection, for what no app answers."""
+    """Return a whole response that ends the connection, for what no app answers."""
     body = reason.encode("utf-8")
     more = b"sec-websocket-version: 13\r\n" if status == 426 else b""  # RFC 6455, 4.4
     return (
@@ -165,7 +165,7 @@ def refusal(
 
 
 def stopping(request: Request, date: bytes) -> bytes:
-    """The answer to a request that the end of the server has cancelled.
+    """Return the answer to a request that the end of the server has cancelled.
 
     That is 503, on which a browser's `EventSource` would give up for good: it gets an empty stream.
     """

@@ -133,7 +133,7 @@ class Http2Connection:
             self.on_output()
 
     async def _next(self) -> bytes | None:
-        """The next bytes; None at the end, and when there is nothing more to wait for."""
+        """Return the next bytes; None at the end, and when there is nothing more to wait for."""
         pipe = self.pipe
         if pipe.credit <= 0:
             await pipe.yield_()
@@ -258,7 +258,7 @@ class Http2Connection:
         }
 
     def _conclude(self, cycle: Cycle, returned: bool) -> None:
-        """The app has ended: complete what it has left undone."""
+        """Complete what an app that has ended left undone."""
         stream, response = cycle.stream, cycle.response
         if stream.lost or (response.phase is Phase.DONE and not cycle.broken):
             return
@@ -317,7 +317,7 @@ class Http2Connection:
             self.on_output()
 
     def _rest(self) -> None:
-        """No stream is left: the next one is waited for as long as an idle connection is kept."""
+        """Wait for the next stream, where none is left, as long as an idle connection is kept."""
         self._expired = False
         self._idle_until = self._state.ticker.now + self._state.limits.keep_alive
         if self._state.stopping or self._frames.told:
@@ -327,7 +327,7 @@ class Http2Connection:
     # ---- writing
 
     async def _write(self) -> None:
-        """Send what there is, until nothing more can be sent or is to be."""
+        """Send what there is, until nothing more can or must be sent."""
         try:
             while not self._broken:
                 data = self._frames.output()
@@ -400,7 +400,7 @@ class Http2Connection:
             self.on_reset(number)
 
     def _break(self) -> None:
-        """The connection is gone: nothing more can be sent."""
+        """Note that the connection is gone: nothing more can be sent."""
         self._broken = True
         self._lose_all()
         self.on_output()

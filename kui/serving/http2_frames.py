@@ -49,26 +49,26 @@ _SHORTEST: Final = 9
 
 
 class Broken(Exception):
-    """The client has broken the protocol, or asks for too much: the connection ends with what is to be sent."""
+    """The client has broken the protocol, or asks for too much: the connection ends with what must still be sent."""
 
 
 class Events(Protocol):
     """What a connection is told of its streams. None of it waits."""
 
     def on_request(self, number: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        """A request has begun, on a stream of this number."""
+        """Note that a request has begun, on a stream of this number."""
 
     def on_data(self, number: int, data: bytes, size: int) -> None:
-        """A part of a body has come, which uses up so much of the windows."""
+        """Note that a part of a body has come, which uses up so much of the windows."""
 
     def on_end(self, number: int) -> None:
-        """The client has sent all of a request."""
+        """Note that the client has sent all of a request."""
 
     def on_reset(self, number: int) -> None:
-        """A stream is gone, in both directions."""
+        """Note that a stream is gone, in both directions."""
 
     def on_sent(self, stream: Stream) -> None:
-        """All that a stream had to send was sent, its end included."""
+        """Note that all that a stream had to send was sent, its end included."""
 
     def on_output(self) -> None:
         """There is something to send."""
@@ -114,7 +114,7 @@ class Frames:
     def receive_data(self, data: bytes, now: float) -> Iterator[int]:
         """Take bytes in, in steps between which other tasks may have a turn; how many events each had.
 
-        :raises Broken: there is one thing left to be done: to send what there is to be sent.
+        :raises Broken: all that is left is to send the output.
         """
         try:
             for batch in self._whole.batches(data):
@@ -181,7 +181,7 @@ class Frames:
     # ---- what goes out
 
     def output(self) -> bytes:
-        """What is to be sent now: of bodies 64 KiB at most, a frame of each stream in turn."""
+        """Return what must be sent now: of bodies 64 KiB at most, a frame of each stream in turn."""
         room = CHUNK
         while self._ready and room > 0:
             stream = self._ready.pop(next(iter(self._ready)))
@@ -196,7 +196,7 @@ class Frames:
 
     @property
     def too_much(self) -> bool:
-        """True if no more is to be taken in before something was sent."""
+        """True if no more may be taken in before something was sent."""
         return len(self._out) > CHUNK
 
     def headers(self, stream: Stream, headers: Headers, *, end: bool = False) -> None:
@@ -214,7 +214,7 @@ class Frames:
         self._events.on_output()
 
     def queued(self, stream: Stream) -> None:
-        """The stream has something to send, or has sent all."""
+        """Note that the stream has something to send, or has sent all."""
         number = stream.number
         blocked = number in self._blocked and not (stream.failing or self.ending)
         if stream.sent or blocked:
@@ -235,7 +235,7 @@ class Frames:
         self._send_reset(number, ErrorCodes.REFUSED_STREAM)
 
     def count_malformed(self) -> None:
-        """A request was malformed: the client may not send any number of them."""
+        """Count a malformed request: the client may not send any number of them."""
         self._patience -= 1
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
@@ -262,7 +262,7 @@ class Frames:
         self._blocked.pop(stream.number, None)
 
     def _collect(self) -> None:
-        """What h2 has to say comes behind what it has said before."""
+        """Put what h2 has to send behind what it has given before."""
         self._out += self._h2.data_to_send()
 
     def _send_frame(self, stream: Stream) -> int:
@@ -298,7 +298,7 @@ class Frames:
         self._has_sent(stream)
 
     def _cannot_send(self, stream: Stream) -> None:
-        """Its windows are closed."""
+        """Note that its windows are closed."""
         if stream.failing:
             self.reset(stream, ErrorCodes.INTERNAL_ERROR)
         elif self.ending:

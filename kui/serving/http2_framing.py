@@ -38,7 +38,7 @@ class WholeFrames:
         """GOAWAY frames that were left out: a server has nothing to do for them."""
 
     def batches(self, data: bytes) -> Iterator[bytes]:
-        """What has become whole with these bytes, the preface included.
+        """Yield what has become whole with these bytes, the preface included.
 
         :raises FrameTooLarge: what comes after it is thrown away.
         """
@@ -71,7 +71,7 @@ class WholeFrames:
 
 
 def _size(data: bytes, at: int) -> int | None:
-    """The size of the frame that begins there; None if its header is not complete."""
+    """Return the size of the frame that begins there; None if its header is not complete."""
     if len(data) < at + HEADER:
         return None
     return int.from_bytes(data[at : at + 3], "big")

@@ -57,7 +57,7 @@ class Request:
 
 
 def read_request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
-    """The request that header fields make.
+    """Return the request that header fields make.
 
     :raises Malformed: they make none, or none that is served; `status` is the answer to it.
     """
@@ -124,7 +124,7 @@ class Http2Response(Response):
     __slots__ = ()
 
     def start_headers(self, length: int | None, date: bytes) -> Headers:
-        """Its headers.
+        """Return its headers.
 
         :param length: that of the body, if it is all there.
         :param date: the Date header's value, for a response that has none.
@@ -138,11 +138,11 @@ class Http2Response(Response):
 
 
 def hints(message: Message) -> Headers:
-    """The headers of 103 Early Hints (RFC 8297)."""
+    """Return the headers of 103 Early Hints (RFC 8297)."""
     links = checked_headers([(b"link", link) for link in message.get("links", ())]).all
     return [(b":status", b"103"), *links]
 
 
 def trailers(message: Message) -> Headers:
-    """The trailers of an `http.response.trailers` message."""
+    """Return the trailers of an `http.response.trailers` message."""
     return checked_headers(message.get("headers", ())).all

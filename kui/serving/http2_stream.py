@@ -32,7 +32,7 @@ class Frames(Protocol):
         """Send headers; with `end`, they are the last of the stream."""
 
     def queued(self, stream: Stream) -> None:
-        """The stream has something to send, or has sent all."""
+        """Note that the stream has something to send, or has sent all."""
 
     def acknowledge(self, number: int, size: int) -> None:
         """Let the client send so many bytes more."""
@@ -110,7 +110,7 @@ class Stream:
     # ---- what the connection calls
 
     def received(self, data: bytes, size: int) -> None:
-        """Bytes have come that use up so much of the windows."""
+        """Note that bytes have come that use up so much of the windows."""
         self._unread += data
         self._unpaid += size
         if not self._unread:  # nothing but padding
@@ -118,17 +118,17 @@ class Stream:
         self.changed()
 
     def ended(self) -> None:
-        """The client has sent all."""
+        """Note that the client has sent all."""
         self.complete = True
         self.changed()
 
     def leave(self) -> None:
-        """The client has left: nothing more will come, whatever has."""
+        """Note that the client has left: nothing more will come, whatever has."""
         self.gone = True
         self.changed()
 
     def lose(self) -> None:
-        """The stream is gone, in both directions."""
+        """Note that the stream is gone, in both directions."""
         self.gone = self.lost = self.sent = True
         self.out.clear()
         self.stalls_at = NEVER
@@ -154,7 +154,7 @@ class Stream:
             self._drained = None
 
     def pay_all(self) -> None:
-        """Nobody will take what has come: throw it away."""
+        """Throw away what has come, which will not be taken."""
         self._unread.clear()
         self._pay()
 

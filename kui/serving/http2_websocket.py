@@ -19,7 +19,7 @@ def wants_another_version(headers: Headers) -> bool:
 
 
 def websocket_on(cycle: Cycle, frames: Frames, state: ServerState, scope: Scope) -> WebSocket:
-    """The WebSocket that a request asks for.
+    """Return the WebSocket that a request asks for.
 
     :param scope: the request's.
     """

@@ -71,7 +71,7 @@ async def _serve(
 
 
 def _pipes() -> ModuleType:
-    """The module for the running loop; the other one is not loaded."""
+    """Return the module for the running loop; the other one is not loaded."""
     if on_asyncio():
         from . import pipe_asyncio
 

@@ -111,7 +111,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         self._ended = True
         self._changed()
-        return True  # what is to be sent is still sent
+        return True  # what is left is still sent
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = True
@@ -237,7 +237,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         """See `Pipe`."""
         if self._outbox or self._turns.taken or self._drained is not None:
             self._outbox += data
-            if len(self._outbox) > CHUNK:  # somebody asks for answers and takes none
+            if len(self._outbox) > CHUNK:  # a client that asks for answers and takes none
                 self.abort()
         else:
             with suppress(OSError):  # which the next read or write tells
@@ -383,7 +383,7 @@ class _Driver:
         self._task: asyncio.Task[None] | None = None  # the loop does not keep it
 
     def advance(self) -> None:
-        """Something may have come in, and no request is being served."""
+        """Look at what may have come in while no request is being served."""
         connection = self._connection
         try:
             now = connection.advance()

@@ -169,7 +169,7 @@ class TrioPipe:
         """See `Pipe`."""
         if self._outbox or self._turns.taken:
             self._outbox += data
-            if len(self._outbox) > CHUNK:  # somebody asks for answers and takes none
+            if len(self._outbox) > CHUNK:  # a client that asks for answers and takes none
                 self.abort()
         else:
             with suppress(OSError):  # which the next read or write tells

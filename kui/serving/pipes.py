@@ -4,7 +4,7 @@
 
 - Reading is two things: `take` gives what can be had without waiting, `wait` only waits. So a read
   that is cancelled has taken nothing.
-- At most 64 KiB are kept that nobody has taken, and 64 KiB that the kernel has not.
+- At most 64 KiB are kept that were not taken, and 64 KiB that the kernel has not.
 - `write` sends all of its parts with nothing between them, one caller after the other. Cancelled
   before its last byte was sent, it breaks the pipe: every later write fails, for nothing but a
   reset may follow half a message. Reading goes on.
@@ -45,10 +45,10 @@ class Pipe(Protocol):
 
     @property
     def credit(self) -> int:
-        """Reads and writes until `yield_` is to be awaited; each that does not wait takes one away."""
+        """Reads and writes until `yield_` must be awaited; each that does not wait takes one away."""
 
     def take(self) -> bytes | None:
-        """What has come in, 64 KiB at most; b"" at the end (FIN); None if there is nothing yet.
+        """Return what has come in, 64 KiB at most; b"" at the end (FIN); None if there is nothing yet.
 
         :raises OSError: the connection was reset, aborted or closed.
         """
@@ -137,7 +137,7 @@ class Turns:
 
 
 def peer_of(sock: socket.socket) -> tuple[tuple[str, int] | None, Address | None]:
-    """The client's address and the server's, as ASGI has them. A Unix socket has no client's."""
+    """Return the client's address and the server's, as ASGI has them. A Unix socket has no client's."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         name = sock.getsockname()
         return None, ((name.decode("utf-8", "replace") if isinstance(name, bytes) else name), None)

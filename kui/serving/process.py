@@ -102,7 +102,7 @@ def run_process(
     log_config: LogConfig = None,
     **options: Unpack[ServeOptions],
 ) -> int:
-    """What `run` does; returns the exit status, and leaves `deadline` running once it has begun."""
+    """Do what `run` does; return the exit status, and leaves `deadline` running once it has begun."""
     try:
         chosen = Options(**options)
         _check(app, backend, workers, reload)
@@ -207,7 +207,7 @@ class _Process:
         return _report(anyio.run(main, backend=name, backend_options=backend_options))
 
     def work(self, ready: Callable[[], None]) -> int:
-        """Serve as a worker, with a watch on the program's files if they are to be reloaded."""
+        """Serve as a worker, with a watch on the program's files if they must be reloaded."""
         deadline = Deadline()
         if not self.reload:
             try:

@@ -54,7 +54,7 @@ class ForwardedHeaders:
     """Let trusted proxies set the client, the scheme and the host of a request or a WebSocket.
 
     Parameters: `app`, an ASGI app; `trusted`, addresses (`127.0.0.1`), networks (`10.0.0.0/8`), `*`
-    for everybody, `unix` for whoever comes through a Unix socket: a list, or a text with commas.
+    for every address, `unix` for a client on a Unix socket: a list, or a text with commas.
     Raises ValueError for anything else.
 
     The list of hops is read from the right, the side that the nearest proxy wrote; the first address
@@ -133,7 +133,7 @@ class ForwardedHeaders:
         return _Said(client, _scheme(chosen.get("proto")), _host(chosen.get("host")))
 
     def _find_client(self, nodes: list[str]) -> tuple[int, Address | None]:
-        """Which hop came from outside, and its address; from the right, as far as it makes sense."""
+        """Return which hop came from outside, and its address; from the right, as far as it makes sense."""
         found: tuple[int, Address | None] = (len(nodes) - 1, None)
         for index in range(len(nodes) - 1, -1, -1):
             address = _parse_node(nodes[index])
@@ -159,14 +159,14 @@ def _apply(said: _Said, scope: Scope) -> Scope:
 
 
 def _members(fields: list[str] | None) -> list[str]:
-    """The members of a comma-separated list that may be spread over several header fields."""
+    """Return the members of a comma-separated list that may be spread over several header fields."""
     if not fields:
         return []
     return [member.strip(" \t") for member in ",".join(fields).split(",")]
 
 
 def _of_hop(values: list[str], index: int, hops: int) -> str | None:
-    """The value that belongs to a hop: its own where each has one, else the nearest proxy's."""
+    """Return the value that belongs to a hop: its own where each has one, else the nearest proxy's."""
     if not values:
         return None
     return values[index] if hops and len(values) == hops else values[-1]
@@ -194,7 +194,7 @@ def _parse_ip(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _parse_node(text: str) -> Address | None:
-    """An address with or without a port; IPv6 with or without brackets (RFC 7239, section 6)."""
+    """Return an address with or without a port; IPv6 with or without brackets (RFC 7239, section 6)."""
     found = _NODE.fullmatch(text)
     host = (found["v6"] or found["v4"] or "") if found else text
     if "%" in host:
@@ -207,7 +207,7 @@ def _parse_node(text: str) -> Address | None:
 
 
 def _parse_forwarded(value: str) -> list[dict[str, str]]:
-    """The elements of a Forwarded field, or an empty list if it breaks the grammar (RFC 7239, 4)."""
+    """Return the elements of a Forwarded field, or an empty list if it breaks the grammar (RFC 7239, 4)."""
     elements: list[dict[str, str]] = [{}]
     position = 0
     while True:

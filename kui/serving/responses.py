@@ -79,8 +79,8 @@ class Response:
 
     `status` and `headers` are those of the start, checked, without what belongs to the connection;
     `close` is True if the app has asked for the end of the connection, `dated` if there is a Date
-    among the headers, `bodiless` if no body is sent; `left` is how much of the promised
-    Content-Length is to come, or None without a promise.
+    among the headers, `bodiless` if no body is sent; `left` is how many bytes of the promised
+    Content-Length are still missing, or None without a promise.
     """
 
     __slots__ = (
@@ -178,7 +178,7 @@ class CheckedHeaders(NamedTuple):
 
 
 def checked_headers(headers: Iterable[tuple[bytes, bytes]]) -> CheckedHeaders:
-    """Headers of the app, fit to be sent.
+    """Return headers of the app, fit to be sent.
 
     :raises Misuse: a name is no token, or a value has a control character (RFC 9110, 5.5).
     """

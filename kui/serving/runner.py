@@ -111,7 +111,7 @@ class Options:
     limit_connections: int | None = None
 
     def limits(self) -> Limits:
-        """What each connection keeps to."""
+        """Return what each connection keeps to."""
         return Limits(
             head=self.head_timeout,
             keep_alive=self.keep_alive_timeout,
@@ -127,7 +127,7 @@ class Options:
         return [self.bind] if isinstance(self.bind, str) else list(self.bind)
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """The app behind what these options put in front of it."""
+        """Return the app behind what these options put in front of it."""
         if self.debug:
             app = Debugging(app)
         if self.root_path:
@@ -205,7 +205,7 @@ class Runner:
         self.over.set()
 
     def started(self, addresses: list[str]) -> None:
-        """The listeners accept connections: called by `connections`."""
+        """Note that the listeners accept connections: called by `connections`."""
         self.addresses = addresses
         self.listening = True
         for address in addresses:
@@ -224,13 +224,13 @@ class Runner:
             callback()
 
     def interrupt(self) -> None:
-        """A signal has come: stop; and if that is under way, hurry."""
+        """Stop because of a signal; hurry if that is under way."""
         if self.stopping.is_set():
             self.hurry()
         self.stop()
 
     def hurry(self) -> None:
-        """From now on wait for nothing that can be cancelled."""
+        """Wait for nothing that can be cancelled from now on."""
         self.hurried = True
         if self._patience is not None:
             self._patience.cancel()
@@ -243,7 +243,7 @@ class Runner:
             await wait()
 
     async def until_closing(self) -> None:
-        """Return when the listeners are to be closed: told to stop, and the drain delay is over."""
+        """Return when the listeners must be closed: told to stop, and the drain delay is over."""
         await self.stopping.wait()
         await self.patiently(self.options.drain_delay, anyio.sleep_forever)
 

@@ -48,13 +48,13 @@ async def serve(
     :param root_path: the prefix under which a proxy offers the app (ASGI `root_path`). The proxy takes
         it out of the path; the app finds it there again, as ASGI has it.
     :param root_path_in_path: True if the proxy leaves `root_path` in the path.
-    :param certfile: a PEM file with the certificate chain; HTTPS, and HTTP/2 for who asks for it.
+    :param certfile: a PEM file with the certificate chain; HTTPS, and HTTP/2 for clients that ask for it.
     :param keyfile: its key, if that is in a file of its own.
     :param access_log: log each request to `kui.access`.
     :param debug: show tracebacks to clients of this machine; refused where others can reach an address.
     :param graceful_timeout: seconds that requests have to end once no more are accepted; then they
         are cancelled, and half a second later their connections are cut.
-    :param forwarded_allow_ips: the proxies whose X-Forwarded and Forwarded headers count; nobody's.
+    :param forwarded_allow_ips: the proxies whose X-Forwarded and Forwarded headers count; none by default.
     :param stall_timeout: seconds after which a client that takes nothing is dropped (Linux; 0: never).
     :param drain_delay: seconds from `app.should_exit` to the end of the listeners, for a load
         balancer to notice.

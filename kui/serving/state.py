@@ -55,7 +55,7 @@ class Served(Timed, Protocol):
     """A connection, whatever is spoken on it."""
 
     def shut_down(self) -> None:
-        """The server stops: end at once if idle, else after what is under way. Must not wait."""
+        """End at once if idle, else after what is under way: the server stops. Must not wait."""
 
     def cut(self) -> None:
         """End now, whatever is under way. Must not wait."""
@@ -64,7 +64,7 @@ class Served(Timed, Protocol):
 class ServerState:
     """See the module.
 
-    `stopping` is True once connections are to end by themselves, `cancelled` once the tasks of all
+    `stopping` is True once connections must end by themselves, `cancelled` once the tasks of all
     requests have been cancelled.
     """
 
@@ -99,7 +99,7 @@ class ServerState:
         self._full = False
 
     def is_full(self) -> bool:
-        """True if a further connection is to be turned away, which is logged when it begins."""
+        """True if a further connection must be turned away, which is logged when it begins."""
         limit = self.limits.connections
         full = limit is not None and len(self.connections) >= limit
         if full and not self._full:
@@ -108,12 +108,12 @@ class ServerState:
         return full
 
     def add(self, connection: Served) -> None:
-        """A connection is open."""
+        """Add a connection that is open."""
         self.connections.add(connection)
         self.ticker.add(connection)
 
     def discard(self, connection: Served) -> None:
-        """A connection has ended; may be called again."""
+        """Remove a connection that has ended; may be called again."""
         self.connections.discard(connection)
         self.ticker.discard(connection)
         if not self.connections and self._empty is not None:
@@ -137,7 +137,7 @@ class ServerState:
             connection.cut()
 
     def failed(self, error: Exception) -> None:
-        """A connection has failed for a reason that is not the app's; no other is to suffer."""
+        """Log that a connection has failed for a reason that is not the app's; no other may suffer."""
         logger.warning("A connection was dropped: %r", error)
         logger.debug("It was dropped here", exc_info=error)
 
@@ -145,7 +145,7 @@ class ServerState:
         """Call the app; True if it has returned. What it raises is logged, whatever it is.
 
         Only the server's own cancellation is raised on: nothing that an app raises leaves its
-        connection, be it SystemExit, a group, or a Cancelled that nobody has asked for.
+        connection, be it SystemExit, a group, or a Cancelled that was not asked for.
         """
         try:
             await self.app(scope, receive, send)

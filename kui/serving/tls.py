@@ -215,7 +215,7 @@ class _Handshake:
 
 
 async def secured(state: ServerState, raw: Pipe, context: ssl.SSLContext | None) -> Pipe | None:
-    """The pipe to use: `raw` without TLS, else one over it after the handshake. None if that has failed."""
+    """Return the pipe to use: `raw` without TLS, else one over it after the handshake. None if that has failed."""
     if context is None:
         return raw
     pipe = TlsPipe(raw, context)

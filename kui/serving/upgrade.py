@@ -20,7 +20,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def wrong_handshake(headers: Headers) -> tuple[int, str] | None:
-    """The status and the reason to refuse a request for a WebSocket over HTTP/1.1 with; None if it is right."""
+    """Return the status and the reason to refuse a request for a WebSocket over HTTP/1.1 with; None if it is right."""
     fields = dict(headers)
     if fields.get(b"sec-websocket-version", b"").strip() != b"13":
         return 426, "WebSockets of version 13 are served"
@@ -37,7 +37,7 @@ def _accept_key(headers: Headers) -> bytes:
 
 
 def subprotocols(headers: Headers) -> list[str]:
-    """The subprotocols that the client offers, in its order."""
+    """Return the subprotocols that the client offers, in its order."""
     values = b",".join(value for name, value in headers if name == b"sec-websocket-protocol")
     return [part.strip() for part in values.decode("latin-1").split(",") if part.strip()]
 

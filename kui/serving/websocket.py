@@ -123,7 +123,7 @@ class WebSocket:
         self._reading = False
         self._beside = False  # does a task read beside the app?
         self._hand_over = False  # is that task to end, for the app reads?
-        self._quiet = False  # has nobody read since the last tick?
+        self._quiet = False  # True if the app has not read since the last tick
         self._changed: anyio.Event | None = None
         self._deadline = NEVER
         self._ping_interval = ping_interval or NEVER
@@ -183,7 +183,7 @@ class WebSocket:
             self._ended()
 
     def shut_down(self) -> None:
-        """The server stops: the app has until the next tick to close the socket itself."""
+        """Give the app until the next tick to close the socket itself: the server stops."""
         self._deadline = self._server.ticker.now
 
     # ---- the app's receive

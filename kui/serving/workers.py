@@ -63,10 +63,10 @@ class _Supervisor:
         self.wakeup = wakeup
         self.workers: dict[int, _Worker] = {}
         self.proven = False
-        """Whether a worker has ever listened."""
+        """True if a worker has ever listened."""
         self.status = 0
         self.kill_at: float | None = None
-        """When to end what is left; None while nobody wants an end."""
+        """When to end what is left; None while no end was asked for."""
         self.not_before = 0.0
         self.life_read, self.life_write = os.pipe()
 
@@ -172,7 +172,7 @@ class _Supervisor:
 
 
 def _be_worker(work: Work, ready: int, life: int) -> NoReturn:
-    """What the child does from the fork to its end."""
+    """Do the child's work from the fork to its end."""
     status = 1
     try:
         threading.Thread(target=_end_with_parent, args=(life,), daemon=True).start()
@@ -188,7 +188,7 @@ def _be_worker(work: Work, ready: int, life: int) -> NoReturn:
 
 
 def _end_with_parent(life: int) -> None:
-    """Wait until nobody holds the other end of the pipe any more, which only the parent does."""
+    """Wait until the other end of the pipe is closed, which only the parent holds."""
     os.read(life, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 

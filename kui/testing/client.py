@@ -161,7 +161,7 @@ class AsyncTestClient(httpx2.AsyncClient):
         return self.transport.story()
 
     def give_up(self) -> None:
-        """At the end of the block, do not wait for the requests that are in flight now."""
+        """Do not wait at the end of the block for the requests that are in flight now."""
         for conversation in self.transport.conversations:
             conversation.given_up = True
 

@@ -157,7 +157,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
 
     def time(self) -> float:
-        """The virtual time in seconds."""
+        """Return the virtual time in seconds."""
         return self._now
 
     def jump(self, seconds: float) -> None:
@@ -183,14 +183,14 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Args]], T], *args: *Args
     ) -> asyncio.Future[T]:
-        """As the base class; the clock stops until it is done."""
+        """Do as the base class does; the clock stops until it is done."""
         future = super().run_in_executor(executor, func, *args)
         self._executing += 1
         future.add_done_callback(self._executed)
         return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """As the base class; the clock stops until it is done."""
+        """Do as the base class does; the clock stops until it is done."""
         self._executing += 1
         try:
             await super().shutdown_default_executor()

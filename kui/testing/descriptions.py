@@ -1,4 +1,4 @@
-"""Whether an app's description is still the one that was agreed on."""
+"""Check that an app's description is still the one that was agreed on."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Runner: TypeAlias = Literal["sync", "trio", "anyio", "asyncio", "kui"]
 
 
 def _runner(function: object, node: pytest.Item, names: list[str]) -> Runner:
-    """Which plugin runs a test; "kui" if none does but this one."""
+    """Return which plugin runs a test; "kui" if none does but this one."""
     inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
     if not inspect.iscoroutinefunction(inner):
         return "sync"
@@ -131,7 +131,7 @@ async def _open_client_in_a_task(
 
 
 def _refuse_two_runners(request: pytest.FixtureRequest) -> None:
-    """Fail, with what to set, if pytest-asyncio takes a test that another plugin is to run."""
+    """Fail, with what to set, if pytest-asyncio takes a test that another plugin must run."""
     runner = _runner_of(request)
     if runner in ("trio", "anyio") and _is_for_pytest_asyncio(request.node):
         pytest.fail(

@@ -106,7 +106,7 @@ class LifespanRunner:
             )
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The app, with a checkpoint in each call that it makes, and the contract around it."""
+        """Call the app, with a checkpoint in each call that it makes, and the contract around it."""
         contract = LifespanContract()
 
         async def received() -> Message:

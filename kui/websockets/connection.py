@@ -52,7 +52,7 @@ class InvalidMessage(ValueError):
     """The client has sent a message that cannot be used; `code` is the close code for that.
 
     A handler may catch it and go on, or close with a code of its own. One that leaves the handler closes the
-    socket with `code`, and is nothing that this side is to blame for: it is not logged.
+    socket with `code`, and is not the fault of this side: it is not logged.
     """
 
     def __init__(self, reason: str, code: int = 1007) -> None:
@@ -62,7 +62,7 @@ class InvalidMessage(ValueError):
 
 
 class _Messages(Generic[T]):
-    """The messages until the connection ends: `async for text in websocket.iter_text()`."""
+    """Iterate over the messages until the connection ends: `async for text in websocket.iter_text()`."""
 
     __slots__ = ("_kind", "_receive")
 
@@ -181,7 +181,7 @@ class WebSocket(HTTPConnection):
     # ---- messages as ASGI has them
 
     async def receive(self) -> Message:
-        """The next ASGI message: `websocket.connect`, then those of type `websocket.receive`.
+        """Return the next ASGI message: `websocket.connect`, then those of type `websocket.receive`.
 
         The latter have both keys, `text` and `bytes`, one of which is None, on every server.
 
@@ -225,7 +225,7 @@ class WebSocket(HTTPConnection):
     # ---- text and bytes
 
     def receive_text(self) -> Coroutine[Any, Any, str]:
-        """The next message, which must be a text: `await websocket.receive_text()`.
+        """Return the next message, which must be a text: `await websocket.receive_text()`.
 
         :raises WebSocketDisconnect: the connection is over; also when the message was binary, for which it is
             closed with 1003.
@@ -234,15 +234,15 @@ class WebSocket(HTTPConnection):
         return self.socket.reader.receive("text")
 
     def receive_bytes(self) -> Coroutine[Any, Any, bytes]:
-        """The next message, which must be binary. Raises as `receive_text` does."""
+        """Return the next message, which must be binary. Raises as `receive_text` does."""
         return self.socket.reader.receive("bytes")
 
     def iter_text(self) -> AsyncIterator[str]:
-        """The texts, until the connection ends. A binary message ends it, as for `receive_text`."""
+        """Iterate over the texts, until the connection ends. A binary message ends it, as for `receive_text`."""
         return _Messages(self.socket.reader, "text")
 
     def iter_bytes(self) -> AsyncIterator[bytes]:
-        """The binary messages, until the connection ends. A text ends it, as for `receive_bytes`."""
+        """Iterate over the binary messages, until the connection ends. A text ends it, as for `receive_bytes`."""
         return _Messages(self.socket.reader, "bytes")
 
     def send_text(self, data: str) -> Coroutine[Any, Any, None]:
@@ -269,7 +269,7 @@ class WebSocket(HTTPConnection):
     # ---- JSON
 
     async def receive_json(self, mode: Mode = "text") -> Any:
-        """The next message, decoded as JSON (RFC 8259).
+        """Return the next message, decoded as JSON (RFC 8259).
 
         :param mode: whether the JSON comes in a text or in a binary message, in UTF-8.
         :raises InvalidMessage: it is not JSON; the handler may go on, or let the socket be closed with 1007.
@@ -279,7 +279,7 @@ class WebSocket(HTTPConnection):
         return decode_message(await self.socket.reader.receive(_kind(mode)))
 
     def iter_json(self, mode: Mode = "text") -> AsyncIterator[Any]:
-        """The values, until the connection ends. Raises InvalidMessage as `receive_json` does."""
+        """Iterate over the values, until the connection ends. Raises InvalidMessage as `receive_json` does."""
         return _Values(self.socket.reader, _kind(mode))
 
     async def send_json(self, data: Any, mode: Mode = "text") -> None:
@@ -333,7 +333,7 @@ def _kind(mode: Mode) -> Literal["text", "bytes"]:
 
 
 def iter_encoded(websocket: WebSocket, encoding: Encoding) -> AsyncIterator[Any]:
-    """The messages until the connection ends, in one of the encodings of a SocketView."""
+    """Iterate over the messages until the connection ends, in one of the encodings of a SocketView."""
     reader = websocket.socket.reader
     if encoding == "anystr":
         return _Data(reader, "")
@@ -351,7 +351,7 @@ def text_or_bytes(message: Message) -> str | bytes:
 
 
 def decode_message(data: str | bytes) -> Any:
-    """The value of a message that is JSON. Raises InvalidMessage, with 1007, for one that is not."""
+    """Return the value of a message that is JSON. Raises InvalidMessage, with 1007, for one that is not."""
     try:
         return decode_json(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
     except AnyHTTPException as error:
@@ -359,7 +359,7 @@ def decode_message(data: str | bytes) -> Any:
 
 
 class HowToClose(NamedTuple):
-    """How a socket is closed after an exception, and whether the server is to hear of that."""
+    """How a socket is closed after an exception, and if the server is told of that."""
 
     code: int
     reason: str
@@ -367,7 +367,7 @@ class HowToClose(NamedTuple):
 
 
 def how_to_close(exc: BaseException) -> HowToClose:
-    """What is to be done about an exception that has left a handler; a group is looked into."""
+    """Return what to do about an exception that has left a handler; a group is looked into."""
     invalid: InvalidMessage | None = None
     for each in _leaves(exc):
         if isinstance(each, InvalidMessage):

@@ -43,17 +43,17 @@ class SocketView:
     (decoded, from either). A message of another type closes the connection with 1003, malformed JSON with 1007."""
 
     async def on_connect(self) -> Any:
-        """A client wants to connect. Accepts; what is returned without that is the response that refuses.
+        """Accept a client that wants to connect; what is returned without accepting is the response that refuses.
 
         Raise HTTPException to refuse.
         """
         await websocket_var.get().accept()
 
     async def on_receive(self, data: Any) -> None:
-        """A message has come in. The next one is received when this returns; closing is up to you."""
+        """Handle a message. The next one is received when this returns; closing is up to you."""
 
     async def on_disconnect(self, close_code: int) -> None:
-        """The connection is over. Called exactly once for each that was accepted, whatever has ended it.
+        """Handle the end of the connection. Called exactly once for each that was accepted, whatever has ended it.
 
         `close_code` is that of the client, or the one that this side has closed with: 1011 after an exception,
         1001 when the server stops, then for a bounded time.
@@ -64,7 +64,7 @@ METHODS: Final = (("on_connect", 0), ("on_receive", 1), ("on_disconnect", 1))
 
 
 def methods_of_view(view: type[SocketView]) -> tuple[tuple[Callable[..., Any], int], ...]:
-    """The three methods of a view, each with how many arguments it is given: itself first, if it is an instance's.
+    """Return the three methods of a view, each with its number of arguments: the view first, if it is an instance's.
 
     Raises TypeError, in a sentence, for one that cannot be called so. What it takes beyond them, it declares.
     """
@@ -85,7 +85,7 @@ def methods_of_view(view: type[SocketView]) -> tuple[tuple[Callable[..., Any], i
 
 
 def view_endpoint(view: type[SocketView]) -> Callable[[], Awaitable[Any]]:
-    """The endpoint of a view. Raises TypeError, in a sentence, if it cannot work."""
+    """Return the endpoint of a view. Raises TypeError, in a sentence, if it cannot work."""
     name = f"{view.__module__}.{view.__qualname__}"
     if view.encoding not in get_args(Encoding):
         known = ", ".join(map(repr, get_args(Encoding)))

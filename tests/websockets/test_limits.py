@@ -80,7 +80,7 @@ async def test_a_client_that_floods_a_handler_which_only_sends_is_closed_with_10
         flooded = anyio.current_time()
         await running.ended.wait()
         assert anyio.current_time() - flooded < 1
-    assert server.closed == (1008, "too many messages that nobody reads")
+    assert server.closed == (1008, "too many messages that are not read")
     assert running.error is None
 
 
@@ -98,7 +98,7 @@ async def test_large_messages_count_by_their_size(kind: Kind) -> None:
         await anyio.sleep(5)
         assert server.closed is None
         await server.put("")
-    assert server.closed == (1008, "too many messages that nobody reads")
+    assert server.closed == (1008, "too many messages that are not read")
 
 
 async def test_what_was_kept_is_received_before_the_1008(kind: Kind) -> None:
@@ -160,7 +160,7 @@ async def test_a_handler_that_stops_receiving_and_only_sends_loses_its_patience(
             await server.put(*["x"] * (MESSAGES + 100))
         with anyio.fail_after(60):
             await running.ended.wait()
-    assert server.closed == (1008, "too many messages that nobody reads")
+    assert server.closed == (1008, "too many messages that are not read")
 
 
 async def test_a_flood_beside_a_send_that_waits_does_not_keep_it_waiting_for_ever() -> None:

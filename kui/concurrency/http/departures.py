@@ -14,7 +14,7 @@ class ClientDisconnect(Exception):
 
 
 def disconnect_errors() -> tuple[type[Exception], ...]:
-    """What a server's `send` raises when the client has gone; for an `except`.
+    """Return what a server's `send` raises when the client has gone; for an `except`.
 
     OSError, by ASGI. hypercorn on trio closes a connection while the app sends on it, which trio reports as busy.
     """
@@ -23,5 +23,5 @@ def disconnect_errors() -> tuple[type[Exception], ...]:
 
 
 def send_failures() -> tuple[type[Exception], ...]:
-    """What a `send` raises that has not reached the client; for an `except`."""
+    """Return what a `send` raises that has not reached the client; for an `except`."""
     return (Stalled, *disconnect_errors())

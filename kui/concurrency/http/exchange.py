@@ -125,7 +125,7 @@ class Exchange(ReceiveBuffer):
         return signal if isinstance(signal, ExitSignal) else None
 
     def terminate(self, why: Gone) -> None:
-        """The exchange is over. The first reason stays, except that any other replaces a drain.
+        """End the exchange. The first reason stays, except that any other replaces a drain.
 
         Listeners are called, unless it is a drain, which lets a `send` come to its end.
         """
@@ -184,7 +184,7 @@ class Exchange(ReceiveBuffer):
         return await self._next_chunk(self.receive)
 
     async def next_chunk(self) -> bytes:
-        """The next chunk of the body that is not empty; b"" at its end, again and again.
+        """Return the next chunk of the body that is not empty; b"" at its end, again and again.
 
         What arrived before the client left is still returned. Cancelled, it takes nothing.
 
@@ -213,7 +213,7 @@ class Exchange(ReceiveBuffer):
         return self.client_gone
 
     def give_up_body(self) -> None:
-        """The handler has returned, and its response needs no body: make room by discarding what arrives.
+        """Discard what arrives of the body from now on: the handler has returned, and its response needs none.
 
         A reader that comes after something was discarded gets a RuntimeError.
         """
@@ -241,7 +241,7 @@ class Exchange(ReceiveBuffer):
         While the server waits in a `send`, an unread body is received beside it: a server may put its own
         disconnect into the queue that the body has filled. Beside the last message, and after `give_up_body`, the
         body is discarded; otherwise the buffer keeps what fits, and discards what no one has read for 30 s.
-        A `send` without progress for 30 s, or 1 s once the app is to stop, is given up, where the server can be
+        A `send` without progress for 30 s, or 1 s once the app must stop, is given up, where the server can be
         cancelled.
 
         :raises ClientDisconnect: the server says that the client has gone (ASGI 2.4; most say nothing), or
@@ -307,7 +307,7 @@ class Exchange(ReceiveBuffer):
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
 
     def _passing(self, message: Message) -> Awaitable[None]:
-        """The server's `send`, beside what it needs; to be awaited."""
+        """Return the server's `send`, beside what it needs; to be awaited."""
         if self._watchers:  # the watch of a stream sees to all of it
             return self.server_send(message)
         if self.state.body_is_coming and self.ended is None:

@@ -99,7 +99,7 @@ class GeneratorRunner(Generic[T]):
     async def run(self, waits: Callable[[], object] | None = None) -> None:
         """GeneratorRunner the source to its end, or until `stop`. `waits()` is called when there is a first wait.
 
-        Cancelled, by `stop` or from outside, it cancels the generator where it stands; its cleanup
+        Cancelled, by `stop` or from outside, it cancels the generator where it waits; its cleanup
         runs shielded, from the first line of its `finally` blocks, for the time of grace.
 
         :raises ItemLost: a scope or timeout of the generator's own has ended while an item was

@@ -42,13 +42,13 @@ class HeldBody:
             self.complete = True
 
     def value(self) -> bytes:
-        """All that was kept, as one."""
+        """Return all that was kept, as one."""
         if len(self.chunks) != 1:
             self.chunks = [b"".join(self.chunks)]
         return self.chunks[0]
 
     def first_chunks(self) -> list[bytes]:
-        """The chunks with which a reader begins, and which it takes out of the list; `b""` ends a whole body.
+        """Return the chunks with which a reader begins, and which it takes out of the list; `b""` ends a whole body.
 
         :raises RuntimeError: if the body was given to another.
         """
@@ -79,7 +79,7 @@ class HeldBody:
         return self.reader != NEXT_APP
 
     def hand_on(self, over: bool) -> Message:
-        """The message with which the next app gets what was kept.
+        """Return the message with which the next app gets what was kept.
 
         :param over: True if the body has been received to its end.
         :raises RuntimeError: if another reader was given the body, unless that was empty.

@@ -10,7 +10,7 @@ __all__ = ["exchange_of", "owner_of"]
 
 
 def owner_of(receive: Receive, send: Send) -> Exchange | None:
-    """The exchange whose `receive` and `send` these are; None if they do not both belong to the same one.
+    """Return the exchange whose `receive` and `send` these are; None if they do not both belong to the same one.
 
     Both count: a middleware that replaces one of the two must not be passed by.
     """

@@ -88,7 +88,7 @@ class ReceiveBuffer:
             self._listeners.remove(listener)
 
     def watch(self) -> None:
-        """From now on a watcher waits in `change`: keep receiving between its calls, where that is done."""
+        """Keep receiving between the calls of a watcher, which waits in `change` from now on, where that is done."""
         self._watchers += 1
         if on_asyncio():
             self._pulls = True
@@ -100,7 +100,7 @@ class ReceiveBuffer:
         self._pulls = self._pulls and self._watchers > 0
 
     def _arrived(self, message: Message) -> None:
-        """Take note of a message that came in, before anybody reads it."""
+        """Take note of a message that came in, before a reader takes it."""
         if message["type"].endswith(".disconnect"):
             self.ended = message
             self._tell()
@@ -142,7 +142,7 @@ class ReceiveBuffer:
     # Waiting.
 
     async def receive(self) -> Message:
-        """The next message in order; after the disconnect, the disconnect again and again.
+        """Return the next message in order; after the disconnect, the disconnect again and again.
 
         Whatever the server's `receive` raises is raised here. Cancelled, it takes no message, as
         far as the server's own `receive` keeps that promise.

@@ -24,7 +24,7 @@ __all__ = ["DRAIN", "PIECE", "STALL", "Stalled", "pieces_of", "send_within"]
 STALL: Final = 30.0
 """Seconds that a `send` may take without progress; then the client counts as gone."""
 DRAIN: Final = 1.0
-"""Seconds that it may take once the app is to stop."""
+"""Seconds that it may take once the app must stop."""
 PIECE: Final = 64 * 1024
 """Bytes of a body that are sent at once: a client that takes so many in time is slow, and has not stalled."""
 
@@ -40,9 +40,9 @@ def send_within(
     drain: float,
     exit_signal: Callable[[], ExitSignal | None],
 ) -> Generator[Any, Any, None]:
-    """Await a server's `send` on asyncio, for `seconds` at most, and for `drain` once the app is to stop.
+    """Await a server's `send` on asyncio, for `seconds` at most, and for `drain` once the app must stop.
 
-    :param exit_signal: returns what tells that the app is to stop; called only if the `send` waits.
+    :param exit_signal: returns what tells that the app must stop; called only if the `send` waits.
     :raises Stalled: the time was over. What the server has done of the message is unknown.
 
     A cancellation from outside is raised as itself.
@@ -92,7 +92,7 @@ class _Timer:
             exit_signal.listen(self._hasten)
 
     def _hasten(self) -> None:
-        """The app is to stop."""
+        """Shorten the limit: the app must stop."""
         loop = asyncio.get_running_loop()
         if self._handle is not None and self._handle.when() > loop.time() + self._drain:
             self._handle.cancel()

@@ -24,7 +24,7 @@ NEGLECT: Final = 300.0
 class StallDetector:
     """Looks after `exchange` while its response is sent.
 
-    A client whose `send` makes no progress for 30 s, or for 1 s once the app is to stop, has gone. A body that fills
+    A client whose `send` makes no progress for 30 s, or for 1 s once the app must stop, has gone. A body that fills
     the buffer is discarded when no one has begun to read it for 30 s, or has read on for 300 s: then a disconnect
     behind it is seen.
     """
@@ -51,14 +51,14 @@ class StallDetector:
         self._blocked_since = 0.0
 
     def due(self, sending: object) -> float:
-        """When to look next, in the loop's time; `sending` is as for `look`."""
+        """Return when to look next, in the loop's time; `sending` is as for `look`."""
         if self._exchange.client_gone:
             return math.inf
         ends = math.inf if sending is None else self._ends(sending)
         return min(ends, self._clock() + STALL / 10)
 
     def _ends(self, sending: object) -> float:
-        """When a `send` will have stalled."""
+        """Return when a `send` will have stalled."""
         now = self._clock()
         since = self._blocked_since if sending == self._sending else now
         ends = since + STALL

@@ -179,15 +179,15 @@ class ExchangeState:
         self.gone: Gone | None = None
 
     def body_event(self, event: BodyEvent) -> None:
-        """Something happens to the request's body."""
+        """Apply an event to the state of the request's body."""
         self.body = BODY[self.body].get(event, self.body)
 
     def response_event(self, event: ResponseEvent) -> None:
-        """Something happens to the response."""
+        """Apply an event to the state of the response."""
         self.response = RESPONSE[self.response].get(event, self.response)
 
     def sends(self, message: Message) -> bool:
-        """A message of the response is about to be sent. True if it is the last: then no body is wanted any more."""
+        """Note that a message of the response is about to be sent; True if it is the last: then no body is wanted."""
         self.response_event(event_of(message))
         if self.response is not _ENDING:
             return False
@@ -195,15 +195,15 @@ class ExchangeState:
         return True
 
     def sent_the_last(self) -> None:
-        """The last message of the response has been sent."""
+        """Note that the last message of the response has been sent."""
         self.response_event(_SENT)
 
     def give_up_body(self) -> None:
-        """The handler has returned, or the last message is sent: the request's body need not be kept."""
+        """Keep no more of the request's body: the handler has returned, or the last message is sent."""
         self.body_event(_GIVEN_UP)
 
     def terminate(self, why: Gone) -> bool:
-        """The exchange is over. True if this is the reason now, and not one that came before."""
+        """End the exchange; True if this is the reason now, and not one that came before."""
         if self.gone not in REPLACEABLE or self.gone is why:
             return False
         self.gone = why
@@ -236,7 +236,7 @@ class ExchangeState:
 
 
 def event_of(message: Message) -> ResponseEvent:
-    """The event that sending an ASGI message is."""
+    """Return the event that sending an ASGI message is."""
     kind = message["type"]
     if kind == "http.response.body" or kind == "http.response.zerocopysend":
         return _OTHER if message.get("more_body") else _LAST_PIECE

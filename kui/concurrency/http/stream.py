@@ -53,7 +53,7 @@ async def stream(
     An async generator is advanced and closed by this task alone; a sync one in threads; a function
     is awaited, and may call its `send` from any task of its own task groups. A slow client holds
     them back. When the client leaves, or stops reading while it still sends (30 s), the source is cancelled
-    and this returns, with `exchange.gone` set. When the app is to stop, the source is cancelled
+    and this returns, with `exchange.gone` set. When the app must stop, the source is cancelled
     while it works, but never while a chunk is being sent, and the response ends properly.
 
     :param start: `http.response.start`, sent with the first chunk: until then another answer is
@@ -62,7 +62,7 @@ async def stream(
     :param ping: sent whenever nothing else has been for `ping_interval` seconds; never inside of a
         chunk, and no business of the source's.
     :param open_after: seconds after which `start` is sent without a chunk.
-    :param farewell: makes the last chunk of a stream that ends because the app is to stop.
+    :param farewell: makes the last chunk of a stream that ends because the app must stop.
     :param grace: seconds for the source's cleanup when it is cancelled; what overruns them is logged.
     :raises ItemLost: see `GeneratorRunner.run`.
 
@@ -196,7 +196,7 @@ class _Sending(Generic[T]):
         return self._send_in_turn(body)
 
     def explain(self, error: Exception) -> None:
-        """What the server raises when the client has gone, in Kui's words."""
+        """Turn what the server raises when the client has gone into Kui's exception."""
         if isinstance(error, disconnect_errors()):
             self.exchange.disconnected(error)
 
@@ -236,7 +236,7 @@ class _Sending(Generic[T]):
     # For the watch.
 
     def due(self) -> float:
-        """When there is something to do, if nothing happens before."""
+        """Return when there is something to do, if nothing happens before."""
         exchange, work, now = self.exchange, self.work, self._clock()
         if exchange.started and not work.consuming:
             time = max(self._said, work.since) + self._ping_interval
@@ -247,7 +247,7 @@ class _Sending(Generic[T]):
         return on_the_grid(min(time, self._stall.due(self._in_send())))
 
     def _in_send(self) -> object:
-        """What is being sent of the source's, or None; another value for each message."""
+        """Return what is being sent of the source's, or None; another value for each message."""
         work = self.work
         return (work.since, self.exchange.progress) if work.consuming else None
 
@@ -283,7 +283,7 @@ class _Sending(Generic[T]):
                 then()
 
     def hasten(self) -> None:
-        """The app is to stop: a ping that is being sent has not much time left."""
+        """Shorten the time of a ping that is being sent: the app must stop."""
         if self._saying and self._patience is not None:
             ends = anyio.current_time() + DRAIN
             self._patience.deadline = min(self._patience.deadline, ends)

@@ -87,7 +87,7 @@ class Watch:
             self._inbox.unwatch()
 
     def look_again(self) -> None:
-        """What is due has changed: ask `due` again, if the watch has begun."""
+        """Ask `due` again, if the watch has begun: what is due has changed."""
         if self._scope is not None:
             self._scope.deadline = min(self._scope.deadline, self._due())
 
@@ -101,7 +101,7 @@ class Watch:
                 await on_every_wait(tick(), self._hand_over)
 
     def _hand_over(self) -> None:
-        """This task waits for something else, such as a client that does not read: let another one receive."""
+        """Let another task receive while this one waits for something else, such as a client that does not read."""
         if self._receives and not on_asyncio():
             self._receives = False
             self._group.start_soon(self._receive)

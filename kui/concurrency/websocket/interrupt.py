@@ -13,7 +13,7 @@ __all__ = ["Interrupted", "InterruptibleSend"]
 
 
 class Interrupted(OSError):
-    """Whether the message was sent is unknown: the client has gone, or is too slow."""
+    """It is unknown if the message was sent: the client has gone, or is too slow."""
 
 
 class InterruptibleSend:

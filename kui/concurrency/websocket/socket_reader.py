@@ -120,12 +120,12 @@ class SocketReader:
                 self._settle()
 
     def open(self) -> None:
-        """The handshake has been accepted: the handler may receive."""
+        """Let the handler receive: the handshake has been accepted."""
         if self._reader is _NOBODY:
             self._reader = _NOBODY_YET
 
     def end(self) -> None:
-        """The connection is over: the handler may have what is kept, and nothing else."""
+        """Let the handler have what is kept, and nothing else: the connection is over."""
         self.alert = True
         if self._reader is None or self._reader is _NOBODY_YET:
             self._reader = _NOBODY
@@ -159,7 +159,7 @@ class SocketReader:
     # ---- the handler
 
     async def receive(self, kind: Kind = "", ends: bool = False) -> Any:
-        """The next message: its text or its bytes, or all of it. Cancelled, it takes none.
+        """Return the next message: its text or its bytes, or all of it. Cancelled, it takes none.
 
         :param kind: what it must have; otherwise the connection is closed with 1003.
         :param ends: raise StopAsyncIteration when the connection is over.
@@ -181,7 +181,7 @@ class SocketReader:
         return data
 
     async def _received(self, message: Message, kind: Kind, ends: bool) -> Any:
-        """What to return of a message from the server, unless it is plain."""
+        """Turn a message from the server, unless it is plain, into what the caller asked for."""
         self._note(message)
         self._settle()
         if self._socket.over is not None:
@@ -254,7 +254,7 @@ class SocketReader:
         return True
 
     def _settle(self) -> None:
-        """A reader has stopped: set which one may be next, and start the pump if the connection is watched."""
+        """Set which reader may be next after one has stopped, and start the pump if the connection is watched."""
         self._wake()
         free = self._socket.state is OPEN and self._socket.over is None
         self._reader = None if free else _NOBODY
@@ -309,7 +309,7 @@ class SocketReader:
             if socket.over is not None:
                 return False
             if socket.has_sent and self._clock() - self._last_receive >= UNREAD_FOR:
-                socket.leave(1008, "too many messages that nobody reads")
+                socket.leave(1008, "too many messages that are not read")
                 return False
             await self._queue.room(GRID)
         return True

@@ -22,7 +22,7 @@ __all__ = [
 class WebSocketDisconnect(Exception):
     """The connection is over: the client has gone, or it was closed from this side.
 
-    `code` and `reason` are those of the close frame (RFC 6455, 7.4), from either side; 1005 stands for a frame
+    `code` and `reason` are those of the close frame (RFC 6455, 7.4), from either side; 1005 means a frame
     without a code, 1006 for none at all. One that leaves a handler, alone or as the only leaves of a group, is a
     normal end.
     """
@@ -60,7 +60,7 @@ CLOSED: Final = SocketState.CLOSED
 
 
 def how_it_ended(message: Message) -> tuple[int, str]:
-    """The code and reason of a `websocket.disconnect`.
+    """Return the code and reason of a `websocket.disconnect`.
 
     uvicorn says 1005, and no reason, of a connection that was lost without a close frame: that is 1006.
     """

@@ -205,7 +205,7 @@ class Socket:
         self._watched = self._has_sent = False
 
     def make_interruptible(self) -> None:
-        """From now on, let no send of this socket outlast its client."""
+        """Let no send of this socket outlast its client."""
         if self._interruptible is None:
             self._send = self._interruptible = InterruptibleSend(self._send)
 
@@ -215,7 +215,7 @@ class Socket:
             self._interruptible.interrupt()
 
     async def _lost(self) -> WebSocketDisconnect:
-        """What to raise when the server's send has said that the client has gone."""
+        """Return what to raise when the server's send has said that the client has gone."""
         if self.over is None and self.children is not None:
             gone = anyio.Event()
             self.watch(gone.set)
@@ -304,11 +304,11 @@ class Socket:
         return self._closer is not None and self._closer is this_task()
 
     def disconnect(self) -> WebSocketDisconnect:
-        """The exception that says how the connection ended. To be raised once it is over."""
+        """Return the exception that says how the connection ended. To be raised once it is over."""
         return WebSocketDisconnect(*(self.over or (1006, "")))
 
     def refusal(self, what: str) -> Exception:
-        """The exception for `what`, which cannot be done in this state."""
+        """Return the exception for `what`, which cannot be done in this state."""
         if self.state is CONNECTING:
             return RuntimeError(f"{what} before accept: call `await websocket.accept()` first")
         if self.over is None:

@@ -195,7 +195,7 @@ def test_a_flood_that_nobody_reads_is_closed_with_1008(site: Site) -> None:
                 client.send("x" * 100)
         except OSError:
             pass  # closed already
-        assert site.ending("/push/10") == "disconnect 1008 too many messages that nobody reads"
+        assert site.ending("/push/10") == "disconnect 1008 too many messages that are not read"
         assert client.until_closed().code in (1008, 1006)
 
 
