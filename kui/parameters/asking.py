@@ -10,11 +10,16 @@ from kui.http.json import json_charset
 
 from .markers import Source
 from .sources import Given, Whole
-from .validators import model_validator
+from .validators import Model, model_validator
 
 __all__ = ["form_as", "json_as", "query_as"]
 
 M = TypeVar("M")
+
+
+@lru_cache(maxsize=1024)
+def _validator(model: Any) -> Model:
+    return model_validator(model)
 
 
 @lru_cache(maxsize=1024)
@@ -33,7 +38,7 @@ async def json_as(request: Any, model: type[M]) -> M:
     headers = request.headers
     charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
     kind: Any = model
-    found: M = model_validator(kind).validate_json(await request.body, charset)
+    found: M = _validator(kind).validate_json(await request.body, charset)
     return found
 
 
@@ -45,4 +50,4 @@ async def form_as(request: Any, model: type[M]) -> M:
 
 
 def _read(given: Given, model: Any, source: Source) -> Any:
-    return model_validator(model).validate(_whole(model, source).read(given), source)
+    return _validator(model).validate(_whole(model, source).read(given), source)

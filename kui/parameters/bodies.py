@@ -129,7 +129,7 @@ class _Document:
     __slots__ = ("_accepted", "_fields", "_form", "_parameters", "_texts", "_wholes")
 
     def __init__(self, parameters: list[Parameter], media_type: str | None) -> None:
-        from .validators import Fields, model_validator
+        from .validators import Fields, model_of
 
         self._parameters = parameters
         # What of a form is wanted as bytes may be sent as a file.
@@ -151,10 +151,8 @@ class _Document:
             )
         wholes = [one for one in parameters if one.exclusive]
         fields = [one for one in parameters if not one.exclusive]
-        self._wholes = [
-            (one, Whole(one.annotation, "body"), model_validator(one.annotation)) for one in wholes
-        ]
-        self._fields = Fields("body", fields) if fields else None
+        self._wholes = [(one, Whole(one.annotation, "body"), model_of(one)) for one in wholes]
+        self._fields = Fields(fields) if fields else None
         self._form = Reader("body", fields)
 
     async def read(self, request: HttpRequest, slots: list[Any]) -> None:
@@ -186,8 +184,7 @@ class _Document:
             _require(self._parameters)
             return
         if self._fields is not None:
-            for slot, value in self._fields.validate_json(body, charset, faults).items():
-                slots[slot] = value
+            self._fields.validate_json(body, charset, slots, faults)
         for one, _, model in self._wholes:
             try:
                 slots[one.slot] = model.validate_json(body, charset)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import msgspec
     from pydantic_core import ErrorDetails
 
-__all__ = ["Fault", "RequestValidationError", "missing", "of_msgspec", "of_pydantic"]
+__all__ = ["Fault", "RequestValidationError", "missing", "of_msgspec", "of_pydantic", "of_value"]
 
 MOST: Final = 100
 """Faults that one answer tells."""
@@ -111,21 +111,26 @@ _PASSED_ON: Final = frozenset(
 )
 
 
-def of_pydantic(
-    source: Source, errors: Iterable[ErrorDetails], exclusive: frozenset[str] = frozenset()
-) -> Iterable[Fault]:
-    """Return the faults that pydantic has found; `exclusive` are first steps that are not of the request."""
+def of_value(source: Source, name: str, error: ValueError) -> Iterable[Fault]:
+    """Return the faults of one value; `error` is what its validator has raised, and is raised if it is none of pydantic's."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        raise error
+    return of_pydantic(source, error.errors(include_url=False, include_input=False), name)
+
+
+def of_pydantic(source: Source, errors: Iterable[ErrorDetails], *path: object) -> Iterable[Fault]:
+    """Return the faults that pydantic has found in what is at this path of the source."""
     for error in errors:
-        kind, path = error["type"], error["loc"]
-        if path and path[0] in exclusive:
-            path = path[1:]
+        kind = error["type"]
         if kind in _CUT:
             detail = error["msg"].partition(",")[0]
         elif kind in _PASSED_ON:
             detail = error["msg"]
         else:  # a custom validator's may say anything
             detail = _REWRITTEN.get(kind, _UNSAID)
-        yield {"in": source, "detail": detail, "pointer": pointer(path)}
+        yield {"in": source, "detail": detail, "pointer": pointer((*path, *error["loc"]))}
 
 
 _where = re.compile(r" - at `(?:key in )?\$((?:[^`\\]|\\.)*)`$").search

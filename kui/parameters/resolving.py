@@ -20,8 +20,7 @@ from .bodies import body_reader
 from .entering import Resolution
 from .planning import closure, outermost
 from .plans import Plan
-from .refusals import Fault, RequestValidationError
-from .sources import Readers, readers_of
+from .sources import readers_of
 
 if TYPE_CHECKING:
     from kui.requests import HttpRequest
@@ -140,7 +139,7 @@ class Resolver:
             if self._guards:
                 await self._decide(resolution)
             elif self._checks:
-                self._check(self._checks, resolution)
+                self._checks.check(resolution.connection, resolution.slots)
         if self._others:
             await resolution.enter(self._others)
         if self._body is not None:
@@ -152,16 +151,9 @@ class Resolver:
     async def _decide(self, resolution: Resolution) -> None:
         """Ask security, then look at all parameters but the body."""
         if self._guards:
-            self._check(self._permits, resolution)
+            self._permits.check(resolution.connection, resolution.slots)
             await resolution.enter(self._guards)
-        self._check(self._checks, resolution)
-
-    @staticmethod
-    def _check(readers: Readers, resolution: Resolution) -> None:
-        faults: list[Fault] = []
-        readers.check(resolution.connection, resolution.slots, faults)
-        if faults:
-            raise RequestValidationError(faults)
+        self._checks.check(resolution.connection, resolution.slots)
 
     # ---- WebSockets
 

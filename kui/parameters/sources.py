@@ -1,21 +1,21 @@
-"""What is read of a request for its declared parameters, all but the body, and handed to one validator a source."""
+"""What is read of a request for its declared parameters, all but the body: each source by one reader."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from kui.http.urls import parse_query_pairs
 
 from .markers import Source
 from .plans import Parameter
-from .refusals import Fault, RequestValidationError, missing
+from .refusals import Fault, RequestValidationError, missing, of_value
 from .shapes import bare, fields_of, is_many, members, model_kind
 
 if TYPE_CHECKING:
     from kui.connections import HTTPConnection
 
-    from .validators import Fields, Model
+    from .validators import Model
 
 __all__ = ["Given", "Reader", "Whole", "readers_of"]
 
@@ -42,7 +42,7 @@ class Values(dict[str, str]):
     __slots__ = ("_pairs",)
 
     def __init__(self, connection: HTTPConnection) -> None:
-        self._pairs = parse_query_pairs(connection.get("query_string", b""))
+        self._pairs = parse_query_pairs(connection.scope.get("query_string", b""))
         super().__init__(self._pairs)
 
     def getlist(self, name: str) -> list[str]:
@@ -93,13 +93,26 @@ class Whole:
         return found
 
 
+class Value(NamedTuple):
+    """One value of a source: under which name it is sent, and where it is put."""
+
+    name: str
+    slot: int
+    required: bool
+    many: bool
+    """True if all values of the name are wanted, and not the last one."""
+    validate: Callable[[Any], Any] | None
+    """Makes one of the declared type; None where what is sent is of it already."""
+
+
 class Reader:
     """The parameters of one source: read, validated, and put into their slots.
 
     - `converters`: those of the path's parameters, whose values need no second look.
+    - `taken`: the names that are other parameters', and so not given to a model of the whole source.
     """
 
-    __slots__ = ("_direct", "_fields", "_many", "_models", "_single", "_taken", "_wholes", "source")
+    __slots__ = ("_models", "_taken", "_values", "source")
 
     def __init__(
         self,
@@ -108,71 +121,48 @@ class Reader:
         converters: Mapping[str, str | None] | None = None,
         taken: Iterable[str] = (),
     ) -> None:
-        from .validators import Fields, fits_already, key_of, model_validator
+        from .validators import model_of, validator_of
 
         self.source: Source = source
-        self._direct: list[Parameter] = []
-        self._single: list[str] = []
-        self._many: list[str] = []
-        self._wholes: list[tuple[str, Whole, bool]] = []
+        self._values: list[Value] = []
         self._models: list[tuple[Parameter, Whole, Model]] = []
-        checked = []
         for one in parameters:
-            if fits_already(one, (converters or {}).get(one.alias)):
-                self._direct.append(one)
-            elif one.exclusive and any(
-                model_kind(each) == "struct" for each in members(one.annotation)
-            ):
-                whole = Whole(one.annotation, source)
-                self._models.append((one, whole, model_validator(one.annotation)))
+            if one.exclusive:
+                self._models.append((one, Whole(one.annotation, source), model_of(one)))
             else:
-                checked.append(one)
-                if one.exclusive:
-                    whole = Whole(one.annotation, source)
-                    self._wholes.append((key_of(one), whole, one.required))
-                elif is_many(one.annotation):
-                    self._many.append(one.alias)
-                else:
-                    self._single.append(one.alias)
+                validate = validator_of(one, (converters or {}).get(one.alias))
+                many = is_many(one.annotation)
+                self._values.append(Value(one.alias, one.slot, one.required, many, validate))
         self._taken = frozenset(
             (
                 *taken,
-                *(one.alias for one in self._direct),
-                *self._single,
-                *self._many,
-                *(name for _, whole, _ in self._wholes for name in whole.names()),
+                *(one.name for one in self._values),
                 *(name for _, whole, _ in self._models for name in whole.names()),
             )
         )
-        self._fields: Fields | None = Fields(source, checked) if checked else None
 
-    def values(self, given: Given) -> dict[str, Any]:
-        """Return what the validator of this source takes."""
-        values: dict[str, Any] = {}
-        for name in self._single:
-            value = given.get(name, _ABSENT)
-            if value is not _ABSENT:
-                values[name] = value
-        for name in self._many:
-            if name in given:
-                values[name] = _all(given, name)
-        for key, whole, required in self._wholes:
-            found = whole.read(given, self._taken)
-            if found or required:
-                values[key] = found
-        return values
+    @property
+    def only_last(self) -> bool:
+        """True if of a name that is sent several times the last value is enough."""
+        return not (self._models or any(one.many for one in self._values))
 
     def check(self, given: Given, slots: list[Any], faults: list[Fault]) -> None:
         """Put the values into their slots; what is wrong is added to `faults`."""
-        for one in self._direct:
-            value = given.get(one.alias, _ABSENT)
-            if value is not _ABSENT:
-                slots[one.slot] = value
-            elif one.required:
-                faults.append(missing(self.source, one.alias))
-        if self._fields is not None:
-            for slot, value in self._fields.validate(self.values(given), faults).items():
-                slots[slot] = value
+        for name, slot, required, many, validate in self._values:
+            value = given.get(name, _ABSENT)
+            if value is _ABSENT:
+                if required:
+                    faults.append(missing(self.source, name))
+                continue
+            if many:
+                value = _all(given, name)
+            if validate is not None:
+                try:
+                    value = validate(value)
+                except ValueError as error:
+                    faults += of_value(self.source, name, error)
+                    continue
+            slots[slot] = value
         for one, whole, model in self._models:
             found = whole.read(given, self._taken)
             if found or one.required:
@@ -183,31 +173,56 @@ class Reader:
 
 
 class Readers:
-    """The readers of some parameters of a plan. Raises RequestValidationError with all that is wrong."""
+    """The readers of some parameters of a plan, and what gives each its source."""
 
     __slots__ = ("_readers",)
 
     def __init__(self, readers: Iterable[Reader]) -> None:
-        self._readers = tuple(readers)
+        self._readers = [
+            (_last_of_query if one.source == "query" and one.only_last else _GIVEN[one.source], one)
+            for one in readers
+        ]
 
     def __bool__(self) -> bool:
         return bool(self._readers)
 
-    def check(self, connection: HTTPConnection, slots: list[Any], faults: list[Fault]) -> None:
-        """Read and validate every source; what is wrong is added to `faults`."""
-        for reader in self._readers:
-            source = reader.source
-            given: Given
-            if source == "query":
-                # What a middleware has put there, or a caller has read, counts.
-                given = vars(connection).get("query_params") or Values(connection)
-            elif source == "header":
-                given = connection.headers
-            elif source == "cookie":
-                given = connection.cookies
-            else:
-                given = connection.path_params
-            reader.check(given, slots, faults)
+    def check(self, connection: HTTPConnection, slots: list[Any]) -> None:
+        """Read and validate every source. Raises RequestValidationError with all that is wrong."""
+        faults: list[Fault] = []
+        for given_by, reader in self._readers:
+            reader.check(given_by(connection), slots, faults)
+        if faults:
+            raise RequestValidationError(faults)
+
+
+def _path(connection: HTTPConnection) -> Given:
+    return connection.path_params
+
+
+def _query(connection: HTTPConnection) -> Given:
+    # What a middleware has put there, or a caller has read, counts.
+    return vars(connection).get("query_params") or Values(connection)
+
+
+def _last_of_query(connection: HTTPConnection) -> Given:
+    read: Given | None = vars(connection).get("query_params")
+    return read or dict(parse_query_pairs(connection.scope.get("query_string", b"")))
+
+
+def _headers(connection: HTTPConnection) -> Given:
+    return connection.headers
+
+
+def _cookies(connection: HTTPConnection) -> Given:
+    return connection.cookies
+
+
+_GIVEN: Final[Mapping[Source, Callable[[HTTPConnection], Given]]] = {
+    "path": _path,
+    "query": _query,
+    "header": _headers,
+    "cookie": _cookies,
+}
 
 
 def readers_of(

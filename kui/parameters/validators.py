@@ -7,24 +7,29 @@ imported here and nowhere above, when the first parameter is planned that needs 
 from __future__ import annotations
 
 import json
+import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
-from functools import lru_cache
-from typing import Annotated, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Protocol, TypeAlias
 from uuid import UUID
 
 from kui.http.exceptions import HTTPException
 from kui.http.json import decode_json
 
-from .markers import Source, SourceMarker
+from .markers import Source
 from .plans import Parameter
 from .refusals import Fault, RequestValidationError, of_msgspec, of_pydantic
 from .shapes import bare, model_kind
 from .signatures import place
 
-__all__ = ["Fields", "Model", "fits_already", "model_validator"]
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = ["Fields", "Model", "Validate", "model_of", "model_validator", "validator_of"]
+
+Validate: TypeAlias = Callable[[Any], Any]
 
 CONVERTED: Final[Mapping[str, type]] = {
     "str": str,
@@ -37,125 +42,116 @@ CONVERTED: Final[Mapping[str, type]] = {
 """What the path's own converters give."""
 
 
-def fits_already(parameter: Parameter, converter: str | None) -> bool:
-    """True if what a request gives is of the declared type without a look, such as text for `str`.
+def validator_of(parameter: Parameter, converter: str | None = None) -> Validate | None:
+    """Return what makes a value of the declared type; None where what a request gives is of it already, as text is `str`.
+
+    It raises pydantic's ValidationError. Compiled now: raises TypeError, in a sentence, for a type that
+    cannot be validated.
 
     :param converter: that of a parameter of the path; None for an application's own.
     """
-    if parameter.marker.constraints or parameter.exclusive or parameter.source == "body":
-        return False
-    if parameter.source != "path":
-        return parameter.annotation in (str, str | None)
-    given = CONVERTED.get(converter or "")
-    return parameter.annotation is Any or (given is not None and parameter.annotation is given)
+    if not parameter.marker.constraints:
+        if parameter.source == "path":
+            given = CONVERTED.get(converter or "")
+            if parameter.annotation is Any or (given and parameter.annotation is given):
+                return None
+        elif parameter.source != "body" and parameter.annotation in (str, str | None):
+            return None
+    validate: Validate = _adapter(parameter).validator.validate_python
+    return validate
 
 
-class Fields:
-    """The single values of one source, validated at once; whole models of pydantic's among them.
-
-    `validate` takes a mapping from names in the request to values, where a whole model is under its
-    `key`, and returns `{slot: value}` for those that were there.
-
-    Raises TypeError, in a sentence, for a type that cannot be validated.
-    """
-
-    __slots__ = ("_adapter", "_exclusive", "_slots", "_source")
-
-    def __init__(self, source: Source, parameters: Iterable[Parameter]) -> None:
-        from typing import NotRequired
-
-        from pydantic import TypeAdapter
-        from typing_extensions import TypedDict
-
-        self._source: Source = source
-        self._slots: dict[str, int] = {}
-        fields: dict[str, Any] = {}
-        exclusive = set()
-        for one in parameters:
-            key = f"{one.name}_{one.slot}"
-            self._slots[key] = one.slot
-            kind = _with_field(one)
-            fields[key] = kind if one.required else NotRequired[kind]
-            if one.exclusive:
-                exclusive.add(key_of(one))
-            _check(one)
-        self._exclusive = frozenset(exclusive)
-        made: Any = TypedDict("Fields", fields)  # type: ignore[misc]  # made at run time
-        self._adapter: TypeAdapter[Any] = TypeAdapter(made)
-
-    def validate(self, values: Mapping[str, Any], faults: list[Fault]) -> dict[int, Any]:
-        """Return the values by their slots; what is wrong is added to `faults`."""
-        return self._run(self._adapter.validator.validate_python, values, faults)
-
-    def validate_json(
-        self, body: bytes, charset: str | None, faults: list[Fault]
-    ) -> dict[int, Any]:
-        """Do as `validate` does, of a JSON object. Raises HTTPException 400 for what is not JSON."""
-        return self._run(self._adapter.validator.validate_json, checked(body, charset), faults)
-
-    def _run(
-        self, validate: Callable[[Any], dict[str, Any]], given: Any, faults: list[Fault]
-    ) -> dict[int, Any]:
-        from pydantic import ValidationError
-
-        try:
-            found = validate(given)
-        except ValidationError as error:
-            refuse_broken(error, given)
-            details = error.errors(include_url=False, include_input=False)
-            faults += of_pydantic(self._source, details, self._exclusive)
-            return {}
-        slots = self._slots
-        return {slots[key]: value for key, value in found.items()}
+def model_of(parameter: Parameter) -> Model:
+    """Return the validator of a whole source. Raises TypeError, in a sentence, for a type that cannot be validated."""
+    _refuse_default(parameter)
+    try:
+        return model_validator(parameter.annotation)
+    except TypeError as error:
+        raise _cannot(parameter, error) from error
 
 
-def key_of(parameter: Parameter) -> str:
-    """Return the name of a parameter in what `Fields.validate` takes."""
-    # A name with a space is none of a header's or a cookie's, and a query that has it does no harm.
-    return f"{parameter.name} {parameter.slot}" if parameter.exclusive else parameter.alias
-
-
-def _with_field(parameter: Parameter) -> Any:
-    from pydantic import Field
-
-    kind = modern(parameter.annotation)
-    return Annotated[
-        kind, Field(validation_alias=key_of(parameter), **parameter.marker.constraints)
-    ]
-
-
-def _check(parameter: Parameter) -> None:
-    """Compile one type by itself, for an error that names it."""
+def _adapter(parameter: Parameter) -> TypeAdapter[Any]:
     from pydantic import Field, TypeAdapter
     from pydantic.errors import PydanticUserError
-    from pydantic.fields import FieldInfo
-    from pydantic_core import PydanticUndefined, SchemaError
+    from pydantic_core import SchemaError
 
-    marker: SourceMarker = parameter.marker
+    _refuse_default(parameter)
+    constraints = parameter.marker.constraints
+    try:
+        kind = modern(parameter.annotation)
+        return TypeAdapter(Annotated[kind, Field(**constraints)] if constraints else kind)
+    except (PydanticUserError, SchemaError, TypeError) as error:
+        raise _cannot(parameter, error) from error
+
+
+def _refuse_default(parameter: Parameter) -> None:
+    """Raise TypeError for a default in a type: it would be written twice, or where it is not looked for."""
+    pydantic = sys.modules.get("pydantic.fields")
+    if pydantic is None:
+        return
     for one in getattr(parameter.annotation, "__metadata__", ()):
-        if isinstance(one, FieldInfo) and (
-            one.default is not PydanticUndefined or one.default_factory is not None
-        ):
+        if isinstance(one, pydantic.FieldInfo) and not one.is_required():
             raise TypeError(
                 f"{place(parameter.owner)}: the default of {parameter.name!r} is in its type: write "
                 f"it behind ="
             )
-    try:
-        kind = modern(parameter.annotation)
-        TypeAdapter(Annotated[kind, Field(**marker.constraints)] if marker.constraints else kind)
-    except (PydanticUserError, SchemaError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise TypeError(
-            f"{place(parameter.owner)}: {parameter.name!r} cannot be validated: {reason}"
-        ) from error
+
+
+def _cannot(parameter: Parameter, error: Exception) -> TypeError:
+    reason = str(error).partition("\n")[0]
+    return TypeError(f"{place(parameter.owner)}: {parameter.name!r} cannot be validated: {reason}")
+
+
+class Fields:
+    """The fields of a JSON body that are declared one by one, validated at once.
+
+    Raises TypeError, in a sentence, for a type that cannot be validated.
+    """
+
+    __slots__ = ("_slots", "_validate")
+
+    def __init__(self, parameters: Iterable[Parameter]) -> None:
+        from typing import NotRequired
+
+        from pydantic import Field, TypeAdapter
+        from typing_extensions import TypedDict
+
+        self._slots: dict[str, int] = {}
+        fields: dict[str, Any] = {}
+        for one in parameters:
+            _adapter(one)  # raises with its name
+            key = f"{one.name}_{one.slot}"
+            self._slots[key] = one.slot
+            field = Field(validation_alias=one.alias, **one.marker.constraints)
+            kind: Any = Annotated[modern(one.annotation), field]
+            fields[key] = kind if one.required else NotRequired[kind]
+        made: Any = TypedDict("Fields", fields)  # type: ignore[misc]  # made at run time
+        self._validate = TypeAdapter(made).validator.validate_json
+
+    def validate_json(
+        self, body: bytes, charset: str | None, slots: list[Any], faults: list[Fault]
+    ) -> None:
+        """Put what is there into its slots; what is wrong is added to `faults`.
+
+        Raises HTTPException 400 for what is not JSON.
+        """
+        from pydantic import ValidationError
+
+        text = checked(body, charset)
+        try:
+            found = self._validate(text)
+        except ValidationError as error:
+            refuse_broken(error, text)
+            faults += of_pydantic("body", error.errors(include_url=False, include_input=False))
+            return
+        for key, value in found.items():
+            slots[self._slots[key]] = value
 
 
 def modern(annotation: Any) -> Any:
     """Return a type as pydantic takes it: before Python 3.12 it does not take `typing.TypedDict` itself."""
     if model_kind(annotation) != "typed dict" or type(bare(annotation)).__module__ != "typing":
         return annotation
-    import sys
-
     if sys.version_info >= (3, 12):
         return annotation
     from typing import NotRequired, Required
@@ -186,9 +182,8 @@ class Model(Protocol):
         ...
 
 
-@lru_cache(maxsize=1024)
 def model_validator(model: Any) -> Model:
-    """Return the validator of a type, compiled once.
+    """Return the validator of a type, compiled now.
 
     Raises TypeError for a type that cannot be validated.
     """
