@@ -9,9 +9,10 @@ from typing import Any
 
 from kui.concurrency import shielded
 
+from .calling import call_all, step_of
 from .entering import Stack, enter, leave_all
 from .planning import identity
-from .plans import Plan
+from .plans import Dependency, Plan
 
 __all__ = ["AppDependencies"]
 
@@ -47,11 +48,14 @@ class AppDependencies(AbstractAsyncContextManager[None]):
                         if key in self._values:
                             slots[one.slot] = self._values[key]
                         else:
-                            await enter(one, slots, self._entered)
+                            await call_all([step_of(one)], slots, self._enter)
                             self._values[key] = slots[one.slot]
         except BaseException as error:
             await self.__aexit__(type(error), error, error.__traceback__)
             raise
+
+    async def _enter(self, one: Dependency, made: Any) -> Any:
+        return await enter(one, made, self._entered)
 
     async def __aexit__(
         self,

@@ -5,21 +5,20 @@ When each of them is entered is decided in `resolving`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from functools import partial
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, cast
 
 from kui.argument_checks import describe
-from kui.concurrency import ClientDisconnect, in_thread
+from kui.concurrency import ClientDisconnect
 from kui.concurrency.cleanup_scope import CleanupScope
 from kui.concurrency.http.watch import Watch
 from kui.concurrency.request_group import RequestGroup
 from kui.concurrency.sync import InThreads
 from kui.connections import HTTPConnection
 
-from .planning import identity
-from .plans import Call, Dependency, Kind, Plan
+from .calling import Slots
+from .plans import Dependency, Kind, Plan
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from kui.requests import HttpRequest
     from kui.websockets import WebSocket
 
-__all__ = ["Resolution", "Stack", "call_with", "enter", "leave_all"]
+__all__ = ["Resolution", "Stack", "enter", "leave_all"]
 
 
 T = TypeVar("T")
@@ -60,12 +59,10 @@ class Resolution:
 
     __slots__ = ("_cleanup", "_entered", "connection", "plan", "refusal", "slots")
 
-    def __init__(
-        self, plan: Plan, connection: HTTPConnection, slots: list[Any] | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, connection: HTTPConnection, slots: Slots | None = None) -> None:
         self.plan = plan
         self.connection = connection
-        self.slots: list[Any] = list(plan.slots if slots is None else slots)
+        self.slots: Slots = list(plan.slots if slots is None else slots)
         self.refusal: Exception | None = None
         self._cleanup: CleanupScope | None = None
         self._entered: Stack = []
@@ -75,18 +72,16 @@ class Resolution:
         name = f"the dependencies of {describe(self.plan.handler)}"
         self._cleanup = await CleanupScope.open(name)
 
-    async def enter(self, dependencies: Iterable[Dependency]) -> None:
-        """Call these, each behind those that it needs, and keep their values."""
-        slots = self.slots
-        for one in dependencies:
-            if one.until == "app":
-                slots[one.slot] = self._of_app(one)
-            elif one.kind is Kind.COROUTINE:
-                slots[one.slot] = await call_with(one.call, slots)
-            elif one.kind is Kind.TASK_GROUP:
-                slots[one.slot] = await self._open_group(one)
-            else:
-                await enter(one, slots, self._entered, self._cleanup)
+    async def enter(self, one: Dependency, made: Any) -> Any:
+        """Enter a dependency with an exit, which has returned `made`; return its value."""
+        if one.kind is not Kind.TASK_GROUP:
+            return await enter(one, made, self._entered, self._cleanup)
+        assert self._cleanup is not None, "a graph with a task group has a scope"
+        watch = watch_socket if self.plan.is_socket else watch_client
+        sent = one.until == "sent" and not self.plan.is_socket
+        group = RequestGroup(partial(watch, self.connection), sent)
+        entered = _Group(group, self._cleanup)
+        return await push(self._entered, "task_group", entered, group.enter, self._cleanup)
 
     async def close(self, error: BaseException | None) -> None:
         """Leave all that was entered, the last first; `error` is what has ended the work.
@@ -129,48 +124,20 @@ class Resolution:
     async def _leave(self, error: BaseException | None) -> BaseException | None:
         return await leave_all(self._entered, error, self._cleanup)
 
-    async def _open_group(self, one: Dependency) -> TaskGroup:
-        assert self._cleanup is not None, "a graph with a task group has a scope"
-        watch = watch_socket if self.plan.is_socket else watch_client
-        sent = one.until == "sent" and not self.plan.is_socket
-        group = RequestGroup(partial(watch, self.connection), sent)
-        made = _Group(group, self._cleanup)
-        return await push(self._entered, "task_group", made, group.enter, self._cleanup)
-
-    def _of_app(self, one: Dependency) -> Any:
-        try:
-            return self.connection.app.shared[identity(one.function)]
-        except KeyError:
-            raise RuntimeError(
-                f"the dependency {describe(one.declared)} is entered by the app's lifespan, and there "
-                f"is none, or its route was added after the start"
-            ) from None
-
 
 async def enter(
-    one: Dependency, slots: list[Any], entered: Stack, cleanup: CleanupScope | None = None
-) -> None:
-    """Call a dependency and keep its value; what it has entered is added to the stack."""
-    kind = one.kind
-    if kind is Kind.COROUTINE:
-        slots[one.slot] = await call_with(one.call, slots)
-    elif kind is Kind.FUNCTION:
-        if one.marker.thread:
-            slots[one.slot] = await in_thread(partial(call_with, one.call, slots))
-            return
-        value = call_with(one.call, slots)
-        slots[one.slot] = await value if type(value) is CoroutineType else value
+    one: Dependency, generator: Any, entered: Stack, cleanup: CleanupScope | None = None
+) -> Any:
+    """Enter the generator that a dependency has returned: add it to the stack, and return its value."""
+    name = describe(one.function)
+    made: _Async | _InPlace
+    if one.kind is Kind.ASYNC_GENERATOR:
+        made = _Async(generator, name)
+    elif one.marker.thread:
+        made = _Async(InThreads(generator), name)
     else:
-        generator = call_with(one.call, slots)
-        name = describe(one.function)
-        made: _Async | _InPlace
-        if kind is Kind.ASYNC_GENERATOR:
-            made = _Async(generator, name)
-        elif one.marker.thread:
-            made = _Async(InThreads(generator), name)
-        else:
-            made = _InPlace(generator, name)
-        slots[one.slot] = await push(entered, name, made, made.enter, cleanup)
+        made = _InPlace(generator, name)
+    return await push(entered, name, made, made.enter, cleanup)
 
 
 async def push(
@@ -229,22 +196,6 @@ def leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
-
-
-def call_with(call: Call, slots: list[Any], *given: Any) -> Any:
-    """Call a function with what is given, and with its arguments, which are in the slots."""
-    places = call.positional
-    if call.named:
-        named = {name: slots[slot] for name, slot in call.named}
-        return call.function(*given, *[slots[slot] for slot in places], **named)
-    if given or len(places) > 2:
-        return call.function(*given, *[slots[slot] for slot in places])
-    # What most dependencies need: a list to be unpacked takes longer than the call.
-    if not places:
-        return call.function()
-    if len(places) == 1:
-        return call.function(slots[places[0]])
-    return call.function(slots[places[0]], slots[places[1]])
 
 
 class _Async:

@@ -14,10 +14,10 @@ from typing import Any, Final, Protocol
 from kui.endpoints import Endpoint
 
 from .answers import answer_of
-from .entering import call_with
+from .calling import Bound, Slots, bind
 from .planning import NOTHING, Planned, plan
-from .plans import Call, Plan
-from .resolving import Invoke, Resolver
+from .plans import Plan
+from .resolving import Resolver
 from .signatures import Unresolved
 
 __all__ = ["Joined", "JoinedHandler", "Path", "Target"]
@@ -111,9 +111,10 @@ class Joined:
         resolver = self._resolver
         if resolver is None:
             return self.target.endpoint
-        resolve = resolver.socket if self.target.is_socket else resolver.inner
         # A function of its own, for middlewares look at the name of what they are around.
-        return update_wrapper(partial(resolve), self.target.planned[0].function, _NAMES, ())
+        return update_wrapper(
+            partial(resolver.endpoint), self.target.planned[0].function, _NAMES, ()
+        )
 
     def around(self, endpoint: Endpoint) -> Endpoint:
         """Return the endpoint, with its middlewares, within the dependencies that last until the answer is sent."""
@@ -139,18 +140,20 @@ class Joined:
         if not (made.parameters or made.dependencies or answer):
             return None
         invoke = self.target.invoke
-        call: Invoke
         if len(made.calls) == 1:
-            call = partial(call_with, replace(made.calls[0], function=invoke))
+            handler = bind(replace(made.calls[0], function=invoke))
         else:
-            call = partial(_call_several, invoke, made.calls)
-        return Resolver(made, call, self._path.converters, answer)
+            handler = Bound(invoke, partial(_calls, [bind(one) for one in made.calls]))
+        return Resolver(made, handler, self._path.converters, answer)
 
 
-def _call_several(
-    invoke: Callable[..., Awaitable[Any]], calls: Iterable[Call], slots: list[Any]
-) -> Awaitable[Any]:
-    return invoke(*[partial(call_with, one, slots) for one in calls])
+def _calls(methods: Iterable[Bound], slots: Slots) -> Iterable[Callable[..., Any]]:
+    """The methods of a view of WebSockets, each with what it declares behind what it is called with."""
+
+    def with_slots(method: Bound) -> Callable[..., Any]:
+        return lambda *given: method.function(*given, *method.arguments(slots))
+
+    return [with_slots(one) for one in methods]
 
 
 class JoinedHandler:

@@ -7,34 +7,34 @@ handler. What can be refused is refused first; the body is read last. A `Resolve
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from kui.connections import HTTPConnection
 from kui.current import request_var, websocket_var
 from kui.endpoints import Endpoint
 from kui.websockets.connection import HowToClose, SocketState, WebSocket, how_to_close
 
 from .answers import Answer
 from .bodies import body_reader
+from .calling import Bound, Enter, Slots, Step, call_all, shared_step, step_of
 from .entering import Resolution
 from .planning import closure, outermost
-from .plans import Plan
+from .plans import Dependency, Plan
 from .sources import readers_of
 
 if TYPE_CHECKING:
     from kui.requests import HttpRequest
 
-__all__ = ["Invoke", "Resolver"]
-
-Invoke: TypeAlias = Callable[[list[Any]], Awaitable[Any]]
-"""Calls a handler with its arguments, which are in the slots."""
+__all__ = ["Resolver"]
 
 
 class Resolver:
     """How the requests of one route, or of one method of a view, are resolved.
 
-    - `invoke`: calls the handler.
+    - `handler`: what is called in the end, an async callable.
     - `converters`: from the names of the path's parameters to those of their converters.
     - `answer`: writes what the handler returns; None to leave it as it is.
 
@@ -45,9 +45,10 @@ class Resolver:
         "_answer",
         "_body",
         "_checks",
+        "_current",
         "_first",
         "_guards",
-        "_invoke",
+        "_handler",
         "_lasting",
         "_late",
         "_needs_scope",
@@ -59,13 +60,14 @@ class Resolver:
     def __init__(
         self,
         plan: Plan,
-        invoke: Invoke,
+        handler: Bound,
         converters: Mapping[str, str | None],
         answer: Answer | None = None,
     ) -> None:
         self.plan = plan
-        self._invoke = invoke
+        self._handler = handler
         self._answer = answer
+        self._current: ContextVar[Any] = websocket_var if plan.is_socket else request_var
         first = outermost(plan)
         guarding = closure(plan.security)
         owners = {one.function for one in guarding}
@@ -74,14 +76,26 @@ class Resolver:
         self._permits = readers_of(before, converters, plan.parameters)
         self._checks = readers_of(rest, converters, plan.parameters)
         self._body = body_reader(plan.body) if plan.body else None
-        self._guards = [one for one in plan.dependencies if one in guarding]
-        self._lasting = [one for one in plan.dependencies if one in first and one not in guarding]
+        lasting = [one for one in plan.dependencies if one in first and one not in guarding]
         others = [one for one in plan.dependencies if one not in guarding and one not in first]
-        self._others = [one for one in others if not one.reads_body()]
-        self._late = [one for one in others if one.reads_body()]
+        self._guards = self._steps(one for one in plan.dependencies if one in guarding)
+        self._lasting = self._steps(lasting)
+        self._others = self._steps(one for one in others if not one.reads_body())
+        self._late = self._steps(one for one in others if one.reads_body())
         self._first = bool(first)
         inner = others if first else plan.dependencies
         self._needs_scope = any(one.kind.has_exit and one.until != "app" for one in inner)
+
+    def _steps(self, dependencies: Iterable[Dependency]) -> list[Step]:
+        return [
+            shared_step(one, self._current) if one.until == "app" else step_of(one)
+            for one in dependencies
+        ]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Resolves the current request, or WebSocket, within its middlewares, and calls the handler."""
+        return self._scoped if self._first or self._needs_scope else self._plain
 
     def around(self, endpoint: Endpoint) -> Endpoint:
         """Return the endpoint, complete with middlewares, within the dependencies that last until all is sent."""
@@ -96,8 +110,8 @@ class Resolver:
                 request.lasting_resolution = resolution
                 request.lasting = True
                 try:
-                    await self._decide(resolution)
-                    await resolution.enter(self._lasting)
+                    await self._decide(request, resolution.slots, resolution.enter)
+                    await call_all(self._lasting, resolution.slots, resolution.enter)
                 except Exception as refusal:  # raised within the middlewares: they may decorate it
                     resolution.refusal = refusal
                 value = await endpoint()
@@ -113,67 +127,66 @@ class Resolver:
 
         return lasting
 
-    async def inner(self) -> Any:
-        """Resolve the current request, within its middlewares, and call the handler."""
-        request = request_var.get()
-        outer = cast("Resolution | None", request.lasting_resolution) if self._first else None
-        slots = None if outer is None else outer.slots
-        resolution = Resolution(self.plan, request, slots)
+    async def _plain(self) -> Any:
+        """Call the handler where nothing has an exit, neither here nor around the middlewares."""
+        value = await self._run(self._current.get(), list(self.plan.slots))
+        return value if self._answer is None else self._answer(value)
+
+    async def _scoped(self) -> Any:
+        """Call the handler where something has an exit; of a WebSocket it is left after the close."""
+        connection = self._current.get()
+        outer = cast("Resolution | None", connection.lasting_resolution) if self._first else None
         if outer is not None and outer.refusal is not None:
             raise outer.refusal
+        resolution = Resolution(self.plan, connection, None if outer is None else outer.slots)
+        decided = outer is not None
         if not self._needs_scope:
-            value = await self._run(resolution, outer is None)
+            value = await self._run(connection, resolution.slots, None, decided)
             return value if self._answer is None else self._answer(value)
         await resolution.open()
         error: BaseException | None = None
         value = None
         try:
-            value = await self._run(resolution, outer is None)
+            value = await self._run(connection, resolution.slots, resolution.enter, decided)
         except BaseException as raised:
             error = raised
+        if self.plan.is_socket and connection.connection_state is SocketState.OPEN:
+            resolution.last(partial(_close, connection))
         await resolution.close(error)
         return value if self._answer is None else self._answer(value)
 
-    async def _run(self, resolution: Resolution, decide: bool) -> Any:
-        if decide:
-            if self._guards:
-                await self._decide(resolution)
-            elif self._checks:
-                self._checks.check(resolution.connection, resolution.slots)
-        if self._others:
-            await resolution.enter(self._others)
-        if self._body is not None:
-            await self._body.read(cast("HttpRequest", resolution.connection), resolution.slots)
-        if self._late:
-            await resolution.enter(self._late)
-        return await self._invoke(resolution.slots)
+    async def _run(
+        self,
+        connection: HTTPConnection,
+        slots: Slots,
+        enter: Enter | None = None,
+        decided: bool = False,
+    ) -> Any:
+        """Validate, call the dependencies, and then the handler.
 
-    async def _decide(self, resolution: Resolution) -> None:
+        :param enter: enters what has an exit, if anything here has one.
+        :param decided: True if security, and the parameters but the body, were looked at before.
+        """
+        if not decided:
+            if self._guards:
+                await self._decide(connection, slots, enter)
+            elif self._checks:
+                self._checks.check(connection, slots)
+        if self._others:
+            await call_all(self._others, slots, enter)
+        if self._body is not None:
+            await self._body.read(cast("HttpRequest", connection), slots)
+        if self._late:
+            await call_all(self._late, slots, enter)
+        function, arguments = self._handler
+        return await function(*arguments(slots))
+
+    async def _decide(self, connection: HTTPConnection, slots: Slots, enter: Enter | None) -> None:
         """Ask security, then look at all parameters but the body."""
         if self._guards:
-            self._permits.check(resolution.connection, resolution.slots)
-            await resolution.enter(self._guards)
-        self._checks.check(resolution.connection, resolution.slots)
-
-    # ---- WebSockets
-
-    async def socket(self) -> Any:
-        """Resolve the current WebSocket and call the handler; what was entered is left after the close."""
-        websocket = websocket_var.get()
-        resolution = Resolution(self.plan, websocket)
-        if not self._needs_scope:
-            return await self._run(resolution, True)
-        await resolution.open()
-        error: BaseException | None = None
-        value = None
-        try:
-            value = await self._run(resolution, True)
-        except BaseException as raised:
-            error = raised
-        if websocket.connection_state is SocketState.OPEN:
-            resolution.last(partial(_close, websocket))
-        await resolution.close(error)
-        return value
+            self._permits.check(connection, slots)
+            await call_all(self._guards, slots, enter)
+        self._checks.check(connection, slots)
 
 
 async def _close(websocket: WebSocket, error: BaseException | None) -> None:
