@@ -177,7 +177,7 @@ async def memory(contender: str, subscribers: int) -> float:
             tasks.cancel_scope.cancel()
         return used
 
-    await waiting(anyio.Event().wait)  # what is made once counts for nobody
+    await waiting(anyio.Event().wait)  # what is made once is not counted
     idle = await waiting(anyio.Event().wait)
     async with BUSES[contender](None) as bus:
         return (await waiting(partial(bus.subscribe, lambda: None)) - idle) / subscribers

@@ -70,7 +70,7 @@ CASES = {
 FRAMEWORKS = {"kui": 2, "fastapi": 2, "litestar": 2, "blacksheep": 1}
 """The frameworks, and on how many loops they run: asyncio, or trio as well."""
 WANTED = {"fastapi": 4.0, "litestar": 1.5, "blacksheep": 1.0}
-"""How many times as fast Kui is to be, as each."""
+"""How many times as fast as each Kui must be."""
 
 
 async def serve(framework: str) -> None:

@@ -39,7 +39,7 @@ def directory() -> Path:
 
 
 def _write(file: Path, content: bytes) -> None:
-    """Whoever else is reading or writing the file finds the whole of it."""
+    """Write a file at once: other readers and writers find the whole of it."""
     with NamedTemporaryFile(dir=file.parent, delete=False) as new:
         new.write(content)
     os.chmod(new.name, 0o644)

@@ -165,7 +165,7 @@ CANCELLING = (
 _RECEIVED = ("/nothing", "the message is received, by the one reader that a request has")
 _BODY = (
     "/body",
-    "its length is looked for in the headers, and has a limit; it is read once, whoever asks, cancelled or not",
+    "its length is looked for in the headers, and has a limit; it is read once, however often it is asked for",
 )
 
 HANDLERS = {
@@ -173,13 +173,13 @@ HANDLERS = {
         _RECEIVED,
         _BODY,
         ("/decoded", "msgspec decodes it, which takes the standard library three times as long"),
-        ("/json", "the type has to be JSON's; the value is kept for whoever asks again"),
+        ("/json", "the type has to be JSON's; the value is kept for further callers"),
     ),
     "form": (
         _RECEIVED,
         _BODY,
         ("/fields", "its fields are counted and parsed"),
-        ("/form", "the type has to be a form's; the mapping is kept for whoever asks again"),
+        ("/form", "the type has to be a form's; the mapping is kept for further callers"),
     ),
     "multipart-1k": (
         _RECEIVED,
@@ -190,7 +190,7 @@ HANDLERS = {
         ),
         (
             "/form",
-            "a text, and a file that is closed however the request ends; kept for whoever asks again",
+            "a text, and a file that is closed however the request ends; kept for further callers",
         ),
     ),
     "middlewares": (

@@ -27,7 +27,7 @@ SERVERS = ("hypercorn-trio", "hypercorn-asyncio", "uvicorn")
 FRAMEWORKS = ("bare", "kui", "starlette")
 NAMES = {"bare": "bare ASGI", "kui": "Kui", "starlette": "Starlette, sse-starlette"}
 WARM_UP = 20
-"""Connections that are opened first, so that what is imported late counts for nobody."""
+"""Connections that are opened first, so that what is imported late is not counted."""
 ABREAST = 20
 """Connections over which requests are sent."""
 LASTING = 100

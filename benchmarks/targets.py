@@ -1,4 +1,4 @@
-"""What Kui is to reach, as ratios of calls per second, and whether it has."""
+"""The ratios of calls per second that Kui must reach, and if it has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TARGETS: dict[str, dict[str, float]] = {
     "file-1k": {"starlette": 2},
     "websocket": {"blacksheep": 1},
 }
-"""Every other case is to be ahead of every peer: 1 x the best."""
+"""Every other case must be ahead of every peer: 1 x the best."""
 
 
 def on(framework: str, loop: str) -> Of:
@@ -45,7 +45,7 @@ def best_peer(figures: Figures, case: str, loop: str) -> Of | None:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How many times as fast as another Kui is to be in a case, and how many times it is.
+    """How many times as fast as another Kui must be in a case, and how many times it is.
 
     `beside` is a framework, or `best`: the best of the peers.
     """

@@ -1,4 +1,4 @@
-"""A service of notes on SQLite: what each handler needs stands in its signature.
+"""A service of notes on SQLite: what each handler needs is declared in its signature.
 
 `kui run examples.api:app`, then:
 
@@ -71,7 +71,7 @@ class Draft(BaseModel):
 
 
 class Change(BaseModel):
-    """What is to be changed; what is not sent stays as it is."""
+    """The fields to change; what is not sent stays as it is."""
 
     text: Annotated[str, Field(min_length=1, max_length=1000)] | MISSING = MISSING
     due: str | MISSING | None = MISSING  # null takes it away

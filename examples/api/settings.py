@@ -17,7 +17,7 @@ __all__ = ["Settings", "settings"]
 
 
 async def reachable(url: str) -> bool:
-    """Whether somebody listens where a link leads."""
+    """True if a server listens where a link leads."""
     parts = urlsplit(url)
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)

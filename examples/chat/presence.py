@@ -87,7 +87,7 @@ class Presence:
                 pass  # the next time tells
             with anyio.move_on_after(OFTEN):
                 await self._due.wait()
-            self._notify()  # somebody may count as gone by now
+            self._notify()  # a member may count as gone by now
 
     async def _listen(self) -> None:
         while True:

@@ -1,7 +1,7 @@
 """How a service of 300 routes may be laid out: `kui run examples.layout:app`, then `curl localhost:8000/`.
 
 The libraries of a town. Each package below is one part of the house, knows nothing of the others, and
-hands up one value, `routes`; only here it is decided where each of them stands, and what is around all of them.
+hands up one value, `routes`; only here it is decided at which path each of them is, and what is around all of them.
 
     store.py, resource.py   what the parts are made with: the ten routes that every collection has
     access.py               who may do what, as a middleware

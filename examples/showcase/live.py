@@ -28,7 +28,7 @@ class Reading(NamedTuple):
 
 
 class Readings:
-    """The last readings, and the tabs whose stream somebody has asked to cut."""
+    """The last readings, and the tabs whose stream was asked to be cut."""
 
     def __init__(self) -> None:
         self.kept: deque[Reading] = deque(maxlen=KEPT)

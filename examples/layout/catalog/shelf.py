@@ -23,7 +23,7 @@ async def by_author() -> list[Item]:
 
 @routes.http.get("/news", name="news")
 async def news() -> AsyncGenerator[ServerSentEvent, None]:
-    """Each book as it comes in, while somebody listens."""
+    """Send each book as it comes in, until the client leaves."""
     seen = len(books)
     while True:
         for book in books.all()[seen:]:

@@ -16,7 +16,7 @@ desk = MultimethodRoutes(namespace="desk", http_middlewares=[needs("clerk")])
 
 @desk.http.post("/desk/{book:int}", name="lend")
 async def lend() -> tuple[Item, int]:
-    """Lend a book that nobody has."""
+    """Lend a book that is not lent."""
     book = request.path_params["book"]
     if any(loan["book"] == book for loan in open_loans.all()):
         raise HTTPException(409, content=f"The book {book} is lent already.")
@@ -30,7 +30,7 @@ async def take_back() -> tuple[str, int]:
         if loan["book"] == request.path_params["book"]:
             open_loans.remove(loan["id"])
             return "", 204
-    raise HTTPException(404, content="Nobody has this book.")
+    raise HTTPException(404, content="This book is not lent.")
 
 
 routes = Routes(
