@@ -53,7 +53,7 @@ class Hub:
         self._work = Notice()
         self._resting: dict[
             str, bool
-        ] = {}  # crowds that have been woken: again, when they have rested?
+        ] = {}  # crowds that have been woken; True: again, once they have rested
         self._woken = Notice()
 
     async def __aenter__(self) -> Hub:

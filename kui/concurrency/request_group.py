@@ -60,7 +60,7 @@ class RequestGroup:
         self._closing = anyio.Event()
         self._ended = anyio.Event()
         self._entered = False
-        self._left = False  # has the client left?
+        self._left = False  # True once the client has left
         self._failure: BaseException | None = None
         self._outer: anyio.abc.TaskGroup = anyio.create_task_group()
 

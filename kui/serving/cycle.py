@@ -64,7 +64,7 @@ class Cycle:
         self.gone = False
         self.broken = False
         self.over = False
-        self._told = False  # has the app been given the end of the body?
+        self._told = False  # True once the app has the end of the body
 
     @property
     def waits(self) -> bool:

@@ -311,7 +311,7 @@ class Cycle:
         self.late = False
         self._frames = frames
         self._state = state
-        self._told = False  # has the app been given the end of the body?
+        self._told = False  # True once the app has the end of the body
 
     async def receive(self) -> Message:
         """ASGI's `receive`. Cancelled, it has taken nothing.

@@ -119,10 +119,10 @@ class WebSocket:
         self._is_text = False
         self._code, self._reason = 1006, ""
         self._over = False
-        self._broken = False  # was a message cut by a cancellation?
+        self._broken = False  # True once a cancellation has cut a message
         self._reading = False
-        self._beside = False  # does a task read beside the app?
-        self._hand_over = False  # is that task to end, for the app reads?
+        self._beside = False  # True while a task reads beside the app
+        self._hand_over = False  # True if that task must end because the app reads
         self._quiet = False  # True if the app has not read since the last tick
         self._changed: anyio.Event | None = None
         self._deadline = NEVER

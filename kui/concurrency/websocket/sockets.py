@@ -85,7 +85,7 @@ class Socket:
         self._interruptible: InterruptibleSend | None = None
         self._sending: Awaitable[None] | None = None  # the last send that was begun
         self._credit = 0  # how many more messages may be sent without a thought
-        self._watched = False  # is it seen to that a send learns of the end?
+        self._watched = False  # True if a send learns of the end
         self._has_sent = False
         self._closer: object = None  # the task that called close()
         self._leaving: tuple[int, str] | None = None  # what to close with as soon as it is open
