@@ -1,6 +1,6 @@
 """What `kui run` does with log records: all from INFO on go to stderr, or where a configuration says.
 
-The loggers and their levels are listed in docs/servers.md, "Logs".
+The loggers and their levels are listed in docs/guides/logging.md.
 """
 
 from __future__ import annotations

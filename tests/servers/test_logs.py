@@ -1,4 +1,4 @@
-"""What `kui run` logs, and where: docs/servers.md, "Logs"."""
+"""What `kui run` logs, and where: docs/guides/logging.md."""
 
 from __future__ import annotations
 
