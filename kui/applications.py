@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from baize.typing import ASGIApp, Receive, Scope, Send
 
@@ -18,7 +18,7 @@ from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
 from .connections import State
 from .exceptions import ExceptionTable, check_key
-from .habits import APP_PARAMETERS, ROUTE_PARAMETERS, no_such_attribute, told
+from .habits import APP_PARAMETERS, ROUTE_PARAMETERS, AppHabits, told
 from .http.hosts import AllowedHosts
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
@@ -73,7 +73,7 @@ class Description(Protocol):
         ...
 
 
-class Kui(MethodDecorators):
+class Kui(AppHabits, MethodDecorators):
     """An application: routes, what is around them, and what lives as long as they are served.
 
     It is an ASGI 3 application, the same on asyncio and on trio. Parameters, all optional:
@@ -206,11 +206,6 @@ class Kui(MethodDecorators):
         """Register a handler of WebSockets: `app.router.websocket`, under a shorter name."""
         return self.router.websocket(path, name, middlewares)
 
-    if not TYPE_CHECKING:  # a type checker must tell what is not there
-
-        def __getattr__(self, name: str) -> Any:
-            raise no_such_attribute("Kui", name)
-
     def exception_handler(self, key: int | type[BaseException]) -> Callable[[F], F]:
         """Decorate the function that answers for a status code or for a class of exceptions.
 
@@ -312,7 +307,7 @@ class Kui(MethodDecorators):
                 await serve_request(request, self._endpoint, self.exceptions, self._convert)
             elif kind == "websocket":
                 socket = self.factory_class.websocket(scope, receive, send)
-                endpoint, exit_signal = self._socket_endpoint(scope), self.lifespan.exit
+                endpoint, exit_signal = self._socket_endpoint(socket), self.lifespan.exit
                 await serve_socket(socket, endpoint, self.exceptions, self._convert, exit_signal)
             else:
                 raise RuntimeError(f"Kui serves HTTP, WebSockets and the lifespan, not {kind!r}")
@@ -326,7 +321,7 @@ class Kui(MethodDecorators):
             return no_content
         if self.lifespan.crashed is not None:
             return service_unavailable
-        if not self._hosts.allow(scope["headers"]):
+        if not self._hosts.allow(request.fields, scope["headers"]):
             return bad_host
         if scope["path"] == "*" and scope["method"] == "OPTIONS":  # RFC 9110, 9.3.7
             return no_content
@@ -338,10 +333,11 @@ class Kui(MethodDecorators):
             _add_parameters(scope, parameters)
         return endpoint
 
-    def _socket_endpoint(self, scope: Scope) -> Endpoint:
+    def _socket_endpoint(self, socket: WebSocket) -> Endpoint:
+        scope = socket.scope
         if self.lifespan.crashed is not None:
             return service_unavailable
-        if not self._hosts.allow(scope["headers"]):
+        if not self._hosts.allow(socket.fields, scope["headers"]):
             return bad_host
         found = self.router.socket_routes.search(route_path(scope))
         if found is None:

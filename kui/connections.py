@@ -158,8 +158,12 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
         connection["path"], connection.headers["host"], connection.url.query
     """
 
+    fields: dict[bytes, bytes]
+    """The header fields as the server gives them, by name in lower case; of a name that is repeated, the last."""
+
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
         self.scope = scope
+        self.fields = dict(scope.get("headers", ()))
         self._receive = receive
         self._send = send
 

@@ -1,4 +1,4 @@
-"""Per-connection exit stack and background tasks, and the one block in which a connection lives: `lifetime_of`.
+"""Per-connection exit stack and background tasks, and what a connection's work is done in: `lifetime_of`.
 
 Requests and WebSockets derive from `ConnectionLifetime`. What is done within the block is in `request_cycle` and
 in `websockets/session`.
@@ -7,18 +7,19 @@ in `websockets/session`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from functools import partial
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from .concurrency import in_thread, shielded, strays_fail
 
 __all__ = ["BackgroundTasks", "ConnectionLifetime", "lifetime_of"]
 
 P = ParamSpec("P")
+T = TypeVar("T")
 C = TypeVar("C", bound="ConnectionLifetime")
 
 logger = logging.getLogger("kui.error")
@@ -92,6 +93,9 @@ class ConnectionLifetime:
     lasting: bool = False
     """True if `finish` has anything to do."""
 
+    failure: Exception | None = None
+    """What the handler has raised, if that was answered: the exit stack is told of it."""
+
     @property
     def background_tasks(self) -> BackgroundTasks:
         """What runs after the response: `request.background_tasks.append(func, *args)`."""
@@ -118,6 +122,13 @@ class ConnectionLifetime:
 
     async def settle(self) -> None:
         """Let go of the server's `receive` and `send`. May be called any number of times."""
+        settling = self.release()
+        if settling is not None:
+            await settling
+
+    def release(self) -> Awaitable[None] | None:
+        """Let go of the server's `receive` and `send`; return what must be awaited for it, mostly None."""
+        return None
 
     async def finish(self, failed: Exception | None) -> None:
         """Leave what was entered, run the background tasks, close; `failed` is what the handler raised.
@@ -160,59 +171,47 @@ class ConnectionLifetime:
                 await stack.__aexit__(type(exc), exc, exc.__traceback__)
 
 
-class lifetime_of(Generic[C]):
-    """The life of a connection: it is the current one while the block lasts, and is cleaned up at its end.
+async def lifetime_of(connection: C, current: ContextVar[C], work: Awaitable[T]) -> T:
+    """Await `work` as that of a connection, clean the connection up, and return what `work` has returned.
 
     :param connection: a request or a WebSocket.
     :param current: the context variable that holds it meanwhile.
 
-    At the end of the block, in this order: what was entered is left, background tasks run, what was opened is
-    closed (`finish`, or `abandon` if the block was cancelled); the connection is settled; the variable is reset.
-    The exit stack is told of `failure`, or else of what the block raises.
+    At the end of the work, in this order: what was entered is left, background tasks run, what was opened is
+    closed (`finish`, or `abandon` if the work was cancelled); the connection is settled; the variable is reset.
+    The exit stack is told of the connection's `failure`, or else of what the work raises.
 
-    :raises Exception: what a context manager raises when it is left.
+    :raises Exception: what the work raises, or what a context manager raises when it is left.
 
-    Example::
-
-        async with lifetime_of(request, request_var) as life:
-            try:
-                await answer(request)
-            except Exception as error:
-                life.failure = error  # answered below, so that the block does not raise it
-                await apologize(request)
+    Example: `await lifetime_of(request, request_var, answer(request))`.
     """
-
-    __slots__ = ("_connection", "_current", "_token", "failure")
-
-    def __init__(self, connection: C, current: ContextVar[C]) -> None:
-        self._connection = connection
-        self._current = current
-        self.failure: Exception | None = None
-
-    async def __aenter__(self) -> Self:
-        self._token = self._current.set(self._connection)
-        return self
-
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+    token = current.set(connection)
+    try:
         try:
-            if self._connection.lasting:
-                await self._clean_up(error)
+            result = await work
+        except BaseException as error:
+            if connection.lasting:
+                await _clean_up(connection, error)
+            raise
+        if connection.lasting:
+            await _clean_up(connection, None)
+        return result
+    finally:
+        connection.failure = None  # its traceback holds frames that hold the connection
+        try:
+            settling = connection.release()
+            if settling is not None:
+                await settling
         finally:
-            self.failure = (
-                None  # its traceback may hold the caller's frame, which holds this object
-            )
-            try:
-                await self._connection.settle()
-            finally:
-                self._current.reset(self._token)
+            current.reset(token)
 
-    async def _clean_up(self, error: BaseException | None) -> None:
-        connection = self._connection
-        if error is None or isinstance(error, Exception):
-            try:
-                await connection.finish(self.failure or error)
-            except BaseException as second:
-                await connection.abandon(second)
-                raise
-        else:
-            await connection.abandon(error)
+
+async def _clean_up(connection: ConnectionLifetime, error: BaseException | None) -> None:
+    if error is None or isinstance(error, Exception):
+        try:
+            await connection.finish(connection.failure or error)
+        except BaseException as second:
+            await connection.abandon(second)
+            raise
+    else:
+        await connection.abandon(error)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
-from .concurrency import ClientDisconnect, strays_fail
+from .concurrency import ClientDisconnect, failure_of
 from .current import request_var
 from .exceptions import BARE_500, ExceptionTable, note, unwrap_group
 from .http.exceptions import AnyHTTPException, Unavailable
@@ -32,13 +32,13 @@ UNREAD: Final = 64 * 1024
 """Bytes of a body that the handler has not read, up to which a connection is kept: a server has them by then."""
 
 
-async def serve_request(
+def serve_request(
     request: HttpRequest,
     find: Find,
     exceptions: ExceptionTable,
     convert: Callable[[Any], HttpResponse],
-) -> None:
-    """Run a request's endpoint, send its response, and see to the end of the request.
+) -> Awaitable[None]:
+    """Run a request's endpoint, send its response, and see to the end of the request; to be awaited.
 
     An exception of the endpoint, or of the sending before the response has begun, is answered by `exceptions`.
     Once the response has begun it is raised, and the server cuts the connection. A client that has left is no
@@ -50,22 +50,40 @@ async def serve_request(
 
     Cancelled, it closes what the request has opened, in at most 5 seconds.
     """
-    async with lifetime_of(request, request_var) as life:
+    return lifetime_of(request, request_var, _answer(request, find, exceptions, convert))
+
+
+async def _answer(
+    request: HttpRequest,
+    find: Find,
+    exceptions: ExceptionTable,
+    convert: Callable[[Any], HttpResponse],
+) -> None:
+    try:
+        response = convert(await find(request)())
+        if request.exchange.state.body_is_coming:
+            _prepare(request, response)
+        await _send(request, response)
+        return
+    except BaseException as error:
+        request.failure = failure_of(error)
+        if request.failure is None:
+            raise
+    raised = await _recover(request, request.failure, exceptions)
+    if raised is not None:
+        note(raised, request.scope)
         try:
-            with strays_fail:
-                response = convert(await find(request)())
-                _prepare(request, response)
-                await response(request.scope, request.exchange.receive, request.exchange.send)
-            return
-        except Exception as error:
-            life.failure = error
-        raised = await _recover(request, life.failure, exceptions)
-        if raised is not None:
-            note(raised, request.scope)
-            try:
-                raise raised
-            finally:
-                raised = None  # its traceback holds this frame: a cycle otherwise
+            raise raised
+        finally:
+            raised = None  # its traceback holds this frame: a cycle otherwise
+
+
+def _send(request: HttpRequest, response: HttpResponse) -> Awaitable[None]:
+    """Send the response; to be awaited. One whose bytes are known needs not be called as an ASGI app."""
+    exchange = request.exchange
+    if response.buffered and response.body is not None:
+        return exchange.send_whole(*response.messages(request.scope["method"], response.body))
+    return response(request.scope, exchange.receive, exchange.send)
 
 
 def _prepare(request: HttpRequest, response: HttpResponse, failed: bool = False) -> None:
@@ -113,7 +131,7 @@ async def _recover(
         return await _recover(request, raised or error, exceptions)
     try:
         _prepare(request, response, failed=raised is not None)
-        await response(request.scope, exchange.receive, exchange.send)
+        await _send(request, response)
     except ClientDisconnect:
         pass
     except Exception as second:

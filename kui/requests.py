@@ -9,13 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Seque
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from baize.typing import Message
+from baize.typing import Message, Receive, Scope, Send
 
 from kui.http.exceptions import HTTPException
 from kui.http.media import MULTIPART, URLENCODED
 
 from .concurrency import AsyncCached, Exchange, owner_of
-from .connections import HTTPConnection, cached
+from .connections import HTTPConnection, no_receive, no_send
 from .forms.collector import (
     FormCollector,
     FormData,
@@ -82,14 +82,17 @@ class HttpRequest(HTTPConnection):
     _limits: Limits | None = None  # those of the route
     _shared = False  # True if the exchange is that of an outer request, which settles it
 
-    @cached
-    def exchange(self) -> Exchange:
-        """The one owner of this request's `receive` and `send`."""
-        owner = owner_of(self._receive, self._send)
+    exchange: Exchange
+    """The one owner of this request's `receive` and `send`."""
+
+    def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
+        super().__init__(scope, receive, send)
+        owner = owner_of(receive, send)
         if owner is None:
-            return Exchange(self.scope, self._receive, self._send)
-        self._shared = True
-        return owner
+            self.exchange = Exchange(scope, receive, send, self.fields)
+        else:
+            self.exchange = owner
+            self._shared = True
 
     @property
     def method(self) -> str:
@@ -308,13 +311,17 @@ class HttpRequest(HTTPConnection):
         """Return True if the client has left. Never waits for the client, and never loses a message."""
         return await self.exchange.is_disconnected()
 
-    async def settle(self) -> None:
+    def release(self) -> Awaitable[None] | None:
         """Settle the exchange, unless it is shared with an outer request, which settles it."""
+        if self._shared:
+            return None
+        if self._refusal is None and (self._body is None or not self._body.done):
+            self._refusal = "end"
         exchange = self.exchange
-        if not self._shared:
-            if self._refusal is None and (self._body is None or not self._body.done):
-                self._refusal = "end"
-            await exchange.settle()
+        if exchange.unsettled:
+            return exchange.settle()
+        exchange.release()
+        return None
 
     async def close(self) -> None:
         """Close the temporary files of the form. May be called at any time, any number of times."""

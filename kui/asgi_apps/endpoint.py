@@ -43,7 +43,7 @@ class _Alone(Kui):
     def _endpoint(self, request: HttpRequest) -> Endpoint:
         return self._missing if self._http is None else self._http
 
-    def _socket_endpoint(self, scope: Scope) -> Endpoint:
+    def _socket_endpoint(self, socket: WebSocket) -> Endpoint:
         return self._no_socket if self._websocket is None else self._websocket
 
 
@@ -69,7 +69,8 @@ class EndpointApp:
         if scope["type"] == "http" and self._served is not None and isinstance(app, Kui):
             if owner_of(receive, send) is not None:
                 request = app.factory_class.http(scope, receive, send)
-                await _answer(request, self._served, app.response_converter)
+                answer = _answer(request, self._served, app.response_converter)
+                await lifetime_of(request, request_var, answer)
                 return
         if self._own is None:
             self._own = _Alone(self._served, self._socket)
@@ -78,10 +79,9 @@ class EndpointApp:
 
 async def _answer(request: HttpRequest, endpoint: Endpoint, converter: ResponseConverter) -> None:
     """Answer within the request of the outer app, which handles exceptions."""
-    async with lifetime_of(request, request_var):
-        response = converter.convert(await endpoint(), endpoint)
-        exchange = request.exchange
-        await response(request.scope, exchange.receive, exchange.send)
+    response = converter.convert(await endpoint(), endpoint)
+    exchange = request.exchange
+    await response(request.scope, exchange.receive, exchange.send)
 
 
 async def _call(function: Callable[[A], Any], argument: A) -> Any:

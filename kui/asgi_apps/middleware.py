@@ -195,8 +195,7 @@ class _Between(HttpResponse):
         offered = scope.get("extensions") or {}
         extensions = {name: value for name, value in offered.items() if name not in _FILES}
         request = NextRequest({**scope, "extensions": extensions}, receive, send)
-        async with lifetime_of(request, request_var):
-            await self._answer(request, scope, request.exchange)
+        await lifetime_of(request, request_var, self._answer(request, scope, request.exchange))
 
     async def _answer(self, request: NextRequest, scope: Scope, exchange: Exchange) -> None:
         async with running_apps() as call:

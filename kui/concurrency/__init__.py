@@ -8,7 +8,7 @@ from .cleanup import GRACE, shielded
 from .http.exchange import ClientDisconnect, Exchange, Gone, body_expected
 from .http.ownership import exchange_of, owner_of
 from .signals import ExitSignal, chained_signals
-from .stray import AwaitedTaskCancelled, strays_fail
+from .stray import AwaitedTaskCancelled, failure_of, strays_fail
 from .threads import FILES, GENERATORS, HANDLERS, UPLOADS, Limiter, in_thread
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "body_expected",
     "chained_signals",
     "exchange_of",
+    "failure_of",
     "in_thread",
     "owner_of",
     "shielded",

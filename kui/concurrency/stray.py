@@ -14,7 +14,7 @@ import anyio
 
 from .loops import on_asyncio
 
-__all__ = ["AwaitedTaskCancelled", "strays_fail"]
+__all__ = ["AwaitedTaskCancelled", "failure_of", "strays_fail"]
 
 
 class AwaitedTaskCancelled(RuntimeError):
@@ -37,9 +37,7 @@ class _StraysFail:
         trace: TracebackType | None,
     ) -> None:
         if isinstance(error, asyncio.CancelledError) and _is_stray():
-            raise AwaitedTaskCancelled(
-                "a task that was awaited here was cancelled: catch CancelledError where you await it"
-            ) from error
+            raise _of_a_task() from error
 
 
 strays_fail: Final = _StraysFail()
@@ -55,6 +53,31 @@ Example::
     except Exception:
         logger.exception("A callback failed")
 """
+
+
+def failure_of(error: BaseException) -> Exception | None:
+    """The failure that an exception is, a stray CancelledError among them; None for one that must pass.
+
+    For an `except` clause around the code of a user where the block of `strays_fail` would cost more than it::
+
+        except BaseException as error:
+            failure = failure_of(error)
+            if failure is None:
+                raise
+    """
+    if isinstance(error, Exception):
+        return error
+    if isinstance(error, asyncio.CancelledError) and _is_stray():
+        failure = _of_a_task()
+        failure.__cause__ = error
+        return failure
+    return None
+
+
+def _of_a_task() -> AwaitedTaskCancelled:
+    return AwaitedTaskCancelled(
+        "a task that was awaited here was cancelled: catch CancelledError where you await it"
+    )
 
 
 def _is_stray() -> bool:

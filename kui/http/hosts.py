@@ -6,7 +6,7 @@ Pure functions of bytes; the application asks them before anything is built from
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
@@ -93,18 +93,21 @@ class AllowedHosts:
         self.allows = valid_host if self._any else lru_cache(maxsize=256)(self._allows)
         """True if the value of a Host header is valid and names an allowed host."""
 
-    def allow(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    def allow(
+        self, fields: Mapping[bytes, bytes], headers: Collection[tuple[bytes, bytes]]
+    ) -> bool:
         """True if a request with these headers has an allowed Host; a request without one is allowed only if every host is.
 
         Two Host headers are refused (RFC 9112, 3.2).
+
+        :param fields: the same headers by their names.
         """
-        host: bytes | None = None
-        for name, value in headers:
-            if name == b"host":
-                if host is not None:
-                    return False
-                host = value
-        return self._any if host is None else self.allows(host)
+        host = fields.get(b"host")
+        if host is None:
+            return self._any
+        if len(fields) != len(headers) and [name for name, _ in headers].count(b"host") > 1:
+            return False
+        return self.allows(host)
 
     def _allows(self, host: bytes) -> bool:
         parts = split_host(host)

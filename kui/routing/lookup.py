@@ -28,6 +28,9 @@ Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
 
+NO_PARAMETERS: Final[dict[str, Any]] = {}
+"""What a path without placeholders gives. It must not be changed."""
+
 STANDARD: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 
 MISSES_KEPT: Final = 256
@@ -51,7 +54,7 @@ class Entry:
         """Return the endpoint, and the values by the names of their parameters."""
         names = self.route.pattern.names
         if not names:
-            return self.endpoint, {}
+            return self.endpoint, NO_PARAMETERS
         if len(names) == 1:  # dict(zip(...)) would take longer than the search
             return self.endpoint, {names[0]: values[0]}
         return self.endpoint, dict(zip(names, values, strict=True))
@@ -95,7 +98,11 @@ class HttpRoutes:
         """
         if method == "OPTIONS":
             return self._search_options(path, headers)
-        found = self._find(path, method)
+        tree = self._trees.get(method, self._any)
+        entry = tree.fixed.get(path)
+        if entry is not None:
+            return entry.endpoint, NO_PARAMETERS
+        found = tree.find_open(path)
         if found is None:
             return self._miss(path)
         entry, values = found

@@ -137,7 +137,7 @@ class WebSocket(HTTPConnection):
         offered: Sequence[str] = self.scope.get("subprotocols") or ()
         return offered
 
-    async def settle(self) -> None:
+    def release(self) -> None:
         """Start no more tasks for this connection. May be called any number of times."""
         self.socket.children = None
 

@@ -67,32 +67,44 @@ async def _session(
     leave = partial(socket.leave, GOING_AWAY, "the server stops")
     if exit_signal is not None:
         exit_signal.listen(leave)
-    raised: Exception | None = None  # what the server must hear
     try:
-        async with lifetime_of(websocket, websocket_var) as life:
-            try:
-                try:
-                    with strays_fail:
-                        value = await endpoint()
-                        if value is not None and socket.state is SocketState.CONNECTING:
-                            await deny(websocket, convert(value, endpoint))
-                        else:
-                            await socket.close(1000, "")
-                except Exception as error:
-                    life.failure = error
-                    raised = await _recover(websocket, error, exceptions)
-                await socket.finish()
-            except BaseException:
-                with shielded():
-                    if socket.state is SocketState.OPEN:
-                        await socket.close(GOING_AWAY, "")
-                raise
+        work = _converse(websocket, endpoint, exceptions, convert)
+        raised = await lifetime_of(websocket, websocket_var, work)
     finally:
         if exit_signal is not None:
             exit_signal.unlisten(leave)
     if raised is not None:
         note(raised, websocket.scope)
         raise raised
+
+
+async def _converse(
+    websocket: WebSocket,
+    endpoint: Callable[[], Awaitable[Any]],
+    exceptions: ExceptionTable,
+    convert: Callable[[Any, Any], HttpResponse],
+) -> Exception | None:
+    """Run the endpoint and close the connection; return what the server must hear."""
+    socket = websocket.socket
+    raised: Exception | None = None
+    try:
+        try:
+            with strays_fail:
+                value = await endpoint()
+                if value is not None and socket.state is SocketState.CONNECTING:
+                    await deny(websocket, convert(value, endpoint))
+                else:
+                    await socket.close(1000, "")
+        except Exception as error:
+            websocket.failure = error
+            raised = await _recover(websocket, error, exceptions)
+        await socket.finish()
+    except BaseException:
+        with shielded():
+            if socket.state is SocketState.OPEN:
+                await socket.close(GOING_AWAY, "")
+        raise
+    return raised
 
 
 async def _recover(

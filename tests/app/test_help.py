@@ -22,7 +22,7 @@ from kui.asgi import (
 from kui.testing import AsyncTestClient
 
 PROXIES = [(request, HttpRequest), (websocket, WebSocket), (http_connection, HTTPConnection)]
-INTERNAL = {"lasting", "lasting_resolution"}
+INTERNAL = {"failure", "lasting", "lasting_resolution"}
 
 
 def shown(thing: object) -> str:

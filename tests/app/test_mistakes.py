@@ -240,7 +240,7 @@ def test_the_short_forms_are_those_of_the_router() -> None:
         ("include_router", r'write app.router << "/prefix" // routes'),
         ("add_middleware", r"write Kui\(http_middlewares="),
         ("on_event", "write @app.on_startup"),
-        ("nonsense", "Kui has no 'nonsense'$"),
+        ("nonsense", "'Kui' object has no attribute 'nonsense'$"),
     ],
 )
 def test_methods_of_other_frameworks_are_told_what_to_write(name: str, message: str) -> None:

@@ -6,7 +6,7 @@ what waits: reading the body, sending beside a body that nothing reads, and the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, NoReturn
 
 import anyio
@@ -72,10 +72,17 @@ class Exchange(ReceiveBuffer):
     in_send = False
     _held: HeldBody | None = None
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        super().__init__(receive)
+    def __init__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        fields: Mapping[bytes, bytes] | None = None,
+    ) -> None:
+        self._receive = receive  # as `ReceiveBuffer` does, without the call
+        self._kept: list[Message] = []
         self.scope = scope
-        self.state = ExchangeState(body_expected(scope))
+        self.state = ExchangeState(body_expected(scope, fields))
         self.server_send = send
 
     @property
@@ -275,32 +282,30 @@ class Exchange(ReceiveBuffer):
 
         Where nothing arrives beside it, a small one is one `send`: its messages share the limit of time.
         """
-        if self._watchers or self.state.body_is_coming or len(last["body"]) > _SMALL:
+        state = self.state
+        if self._watchers or state.body_is_coming or len(last["body"]) > _SMALL:
             await self.send(start)
             await self.send(last)
             return
         if self.on_start is not None:
             start = self.on_start(start)
-        self.state.sends(last)
+        state.sends_whole()
+        send = self.server_send
         self.in_send = True
         try:
-            sending = self._send_both(start, last)
             if on_asyncio():
-                await send_within(sending, STALL, DRAIN, self._exit_signal)
+                await send_within(send, (start, last), STALL, DRAIN, self._exit_signal)
             else:
-                await sending
+                await send(start)
+                await send(last)
         except send_failures() as error:
             self.disconnected(error)
         finally:
             self.in_send = False
         self.progress += 2
-        self.state.sent_the_last()
+        state.sent_the_last()
         if self._pull is not None:
             await self.close()
-
-    async def _send_both(self, start: Message, last: Message) -> None:
-        await self.server_send(start)
-        await self.server_send(last)
 
     async def send_chunk(self, body: bytes) -> None:
         """Send a piece of the response's body, which another one follows. Raises as `send` does."""
@@ -318,7 +323,7 @@ class Exchange(ReceiveBuffer):
         if message["type"] in _FILES:
             return self.server_send(message)
         if on_asyncio():
-            return send_within(self.server_send(message), STALL, DRAIN, self._exit_signal)
+            return send_within(self.server_send, (message,), STALL, DRAIN, self._exit_signal)
         if len(message.get("body", b"")) > _SMALL:
             return self._send_watched(message)
         return self.server_send(message)
@@ -406,7 +411,8 @@ class Exchange(ReceiveBuffer):
     @property
     def unsettled(self) -> bool:
         """True if `settle` has anything to do."""
-        return self._pull is not None or (self.state.body_is_coming and not self.finished)
+        state = self.state
+        return self._pull is not None or (not state.finished and state.body_is_coming)
 
     async def settle(self) -> None:
         """End what the exchange began, and make room in the server's queue, before the app returns or raises.
@@ -418,6 +424,10 @@ class Exchange(ReceiveBuffer):
         """
         if self.unsettled:
             await self._make_room()
+        self.release()
+
+    def release(self) -> None:
+        """Let go of the server's `receive` and `send`. Whoever uses an exchange that is `unsettled` must `settle` it."""
         self._receive, self.server_send = _receive_too_late, _send_too_late
 
     async def _make_room(self) -> None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import math
 import types
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final
 
 import anyio
-from baize.typing import Message
+from baize.typing import Message, Send
 
 from kui.concurrency.signals import ExitSignal
 from kui.concurrency.waits import as_coroutine
@@ -35,41 +35,45 @@ class Stalled(Exception):
 
 @types.coroutine
 def send_within(
-    sending: Awaitable[None],
+    send: Send,
+    messages: Iterable[Message],
     seconds: float,
     drain: float,
     exit_signal: Callable[[], ExitSignal | None],
 ) -> Generator[Any, Any, None]:
-    """Await a server's `send` on asyncio, for `seconds` at most, and for `drain` once the app must stop.
+    """Await a server's `send` of each message on asyncio, in `seconds` for all, or in `drain` once the app must stop.
 
-    :param exit_signal: returns what tells that the app must stop; called only if the `send` waits.
+    :param exit_signal: returns what tells that the app must stop; called only if a `send` waits.
     :raises Stalled: the time was over. What the server has done of the message is unknown.
 
     A cancellation from outside is raised as itself.
     """
-    work = sending if isinstance(sending, types.CoroutineType) else as_coroutine(sending)
+    timer: _Timer | None = None
     try:
-        trap = work.send(None)
-    except StopIteration:
-        return
-    timer = _Timer(drain)
-    timer.begin(seconds, exit_signal())
-    try:
-        while True:
+        for message in messages:
+            sending = send(message)
+            work = sending if type(sending) is types.CoroutineType else as_coroutine(sending)
             try:
-                value = yield trap
-            except BaseException as error:
-                trap = work.throw(error)
-            else:
-                trap = work.send(value)
-    except StopIteration:
-        return
+                trap = work.send(None)
+                if timer is None:
+                    timer = _Timer(drain)
+                    timer.begin(seconds, exit_signal())
+                while True:
+                    try:
+                        value = yield trap
+                    except BaseException as error:
+                        trap = work.throw(error)
+                    else:
+                        trap = work.send(value)
+            except StopIteration:
+                pass
     except asyncio.CancelledError:
-        if not timer.is_to_blame():
+        if timer is None or not timer.is_to_blame():
             raise
         raise Stalled from None
     finally:
-        timer.end()
+        if timer is not None:
+            timer.end()
 
 
 class _Timer:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, TypeVar
 
 from baize.typing import Message
 
@@ -22,6 +22,9 @@ __all__ = [
     "body_expected",
     "event_of",
 ]
+
+S = TypeVar("S", bound=enum.IntEnum)
+E = TypeVar("E", bound=enum.IntEnum)
 
 _HTTP_1: Final = frozenset(("1.0", "1.1"))
 
@@ -149,6 +152,17 @@ REPLACEABLE: Final = frozenset((None, Gone.DRAIN))
 """The reasons that a later one replaces: a client may leave while the server drains. Other reasons stay."""
 
 
+_Rows: TypeAlias = tuple[tuple[S, ...], ...]
+
+
+def _rows(table: Mapping[S, Mapping[E, S]], states: type[S], events: type[E]) -> _Rows[S]:
+    """The same table, where a state and an event are an index each: enums are slow keys of a dictionary."""
+    return tuple(tuple(table[state].get(event, state) for event in events) for state in states)
+
+
+_BODY: Final = _rows(BODY, RequestBody, BodyEvent)
+_RESPONSE: Final = _rows(RESPONSE, Response, ResponseEvent)
+
 # Python 3.11 takes ten times as long to find a member in its class as to find a name here.
 _UNANNOUNCED: Final = RequestBody.UNANNOUNCED
 _WHOLE: Final = RequestBody.WHOLE
@@ -180,11 +194,11 @@ class ExchangeState:
 
     def body_event(self, event: BodyEvent) -> None:
         """Apply an event to the state of the request's body."""
-        self.body = BODY[self.body].get(event, self.body)
+        self.body = _BODY[self.body][event]
 
     def response_event(self, event: ResponseEvent) -> None:
         """Apply an event to the state of the response."""
-        self.response = RESPONSE[self.response].get(event, self.response)
+        self.response = _RESPONSE[self.response][event]
 
     def sends(self, message: Message) -> bool:
         """Note that a message of the response is about to be sent; True if it is the last: then no body is wanted."""
@@ -194,9 +208,14 @@ class ExchangeState:
         self.body_event(_GIVEN_UP)
         return True
 
+    def sends_whole(self) -> None:
+        """Note that the two messages that a response consists of are about to be sent."""
+        self.response = _RESPONSE[_RESPONSE[self.response][_START]][_LAST_PIECE]
+        self.body = _BODY[self.body][_GIVEN_UP]
+
     def sent_the_last(self) -> None:
         """Note that the last message of the response has been sent."""
-        self.response_event(_SENT)
+        self.response = _RESPONSE[self.response][_SENT]
 
     def give_up_body(self) -> None:
         """Keep no more of the request's body: the handler has returned, or the last message is sent."""
