@@ -7,7 +7,7 @@ handler. What can be refused is refused first; the body is read last. A `Resolve
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -95,7 +95,18 @@ class Resolver:
     @property
     def endpoint(self) -> Endpoint:
         """Resolves the current request, or WebSocket, within its middlewares, and calls the handler."""
-        return self._scoped if self._first or self._needs_scope else self._plain
+        if self._first or self._needs_scope:
+            return self._scoped
+        return self._plain if self._answer is None else self._answered
+
+    def _plain(self) -> Awaitable[Any]:
+        """Call the handler where nothing has an exit, neither here nor around the middlewares."""
+        return self._run(self._current.get(), list(self.plan.slots))
+
+    async def _answered(self) -> Any:
+        """Do as `_plain` does, and write what is returned by its declared type."""
+        assert self._answer is not None
+        return self._answer(await self._plain())
 
     def around(self, endpoint: Endpoint) -> Endpoint:
         """Return the endpoint, complete with middlewares, within the dependencies that last until all is sent."""
@@ -126,11 +137,6 @@ class Resolver:
                 raise  # not reached: it raises something
 
         return lasting
-
-    async def _plain(self) -> Any:
-        """Call the handler where nothing has an exit, neither here nor around the middlewares."""
-        value = await self._run(self._current.get(), list(self.plan.slots))
-        return value if self._answer is None else self._answer(value)
 
     async def _scoped(self) -> Any:
         """Call the handler where something has an exit; of a WebSocket it is left after the close."""
