@@ -85,7 +85,7 @@ def _wrong_type(accepted: str) -> HTTPException[str]:
 
 
 def _is_absent(request: HttpRequest) -> bool:
-    return not body_expected(request, dict(request["headers"]))
+    return not body_expected(request.scope)
 
 
 def _require(parameters: Iterable[Parameter]) -> None:

@@ -253,9 +253,10 @@ class _Msgspec:
     def validate_json(self, body: bytes, charset: str | None) -> Any:
         import msgspec
 
-        text = checked(body, charset)
+        if not is_utf8(charset):
+            return self._again(body, charset)
         try:
-            return self._decode(text)
+            return self._decode(body)
         except msgspec.ValidationError as error:
             decode_json(body, charset)  # what is wrong may be followed by what is no JSON
             raise RequestValidationError([of_msgspec("body", error)]) from None
@@ -278,12 +279,17 @@ class _Msgspec:
 
 def checked(body: bytes, charset: str | None) -> bytes | str:
     """Return a JSON text as the quick parsers take it. Raises HTTPException 400 for what JSON does not have."""
-    if charset is None or charset.lower() in ("utf-8", "utf8"):
+    if is_utf8(charset):
         if b"N" in body and (b"NaN" in body or b"Infinity" in body):
             decode_json(body, charset)  # which refuses them where they are not in a text
         if body[:1] < b"\xef" and b"\0" not in body[:4]:
             return body
     return _plain(decode_json(body, charset))
+
+
+def is_utf8(charset: str | None) -> bool:
+    """True if a charset is that of JSON, or none is named."""
+    return charset is None or charset.lower() in ("utf-8", "utf8")
 
 
 def _plain(value: Any) -> str:
