@@ -31,7 +31,7 @@ def _missing(kind: str) -> RuntimeError:
 
 
 class _Current:
-    """Stands for the current connection: attributes are read, set and deleted there."""
+    """A proxy of the current connection: attributes are read, set and deleted there."""
 
     __slots__ = ()
     find: ClassVar[Callable[[], HTTPConnection]]

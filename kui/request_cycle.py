@@ -38,7 +38,7 @@ def serve_request(
     exceptions: ExceptionTable,
     convert: Callable[[Any], HttpResponse],
 ) -> Awaitable[None]:
-    """Run a request's endpoint, send its response, and see to the end of the request; to be awaited.
+    """Run a request's endpoint, send its response, and end the request; to be awaited.
 
     An exception of the endpoint, or of the sending before the response has begun, is answered by `exceptions`.
     Once the response has begun it is raised, and the server cuts the connection. A client that has left is no

@@ -124,7 +124,7 @@ class HttpRequest(HTTPConnection):
 
     @property
     def body(self) -> Awaitable[bytes]:
-        """The whole body: `await request.body`, as often as one likes, by any task.
+        """The whole body: `await request.body`, as often as needed, by any task.
 
         Raises HTTPException 413 beyond `limits.body` bytes, ClientDisconnect where the client
         leaves before the end, RuntimeError after `stream()`. Nothing is lost if it is cancelled.
@@ -234,7 +234,7 @@ class HttpRequest(HTTPConnection):
         limit = self.limits.body
         if (parse_content_length(self.headers.get("content-length")) or 0) > limit:
             raise body_too_large(limit)
-        # What passes the limit is kept, too: who asks again is refused again, and not given the rest.
+        # What passes the limit is kept, too: a caller that asks again is refused again, and not given the rest.
         while held.size <= limit and not held.complete:
             held.keep((yield from exchange.next_chunk().__await__()))
             if exchange.body_was_read:

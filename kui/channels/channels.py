@@ -168,7 +168,9 @@ class Channels:
         try:
             positions = parse_cursor(after, names) if after else {}
         except ValueError:
-            raise HTTPException(400, content="This is no id from which one can go on.") from None
+            raise HTTPException(
+                400, content="This is no id from which a subscription can go on."
+            ) from None
         return Subscription(self._reading, names, positions, history, overflow, self._max_age)
 
     def events(

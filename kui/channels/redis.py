@@ -3,7 +3,7 @@
 Two connections make a session: one for calls, in which many are under way at once, and one from which
 published messages come. Both belong to one task, which begins a new session when either fails, and then
 follows all channels again; what was missed meanwhile their topics read. A caller that is cancelled
-leaves nothing behind but an answer that no one waits for.
+leaves nothing behind but an answer that is not waited for.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ class Connected(ABC):
 
     @abstractmethod
     def begin(self, group: FrameworkTasks) -> None:
-        """See to it that `group` is cancelled when the client goes."""
+        """Have `group` cancelled when the client goes."""
 
     @abstractmethod
     def end(self, group: FrameworkTasks) -> None:

@@ -33,7 +33,7 @@ async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
     For what is rarely waited for, and must cost nothing where it changes: it is asked 100 times a second.
     """
     with anyio.move_on_after(seconds):
-        while not holds():  # noqa: ASYNC110 - an event would burden everyone who changes it
+        while not holds():  # noqa: ASYNC110 - an event would burden all code that changes it
             await anyio.sleep(LOOK_EVERY)
     return holds()
 

@@ -203,7 +203,7 @@ def best_match(types: Sequence[_MediaType], offered: Iterable[str]) -> str | Non
 def awaits_events(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """True if the client reads event streams: its request is like that of a browser's `EventSource`.
 
-    That is a GET whose Accept names `text/event-stream`; `*/*` is what everybody takes.
+    That is a GET whose Accept names `text/event-stream`; `*/*` does not count, because nearly every client sends it.
     """
     if method != "GET":
         return False

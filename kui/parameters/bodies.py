@@ -1,6 +1,6 @@
 """The declared parts of a body: by its content type JSON or a form, or as it arrives.
 
-It is read last, when everybody has agreed to the request, so that an upload that is refused is never stored.
+It is read last, when all else has accepted the request, so that an upload that is refused is never stored.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ async def _refuse_to_swallow(
 
 
 def leaf(error: BaseException) -> BaseException:
-    """Return the exception that a group of one exception, however deep, stands for."""
+    """Return the one exception in a group of one, however deep; another exception as it is."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

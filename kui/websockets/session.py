@@ -32,7 +32,7 @@ async def serve_socket(
     convert: Callable[[Any, Any], HttpResponse],
     exit_signal: ExitSignal | None = None,
 ) -> None:
-    """Run a WebSocket's endpoint, and see to the end of the connection.
+    """Run a WebSocket's endpoint, and end the connection.
 
     It returns: the socket is closed with 1000, or refused with 403 if it was not accepted. It returns something
     before it accepts: that is the response that refuses. It raises before it accepts: `exceptions` answers. It

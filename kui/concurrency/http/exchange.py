@@ -247,7 +247,7 @@ class Exchange(ReceiveBuffer):
 
         While the server waits in a `send`, an unread body is received beside it: a server may put its own
         disconnect into the queue that the body has filled. Beside the last message, and after `give_up_body`, the
-        body is discarded; otherwise the buffer keeps what fits, and discards what no one has read for 30 s.
+        body is discarded; otherwise the buffer keeps what fits, and discards what has not been read for 30 s.
         A `send` without progress for 30 s, or 1 s once the app must stop, is given up, where the server can be
         cancelled.
 

@@ -25,7 +25,7 @@ class StallDetector:
     """Looks after `exchange` while its response is sent.
 
     A client whose `send` makes no progress for 30 s, or for 1 s once the app must stop, has gone. A body that fills
-    the buffer is discarded when no one has begun to read it for 30 s, or has read on for 300 s: then a disconnect
+    the buffer is discarded when the app has not begun to read it for 30 s, or not read on for 300 s: then a disconnect
     behind it is seen.
     """
 
