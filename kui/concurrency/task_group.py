@@ -57,6 +57,10 @@ class FrameworkTasks(ABC):
         """Cancel the block where it waits. May be called again, and from any task."""
 
     @abstractmethod
+    def warn_after(self, seconds: float, call: Callable[[], object]) -> None:
+        """Call `call()` unless the block has ended in `seconds`, whatever is cancelled. Only the first counts."""
+
+    @abstractmethod
     async def __aenter__(self) -> FrameworkTasks: ...
 
     @abstractmethod
@@ -69,12 +73,13 @@ class FrameworkTasks(ABC):
 
 
 class _OnAsyncio(FrameworkTasks):
-    __slots__ = ("_failure", "_scope", "_tasks")
+    __slots__ = ("_failure", "_scope", "_tasks", "_warning")
 
     def __init__(self) -> None:
         self._scope = cancel_scope()
         self._tasks: list[asyncio.Task[None]] = []
         self._failure: BaseException | None = None
+        self._warning: asyncio.TimerHandle | None = None
 
     def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
         task = asyncio.get_running_loop().create_task(func(*args))
@@ -83,6 +88,10 @@ class _OnAsyncio(FrameworkTasks):
 
     def cancel(self) -> None:
         self._scope.cancel()
+
+    def warn_after(self, seconds: float, call: Callable[[], object]) -> None:
+        if self._warning is None:
+            self._warning = asyncio.get_running_loop().call_later(seconds, call)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         failure = None if task.cancelled() else task.exception()
@@ -100,6 +109,8 @@ class _OnAsyncio(FrameworkTasks):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
+        if self._warning is not None:
+            self._warning.cancel()
         raised = (await self._end() if self._tasks else None) or error
         if self._failure is not None and not isinstance(error, Exception):
             raised = self._failure
@@ -127,19 +138,25 @@ class _OnAsyncio(FrameworkTasks):
 
 
 class _OnTrio(FrameworkTasks):
-    __slots__ = ("_manager", "_nursery")
+    __slots__ = ("_manager", "_nursery", "_warning")
     _nursery: trio.Nursery
 
     def __init__(self) -> None:
         import trio
 
         self._manager = trio.open_nursery()
+        self._warning: anyio.CancelScope | None = None
 
     def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, None]], *args: *Args) -> None:
         self._nursery.start_soon(func, *args)
 
     def cancel(self) -> None:
         self._nursery.cancel_scope.cancel()
+
+    def warn_after(self, seconds: float, call: Callable[[], object]) -> None:
+        if self._warning is None:
+            self._warning = scope = anyio.CancelScope(shield=True)
+            self._nursery.start_soon(_call_within, scope, seconds, call)
 
     async def __aenter__(self) -> FrameworkTasks:
         self._nursery = await self._manager.__aenter__()
@@ -151,6 +168,8 @@ class _OnTrio(FrameworkTasks):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool | None:
+        if self._warning is not None:
+            self._warning.cancel()
         if self._nursery.child_tasks:
             self._nursery.cancel_scope.cancel()
         try:
@@ -176,3 +195,11 @@ class _OnTrio(FrameworkTasks):
         if isinstance(error, BaseExceptionGroup) and error.subgroup(cancelled) is None:
             return error  # of which the nursery has made a copy
         return left[0]
+
+
+async def _call_within(
+    scope: anyio.CancelScope, seconds: float, call: Callable[[], object]
+) -> None:
+    with scope:
+        await anyio.sleep(seconds)
+        call()

@@ -86,6 +86,11 @@ class GeneratorRunner(Generic[T]):
         self.since = self._clock()
 
     @property
+    def name(self) -> str:
+        """What it is called in logs: the name of the source's function."""
+        return self._grace.name
+
+    @property
     def consuming(self) -> bool:
         """True if an item is being consumed, or the source has ended."""
         return not self._advancing
@@ -228,6 +233,11 @@ class Feed(Generic[T]):
         self._over = False
         self._clock = clock()
         self.since = self._clock()
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs: the name of the source's function."""
+        return self._grace.name
 
     @property
     def consuming(self) -> bool:

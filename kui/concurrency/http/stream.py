@@ -6,10 +6,11 @@ sent, watched, cancelled and closed, and in which order (docs/design.md, "One re
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -26,9 +27,14 @@ from .send_limit import DRAIN, PIECE, STALL
 from .stall_detector import StallDetector
 from .watch import Watch
 
-__all__ = ["Source", "stream"]
+__all__ = ["OVERDUE", "Source", "stream"]
 
 T = TypeVar("T")
+
+OVERDUE: Final = 1.0
+"""Seconds beyond its grace after which a source that is still at work is logged."""
+
+logger = logging.getLogger("kui.error")
 
 Source: TypeAlias = (
     AsyncIterable[T] | Iterable[T] | Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]]
@@ -99,7 +105,18 @@ async def _run(
     sending: _Sending[T], source: Source[T], group: FrameworkTasks, grace: float
 ) -> None:
     """GeneratorRunner the source beside a watch, both of them within `group`."""
-    exchange, leave = sending.exchange, group.cancel
+    exchange = sending.exchange
+
+    def leave() -> None:
+        group.cancel()
+        group.warn_after(grace + OVERDUE, overdue)
+
+    def overdue() -> None:
+        logger.error(
+            "%s does not end, %g s after it was cancelled: a shield or a task of its own holds it",
+            work.name,
+            grace + OVERDUE,
+        )
 
     def interrupt() -> None:
         sending.when_free(leave)

@@ -20,7 +20,7 @@ from kui.concurrency import ClientDisconnect, Exchange, ExitSignal, Gone
 from kui.concurrency.cleanup_shield import CancellationSwallowed
 from kui.concurrency.http.generator_runner import ItemLost
 from kui.concurrency.http.send_limit import DRAIN, STALL
-from kui.concurrency.http.stream import stream
+from kui.concurrency.http.stream import OVERDUE, stream
 from kui.testing import every_checkpoint
 from tests.support.asgi_server import DISCONNECT, START, WAYS, Server, body
 
@@ -919,6 +919,46 @@ async def test_a_source_that_swallows_every_cancellation_is_named_and_given_up(
     assert len(failure) == 1
     assert f"{kind} swallowed every cancellation" in caplog.text
     assert client.server.types == ["start", "body"]
+
+
+@pytest.mark.parametrize("leaves", [True, False], ids=["client leaves", "server stops"])
+@pytest.mark.parametrize("kind", ["generator", "feed", "group"])
+async def test_a_source_that_shields_itself_without_an_end_is_named(
+    client, caplog, leaves, kind
+) -> None:
+    done = anyio.Event()
+
+    async def hold() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await done.wait()
+
+    async def generator() -> AsyncIterator[str]:
+        yield "a"
+        await hold()
+
+    async def feed(send) -> None:
+        await send("a")
+        await hold()
+
+    async def group(send) -> None:
+        await send("a")
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(hold)
+
+    source = {"generator": generator(), "feed": feed, "group": group}[kind]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(client.stream, source, grace=SHORT))
+        await anyio.sleep(1)
+        client.leave() if leaves else client.exit.set()
+        await anyio.sleep(OVERDUE / 2)
+        early = caplog.text
+        await anyio.sleep(OVERDUE)
+        done.set()
+    assert "does not end" not in early
+    assert f"{kind} does not end, 1.02 s after it was cancelled" in caplog.text
 
 
 # The server stops.
