@@ -7,10 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import signature
+from inspect import getattr_static, signature
 from typing import Any, Final, NoReturn, TypeVar
 
-__all__ = ["APP_PARAMETERS", "GROUP_PARAMETERS", "ROUTE_PARAMETERS", "AppHabits", "told"]
+__all__ = [
+    "APP_PARAMETERS",
+    "EXCEPTION_PARAMETERS",
+    "GROUP_PARAMETERS",
+    "ROUTE_PARAMETERS",
+    "AppHabits",
+    "GroupHabits",
+    "told",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,6 +30,8 @@ _MIDDLEWARE: Final = (
     "functions of an ASGI app"
 )
 _HANDLER: Final = "write @app.exception_handler(404) above a function of the exception"
+_DESCRIPTION: Final = "write @operation(...) below it, for the description of kui.openapi"
+_OPENAPI: Final = 'write kui.openapi.OpenAPI(title=...), whose routes are put behind "/docs"'
 _STATUS: Final = 'return it with the value, as in return "made", 201'
 
 _APP_METHODS: Final = {
@@ -51,9 +61,35 @@ _APP_METHODS: Final = {
     "test_client": "write kui.testing.AsyncTestClient(app)",
     "dependency_overrides": "write with app.overrides(...):",
 }
+_GROUP_METHODS: Final = {
+    **{
+        method: f'write .http.{method}("/path")'
+        for method in ("get", "post", "put", "patch", "delete")
+    },
+    "route": 'write .http.get("/path"), or .http("/path") for all methods',
+    "api_route": 'write .http.get("/path"), or .http("/path") for all methods',
+    "add_route": 'write routes << HttpRoute("/path", handler)',
+    "add_api_route": 'write routes << HttpRoute("/path", handler)',
+    "add_url_rule": 'write routes << HttpRoute("/path", handler)',
+    "websocket_route": 'write .websocket("/path")',
+    "include_router": 'write routes << "/prefix" // more',
+    "register_blueprint": 'write routes << "/prefix" // more',
+    "mount": 'write routes << Mount("/prefix", other_app)',
+    "add_middleware": "write Routes(..., http_middlewares=[...])",
+    "middleware": "write Routes(..., http_middlewares=[...])",
+    "before_request": "write Routes(..., http_middlewares=[...])",
+}
 ROUTE_PARAMETERS: Final = {
     "status_code": _STATUS,
     "response_class": "return a response, such as HTMLResponse(text)",
+    "response_model": "annotate what the handler returns",
+    "responses": "annotate what the handler returns with Responses(...) of kui.openapi",
+    "tags": _DESCRIPTION,
+    "summary": _DESCRIPTION,
+    "description": "write it as the docstring of the handler",
+    "deprecated": _DESCRIPTION,
+    "operation_id": _DESCRIPTION,
+    "include_in_schema": _DESCRIPTION,
     "methods": 'write @app.get or @app.post, or HttpRoute("/path", handler, methods=["GET"])',
     "dependencies": "write middlewares=[...]",
 }
@@ -70,8 +106,17 @@ APP_PARAMETERS: Final = {
     "root_path": "write kui run --root-path",
     "prefix": 'write "/prefix" // Routes(...) around the routes',
     "static_folder": 'write Mount("/static", Files("static")) among the routes',
+    "title": _OPENAPI,
+    "version": _OPENAPI,
+    "openapi_url": _OPENAPI,
+    "docs_url": _OPENAPI,
     "template_folder": 'write templates=Jinja2Templates("templates")',
     "dependencies": "write http_middlewares=[...]",
+}
+EXCEPTION_PARAMETERS: Final = {
+    "detail": 'write content="..."',
+    "status": "write status_code=403",
+    "description": 'write content="..."',
 }
 
 
@@ -89,21 +134,31 @@ class _Missing:
         )
 
 
-class AppHabits:
-    """The base of an application: tells of the methods that those of other frameworks have.
+class _Habits:
+    """Tells of the methods that those of other frameworks have.
 
-    A `__getattr__` would do it, too, and make every attribute of an app ten times as slow to read.
+    A `__getattr__` would do it, too, and make every attribute ten times as slow to read.
     """
 
+    def __init_subclass__(cls, hints: dict[str, str] | None = None, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Not in the class's own block: a type checker must tell what is not there.
+        for name, hint in (hints or {}).items():
+            setattr(cls, name, _Missing(name, hint))
+
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if name not in _APP_METHODS]
+        names = super().__dir__()
+        return [
+            name for name in names if not isinstance(getattr_static(self, name, None), _Missing)
+        ]
 
 
-for (
-    _name,
-    _hint,
-) in _APP_METHODS.items():  # not in the class: a type checker must tell what is not there
-    setattr(AppHabits, _name, _Missing(_name, _hint))
+class AppHabits(_Habits, hints=_APP_METHODS):
+    """The base of an application."""
+
+
+class GroupHabits(_Habits, hints=_GROUP_METHODS):
+    """The base of groups of routes and of the router."""
 
 
 def told(habits: dict[str, str]) -> Callable[[F], F]:

@@ -12,6 +12,8 @@ from typing import Any, NoReturn, TypeVar
 
 from baize.exceptions import HTTPException as AnyHTTPException  # noqa: TID251 -- here only
 
+from kui.habits import EXCEPTION_PARAMETERS, told
+
 from .headers import header_mapping
 
 __all__ = ["AnyHTTPException", "HTTPException", "Unavailable", "abort"]
@@ -41,6 +43,7 @@ class HTTPException(AnyHTTPException[T]):
     headers: Mapping[str, str] | None
     content: T | None
 
+    @told(EXCEPTION_PARAMETERS)
     def __init__(
         self,
         status_code: int = 400,
@@ -83,6 +86,7 @@ class Unavailable(HTTPException[str]):
         super().__init__(503, headers, content)
 
 
+@told(EXCEPTION_PARAMETERS)
 def abort(
     status_code: int = 400,
     headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,

@@ -124,7 +124,6 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     # archives and data
     ".zip": "application/zip",
     ".tar": "application/x-tar",
-    ".tgz": "application/gzip",
     ".7z": "application/x-7z-compressed",
     ".rar": "application/vnd.rar",
     ".jar": "application/java-archive",
@@ -156,6 +155,8 @@ def guess_content_type(name: str, encoded: bool = False) -> str:
     Example: `guess_content_type("static/app.mjs")` -> `"text/javascript; charset=utf-8"`.
     """
     stem, extension = splitext(name.lower())
+    if (spelled_out := mimetypes.suffix_map.get(extension)) is not None:  # .svgz: .svg.gz
+        stem, extension = splitext(stem + spelled_out)
     if extension in _COMPRESSED:
         if not encoded:
             return _COMPRESSED[extension]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeAlias, TypeVar
 
 from kui.argument_checks import describe, list_of_functions
-from kui.habits import ROUTE_PARAMETERS, told
+from kui.habits import ROUTE_PARAMETERS, GroupHabits, told
 from kui.middlewares.methods import method_names
 from kui.middlewares.placement import middleware_list
 from kui.views import Handler, http_handler, socket_handler
@@ -300,7 +300,7 @@ class HttpDecorators(MethodDecorators):
         return self._decorator(path, name, None, middlewares)
 
 
-class Registrar:
+class Registrar(GroupHabits):
     """The base of routers and groups: routes are added by `<<` or by the decorators `.http` and `.websocket`."""
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from kui.asgi import (
     FactoryClass,
+    HTTPException,
     HttpRequest,
     HttpRoute,
     Kui,
@@ -20,6 +21,7 @@ from kui.asgi import (
     SendEventResponse,
     SocketRoute,
     StreamResponse,
+    abort,
     allow_cors,
     allow_origins,
     compress,
@@ -188,6 +190,11 @@ class OfStarlette:
         (lambda: Routes().http.get("/", status_code=201), 'return "made", 201'),
         (lambda: Kui().router.http("/", methods=["GET"]), "write @app.get"),
         (lambda: Kui().post("/", status_code=201), 'return "made", 201'),
+        (lambda: Kui().get("/", response_model=int), "annotate what the handler returns"),
+        (lambda: Routes().http.get("/", tags=["a"]), r"write @operation\(...\) below it"),
+        (lambda: Kui(title="Shop"), r"write kui.openapi.OpenAPI\(title=...\)"),
+        (lambda: HTTPException(403, detail="no"), 'write content="..."'),
+        (lambda: abort(status=403), "write status_code=403"),
         (lambda: Kui().websocket("/", dependencies=[]), r"write middlewares=\[...\]"),
         (lambda: HttpRoute("/", hello, status_code=201), 'return "made", 201'),
         (lambda: Kui(lifespan=started), "does not yield: write yield where the app serves"),
@@ -247,6 +254,21 @@ def test_methods_of_other_frameworks_are_told_what_to_write(name: str, message: 
     with pytest.raises(AttributeError, match=message):
         getattr(Kui(), name)
     assert not hasattr(Kui(), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("get", r'write .http.get\("/path"\)$'),
+        ("route", r'write .http.get\("/path"\), or'),
+        ("include_router", 'write routes << "/prefix" // more'),
+        ("add_middleware", r"write Routes\(..., http_middlewares="),
+    ],
+)
+def test_so_are_those_of_groups_and_of_the_router(name: str, message: str) -> None:
+    for group in Routes(), MultimethodRoutes(), Kui().router:
+        with pytest.raises(AttributeError, match=message):
+            getattr(group, name)
 
 
 @pytest.mark.parametrize("wrong", [hello, ["GET", "POST"], 3])

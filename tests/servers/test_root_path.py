@@ -40,6 +40,11 @@ WHOLE = [
 ]
 
 
+@pytest.fixture(params=["trio", "asyncio", "uvloop"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 def answers(server: ServerProcess, cases: list[tuple[str, str, str]]) -> None:
     for asked, routed, url in cases:
         assert get(server.url + asked).json() == {

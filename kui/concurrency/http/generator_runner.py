@@ -8,6 +8,7 @@ for, and who stops the drive, is decided in `stream`; a synchronous generator co
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator
+from inspect import isawaitable
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar
 
@@ -259,7 +260,10 @@ class Feed(Generic[T]):
                 self._over = True
 
     async def _call(self) -> None:
-        await self._func(self.send)
+        work = self._func(self.send)
+        if not isawaitable(work):
+            raise TypeError(f"{self.name} returned {work!r}: write async def, and await send(item)")
+        await work
 
     async def send(self, item: T) -> None:
         """Send one item: what the function is given. From several tasks, one after the other.

@@ -773,6 +773,8 @@ async def test_no_extension_is_used_where_there_is_nothing_to_send(
         ("a.html.br", "application/octet-stream"),
         ("a.html.zst", "application/zstd"),
         ("a.tgz", "application/gzip"),
+        ("a.svgz", "application/gzip"),
+        ("a.tbz2", "application/x-bzip2"),
         (".js", "application/octet-stream"),
         ("data:text/html,x", "application/octet-stream"),
         ("http://a/b.png?c=d.html", "text/html; charset=utf-8"),
@@ -807,6 +809,7 @@ def test_an_application_may_add_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
     guess_content_type.cache_clear()
     assert guess_content_type("a.gltf") == "model/gltf+json"
     assert guess_content_type("a.notes.br", encoded=True) == "text/x-notes; charset=utf-8"
+    assert guess_content_type("a.svgz", encoded=True) == "image/svg+xml"
     guess_content_type.cache_clear()
 
 

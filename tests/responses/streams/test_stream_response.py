@@ -87,6 +87,20 @@ def test_a_feed_that_was_called_is_refused() -> None:
         StreamResponse(feed(send))
 
 
+async def test_a_feed_that_is_no_coroutine_says_what_to_write() -> None:
+    def feed(send: Any) -> None: ...
+
+    app = Kui()
+
+    @app.get("/")
+    async def answer() -> StreamResponse:
+        return StreamResponse(feed)
+
+    async with AsyncTestClient(app) as client:
+        with pytest.raises(TypeError, match=r"feed returned None: write async def, and await send"):
+            await client.get("/")
+
+
 async def test_a_chunk_that_is_none_is_an_error_where_it_is_yielded() -> None:
     seen: list[type[BaseException]] = []
 
