@@ -11,12 +11,14 @@ from __future__ import annotations
 import enum
 import logging
 from contextlib import suppress
+from typing import Any
 
 import anyio
 from baize.typing import Scope
 
 from .cycle import UNREAD, Cycle
-from .http1 import Http1, Malformed, Request
+from .http1 import Http1
+from .http1_request import Malformed, Request
 from .http1_response import CONTINUE, refusal, stopping
 from .pipes import CHUNK, Pipe
 from .protocol import ASGI, EXTENSIONS, PREFACE
@@ -69,11 +71,20 @@ class Connection:
         self.http = Http1()
         self.ticker = state.ticker
         self._state = state
-        self._base: Scope = {
+        self._base: dict[str, Any] = {  # with all keys, so that a copy need not grow
+            "type": "http",
             "asgi": ASGI,
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "https" if pipe.secure else "http",
+            "path": "/",
+            "raw_path": b"/",
+            "query_string": b"",
+            "root_path": "",
+            "headers": [],
             "client": pipe.client,
             "server": pipe.server,
-            "root_path": "",
+            "state": {},
             "extensions": EXTENSIONS,
         }
         self._cycle: Cycle | None = None
@@ -183,20 +194,15 @@ class Connection:
     async def serve(self) -> bool:
         """Answer the request that `advance` has found; True if the connection can have another one."""
         request = self.http.request
-        if request is None:
-            if self._opening is not None:
-                await self._serve_http2(self._opening)
-            elif self.pipe.protocol != "h2":  # else there is no text that it would understand
-                await self._refuse()
+        if request is None or request.websocket:
+            await self._serve_other(request)
             return False
-        if request.websocket:
-            await self._serve_websocket(request)
-            return False
-        cycle = self._cycle = Cycle(self, request, not self._state.stopping)
+        state = self._state
+        cycle = self._cycle = Cycle(self, request, not state.stopping)
         try:
-            returned = await self._state.run_app(self._scope(request), cycle.receive, cycle.send)
+            returned = await state.run_app(self._scope(request), cycle.receive, cycle.send)
             cycle.over = True
-            if request.complete and cycle.response.reusable:
+            if request.complete and cycle.reusable:
                 self.http.start_next()
                 return True
             return await self._conclude(cycle, returned)
@@ -207,10 +213,24 @@ class Connection:
             self._cycle = None
             if self._changed is not None:
                 self._wake()
-            if cycle.response.begun and (cycle.broken or cycle.response.phase is not _DONE):
-                self.pipe.abort()
-            elif self._state.cancelled and not cycle.response.begun:
-                self.pipe.push(stopping(request, self.ticker.date))
+            if cycle.response.phase is not _DONE or cycle.broken:
+                self._give_up(cycle)
+
+    def _give_up(self, cycle: Cycle) -> None:
+        """The response is not whole, and nothing more comes of it: the client must see that."""
+        if cycle.response.begun:
+            self.pipe.abort()
+        elif self._state.cancelled:
+            self.pipe.push(stopping(cycle.request, self.ticker.date))
+
+    async def _serve_other(self, request: Request | None) -> None:
+        """Serve what ends the connection: another protocol, or what is no request."""
+        if request is not None:
+            await self._serve_websocket(request)
+        elif self._opening is not None:
+            await self._serve_http2(self._opening)
+        elif self.pipe.protocol != "h2":  # else there is no text that it would understand
+            await self._refuse()
 
     async def _serve_websocket(self, request: Request) -> None:
         wrong = wrong_handshake(request.headers)
@@ -246,24 +266,21 @@ class Connection:
         await connection.run(data)
 
     def _scope(self, request: Request) -> Scope:
-        return {
-            **self._base,
-            "type": "http",
-            "http_version": request.version,
-            "method": request.method,
-            "scheme": "https" if self.pipe.secure else "http",
-            "path": request.decoded_path,
-            "raw_path": request.path,
-            "query_string": request.query,
-            "headers": request.headers,
-            "state": self._state.lifespan.copy(),
-        }
+        scope = self._base.copy()
+        scope["http_version"] = request.version
+        scope["method"] = request.method
+        scope["path"] = request.decoded_path
+        scope["raw_path"] = request.path
+        scope["query_string"] = request.query
+        scope["headers"] = request.headers
+        scope["state"] = self._state.lifespan.copy()
+        return scope
 
     async def _conclude(self, cycle: Cycle, returned: bool) -> bool:
         """Complete what an app that has ended left undone; True if another request may follow."""
         request, response = cycle.request, cycle.response
         if response.phase is _DONE and not cycle.broken:
-            if response.reusable and await self._drained(request):
+            if cycle.reusable and await self._drained(request):
                 self.http.start_next()
                 return True
             if not request.complete or self.http.kept:

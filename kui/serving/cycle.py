@@ -6,7 +6,8 @@ from typing import Final, Protocol
 
 from baize.typing import Message
 
-from .http1 import Http1, Request
+from .http1 import Http1
+from .http1_request import Request
 from .http1_response import Http1Response
 from .pipes import Pipe
 from .responses import Misuse, Phase
@@ -65,6 +66,12 @@ class Cycle:
         self.broken = False
         self.over = False
         self._told = False  # True once the app has the end of the body
+
+    @property
+    def reusable(self) -> bool:
+        """True if the response is complete, and its connection can go on."""
+        response = self.response
+        return response.phase is _DONE and response.keep_alive and not self.broken
 
     @property
     def waits(self) -> bool:

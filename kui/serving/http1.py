@@ -2,17 +2,14 @@
 
 Bytes become requests, one at a time: `Http1` parses up to the end of a request and keeps what
 follows as it came, so that however much a client pipelines, at most one request is parsed. What
-httptools lets through and RFC 9112 does not is refused here. Responses are written by
+httptools lets through and RFC 9112 does not is refused by `http1_request`. Responses are written by
 `http1_response`; who reads, writes and waits is `connection`.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
-from functools import lru_cache
-from typing import ClassVar, Final
-from urllib.parse import unquote
+from typing import Final
 
 from httptools import (
     HttpParserCallbackError,
@@ -21,11 +18,10 @@ from httptools import (
     HttpRequestParser,
 )
 
-from kui.http.hosts import valid_host
-
+from .http1_request import Malformed, Request, check
 from .responses import Headers
 
-__all__ = ["Http1", "Malformed", "Reading", "Request"]
+__all__ = ["FIELDS", "Http1", "Reading"]
 
 HEAD_SIZE: Final = 64 * 1024
 """Bytes of a request's head, and of what surrounds the chunks of its body."""
@@ -35,15 +31,6 @@ PIECE: Final = 16 * 1024
 """Bytes that are parsed at a time where the end of a request may be among them."""
 
 _END: Final = b"\r\n\r\n"
-_SCHEMES: Final = (b"http://", b"https://")
-
-
-class Malformed(Exception):
-    """The client has sent what is no request, or none that is served; `status` is the answer to it."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
 
 
 class Reading(enum.Enum):
@@ -58,55 +45,6 @@ class Reading(enum.Enum):
 
 # Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
 _HEAD, _BODY, _REST, _UPGRADED, _FAILED = Reading
-
-
-class Request:
-    """A request whose head is complete. Its body comes in until `complete`.
-
-    `target` is as it was sent; `path` is undecoded and has no query. `expects` is True while the
-    client waits for 100 Continue; `websocket` if it asks for a WebSocket.
-    """
-
-    __slots__ = (
-        "body",
-        "complete",
-        "expects",
-        "headers",
-        "keep_alive",
-        "length",
-        "method",
-        "path",
-        "query",
-        "target",
-        "version",
-        "websocket",
-    )
-
-    def __init__(self, method: str, target: bytes, version: str, headers: Headers) -> None:
-        self.method = method
-        self.target = target
-        self.version = version
-        self.headers = headers
-        self.path, _, self.query = target.partition(b"?")
-        self.keep_alive = False
-        self.expects = False
-        self.websocket = False
-        self.length: int | None = 0
-        """The Content-Length; None for a body in chunks."""
-        self.body: bytes | bytearray = b""
-        """What has come of the body and was not taken."""
-        self.complete = False
-
-    @property
-    def decoded_path(self) -> str:
-        """The path as ASGI has it: percent-decoded, as UTF-8."""
-        path = self.path.decode("ascii")
-        return unquote(path) if "%" in path else path
-
-    def take_body(self) -> bytes:
-        """Return what has come of the body, which is then no longer kept."""
-        body, self.body = self.body, b""
-        return bytes(body)
 
 
 class Http1:
@@ -129,7 +67,6 @@ class Http1:
         "_fields",
         "_headers",
         "_left",
-        "_noted",
         "_parser",
         "_rest",
         "_size",
@@ -145,7 +82,6 @@ class Http1:
         self._rest = b""
         self._target = b""
         self._headers: Headers = []
-        self._noted: Headers = []  # those of them with a meaning for the server
         self._fields = 0
         self._size = 0  # bytes of the head, or of what is in a body and is no data
         self._tail = b""  # the last three bytes that were parsed: an end may be split
@@ -167,12 +103,12 @@ class Http1:
 
     def receive_data(self, data: bytes) -> None:
         """Take bytes in, and parse them up to the end of the current request."""
-        if self.reading is _HEAD or self.reading is _BODY:
-            if self._is_whole_head(data):
-                self._parse_whole(data)
-            else:
-                self._parse(data)
-        elif self.reading is not _FAILED:
+        reading = self.reading
+        if reading is _HEAD and not self._size and data.find(_END) == len(data) - 4:
+            self._parse_head(data)
+        elif reading is _HEAD or reading is _BODY:
+            self._parse(data)
+        elif reading is not _FAILED:
             self._rest += data
 
     def start_next(self) -> None:
@@ -182,7 +118,6 @@ class Http1:
         self.reading = _HEAD
         self._target = b""
         self._headers = []
-        self._noted = []
         self._fields = self._size = 0
         self._tail = b""
         if self._rest:
@@ -200,16 +135,11 @@ class Http1:
 
     # ---- parsing, a piece at a time
 
-    def _is_whole_head(self, data: bytes) -> bool:
-        """True for the usual case: a head that came at once, and nothing behind it."""
-        return (
-            self._size == 0
-            and self.reading is _HEAD
-            and data.find(_END) == len(data) - 4
-            and 4 < len(data) <= HEAD_SIZE
-        )
-
-    def _parse_whole(self, data: bytes) -> None:
+    def _parse_head(self, data: bytes) -> None:
+        """Parse the usual case: a head that came at once, and nothing behind it."""
+        if len(data) > HEAD_SIZE or len(data) <= len(_END):
+            self._parse(data)
+            return
         assert self._parser is not None
         try:
             self._parser.feed_data(data)
@@ -283,12 +213,6 @@ class Http1:
         self.reading = _FAILED
         self._rest = b""
 
-    def _refuse(self, status: int, reason: str) -> None:
-        """Have a callback fail; the library hides what it has raised."""
-        error = Malformed(status, reason)
-        self.fail(error)
-        raise error
-
     def _upgraded(self, rest: bytes) -> None:
         """llhttp stops at any Upgrade, and takes no body then. Those that are not WebSockets are ignored.
 
@@ -322,23 +246,25 @@ class Http1:
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += 1
         if self._fields > FIELDS:
-            self._refuse(431, "there are more than 100 header fields")
+            self.fail(error := Malformed(431, "there are more than 100 header fields"))
+            raise error
         if self.request is None:
-            header = name.lower(), value.rstrip(b" \t")
-            self._headers.append(header)
-            if header[0] in self._NOTED:
-                self._noted.append(header)
+            self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         if self.request is not None:  # it is parsed again, without its Upgrade
             return
         parser = self._parser
         assert parser is not None
-        version = parser.get_http_version()
         method = parser.get_method().decode("ascii")
-        request = Request(method, self._target, version, self._headers)
+        request = Request(method, self._target, parser.get_http_version(), self._headers)
+        try:
+            check(request)
+        except Malformed as error:
+            self.fail(error)
+            raise
         request.keep_alive = parser.should_keep_alive()
-        self._check(request)
+        request.websocket = request.websocket and parser.should_upgrade()
         self.request = request
         self.reading = _BODY
         self._chunked = request.length is None
@@ -362,79 +288,3 @@ class Http1:
         if not self._parser.should_upgrade():
             self.request.complete = True
             self.reading = _REST
-
-    # ---- what is refused
-
-    def _check(self, request: Request) -> None:
-        """Refuse what RFC 9112 does not allow, and note what the headers say of the request itself."""
-        if request.version != "1.1" and request.version != "1.0":
-            self._refuse(505, "the version is neither HTTP/1.1 nor HTTP/1.0")
-        hosts = 0
-        for name, value in self._noted:
-            if name == b"host":
-                hosts += 1
-            self._NOTED[name](self, request, value)
-        if hosts > 1 or (not hosts and request.version == "1.1"):
-            self._refuse(400, "there is not one Host")
-        if request.path[:1] != b"/" or b"#" in request.target:
-            self._check_target(request)
-        if request.websocket:
-            if request.method != "GET" or request.version != "1.1" or request.length != 0:
-                request.websocket = False
-            assert self._parser is not None
-            request.websocket = request.websocket and self._parser.should_upgrade()
-
-    def _check_target(self, request: Request) -> None:
-        """Check a target that is no path: `*`, or the absolute form, which replaces Host (RFC 9112, 3.2)."""
-        target = request.target
-        if request.method == "CONNECT":
-            self._refuse(501, "this is no proxy: CONNECT is not served")
-        if b"#" in target:
-            self._refuse(400, "the target has a fragment")
-        if target == b"*" and request.method == "OPTIONS":
-            return
-        for scheme in _SCHEMES:
-            if target[: len(scheme)].lower() == scheme:
-                break
-        else:
-            self._refuse(400, "the target is neither a path nor a URL")
-        authority, slash, path = request.path[len(scheme) :].partition(b"/")
-        if not _known_host(authority):
-            self._refuse(400, "the host of the target is malformed")
-        request.path = slash + path or b"/"
-        others = [header for header in request.headers if header[0] != b"host"]
-        request.headers = [(b"host", authority), *others]
-
-    def _note_host(self, request: Request, value: bytes) -> None:
-        if value and not _known_host(value):
-            self._refuse(400, "the Host is malformed")
-
-    def _note_length(self, request: Request, value: bytes) -> None:
-        if not value.isdigit() or len(value) > 19:
-            self._refuse(400, "the Content-Length is no number")
-        request.length = int(value)
-
-    def _note_encoding(self, request: Request, value: bytes) -> None:
-        if request.version == "1.0":
-            self._refuse(400, "HTTP/1.0 knows no Transfer-Encoding")
-        if value.lower() != b"chunked":
-            self._refuse(501, "no Transfer-Encoding but chunked is served")
-        request.length = None
-
-    def _note_expect(self, request: Request, value: bytes) -> None:
-        request.expects = value.lower() == b"100-continue" and request.version == "1.1"
-
-    def _note_upgrade(self, request: Request, value: bytes) -> None:
-        offers = (offer.strip() for offer in value.lower().split(b","))
-        request.websocket = request.websocket or b"websocket" in offers
-
-    _NOTED: ClassVar[dict[bytes, Callable[[Http1, Request, bytes], None]]] = {
-        b"host": _note_host,  # of this module
-        b"content-length": _note_length,  # of this module
-        b"transfer-encoding": _note_encoding,  # of this module
-        b"expect": _note_expect,  # of this module
-        b"upgrade": _note_upgrade,  # of this module
-    }
-
-
-_known_host = lru_cache(256)(valid_host)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 from baize.typing import Message
@@ -11,10 +12,10 @@ from baize.typing import Message
 from kui.http.event_streams import farewell
 from kui.http.media import awaits_events
 
-from .http1 import Request
+from .http1_request import Request
 from .responses import Phase, Response, checked_headers
 
-__all__ = ["CONTINUE", "Http1Response", "refusal", "status_line", "stopping"]
+__all__ = ["CONTINUE", "STATUS_LINES", "Http1Response", "refusal", "stopping"]
 
 SLICE: Final = 64 * 1024
 """Bytes of a response that are given away at a time."""
@@ -28,15 +29,18 @@ _END: Final = b"\r\n"
 _WAITING, _STARTED, _IN_BODY, _TRAILERS, _DONE = Phase
 
 
-def status_line(status: int) -> bytes:
+def _status_lines() -> dict[int, bytes]:
     """`HTTP/1.1 200 OK`; a status without a name has nothing behind its blank (RFC 9112, 4)."""
-    return _status_lines.get(status) or b"HTTP/1.1 %d " % status
+    names = {status.value: status.phrase for status in http.HTTPStatus}
+    return {
+        status: b"HTTP/1.1 %d %b\r\n" % (status, names.get(status, "").encode("ascii"))
+        for status in range(100, 600)
+    }
 
 
-_status_lines: Final = {
-    status.value: b"HTTP/1.1 %d %b" % (status.value, status.phrase.encode("ascii"))
-    for status in http.HTTPStatus
-}
+STATUS_LINES: Final = _status_lines()
+"""The first line of a response, by its status."""
+_line_of = attrgetter("line")
 
 
 class Http1Response(Response):
@@ -46,22 +50,15 @@ class Http1Response(Response):
     :param keep_alive: False if the connection ends with it, whatever the app and the client say.
 
     `keep_alive` is False, once the head is written, if the connection must end with it.
-    `until_close` is True if the client sees the end of the body by that of the connection.
     """
 
-    __slots__ = ("_chunked", "_version", "keep_alive", "until_close")
+    __slots__ = ("_chunked", "_version", "keep_alive")
 
     def __init__(self, request: Request, keep_alive: bool) -> None:
         super().__init__(request.method == "HEAD")
         self.keep_alive = keep_alive and request.keep_alive
-        self.until_close = False
         self._chunked = False
         self._version = request.version
-
-    @property
-    def reusable(self) -> bool:
-        """True if it is complete, and its connection can go on."""
-        return self.keep_alive and self.phase is _DONE and not self.until_close
 
     def send(self, message: Message, date: bytes) -> Sequence[bytes | memoryview]:
         """Return the bytes to write for a message of the app, in order; none for its start.
@@ -98,36 +95,35 @@ class Http1Response(Response):
         return _slices(head, body)
 
     def _written_head(self, length: int | None, date: bytes) -> bytes:
-        """Return the head; `length` is the body's, if it is all there."""
-        lines = [status_line(self.status), *[b"%b: %b" % header for header in self.headers]]
+        """The head; `length` is the body's, if it is all there."""
+        lines = [STATUS_LINES[self.status], *map(_line_of, self.fields)]
         if self.left is None and not self.bodiless:
             if length is not None and not self._trailers:
-                lines.append(b"content-length: %d" % length)
+                lines.append(b"content-length: %d\r\n" % length)
             elif self._version == "1.1":
                 self._chunked = True
-                lines.append(b"transfer-encoding: chunked")
+                lines.append(b"transfer-encoding: chunked\r\n")
             else:
-                self.until_close = True
+                self.close = True  # which is the end of the body
         if not self.dated:
-            lines.append(b"date: " + date)
-        self.keep_alive = self.keep_alive and not (self.close or self.until_close)
+            lines += (b"date: ", date, _END)
+        self.keep_alive = self.keep_alive and not self.close
         if not self.keep_alive:
-            lines.append(b"connection: close")
+            lines.append(b"connection: close\r\n")
         elif self._version == "1.0":
-            lines.append(b"connection: keep-alive")
+            lines.append(b"connection: keep-alive\r\n")
         lines.append(_END)
-        return b"\r\n".join(lines)
+        return b"".join(lines)
 
     def _hints(self, message: Message) -> bytes:
         """103 Early Hints (RFC 8297), which a client of HTTP/1.0 would not understand."""
         if self._version != "1.1":
             return b""
-        links = checked_headers([(b"link", link) for link in message.get("links", ())]).all
-        lines = [status_line(103), *[b"%b: %b" % link for link in links], _END]
-        return b"\r\n".join(lines)
+        links = checked_headers([(b"link", link) for link in message.get("links", ())])
+        return b"".join([STATUS_LINES[103], *[b"%b: %b\r\n" % link for link in links], _END])
 
     def _written_trailers(self, message: Message) -> bytes:
-        trailers = checked_headers(message.get("headers", ())).all
+        trailers = checked_headers(message.get("headers", ()))
         lines = b"".join([b"%b: %b\r\n" % header for header in trailers])
         return lines if self.phase is _TRAILERS else lines + b"\r\n"
 
@@ -159,8 +155,8 @@ def refusal(
     body = reason.encode("utf-8")
     more = b"sec-websocket-version: 13\r\n" if status == 426 else b""  # RFC 6455, 4.4
     return (
-        b"%b\r\ncontent-type: %b\r\ncontent-length: %d\r\ndate: %b\r\n%bconnection: close\r\n\r\n%b"
-        % (status_line(status), content_type, len(body), date, more, body)
+        b"%bcontent-type: %b\r\ncontent-length: %d\r\ndate: %b\r\n%bconnection: close\r\n\r\n%b"
+        % (STATUS_LINES[status], content_type, len(body), date, more, body)
     )
 
 

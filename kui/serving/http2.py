@@ -19,7 +19,7 @@ from h2.errors import ErrorCodes
 from kui.http.event_streams import farewell
 from kui.http.media import awaits_events
 
-from .http1 import Malformed
+from .http1_request import Malformed
 from .http2_frames import STREAMS, Broken, Frames
 from .http2_messages import Request, read_request
 from .http2_stream import Cycle, Stream

@@ -15,7 +15,8 @@ from baize.typing import Message
 
 from kui.http.hosts import valid_host
 
-from .http1 import FIELDS, Malformed
+from .http1 import FIELDS
+from .http1_request import Malformed
 from .responses import Headers, Response, checked_headers
 
 __all__ = ["HEAD_SIZE", "Http2Response", "Request", "hints", "read_request", "trailers"]
@@ -129,20 +130,20 @@ class Http2Response(Response):
         :param length: that of the body, if it is all there.
         :param date: the Date header's value, for a response that has none.
         """
-        headers = [(b":status", b"%d" % self.status), *self.headers]
+        headers = [(b":status", b"%d" % self.status), *[field.header for field in self.fields]]
         if length is not None and self.left is None and not self.bodiless:
             headers.append((b"content-length", b"%d" % length))
-        if not any(name == b"date" for name, _ in self.headers):
+        if not self.dated:
             headers.append((b"date", date))
         return headers
 
 
 def hints(message: Message) -> Headers:
-    """Return the headers of 103 Early Hints (RFC 8297)."""
-    links = checked_headers([(b"link", link) for link in message.get("links", ())]).all
+    """The headers of 103 Early Hints (RFC 8297)."""
+    links = checked_headers([(b"link", link) for link in message.get("links", ())])
     return [(b":status", b"103"), *links]
 
 
 def trailers(message: Message) -> Headers:
-    """Return the trailers of an `http.response.trailers` message."""
-    return checked_headers(message.get("headers", ())).all
+    """The trailers of an `http.response.trailers` message."""
+    return checked_headers(message.get("headers", ()))

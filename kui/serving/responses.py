@@ -8,11 +8,11 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 from baize.typing import Message
 
-__all__ = ["CheckedHeaders", "Headers", "Misuse", "Phase", "Response", "checked_headers"]
+__all__ = ["Field", "Headers", "Misuse", "Phase", "Response", "checked_headers"]
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -65,7 +65,24 @@ _HOP_BY_HOP: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 _LOOKED_AT: Final = _HOP_BY_HOP | {b"content-length", b"date"}
-_fields: Final[dict[tuple[bytes, bytes], tuple[bytes, bytes]]] = {}
+
+
+class Field:
+    """A header field that may be sent.
+
+    `header` is its name, in lower case, and its value; `line` is both as HTTP/1.1 has them. `plain`
+    is True if it has no meaning for the server.
+    """
+
+    __slots__ = ("header", "line", "plain")
+
+    def __init__(self, name: bytes, value: bytes) -> None:
+        self.header = name, value
+        self.line = b"%b: %b\r\n" % self.header
+        self.plain = name not in _LOOKED_AT
+
+
+_fields: Final[dict[tuple[bytes, bytes], Field]] = {}
 """Fields as apps write them, and as they are sent; bounded, for most are always the same."""
 
 # Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
@@ -77,7 +94,7 @@ class Response:
 
     :param head: True if the request's method is HEAD, whose response has no body (RFC 9110, 9.3.2).
 
-    `status` and `headers` are those of the start, checked, without what belongs to the connection;
+    `status` and `fields` are those of the start, checked, without what belongs to the connection;
     `close` is True if the app has asked for the end of the connection, `dated` if there is a Date
     among the headers, `bodiless` if no body is sent; `left` is how many bytes of the promised
     Content-Length are still missing, or None without a promise.
@@ -89,7 +106,7 @@ class Response:
         "bodiless",
         "close",
         "dated",
-        "headers",
+        "fields",
         "left",
         "phase",
         "status",
@@ -100,7 +117,7 @@ class Response:
         self._trailers = False
         self.phase = _WAITING
         self.status = 0
-        self.headers: Headers = []
+        self.fields: list[Field] = []
         self.close = self.dated = False
         self.bodiless = head
         self.left: int | None = None
@@ -136,28 +153,33 @@ class Response:
         status = message["status"]
         if not (isinstance(status, int) and 200 <= status < 600):
             raise Misuse(f"a response has a status from 200 to 599, not {status!r}")
-        headers = checked_headers(message.get("headers", ()))
         self.left = None
         self.dated = self.close = False
-        if headers.looked_at:
-            for name, value in headers.looked_at:
-                self._look_at(name, value)
-        self.headers = headers.all
+        fields = []
+        for name, value in message.get("headers", ()):
+            field = _fields.get((name, value)) or _checked(name, value)
+            if field.plain or self._look_at(*field.header):
+                fields.append(field)
+        self.fields = fields
         self.status = status
         self._trailers = bool(message.get("trailers", False))
         self.bodiless = self._head or status == 204 or status == 304
         if status == 204 and self.left is not None:  # RFC 9110, 8.6
-            self.headers = [header for header in self.headers if header[0] != b"content-length"]
+            self.fields = [field for field in fields if field.header[0] != b"content-length"]
 
-    def _look_at(self, name: bytes, value: bytes) -> None:
+    def _look_at(self, name: bytes, value: bytes) -> bool:
+        """Note what a field says to the server; True if it is for the client, too."""
         if name == b"content-length":
             if self.left is not None or not value.isdigit() or len(value) > 19:
                 raise Misuse(f"Content-Length is one number, not {value!r}")
             self.left = int(value)
-        elif name == b"date":
+            return True
+        if name == b"date":
             self.dated = True
-        elif name == b"connection":
+            return True
+        if name == b"connection":
             self.close = self.close or b"close" in value.lower()
+        return False
 
     def _count(self, size: int, more: bool) -> None:
         assert self.left is not None
@@ -168,38 +190,21 @@ class Response:
             raise Misuse(f"the body is {self.left} bytes shorter than its Content-Length")
 
 
-class CheckedHeaders(NamedTuple):
-    """Headers that may be sent, with names in lower case."""
-
-    all: Headers
-    """All but those that belong to a connection."""
-    looked_at: Headers
-    """Those with a meaning for the server."""
-
-
-def checked_headers(headers: Iterable[tuple[bytes, bytes]]) -> CheckedHeaders:
-    """Return headers of the app, fit to be sent.
+def checked_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers of the app, fit to be sent, with names in lower case, without those of a connection.
 
     :raises Misuse: a name is no token, or a value has a control character (RFC 9110, 5.5).
     """
-    checked: Headers = []
-    looked_at: Headers = []
-    for name, value in headers:
-        header = _fields.get((name, value)) or _checked(name, value)
-        if header[0] in _LOOKED_AT:
-            looked_at.append(header)
-            if header[0] in _HOP_BY_HOP:
-                continue
-        checked.append(header)
-    return CheckedHeaders(checked, looked_at)
+    checked = [_fields.get((name, value)) or _checked(name, value) for name, value in headers]
+    return [field.header for field in checked if field.header[0] not in _HOP_BY_HOP]
 
 
-def _checked(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+def _checked(name: bytes, value: bytes) -> Field:
     if not _is_token(name):
         raise Misuse(f"{name!r} is no name of a header")
     if _find_control(value):
         raise Misuse(f"the value of the header {name!r} has a control character")
-    header = bytes(name).lower(), bytes(value).strip(b" \t")
+    field = Field(bytes(name).lower(), bytes(value).strip(b" \t"))
     if len(_fields) < 1000 and len(name) + len(value) < 200:
-        _fields[name, value] = header
-    return header
+        _fields[name, value] = field
+    return field

@@ -8,8 +8,8 @@ from typing import Final
 
 from baize.typing import Message
 
-from .http1 import Request
-from .http1_response import Http1Response, status_line
+from .http1_request import Request
+from .http1_response import STATUS_LINES, Http1Response
 from .pipes import Pipe
 from .responses import Headers, Phase
 from .timing import Ticker
@@ -56,8 +56,7 @@ class Upgrade:
     async def accept(self, headers: Headers) -> None:
         """See `Handshake`."""
         lines = [
-            status_line(101),
-            b"upgrade: websocket",
+            STATUS_LINES[101] + b"upgrade: websocket",
             b"connection: Upgrade",
             b"sec-websocket-accept: " + _accept_key(self._request.headers),
             b"date: " + self._ticker.date,

@@ -370,10 +370,10 @@ class WebSocket:
         await self._write()
 
     async def _accept(self, message: Message) -> None:
-        headers = checked_headers(message.get("headers", ())).all
+        headers = checked_headers(message.get("headers", ()))
         subprotocol = message.get("subprotocol")
         if subprotocol is not None:
-            headers += checked_headers([(b"sec-websocket-protocol", subprotocol.encode())]).all
+            headers += checked_headers([(b"sec-websocket-protocol", subprotocol.encode())])
         self._state = _State.OPEN
         self._pings_at = self._server.ticker.now + self._ping_interval
         try:

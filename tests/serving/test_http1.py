@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kui.serving.http1 import Http1, Reading, Request
+from kui.serving.http1 import Http1, Reading
+from kui.serving.http1_request import Request
 from kui.serving.http1_response import Http1Response, refusal
 from kui.serving.responses import Misuse, Phase
 
