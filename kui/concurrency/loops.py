@@ -14,7 +14,16 @@ from typing import Final, Protocol
 import anyio
 import sniffio
 
-__all__ = ["GRID", "Loop", "Scope", "cancel_scope", "clock", "on_asyncio", "on_the_grid"]
+__all__ = [
+    "GRID",
+    "Loop",
+    "Scope",
+    "cancel_scope",
+    "clock",
+    "on_asyncio",
+    "on_the_grid",
+    "scope_maker",
+]
 
 GRID: Final = 0.25
 """Seconds between the points of time at which Kui's own timers fire, all of them together."""
@@ -49,11 +58,16 @@ _scopes: dict[bool, Callable[[], Scope]] = {}
 
 def cancel_scope() -> Scope:
     """Return a cancel scope of the running loop's own kind; what anyio puts in front of it costs as much again."""
+    return scope_maker()()
+
+
+def scope_maker() -> Callable[[], Scope]:
+    """Return what makes a cancel scope of the running loop's own kind, for those who make many."""
     aio = on_asyncio()
     make = _scopes.get(aio)
     if make is None:
         make = _scopes[aio] = _kind_of_scope(aio)
-    return make()
+    return make
 
 
 def _kind_of_scope(aio: bool) -> Callable[[], Scope]:

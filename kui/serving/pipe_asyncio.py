@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 import anyio
 
-from kui.concurrency.loops import cancel_scope
+from kui.concurrency.loops import Scope, scope_maker
 
 from .accepting import Accepting
 from .connection import Connection, Next
@@ -30,6 +30,8 @@ from .tls import secured
 __all__ = ["AsyncioPipe", "Connections", "accept"]
 
 _RESET: Final = struct.pack("ii", 1, 0)
+# Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
+_WAIT, _SERVE, _END = Next
 
 
 class AsyncioPipe(asyncio.BufferedProtocol):
@@ -303,6 +305,8 @@ class Connections:
         self._state = state
         self._tls = tls
         self._context = contextvars.copy_context()
+        self._loop = asyncio.get_running_loop()
+        self._new_scope = scope_maker()
         self._busy: set[_Driver] = set()
         self._idle: anyio.Event | None = None
         self._group = anyio.create_task_group()
@@ -329,7 +333,7 @@ class Connections:
         self._state.cancelled = True
         self._group.cancel_scope.cancel()
         for driver in tuple(self._busy):
-            driver.cancel()
+            driver.scope.cancel()
 
     async def _connect(self, sock: socket.socket) -> None:
         full = self._state.is_full()
@@ -346,78 +350,71 @@ class Connections:
             connection = Connection(self._state, pipe)
             if full:
                 connection.turn_away()
-            _Driver(self._state, connection, raw, self._busy, self._ended, self._context).advance()
+            _Driver(self, connection, raw).advance()
 
-    def _ended(self, driver: _Driver) -> None:
+    def begin(self, driver: _Driver) -> None:
+        """Serve the request that the driver's connection has, in a task with a scope and a context of its own."""
+        self._busy.add(driver)
+        driver.scope = self._new_scope()
+        driver.task = self._loop.create_task(driver.serve(), context=self._context.copy())
+
+    def ended(self, driver: _Driver) -> None:
+        """The request is over."""
         self._busy.discard(driver)
         if self._idle is not None and not self._busy:
             self._idle.set()
+
+    def failed(self, error: Exception) -> None:
+        """A connection has failed."""
+        self._state.failed(error)
 
 
 class _Driver:
     """Serves the requests of a connection, each in a task of its own.
 
+    `scope` is that of the request that is being served, `task` its task, which the loop does not keep.
+
     :param pipe: the one at the socket, which says when something has come in.
-    :param busy: the drivers that serve a request; `ended` is called when one does no more.
-    :param context: what the context of each request is a copy of.
     """
 
-    __slots__ = ("_busy", "_connection", "_context", "_ended", "_pipe", "_scope", "_state", "_task")
+    __slots__ = ("_connection", "_connections", "_pipe", "scope", "task")
+    scope: Scope
+    task: asyncio.Task[None]
 
-    def __init__(
-        self,
-        state: ServerState,
-        connection: Connection,
-        pipe: AsyncioPipe,
-        busy: set[_Driver],
-        ended: Callable[[_Driver], None],
-        context: contextvars.Context,
-    ) -> None:
-        self._state = state
-        self._pipe = pipe
-        self._busy = busy
-        self._ended = ended
-        self._context = context
+    def __init__(self, connections: Connections, connection: Connection, pipe: AsyncioPipe) -> None:
+        self._connections = connections
         self._connection = connection
-        self._scope = cancel_scope()
-        self._task: asyncio.Task[None] | None = None  # the loop does not keep it
+        self._pipe = pipe
 
     def advance(self) -> None:
         """Look at what may have come in while no request is being served."""
-        connection = self._connection
         try:
-            now = connection.advance()
+            now = self._connection.advance()
         except Exception as error:
-            self._state.failed(error)
-            now = Next.END
-        if now is Next.WAIT:
+            self._connections.failed(error)
+            now = _END
+        if now is _WAIT:
             self._pipe.on_change = self.advance
             return
         self._pipe.on_change = None
-        if now is Next.SERVE:
-            self._busy.add(self)
-            loop = asyncio.get_running_loop()
-            self._task = loop.create_task(self._serve(), context=self._context.copy())
+        if now is _SERVE:
+            self._connections.begin(self)
         else:
-            connection.close()
+            self._connection.close()
 
-    def cancel(self) -> None:
-        """Cancel the request that is being served."""
-        self._scope.cancel()
-
-    async def _serve(self) -> None:
+    async def serve(self) -> None:
+        """Serve the request that the connection has, and look for the next one."""
         another = False
         try:
-            with self._scope:
+            with self.scope:
                 another = await self._connection.serve()
         except Exception as error:
-            self._state.failed(error)
+            self._connections.failed(error)
         finally:
-            self._ended(self)
+            self._connections.ended(self)
             if not another:
                 self._connection.close()
         if another:
-            self._scope = cancel_scope()
             self.advance()
 
 
