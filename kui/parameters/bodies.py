@@ -88,6 +88,21 @@ def _is_absent(request: HttpRequest) -> bool:
     return not body_expected(request.scope)
 
 
+def _is_plain_json(request: HttpRequest) -> bool:
+    """True if the headers say that the body is JSON and no more about it, as most clients of an API do."""
+    if "headers" in vars(request):  # read before, or put there by a middleware
+        headers = request.headers
+        usual = headers.get("content-type") == "application/json"
+        return usual and headers.get("content-encoding") is None
+    lines = request.scope["headers"]
+    fields = dict(lines)
+    return (
+        fields.get(b"content-type") == b"application/json"
+        and b"content-encoding" not in fields
+        and len(fields) == len(lines)  # each was sent once
+    )
+
+
 def _require(parameters: Iterable[Parameter]) -> None:
     """Raise RequestValidationError if one of them has no default."""
     faults = [
@@ -126,7 +141,15 @@ class _Raw:
 class _Document:
     """A body that is read to its end: JSON or a form, by its content type."""
 
-    __slots__ = ("_accepted", "_fields", "_form", "_parameters", "_texts", "_wholes")
+    __slots__ = (
+        "_accepted",
+        "_fields",
+        "_form",
+        "_parameters",
+        "_takes_json",
+        "_texts",
+        "_wholes",
+    )
 
     def __init__(self, parameters: list[Parameter], media_type: str | None) -> None:
         from .validators import Fields, model_of
@@ -149,6 +172,7 @@ class _Document:
                 parameters[0],
                 f"cannot be read of {media_type}: declare it as bytes, exclusive=True",
             )
+        self._takes_json = "application/json" in self._accepted
         wholes = [one for one in parameters if one.exclusive]
         fields = [one for one in parameters if not one.exclusive]
         self._wholes = [(one, Whole(one.annotation, "body"), model_of(one)) for one in wholes]
@@ -156,42 +180,44 @@ class _Document:
         self._form = Reader("body", fields)
 
     async def read(self, request: HttpRequest, slots: list[Any]) -> None:
-        headers = request.headers
-        sent = headers.get("content-type")
-        faults: list[Fault] = []
-        if sent == "application/json" and sent in self._accepted:  # the usual one
-            charset = None
-            refuse_encoding(headers.get("content-encoding"))
-            self._read_json(await request.body, charset, slots, faults)
+        if self._takes_json and _is_plain_json(request):
+            self._read_json(await request.body, None, slots)
         elif _is_absent(request):
             _require(self._parameters)
         else:
-            kind = request.content_type.type
-            if is_json(kind) and not {"application/json", kind}.isdisjoint(self._accepted):
-                charset = json_charset(sent, headers.get("content-encoding"))
-                self._read_json(await request.body, charset, slots, faults)
-            elif kind in (MULTIPART, URLENCODED) and kind in self._accepted:
-                await self._read_form(await request.form, slots, faults)
-            else:
-                raise _wrong_type(", ".join(self._accepted))
-        if faults:
-            raise RequestValidationError(faults)
+            await self._read_by_type(request, slots)
 
-    def _read_json(
-        self, body: bytes, charset: str | None, slots: list[Any], faults: list[Fault]
-    ) -> None:
+    async def _read_by_type(self, request: HttpRequest, slots: list[Any]) -> None:
+        kind = request.content_type.type
+        if is_json(kind) and not {"application/json", kind}.isdisjoint(self._accepted):
+            headers = request.headers
+            charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
+            self._read_json(await request.body, charset, slots)
+        elif kind in (MULTIPART, URLENCODED) and kind in self._accepted:
+            await self._read_form(await request.form, slots)
+        else:
+            raise _wrong_type(", ".join(self._accepted))
+
+    def _read_json(self, body: bytes, charset: str | None, slots: list[Any]) -> None:
         if not body:
             _require(self._parameters)
             return
+        faults: list[Fault] = []
         if self._fields is not None:
-            self._fields.validate_json(body, charset, slots, faults)
+            try:
+                self._fields.validate_json(body, charset, slots)
+            except RequestValidationError as error:
+                faults += error.errors
         for one, _, model in self._wholes:
             try:
                 slots[one.slot] = model.validate_json(body, charset)
             except RequestValidationError as error:
                 faults += error.errors
+        if faults:
+            raise RequestValidationError(faults)
 
-    async def _read_form(self, form: FormData, slots: list[Any], faults: list[Fault]) -> None:
+    async def _read_form(self, form: FormData, slots: list[Any]) -> None:
+        faults: list[Fault] = []
         if self._fields is not None:
             given: Any = form
             if self._texts:
@@ -206,6 +232,8 @@ class _Document:
                 slots[one.slot] = model.validate(whole.read(form, taken), "body")
             except RequestValidationError as error:
                 faults += error.errors
+        if faults:
+            raise RequestValidationError(faults)
 
 
 class _Several:

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from kui.http.exceptions import HTTPException
@@ -20,12 +20,12 @@ from kui.http.json import decode_json
 
 from .markers import Source
 from .plans import Parameter
-from .refusals import Fault, RequestValidationError, of_msgspec, of_pydantic
+from .refusals import RequestValidationError, of_msgspec, of_pydantic
 from .shapes import bare, model_kind
 from .signatures import place
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
 __all__ = ["Fields", "Model", "Validate", "model_of", "model_validator", "validator_of"]
 
@@ -108,12 +108,12 @@ class Fields:
     Raises TypeError, in a sentence, for a type that cannot be validated.
     """
 
-    __slots__ = ("_slots", "_validate")
+    __slots__ = ("_model", "_slots")
 
     def __init__(self, parameters: Iterable[Parameter]) -> None:
         from typing import NotRequired
 
-        from pydantic import Field, TypeAdapter
+        from pydantic import Field
         from typing_extensions import TypedDict
 
         self._slots: dict[str, int] = {}
@@ -126,25 +126,11 @@ class Fields:
             kind: Any = Annotated[modern(one.annotation), field]
             fields[key] = kind if one.required else NotRequired[kind]
         made: Any = TypedDict("Fields", fields)  # type: ignore[misc]  # made at run time
-        self._validate = TypeAdapter(made).validator.validate_json
+        self._model = _Pydantic(made)
 
-    def validate_json(
-        self, body: bytes, charset: str | None, slots: list[Any], faults: list[Fault]
-    ) -> None:
-        """Put what is there into its slots; what is wrong is added to `faults`.
-
-        Raises HTTPException 400 for what is not JSON.
-        """
-        from pydantic import ValidationError
-
-        text = checked(body, charset)
-        try:
-            found = self._validate(text)
-        except ValidationError as error:
-            refuse_broken(error, text)
-            faults += of_pydantic("body", error.errors(include_url=False, include_input=False))
-            return
-        for key, value in found.items():
+    def validate_json(self, body: bytes, charset: str | None, slots: list[Any]) -> None:
+        """Put what is there into its slots. Raises as `Model.validate_json` does."""
+        for key, value in self._model.validate_json(body, charset).items():
             slots[self._slots[key]] = value
 
 
@@ -199,10 +185,10 @@ def _holds_structs(annotation: Any) -> bool:
 
 
 class _Pydantic:
-    __slots__ = ("_validator",)
+    __slots__ = ("_invalid", "_validator")
 
     def __init__(self, model: Any) -> None:
-        from pydantic import TypeAdapter
+        from pydantic import TypeAdapter, ValidationError
         from pydantic.errors import PydanticUserError
 
         try:
@@ -211,80 +197,78 @@ class _Pydantic:
             reason = str(error).partition("\n")[0]
             raise TypeError(f"{model!r} cannot be validated: {reason}") from error
         self._validator = adapter.validator
+        self._invalid = ValidationError
 
     def validate(self, values: Any, source: Source) -> Any:
-        from pydantic import ValidationError
-
         try:
             return self._validator.validate_python(values)
-        except ValidationError as error:
-            details = error.errors(include_url=False, include_input=False)
-            raise RequestValidationError(of_pydantic(source, details)) from None
+        except self._invalid as error:
+            raise refused(source, error) from None
 
     def validate_json(self, body: bytes, charset: str | None) -> Any:
-        from pydantic import ValidationError
+        if not is_utf8(charset) or (b"N" in body and may_have_constants(body)):
+            return self._again(body, charset)
+        try:
+            return self._validator.validate_json(body)
+        except self._invalid as error:
+            if not is_broken(error):
+                raise refused("body", error) from None
+        return self._again(body, charset)
 
-        text = checked(body, charset)
+    def _again(self, body: bytes, charset: str | None) -> Any:
+        """Return the model of a text that pydantic does not read, such as one in UTF-16, or reads too kindly."""
+        text = json.dumps(decode_json(body, charset))  # raises with a sentence, mostly
         try:
             return self._validator.validate_json(text)
-        except ValidationError as error:
-            refuse_broken(error, text)
-            details = error.errors(include_url=False, include_input=False)
-            raise RequestValidationError(of_pydantic("body", details)) from None
+        except self._invalid as error:
+            if is_broken(error):
+                raise HTTPException(400, content="The JSON body is not valid.") from None
+            raise refused("body", error) from None
 
 
 class _Msgspec:
-    __slots__ = ("_decode", "_model")
+    __slots__ = ("_decode", "_invalid", "_model", "_unread")
 
     def __init__(self, model: Any) -> None:
+        from msgspec import DecodeError, ValidationError
         from msgspec.json import Decoder
 
         self._model = model
         self._decode = Decoder(model).decode
+        self._invalid = ValidationError
+        self._unread = (DecodeError, UnicodeDecodeError, RecursionError)
 
     def validate(self, values: Any, source: Source) -> Any:
-        import msgspec
+        from msgspec import convert
 
         try:
-            return msgspec.convert(values, self._model, strict=False)
-        except msgspec.ValidationError as error:
+            return convert(values, self._model, strict=False)
+        except self._invalid as error:
             raise RequestValidationError([of_msgspec(source, error)]) from None
 
     def validate_json(self, body: bytes, charset: str | None) -> Any:
-        import msgspec
-
         if not is_utf8(charset):
             return self._again(body, charset)
         try:
             return self._decode(body)
-        except msgspec.ValidationError as error:
+        except self._invalid as error:
             decode_json(body, charset)  # what is wrong may be followed by what is no JSON
             raise RequestValidationError([of_msgspec("body", error)]) from None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except self._unread:
             return self._again(body, charset)
 
     def _again(self, body: bytes, charset: str | None) -> Any:
         """Return the model of a text that msgspec does not read, such as one in UTF-16."""
-        import msgspec
+        from msgspec import convert
 
         value = decode_json(body, charset)  # raises with a sentence, mostly
         try:
-            return msgspec.convert(value, self._model)
-        except msgspec.ValidationError as error:
+            return convert(value, self._model)
+        except self._invalid as error:
             raise RequestValidationError([of_msgspec("body", error)]) from None
 
 
 # ---- JSON
-
-
-def checked(body: bytes, charset: str | None) -> bytes | str:
-    """Return a JSON text as the quick parsers take it. Raises HTTPException 400 for what JSON does not have."""
-    if is_utf8(charset):
-        if b"N" in body and (b"NaN" in body or b"Infinity" in body):
-            decode_json(body, charset)  # which refuses them where they are not in a text
-        if body[:1] < b"\xef" and b"\0" not in body[:4]:
-            return body
-    return _plain(decode_json(body, charset))
 
 
 def is_utf8(charset: str | None) -> bool:
@@ -292,19 +276,20 @@ def is_utf8(charset: str | None) -> bool:
     return charset is None or charset.lower() in ("utf-8", "utf8")
 
 
-def _plain(value: Any) -> str:
-    return json.dumps(value)
+def may_have_constants(body: bytes) -> bool:
+    """True if a text may have NaN or Infinity in it, which JSON does not have, and pydantic takes."""
+    return b"NaN" in body or b"Infinity" in body
 
 
-def refuse_broken(error: Any, text: Any) -> None:
-    """Raise HTTPException 400 if pydantic refused a text because it is not JSON."""
-    if error.error_count() == 1:
-        (only,) = error.errors(include_url=False, include_input=False, include_context=False)
-        if only["type"] == "json_invalid":
-            _broken(text)
+def is_broken(error: ValidationError) -> bool:
+    """True if pydantic has refused a text because it is not JSON."""
+    if error.error_count() > 1:
+        return False
+    (only,) = error.errors(include_url=False, include_input=False, include_context=False)
+    return only["type"] == "json_invalid"
 
 
-def _broken(text: bytes | str) -> NoReturn:
-    body = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-    decode_json(body)  # says what is wrong
-    raise HTTPException(400, content="The JSON body is not valid.")
+def refused(source: Source, error: ValidationError) -> RequestValidationError:
+    """Return the refusal of what pydantic has found."""
+    details = error.errors(include_url=False, include_input=False)
+    return RequestValidationError(of_pydantic(source, details))
