@@ -22,7 +22,7 @@ from .distribution import other_distributions
 from .new_project import new_project
 from .serving.binding import CannotServe
 from .serving.importing import find_app
-from .serving.process import BACKENDS, Deadline, complain, run_process
+from .serving.process import BACKENDS, ProcessDeadline, complain, run_process
 from .serving.runner import LAST
 
 __all__ = ["main"]
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     If they are those of the process, the process ends ten seconds after the command at the latest,
     whatever threads of the app still run.
     """
-    deadline = Deadline()
+    deadline = ProcessDeadline()
     chosen = vars(_parser(deadline).parse_args(arguments))
     command = chosen.pop("command")
     try:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(deadline: Deadline, app: str | None, **options: Any) -> int:
+def _run(deadline: ProcessDeadline, app: str | None, **options: Any) -> int:
     if app is None:
         try:
             app = find_app()
@@ -155,7 +155,7 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser(deadline: Deadline) -> argparse.ArgumentParser:
+def _parser(deadline: ProcessDeadline) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="kui", description="Serve a Kui app, or look at its routes."
     )

@@ -28,7 +28,7 @@ logger = logging.getLogger("kui.error")
 
 Find: TypeAlias = Callable[[HttpRequest], Callable[[], Awaitable[Any]]]
 
-UNREAD: Final = 64 * 1024
+UNREAD_AT_END: Final = 64 * 1024
 """Bytes of a body that the handler has not read, up to which a connection is kept: a server has them by then."""
 
 
@@ -97,7 +97,7 @@ def _prepare(request: HttpRequest, response: HttpResponse, failed: bool = False)
         exchange.give_up_body()
         if not failed:
             length = request.content_length
-            failed = length is None or length > UNREAD
+            failed = length is None or length > UNREAD_AT_END
     if failed and request.scope.get("http_version", "1.1") < "2":
         request.add_response_headers([(b"connection", b"close")])
 

@@ -20,12 +20,12 @@ from .concurrency import in_thread
 from .current import request_var
 from .endpoints import Endpoint
 from .parameters.answers import declares_answer
-from .parameters.joining import JoinedHandler, Path, Target
-from .parameters.planning import NOTHING, Planned, declares
+from .parameters.joining import JoinedHandler, RoutePath, Target
+from .parameters.planning import EMPTY, Planned, declares
 from .parameters.signatures import registering_names
 from .responses.base import HttpResponse
 from .websockets import SocketView
-from .websockets.views import METHODS, methods_of_view, run_view, view_endpoint
+from .websockets.views import VIEW_METHODS, methods_of_view, run_view, view_endpoint
 
 __all__ = [
     "Endpoint",
@@ -90,7 +90,7 @@ class Handler:
     targets: Mapping[str | None, Target] = field(default_factory=dict)
 
     def join(
-        self, path: Path, overrides: Mapping[Any, Callable[..., Any]] = NOTHING
+        self, path: RoutePath, overrides: Mapping[Any, Callable[..., Any]] = EMPTY
     ) -> JoinedHandler:
         """Plan the declared parameters of this handler for a path; `overrides` as for `planning.plan`.
 
@@ -278,7 +278,7 @@ def _socket_view(view: type[SocketView]) -> Handler:
         made = view()
         connect, receive, disconnect = (
             partial(call, made) if one.skip > given else call
-            for call, one, (_, given) in zip(calls, planned, METHODS, strict=True)
+            for call, one, (_, given) in zip(calls, planned, VIEW_METHODS, strict=True)
         )
         return await run_view(made, connect, receive, disconnect)
 

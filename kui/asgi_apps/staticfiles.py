@@ -30,7 +30,7 @@ from .endpoint import EndpointApp
 
 __all__ = ["Files", "Pages"]
 
-LONGEST_NAME: Final = 255
+LONGEST_FILE_NAME: Final = 255
 """Bytes that the name of a file may have."""
 DEEPEST: Final = 256
 """How many names a path may have."""
@@ -122,7 +122,7 @@ class Files(EndpointApp):
     def _may_be(self, name: str) -> bool:
         if (
             not name
-            or len(name) > LONGEST_NAME
+            or len(name) > LONGEST_FILE_NAME
             or _FORBIDDEN.search(name)
             or _DEVICE.fullmatch(name)
         ):

@@ -16,7 +16,7 @@ from .hub import Hub
 from .memory import MemoryStore
 from .positions import check_channel, check_channels, parse_cursor
 from .store import Retention, Store
-from .subscriptions import OVERFLOWS, Allow, Overflow, Reading, Subscription
+from .subscriptions import OVERFLOWS, Allow, Overflow, SharedReading, Subscription
 
 if TYPE_CHECKING:
     from typing import Self
@@ -80,7 +80,7 @@ class Channels:
         retention = Retention(entries, silence)
         self._store = _store(url, retention, timeout, check_channel(prefix))
         self._hub = Hub(self._store, buffer)
-        self._reading = Reading(self._hub, self._store, allow, timeout)
+        self._reading = SharedReading(self._hub, self._store, allow, timeout)
         self._is_open = False
 
     @property

@@ -31,7 +31,7 @@ KEEPERS: Final = 4
 """Tasks that read the store for topics."""
 CROWD: Final = 32
 """Readers of a channel from which on they are not woken for each message of a burst."""
-REST: Final = 0.002
+CROWD_REST: Final = 0.002
 """Seconds after a crowd was woken in which it is not woken again."""
 PAGE: Final = 32
 """Messages that are read from the store at a time."""
@@ -151,7 +151,7 @@ class Hub:
         while True:
             while self._resting:
                 await checkpoint()  # those that were woken have their turn
-                await pause(REST)
+                await pause(CROWD_REST)
                 for name, again in list(self._resting.items()):
                     topic = self._topics.get(name)
                     if again and topic is not None:

@@ -27,7 +27,7 @@ __all__ = [
 
 MOST_CHANNELS: Final = 16
 """Channels that one subscription may have."""
-LONGEST_NAME: Final = 200
+LONGEST_CHANNEL: Final = 200
 """Bytes of a channel's name, in UTF-8."""
 LONGEST_CURSOR: Final = 4096
 """Characters of a cursor: it comes back in a header, of which servers take 8 KiB."""
@@ -96,9 +96,9 @@ def check_channel(name: str) -> str:
         length = len(name.encode())
     except UnicodeEncodeError:
         raise ValueError("a channel's name is text that UTF-8 can hold") from None
-    if not 0 < length <= LONGEST_NAME or not name.isprintable():
+    if not 0 < length <= LONGEST_CHANNEL or not name.isprintable():
         raise ValueError(
-            f"a channel's name has 1 to {LONGEST_NAME} bytes, all of them printable: {name[:60]!r}"
+            f"a channel's name has 1 to {LONGEST_CHANNEL} bytes, all of them printable: {name[:60]!r}"
         )
     return name
 

@@ -24,7 +24,7 @@ from .topic import Place, Topic
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["OVERFLOWS", "Allow", "Overflow", "Reading", "Subscription"]
+__all__ = ["OVERFLOWS", "Allow", "Overflow", "SharedReading", "Subscription"]
 
 Allow: TypeAlias = Callable[[str], Awaitable[bool]]
 Overflow: TypeAlias = Literal["catch_up", "drop_oldest", "disconnect"]
@@ -35,7 +35,7 @@ TURN: Final = 64
 OVERFLOWS: Final = ("catch_up", "drop_oldest", "disconnect")
 
 
-class Reading:
+class SharedReading:
     """What all subscriptions of a process share: where messages come from, and who may have them."""
 
     __slots__ = ("allow", "hub", "store", "timeout")
@@ -85,7 +85,7 @@ class Subscription:
 
     def __init__(
         self,
-        reading: Reading,
+        reading: SharedReading,
         channels: Sequence[str],
         after: Mapping[str, Position],
         history: int,

@@ -9,14 +9,14 @@ from .http.exchange import ClientDisconnect, Exchange, Gone, body_expected
 from .http.ownership import exchange_of, owner_of
 from .signals import ExitSignal, chained_signals
 from .stray import AwaitedTaskCancelled, failure_of, strays_fail
-from .threads import FILES, GENERATORS, HANDLERS, UPLOADS, Limiter, in_thread
+from .threads import FILE_THREADS, GENERATORS, HANDLERS, UPLOAD_THREADS, Limiter, in_thread
 
 __all__ = [
-    "FILES",
+    "FILE_THREADS",
     "GENERATORS",
     "GRACE",
     "HANDLERS",
-    "UPLOADS",
+    "UPLOAD_THREADS",
     "AsyncCached",
     "AwaitedTaskCancelled",
     "ClientDisconnect",

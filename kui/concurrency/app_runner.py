@@ -18,7 +18,7 @@ from .cleanup import GRACE
 from .stray import strays_fail
 from .task_group import FrameworkTasks, framework_tasks
 
-__all__ = ["AppRunner", "Call", "running_apps"]
+__all__ = ["AppRunner", "CallApp", "running_apps"]
 
 CANCELLATION_REACHES_ALL: Final = 1.0
 """Seconds in which a cancellation that has reached an app reaches the reader of its messages, too."""
@@ -26,11 +26,11 @@ CANCELLATION_REACHES_ALL: Final = 1.0
 IGNORED: Final = GRACE
 """Seconds after its client has left for which an app may send to a server that ignores it (before ASGI 2.4)."""
 
-Call = Callable[[ASGIApp, Scope, Receive], "AppRunner"]
+CallApp = Callable[[ASGIApp, Scope, Receive], "AppRunner"]
 
 
 @asynccontextmanager
-async def running_apps() -> AsyncIterator[Call]:
+async def running_apps() -> AsyncIterator[CallApp]:
     """Give a function that starts an app, and a `AppRunner` of what it sends. Those left at the end are cancelled.
 
     ::

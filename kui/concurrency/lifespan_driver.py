@@ -13,9 +13,9 @@ from baize.typing import ASGIApp, Message
 
 from .stray import strays_fail
 
-__all__ = ["LifespanDriver", "LifespanFailed", "Phase"]
+__all__ = ["LifespanDriver", "LifespanFailed", "LifespanPhase"]
 
-Phase: TypeAlias = Literal["startup", "shutdown"]
+LifespanPhase: TypeAlias = Literal["startup", "shutdown"]
 
 
 class LifespanFailed(RuntimeError):
@@ -73,12 +73,12 @@ class LifespanDriver:
         """True from `lifespan.startup.complete` until the app has ended."""
         return "lifespan.startup.complete" in self._answers and not self.ended.is_set()
 
-    def refusal(self, phase: Phase) -> str | None:
+    def refusal(self, phase: LifespanPhase) -> str | None:
         """Return the message of `lifespan.PHASE.failed`; None if the app has not sent that."""
         answer = self._answers.get(f"lifespan.{phase}.failed")
         return None if answer is None else answer.get("message", "")
 
-    def failure(self, phase: Phase) -> Exception | None:
+    def failure(self, phase: LifespanPhase) -> Exception | None:
         """Return what the app has raised, or a LifespanFailed if `phase` failed; None if the app has no lifespan."""
         if self.error is not None:
             return self.error if self.supported else None

@@ -19,7 +19,7 @@ from .loops import Loop
 
 __all__ = ["ExitSignal", "chained_signals"]
 
-Handler = Callable[[int, FrameType | None], object]
+SignalHandler = Callable[[int, FrameType | None], object]
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -90,7 +90,7 @@ def chained_signals(notice: Callable[[], object]) -> Iterator[bool]:
     Gives True if a handler was chained. None is outside of the main thread, nor where
     no handler is installed: a worker of hypercorn's process manager learns of it only when it is cancelled.
     """
-    replaced: list[tuple[signal.Signals, Handler, Handler]] = []
+    replaced: list[tuple[signal.Signals, SignalHandler, SignalHandler]] = []
     if threading.current_thread() is threading.main_thread():
         loop = Loop()
         for number in _SIGNALS:
@@ -107,7 +107,7 @@ def chained_signals(notice: Callable[[], object]) -> Iterator[bool]:
                 signal.signal(number, old)
 
 
-def _chain(loop: Loop, notice: Callable[[], object], old: Handler) -> Handler:
+def _chain(loop: Loop, notice: Callable[[], object], old: SignalHandler) -> SignalHandler:
     def handler(number: int, frame: FrameType | None) -> None:
         loop.soon(notice)  # and nothing else: an Event set here would not wake asyncio's loop
         old(number, frame)

@@ -6,19 +6,19 @@ from collections import deque
 
 import anyio
 
-__all__ = ["Full", "Slots"]
+__all__ = ["ConcurrencySlots", "Full"]
 
 
 class Full(Exception):
     """There is no slot, and no room in the queue either."""
 
 
-class Slots:
+class ConcurrencySlots:
     """`count` slots, for which `waiting` tasks at most may wait; first come, first served.
 
     ::
 
-        slots = Slots(10, waiting=100)
+        slots = ConcurrencySlots(10, waiting=100)
         if not slots.take():
             await slots.wait()
         try:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar, cast
 
 from .cleanup import shielded
-from .threads import CLOSING, GENERATORS, Job
+from .threads import CLOSING_THREADS, GENERATORS, Job
 
 __all__ = ["InThreads"]
 
@@ -79,7 +79,7 @@ class InThreads(AsyncGenerator[T, None]):
             self._close()
         else:
             with shielded(what=f"The cleanup of {self.__qualname__}"):
-                await Job(self._in_context(self._close)).run(CLOSING)
+                await Job(self._in_context(self._close)).run(CLOSING_THREADS)
 
     async def _step(self, step: Callable[[], T]) -> T:
         if self._ended or self._left:

@@ -16,7 +16,16 @@ import anyio.to_thread
 
 from .loops import Loop
 
-__all__ = ["CLOSING", "FILES", "GENERATORS", "HANDLERS", "UPLOADS", "Job", "Limiter", "in_thread"]
+__all__ = [
+    "CLOSING_THREADS",
+    "FILE_THREADS",
+    "GENERATORS",
+    "HANDLERS",
+    "UPLOAD_THREADS",
+    "Job",
+    "Limiter",
+    "in_thread",
+]
 
 T = TypeVar("T")
 
@@ -52,11 +61,11 @@ HANDLERS: Final = Limiter(40)
 """`def` handlers and callbacks of the user."""
 GENERATORS: Final = Limiter(100)
 """Synchronous generators: one thread for each that is working on its next chunk."""
-CLOSING: Final = Limiter(20)
+CLOSING_THREADS: Final = Limiter(20)
 """Synchronous generators that are closed: never behind those that work."""
-FILES: Final = Limiter(20)
+FILE_THREADS: Final = Limiter(20)
 """Reads of files to be sent."""
-UPLOADS: Final = Limiter(20)
+UPLOAD_THREADS: Final = Limiter(20)
 """Writes of uploads to disk."""
 
 _UNLIMITED: Final = Limiter(math.inf)  # for jobs, which count for themselves

@@ -22,12 +22,12 @@ from .stray import strays_fail
 from .task_group import framework_tasks
 from .threads import Job, Limiter
 
-__all__ = ["ClientLeft", "Dialogue", "dialogue"]
+__all__ = ["Dialogue", "WSGIClientLeft", "dialogue"]
 
 T = TypeVar("T")
 
 
-class ClientLeft(ClientDisconnect, ConnectionError):
+class WSGIClientLeft(ClientDisconnect, ConnectionError):
     """What synchronous code gets when it asks for something of a client that has left: an OSError."""
 
 
@@ -35,7 +35,7 @@ class ClientLeft(ClientDisconnect, ConnectionError):
 async def dialogue(work: Callable[[Dialogue], object], limiter: Limiter) -> AsyncIterator[Dialogue]:
     """Run `work(dialogue)` in a thread of the limiter while the block serves it.
 
-    A thread that still works when the block ends gets ClientLeft from its next `ask`, is left to
+    A thread that still works when the block ends gets WSGIClientLeft from its next `ask`, is left to
     itself, and counts for the limiter until it comes back.
 
     ::
@@ -84,15 +84,15 @@ class Dialogue:
     def ask(self, errand: Callable[[], Awaitable[T]]) -> T:
         """Let the task await `errand()`; return its result, or raise its exception.
 
-        :raises ClientLeft: this thread is no longer served.
+        :raises WSGIClientLeft: this thread is no longer served.
         """
         with self._asking:  # whatever threads of its own the code has
             with self._lock:
                 if self._left:
-                    raise ClientLeft("the client has left")
+                    raise WSGIClientLeft("the client has left")
                 self._errand = errand
             if not self._loop.soon(self._wake):
-                raise ClientLeft("the event loop has ended")
+                raise WSGIClientLeft("the event loop has ended")
             answer, error = self._answers.get()
         if error is not None:
             raise error
@@ -123,7 +123,7 @@ class Dialogue:
     async def serve(self, until: Callable[[], bool] = lambda: False) -> None:
         """Do what the thread asks for, until it has come back, or until `until()` after that.
 
-        Cancelled while it does something, it has the thread get ClientLeft for it.
+        Cancelled while it does something, it has the thread get WSGIClientLeft for it.
         """
         while not self.ended and not until():
             await self._news.wait()
@@ -135,22 +135,22 @@ class Dialogue:
                 with strays_fail:
                     answer = await errand()
             except ClientDisconnect as error:
-                self._answers.put((None, ClientLeft(*error.args)))
+                self._answers.put((None, WSGIClientLeft(*error.args)))
             except Exception as error:
                 self._answers.put((None, error))
             except BaseException:
-                self._answers.put((None, ClientLeft("the client has left")))
+                self._answers.put((None, WSGIClientLeft("the client has left")))
                 raise
             else:
                 self._answers.put((answer, None))
 
     def leave(self) -> None:
-        """Serve it no longer: what it asks for from now on gives ClientLeft."""
+        """Serve it no longer: what it asks for from now on gives WSGIClientLeft."""
         with self._lock:
             self._left = True
             waiting, self._errand = self._errand is not None, None
         if waiting:
-            self._answers.put((None, ClientLeft("the client has left")))
+            self._answers.put((None, WSGIClientLeft("the client has left")))
 
     async def end(self) -> None:
         """Serve it until it has come back, and raise what it has raised."""

@@ -16,7 +16,7 @@ from baize.datastructures import ContentType, Headers
 from baize.datastructures import FormData as _FormData
 from baize.datastructures import UploadFile as _UploadFile
 
-from kui.concurrency import UPLOADS, in_thread, shielded
+from kui.concurrency import UPLOAD_THREADS, in_thread, shielded
 from kui.http.charsets import codec_of
 from kui.http.exceptions import HTTPException
 from kui.http.urls import parse_pairs
@@ -149,7 +149,7 @@ class UploadFile(_UploadFile):
                 if self._closing:
                     self._close_if_idle()
 
-        return await in_thread(work, limiter=UPLOADS)
+        return await in_thread(work, limiter=UPLOAD_THREADS)
 
     def _close_if_idle(self) -> None:
         """Close the file, unless a thread is at work on it; that one closes it at its end."""
@@ -177,7 +177,7 @@ async def _close_all(files: Iterable[UploadFile]) -> None:
 
     try:
         with shielded():
-            await in_thread(close_each, limiter=UPLOADS, abandon_on_cancel=True)
+            await in_thread(close_each, limiter=UPLOAD_THREADS, abandon_on_cancel=True)
     finally:
         close_each()
 

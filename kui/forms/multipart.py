@@ -24,25 +24,25 @@ from .boundaries import BoundaryRepair
 from .disposition import clean_filename, parse_disposition
 from .refusals import malformed, too_large
 
-__all__ = ["Found", "MultipartEvents", "MultipartReader", "Part", "parse_multipart"]
+__all__ = ["MultipartEvents", "MultipartReader", "Part", "Token", "parse_multipart"]
 
 _SLICE: Final = 64 * 1024
 _MOST_HEADERS: Final = 16
 
 
-class Found(enum.Enum):
+class Token(enum.Enum):
     """What the parser finds beside parts, bytes of their bodies, and their ends."""
 
     NOTHING = "the next chunk must be received"
     END = "the end of the body"
 
 
-NOTHING: Final = Found.NOTHING
-END: Final = Found.END
+NOTHING: Final = Token.NOTHING
+END: Final = Token.END
 
 
 # A part begins, a piece of its body, its end; or none of them.
-_Event: TypeAlias = "Part | bytes | Found | None"
+_Event: TypeAlias = "Part | bytes | Token | None"
 
 
 class _PartHeaders(Headers):
@@ -177,7 +177,7 @@ class MultipartEvents:
     """The events of a body, and the only reader of `chunks`; for callers that keep parts.
 
     `send(None)` gives the next event that is there: a `Part` that begins, bytes of its body, None
-    at its end, or one of `Found`. After NOTHING, `send(await receive())` gives it the next chunk.
+    at its end, or one of `Token`. After NOTHING, `send(await receive())` gives it the next chunk.
     It raises what `parse_multipart` names, and is not to be asked again then.
     """
 

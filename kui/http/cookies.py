@@ -1,6 +1,6 @@
-"""Cookies, both ways: `Cookie` writes a Set-Cookie line, `parse_cookies` reads a Cookie header.
+"""Cookies, both ways: `SetCookie` writes a Set-Cookie line, `parse_cookies` reads a Cookie header.
 
-They agree: `parse_cookies` reads any text that `Cookie` writes. RFC 6265 and its successor (6265bis).
+They agree: `parse_cookies` reads any text that `SetCookie` writes. RFC 6265 and its successor (6265bis).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .dates import format_date
 from .headers import is_token
 from .text import whole_text
 
-__all__ = ["Cookie", "SameSite", "parse_cookies"]
+__all__ = ["SameSite", "SetCookie", "parse_cookies"]
 
 SameSite = Literal["lax", "strict", "none"]
 
@@ -33,7 +33,7 @@ _escape = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 
 
 @dataclass(slots=True, unsafe_hash=True)
-class Cookie:
+class SetCookie:
     """One Set-Cookie line; `str(cookie)` is its value.
 
     Parameters: `name`, a token; `value`, any text; `max_age`, seconds, of which none or fewer
@@ -45,7 +45,7 @@ class Cookie:
     or read otherwise: a name that is no token, `samesite="none"` or `partitioned` without `secure`,
     a `__Secure-` name without `secure`, a `__Host-` name without `secure`, with a domain or with another path than "/".
 
-    Example: `str(Cookie("theme", "dark", path="/"))` -> `"theme=dark; Path=/; SameSite=Lax"`.
+    Example: `str(SetCookie("theme", "dark", path="/"))` -> `"theme=dark; Path=/; SameSite=Lax"`.
     """
 
     name: str
@@ -99,7 +99,7 @@ def _attributes(
 ) -> str:
     """Return the attributes after the value and the dates; cached, because an app sets few different ones.
 
-    Raises ValueError for what `Cookie` refuses.
+    Raises ValueError for what `SetCookie` refuses.
     """
     if not is_token(name):
         raise ValueError(f"{name!r} is no name for a cookie: letters, digits, - and _ do")
@@ -150,7 +150,7 @@ def parse_cookies(header: str) -> dict[str, str]:
     Of two cookies with one name the first counts: browsers send the one with the longest path,
     the closest to what is asked for, first (RFC 6265, 5.4), and a cookie that another host of the
     domain planted does not displace it. What has no `=` has no name and is left out. Values in
-    double quotes are read as `Cookie` and as Python's http.cookies write them, all others as they
+    double quotes are read as `SetCookie` and as Python's http.cookies write them, all others as they
     are; text that is UTF-8 is read as such, as browsers send it.
 
     Example: `parse_cookies("a=1; b=%20; a=2")` -> `{"a": "1", "b": "%20"}`.

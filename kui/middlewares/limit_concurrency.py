@@ -8,7 +8,7 @@ from typing import Any
 
 from kui.argument_checks import function_of
 from kui.concurrency.cancel import WaitingClient
-from kui.concurrency.slots import Full, Slots
+from kui.concurrency.slots import ConcurrencySlots, Full
 from kui.current import request_var
 from kui.http.exceptions import HTTPException, Unavailable
 from kui.requests import HttpRequest
@@ -60,7 +60,7 @@ def limit_concurrency(
         raise ValueError(f"a refusal has a status from 400 to 599, not {status!r}")
     if key is not None:
         function_of("the request", "limit_concurrency(key=...)", key)
-    limits: dict[Hashable, Slots] = {}
+    limits: dict[Hashable, ConcurrencySlots] = {}
 
     @only_for("HTTP", "limit_concurrency()")
     def middleware(endpoint: Endpoint) -> Endpoint:
@@ -70,7 +70,7 @@ def limit_concurrency(
             name = None if key is None else key(request)
             slots = limits.get(name)
             if slots is None:
-                slots = limits[name] = Slots(n, waiting)
+                slots = limits[name] = ConcurrencySlots(n, waiting)
 
             def forget() -> None:
                 if slots.idle and limits.get(name) is slots:

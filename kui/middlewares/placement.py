@@ -7,16 +7,16 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from kui.argument_checks import describe, list_of_functions, takes
 
-__all__ = ["Connections", "middleware_list", "only_for"]
+__all__ = ["ConnectionKind", "middleware_list", "only_for"]
 
-Connections: TypeAlias = Literal["HTTP", "WebSocket"]
+ConnectionKind: TypeAlias = Literal["HTTP", "WebSocket"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK: Final = "__kui_connections__"
 
 
-def only_for(connections: Connections, name: str = "") -> Callable[[F], F]:
+def only_for(connections: ConnectionKind, name: str = "") -> Callable[[F], F]:
     """Mark a middleware, or a class of middlewares, as one for HTTP or for WebSockets only.
 
     :param name: by which errors show it; that of the function that has made the middleware.
@@ -32,7 +32,7 @@ def only_for(connections: Connections, name: str = "") -> Callable[[F], F]:
 
 
 def middleware_list(
-    parameter: str, connections: Connections, middlewares: Iterable[Any]
+    parameter: str, connections: ConnectionKind, middlewares: Iterable[Any]
 ) -> tuple[Any, ...]:
     """Return the middlewares of a list.
 

@@ -11,7 +11,7 @@ from baize.typing import Receive, Scope, Send
 from kui.concurrency import exchange_of
 from kui.concurrency.cancel import until
 from kui.concurrency.loops import clock
-from kui.http.cookies import Cookie
+from kui.http.cookies import SetCookie
 from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders, ResponseHeaders
 from kui.responses import HttpResponse, convert_response
@@ -75,7 +75,7 @@ class _InTime(HttpResponse):
         return self._response.headers
 
     @property
-    def cookies(self) -> list[Cookie]:
+    def cookies(self) -> list[SetCookie]:
         return self._response.cookies
 
     def raw_headers(self) -> RawHeaders:

@@ -30,7 +30,15 @@ from kui.responses.stream import JSON_LINES, JSONLinesResponse
 from .marks import Responses
 from .schemas import Schemas
 
-__all__ = ["INVALID", "PROBLEM", "answer_object", "answers_of", "marked", "refusal", "refusals"]
+__all__ = [
+    "INVALID",
+    "PROBLEM",
+    "answer_object",
+    "answers_of",
+    "describe_refusal",
+    "marked",
+    "refusals",
+]
 
 _STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator, Iterator, Generator)
 _MEDIA: Final[Mapping[type, str]] = {
@@ -92,7 +100,7 @@ def marked(annotation: Any) -> Mapping[int, Any]:
     return found
 
 
-def refusal(status: int) -> dict[str, str]:
+def describe_refusal(status: int) -> dict[str, str]:
     """Return a reference to the answer of a refusal by the framework, one of the shared `refusals`."""
     return {"$ref": f"#/components/responses/{status}"}
 

@@ -14,7 +14,7 @@ from kui.routing.mounts import Forward
 
 from .answers import INVALID, PROBLEM, marked, refusals
 from .marks import operation_of
-from .operations import describe, schemes_of
+from .operations import describe_operation, schemes_of
 from .schemas import Schemas
 
 __all__ = ["VERSIONS", "Version", "document"]
@@ -40,7 +40,7 @@ def document(app: Kui, info: Mapping[str, Any], *, version: Version = "3.1") -> 
     identifiers: set[str] = set()
     for route, method, plan in _operations(app):
         path = paths.setdefault(_placeholder.sub(r"{\1}", route.path), {})
-        path[method.lower()] = operation = describe(
+        path[method.lower()] = operation = describe_operation(
             route,
             plan,
             schemas,

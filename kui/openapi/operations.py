@@ -15,11 +15,11 @@ from kui.routing import HttpRoute
 from kui.security.combined import AnyOf
 from kui.security.schemes import SecurityScheme
 
-from .answers import answer_object, answers_of, marked, refusal, refusals
+from .answers import answer_object, answers_of, describe_refusal, marked, refusals
 from .marks import operation_of
 from .schemas import Schemas
 
-__all__ = ["describe", "schemes_of"]
+__all__ = ["describe_operation", "schemes_of"]
 
 _IGNORED_HEADERS: Final = frozenset(("accept", "content-type", "authorization"))
 """Headers that are no parameters (OpenAPI 3.1, 4.8.12.1)."""
@@ -32,7 +32,7 @@ _CONVERTERS: Final[Mapping[str, Mapping[str, str]]] = {
 _FILE: Final = {"type": "string", "format": "binary"}
 
 
-def describe(
+def describe_operation(
     route: HttpRoute,
     plan: Plan,
     schemas: Schemas,
@@ -57,7 +57,7 @@ def describe(
             answers[str(status)] = answer_object(status, type_, schemas, items)
     security = _requirements(plan)
     for status in _refusals(plan, bool(security)):
-        mine = answers.setdefault(str(status), refusal(status))
+        mine = answers.setdefault(str(status), describe_refusal(status))
         if "content" in mine:  # the handler's own answer, beside which the framework may give its
             mine["content"] = refusals()[str(status)]["content"] | mine["content"]
     described = {

@@ -15,9 +15,9 @@ from kui.parameters.shapes import model_kind, parts_of
 from kui.parameters.validators import modern
 from kui.responses.encode import to_json
 
-__all__ = ["Mode", "Schemas"]
+__all__ = ["SchemaMode", "Schemas"]
 
-Mode: TypeAlias = Literal["validation", "serialization"]
+SchemaMode: TypeAlias = Literal["validation", "serialization"]
 Schema: TypeAlias = dict[str, Any]
 
 _TEMPLATE: Final = "#/components/schemas/"
@@ -34,11 +34,11 @@ class Schemas:
     """
 
     def __init__(self) -> None:
-        self._wanted: list[tuple[Any, Mode, Schema]] = []
+        self._wanted: list[tuple[Any, SchemaMode, Schema]] = []
         self._defaults: list[tuple[Schema, Any]] = []
         self._more: dict[str, Schema] = {}
 
-    def of(self, annotation: Any, mode: Mode) -> Schema:
+    def of(self, annotation: Any, mode: SchemaMode) -> Schema:
         """Return the schema of a type, which is filled in by `fill`."""
         schema: Schema = {}
         self._wanted.append((annotation, mode, schema))
@@ -95,7 +95,7 @@ def _has_struct(annotation: Any) -> bool:
     return any(model_kind(part) == "struct" for part in parts_of(annotation))
 
 
-def _of_pydantic(wanted: list[tuple[Any, Mode, Schema]]) -> dict[str, Schema]:
+def _of_pydantic(wanted: list[tuple[Any, SchemaMode, Schema]]) -> dict[str, Schema]:
     if not wanted:
         return {}
     from pydantic import TypeAdapter
@@ -108,7 +108,7 @@ def _of_pydantic(wanted: list[tuple[Any, Mode, Schema]]) -> dict[str, Schema]:
         def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Schema:
             return {}
 
-    inputs: list[tuple[int, Mode, TypeAdapter[Any]]] = []
+    inputs: list[tuple[int, SchemaMode, TypeAdapter[Any]]] = []
     for number, (annotation, mode, _) in enumerate(wanted):
         try:
             inputs.append((number, mode, TypeAdapter(modern(annotation))))
@@ -126,7 +126,7 @@ def _of_pydantic(wanted: list[tuple[Any, Mode, Schema]]) -> dict[str, Schema]:
     return definitions
 
 
-def _of_msgspec(wanted: list[tuple[Any, Mode, Schema]]) -> dict[str, Schema]:
+def _of_msgspec(wanted: list[tuple[Any, SchemaMode, Schema]]) -> dict[str, Schema]:
     if not wanted:
         return {}
     import msgspec

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from .groups import task_group
 from .markers import Body, Cookie, Depends, Header, Path, Query, Security, SourceMarker
-from .plans import NO_DEFAULT, Call, Dependency, Kind, Parameter, Plan
+from .plans import NO_DEFAULT, Call, Dependency, DependencyKind, Parameter, Plan
 from .refusals import Fault, RequestValidationError
 
 __all__ = [
@@ -22,10 +22,10 @@ __all__ = [
     "Call",
     "Cookie",
     "Dependency",
+    "DependencyKind",
     "Depends",
     "Fault",
     "Header",
-    "Kind",
     "Parameter",
     "Path",
     "Plan",

@@ -16,7 +16,7 @@ from kui.argument_checks import describe
 from kui.concurrency import in_thread
 
 from .planning import identity
-from .plans import Call, Dependency, Kind
+from .plans import Call, Dependency, DependencyKind
 
 __all__ = ["Bound", "Enter", "Slots", "Step", "bind", "call_all", "shared_step", "step_of"]
 
@@ -65,12 +65,12 @@ class Step(NamedTuple):
 def step_of(one: Dependency) -> Step:
     """Decide how a dependency is called."""
     function, arguments = bind(one.call)
-    if one.kind is Kind.TASK_GROUP:
+    if one.kind is DependencyKind.TASK_GROUP:
         function = _nothing  # it is made when it is entered
-    if one.kind is Kind.FUNCTION and one.marker.thread:
+    if one.kind is DependencyKind.FUNCTION and one.marker.thread:
         return Step(partial(in_thread, function), arguments, one.slot, True)
     exits = one if one.kind.has_exit else None
-    return Step(function, arguments, one.slot, one.kind is Kind.COROUTINE, exits)
+    return Step(function, arguments, one.slot, one.kind is DependencyKind.COROUTINE, exits)
 
 
 def shared_step(one: Dependency, current: ContextVar[Any]) -> Step:

@@ -18,7 +18,7 @@ from kui.concurrency.sync import InThreads
 from kui.connections import HTTPConnection
 
 from .calling import Slots
-from .plans import Dependency, Kind, Plan
+from .plans import Dependency, DependencyKind, Plan
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -74,7 +74,7 @@ class Resolution:
 
     async def enter(self, one: Dependency, made: Any) -> Any:
         """Enter a dependency with an exit, which has returned `made`; return its value."""
-        if one.kind is not Kind.TASK_GROUP:
+        if one.kind is not DependencyKind.TASK_GROUP:
             return await enter(one, made, self._entered, self._cleanup)
         assert self._cleanup is not None, "a graph with a task group has a scope"
         watch = watch_socket if self.plan.is_socket else watch_client
@@ -131,7 +131,7 @@ async def enter(
     """Enter the generator that a dependency has returned: add it to the stack, and return its value."""
     name = describe(one.function)
     made: _Async | _InPlace
-    if one.kind is Kind.ASYNC_GENERATOR:
+    if one.kind is DependencyKind.ASYNC_GENERATOR:
         made = _Async(generator, name)
     elif one.marker.thread:
         made = _Async(InThreads(generator), name)

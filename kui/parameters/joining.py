@@ -15,17 +15,17 @@ from kui.endpoints import Endpoint
 
 from .answers import answer_of
 from .calling import Bound, Slots, bind
-from .planning import NOTHING, Planned, plan
+from .planning import EMPTY, Planned, plan
 from .plans import Plan
 from .resolving import Resolver
 from .signatures import Unresolved
 
-__all__ = ["Joined", "JoinedHandler", "Path", "Target"]
+__all__ = ["Joined", "JoinedHandler", "RoutePath", "Target"]
 
 _NAMES: Final = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
-class Path(Protocol):
+class RoutePath(Protocol):
     """What has to be known of a route's path."""
 
     @property
@@ -52,7 +52,7 @@ class Target:
     names: Mapping[str, Any] = field(default_factory=dict, repr=False)
     is_socket: bool = False
 
-    def plan(self, path: Path, overrides: Mapping[Any, Callable[..., Any]] = NOTHING) -> Plan:
+    def plan(self, path: RoutePath, overrides: Mapping[Any, Callable[..., Any]] = EMPTY) -> Plan:
         """Return its plan on a path. Raises as `planning.plan` does."""
         return plan(
             self.planned,
@@ -74,8 +74,8 @@ class Joined:
     def __init__(
         self,
         target: Target,
-        path: Path,
-        overrides: Mapping[Any, Callable[..., Any]] = NOTHING,
+        path: RoutePath,
+        overrides: Mapping[Any, Callable[..., Any]] = EMPTY,
     ) -> None:
         self.target = target
         self._path = path
@@ -173,8 +173,8 @@ class JoinedHandler:
         targets: Mapping[str | None, Target],
         endpoint: Endpoint,
         method: Callable[[], str],
-        path: Path,
-        overrides: Mapping[Any, Callable[..., Any]] = NOTHING,
+        path: RoutePath,
+        overrides: Mapping[Any, Callable[..., Any]] = EMPTY,
     ) -> None:
         self._targets = targets
         self._endpoint = endpoint

@@ -16,13 +16,13 @@ from kui.argument_checks import describe
 
 from .groups import task_group
 from .markers import Body, Depends, Path, Security, SourceMarker
-from .plans import NO_DEFAULT, Call, Dependency, Kind, Parameter, Plan
+from .plans import NO_DEFAULT, Call, Dependency, DependencyKind, Parameter, Plan
 from .shapes import members, model_kind
 from .signatures import Declared, Signature, place, signature_of
 
 __all__ = ["Planned", "declares", "identity", "plan"]
 
-NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
+EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 _bare: Final = Path()
 
@@ -59,9 +59,9 @@ def plan(
     handlers: Planned | Sequence[Planned],
     path: Iterable[str],
     *,
-    names: Mapping[str, Any] = NOTHING,
+    names: Mapping[str, Any] = EMPTY,
     is_socket: bool = False,
-    overrides: Mapping[Any, Callable[..., Any]] = NOTHING,
+    overrides: Mapping[Any, Callable[..., Any]] = EMPTY,
 ) -> Plan:
     """Return the plan of a handler on a path with these parameters; of several methods that share their values.
 
@@ -309,25 +309,25 @@ def _makes_generator(function: Any) -> bool:
     )
 
 
-def _kind(function: Any, marker: Depends) -> Kind:
+def _kind(function: Any, marker: Depends) -> DependencyKind:
     if function is task_group:
-        return Kind.TASK_GROUP
+        return DependencyKind.TASK_GROUP
     call: Any = function
     if not (inspect.isroutine(function) or isinstance(function, type)):
         call = getattr(function, "__call__", function)  # noqa: B004  # an object: how its method works
     for one in (function, call):
         if inspect.isasyncgenfunction(one):
-            kind = Kind.ASYNC_GENERATOR
+            kind = DependencyKind.ASYNC_GENERATOR
         elif inspect.isgeneratorfunction(one):
-            kind = Kind.GENERATOR
+            kind = DependencyKind.GENERATOR
         elif inspect.iscoroutinefunction(one):
-            kind = Kind.COROUTINE
+            kind = DependencyKind.COROUTINE
         else:
             continue
-        if marker.thread and kind is not Kind.GENERATOR:
+        if marker.thread and kind is not DependencyKind.GENERATOR:
             raise TypeError(f"{place(function)} is async: leave thread=True, which is for a def")
         return kind
-    return Kind.FUNCTION
+    return DependencyKind.FUNCTION
 
 
 # ---- how long dependencies live
@@ -341,7 +341,7 @@ def _check_lives(plan: Plan) -> None:
     for one in plan.dependencies:
         name = place(one.declared)
         if one.until == "app":
-            if one.kind is Kind.TASK_GROUP:
+            if one.kind is DependencyKind.TASK_GROUP:
                 raise TypeError(
                     f'{place(plan.handler)}: task_group with scope="app" is app.task_group: use that'
                 )

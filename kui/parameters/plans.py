@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from .markers import Depends, Source, SourceMarker
 
-__all__ = ["NO_DEFAULT", "Call", "Dependency", "Kind", "Parameter", "Plan"]
+__all__ = ["NO_DEFAULT", "Call", "Dependency", "DependencyKind", "Parameter", "Plan"]
 
 NO_DEFAULT: Final = inspect.Parameter.empty
 """The default of a parameter that has none."""
@@ -59,7 +59,7 @@ class Call:
     named: tuple[tuple[str, int], ...] = ()
 
 
-class Kind(enum.Enum):
+class DependencyKind(enum.Enum):
     """How a dependency is called, and whether it is left."""
 
     FUNCTION = "a function, or a class"
@@ -74,7 +74,9 @@ class Kind(enum.Enum):
         return self in _WITH_EXIT
 
 
-_WITH_EXIT: Final = frozenset((Kind.GENERATOR, Kind.ASYNC_GENERATOR, Kind.TASK_GROUP))
+_WITH_EXIT: Final = frozenset(
+    (DependencyKind.GENERATOR, DependencyKind.ASYNC_GENERATOR, DependencyKind.TASK_GROUP)
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,7 +88,7 @@ class Dependency:
     function: Callable[..., Any]
     """The function that is called: another one in a test that overrides it."""
     marker: Depends
-    kind: Kind
+    kind: DependencyKind
     call: Call
     slot: int
     needs: tuple[Dependency, ...]

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NoReturn, Self
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency import owner_of
-from kui.http.cookies import Cookie, SameSite, expiry
+from kui.http.cookies import SameSite, SetCookie, expiry
 from kui.http.headers import RawHeaders, ResponseHeaders
 
 __all__ = ["WITHOUT_CONTENT", "HttpResponse", "content_length"]
@@ -77,7 +77,7 @@ class HttpResponse:
     ) -> None:
         self.status_code = status_code if status_code in STATUSES else bad_status(status_code)
         self._headers: ResponseHeaders | None = None if headers is None else self._own(headers)
-        self._cookies: list[Cookie] | None = None
+        self._cookies: list[SetCookie] | None = None
         self.body = b""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -94,7 +94,7 @@ class HttpResponse:
         return headers
 
     @property
-    def cookies(self) -> list[Cookie]:
+    def cookies(self) -> list[SetCookie]:
         """The cookies that the response sets, to be read and changed."""
         if self._cookies is None:
             self._cookies = []
@@ -121,12 +121,12 @@ class HttpResponse:
         `secure`; `httponly`, out of reach for scripts; `samesite`, "lax", "strict" or "none";
         `partitioned`, a jar of its own for each site that embeds this one (CHIPS), with `secure`.
 
-        Raises ValueError for what browsers refuse or would read otherwise: see `Cookie`.
+        Raises ValueError for what browsers refuse or would read otherwise: see `SetCookie`.
 
         Example: `response.set_cookie("__Host-id", token, 3600, secure=True, httponly=True)`.
         """
         until = None if expires is None else expiry(expires)
-        cookie = Cookie(
+        cookie = SetCookie(
             key, value, max_age, until, path, domain, secure, httponly, samesite, partitioned
         )
         if self._cookies is None:

@@ -22,9 +22,9 @@ from .content import JSONResponse, PlainTextResponse, RedirectResponse
 from .context import current_app, current_handler
 from .encode import is_model
 
-__all__ = ["Converter", "ResponseConverter", "convert_response", "is_answer"]
+__all__ = ["MakeResponse", "ResponseConverter", "convert_response", "is_answer"]
 
-Converter = Callable[..., HttpResponse]
+MakeResponse = Callable[..., HttpResponse]
 C = TypeVar("C", bound=Callable[..., Any])
 
 _ADVICE = "return a str, bytes, dict, list, a generator, a path, a URL or a response"
@@ -56,7 +56,7 @@ def _to_file(
     return FileResponse(str(path), headers, status_code=status)
 
 
-_BUILT_IN: dict[type, Converter] = {
+_BUILT_IN: dict[type, MakeResponse] = {
     HttpResponse: _to_itself,
     str: PlainTextResponse,
     bytes: PlainTextResponse,
@@ -87,9 +87,9 @@ class ResponseConverter:
 
     __slots__ = ("_found", "_table")
 
-    def __init__(self, converters: Mapping[type, Converter] | None = None) -> None:
-        self._table: dict[type, Converter] = _BUILT_IN.copy()
-        self._found: dict[type, Converter] = {}
+    def __init__(self, converters: Mapping[type, MakeResponse] | None = None) -> None:
+        self._table: dict[type, MakeResponse] = _BUILT_IN.copy()
+        self._found: dict[type, MakeResponse] = {}
         advice = "a mapping from types to functions"
         given = expect("response_converters", converters, Mapping, advice)
         for kind, converter in (given or {}).items():
@@ -135,7 +135,7 @@ class ResponseConverter:
         converter = self._found.get(kind) or self._find(value, kind, handler)
         return converter(value)
 
-    def _find(self, value: Any, kind: type, handler: object) -> Converter:
+    def _find(self, value: Any, kind: type, handler: object) -> MakeResponse:
         converter = self._lookup(kind)
         if converter is None:
             raise TypeError(_explain(value, kind, handler))
@@ -144,7 +144,7 @@ class ResponseConverter:
         self._found[kind] = converter
         return converter
 
-    def _lookup(self, kind: type) -> Converter | None:
+    def _lookup(self, kind: type) -> MakeResponse | None:
         for base in kind.__mro__:
             converter = self._table.get(base)
             if converter is not None:
@@ -170,7 +170,7 @@ def _headers(headers: Any, handler: object) -> Mapping[str, str] | None:
         ) from None
 
 
-def _checking(converter: Callable[..., Any]) -> Converter:
+def _checking(converter: Callable[..., Any]) -> MakeResponse:
     def convert(value: Any, *rest: Any) -> HttpResponse:
         response = converter(value, *rest)
         if isinstance(response, HttpResponse):

@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, Required, TypedDict, TypeVar
 from baize.typing import Message
 
 from kui.concurrency import Exchange
-from kui.concurrency.http.stream import Source, stream
+from kui.concurrency.http.stream import StreamSource, stream
 from kui.http.event_streams import farewell
 from kui.http.text import encode_text
 
@@ -145,7 +145,7 @@ class SendEventResponse(StreamResponse):
 
     def __init__(
         self,
-        iterable: Source[Any],
+        iterable: StreamSource[Any],
         status_code: int = 200,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         *,

@@ -16,7 +16,7 @@ from typing import Final, ParamSpec, TypeVar
 
 import anyio.lowlevel
 
-from kui.concurrency.threads import FILES, in_thread
+from kui.concurrency.threads import FILE_THREADS, in_thread
 
 __all__ = [
     "FileBelow",
@@ -97,7 +97,7 @@ class OpenFile:
             await anyio.lowlevel.checkpoint()
         data = self.read_cached(offset, count)
         if data is None:
-            data = await in_thread(self._borrow, _read, offset, count, limiter=FILES)
+            data = await in_thread(self._borrow, _read, offset, count, limiter=FILE_THREADS)
             if not data:
                 raise FileShrank(
                     errno.EIO, f"the file ends before byte {offset} of {self.size}", self.path
@@ -247,7 +247,7 @@ async def open_first(files: Sequence[OpenFile]) -> int | None:
         if files and files[0].try_cached():
             chosen = 0
         else:
-            chosen = await in_thread(_open_first, files, limiter=FILES)
+            chosen = await in_thread(_open_first, files, limiter=FILE_THREADS)
     finally:
         for number, file in enumerate(files):
             if number != chosen:
@@ -290,7 +290,7 @@ async def open_file(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -
     opened = False
     try:
         if not file.open_cached():
-            await in_thread(file.open_now, limiter=FILES)
+            await in_thread(file.open_now, limiter=FILE_THREADS)
         opened = True
     finally:
         if not opened:

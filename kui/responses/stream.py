@@ -13,7 +13,7 @@ from baize.typing import Message, Receive, Scope, Send
 from kui.argument_checks import describe, takes
 from kui.concurrency import Exchange, exchange_of
 from kui.concurrency.http.generator_runner import close_unstarted
-from kui.concurrency.http.stream import Source, stream
+from kui.concurrency.http.stream import StreamSource, stream
 from kui.http.headers import ResponseHeaders, charset_of, content_type
 from kui.http.text import encode_text
 
@@ -67,7 +67,7 @@ class StreamResponse(HttpResponse):
 
     def __init__(
         self,
-        iterable: Source[Any],
+        iterable: StreamSource[Any],
         status_code: int = 200,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         content_type: str = "application/octet-stream",
@@ -123,7 +123,7 @@ class JSONLinesResponse(StreamResponse, Generic[T]):
 
     def __init__(
         self,
-        iterable: Source[T],
+        iterable: StreamSource[T],
         status_code: int = 200,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     ) -> None:
@@ -144,7 +144,7 @@ def _described(
     return charset, dict(headers), tuple(headers.encode())
 
 
-def checked_source(source: Any, name: str) -> Source[Any]:
+def checked_source(source: Any, name: str) -> StreamSource[Any]:
     """Return the source of a stream. Raises TypeError, which says what to give instead, if it is none."""
     if isinstance(source, AsyncGenerator):
         return source
@@ -164,7 +164,7 @@ def checked_source(source: Any, name: str) -> Source[Any]:
                 f"{name} calls a function with send: write async def {describe(source)}(send), or "
                 f"{called} if it returns an iterable"
             )
-        feed: Source[Any] = source
+        feed: StreamSource[Any] = source
         return feed
     raise TypeError(
         f"{name} takes an async or a sync iterable, or a function async def feed(send), not"

@@ -26,7 +26,7 @@ __all__ = ["Found", "HttpRoutes", "SocketRoutes"]
 Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
 """A complete endpoint, with all middlewares around it, and the path parameters."""
 
-Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+HeaderPairs: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 NO_PARAMETERS: Final[dict[str, Any]] = {}
 """What a path without placeholders gives. It must not be changed."""
@@ -85,7 +85,7 @@ class HttpRoutes:
         self._entries: list[Entry] = []
         self._misses: dict[tuple[object, ...], Endpoint] = {}
 
-    def search(self, path: str, method: str, headers: Headers = ()) -> Found | None:
+    def search(self, path: str, method: str, headers: HeaderPairs = ()) -> Found | None:
         """Find the endpoint for a request; return None if no route matches the path (404).
 
         Where routes match the path but none has the method, the endpoint raises HTTPException 405
@@ -111,7 +111,7 @@ class HttpRoutes:
     def _find(self, path: str, method: str) -> tuple[Entry, list[Any]] | None:
         return self._trees.get(method, self._any).find(path)
 
-    def _search_options(self, path: str, headers: Headers) -> Found | None:
+    def _search_options(self, path: str, headers: HeaderPairs) -> Found | None:
         found = self._find(path, "OPTIONS")
         asked = dict(headers).get(b"access-control-request-method")
         if asked is not None:

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 from .converters import NO_MATCH, Converter, converter_named
-from .segments import Part, divide
+from .segments import SegmentPart, divide
 
 __all__ = ["PathPattern", "Segment", "SortKey"]
 
@@ -36,7 +36,7 @@ class Segment:
 
     __slots__ = ("identity", "key", "many", "names", "parse", "parts", "prefix", "spans", "suffix")
 
-    def __init__(self, parts: list[Part], names: list[str]) -> None:
+    def __init__(self, parts: list[SegmentPart], names: list[str]) -> None:
         self.parts = tuple(parts)
         self.names = tuple(names)
         self.prefix = parts[0] if isinstance(parts[0], str) else ""
@@ -116,7 +116,7 @@ def _quote(text: str) -> str:
         raise ValueError(f"{text!r:.80} is not valid Unicode and has no place in a path") from None
 
 
-def _sort_key(part: Part) -> tuple[int, int, str]:
+def _sort_key(part: SegmentPart) -> tuple[int, int, str]:
     """Order: fixed text (the longer first), the end of the segment, then the rank of the converter."""
     if isinstance(part, str):
         return (0, -len(part), part)
@@ -234,9 +234,9 @@ class PathPattern:
         return path
 
 
-def _parse(text: str, path: str) -> tuple[list[Part], list[str]]:
+def _parse(text: str, path: str) -> tuple[list[SegmentPart], list[str]]:
     """Return the parts of one segment and the names of its placeholders."""
-    parts: list[Part] = []
+    parts: list[SegmentPart] = []
     names: list[str] = []
     end = 0
     for found in _brace.finditer(text):

@@ -14,9 +14,9 @@ from typing import Final, TypeAlias
 
 from .converters import NO_MATCH, Converter
 
-__all__ = ["Part", "divide"]
+__all__ = ["SegmentPart", "divide"]
 
-Part: TypeAlias = str | Converter
+SegmentPart: TypeAlias = str | Converter
 
 LONGEST_WITH_OWN: Final = 255
 """The longest segment with an application's own regex, which cannot be matched in one pass."""
@@ -32,7 +32,7 @@ _fixed_length: Final = {
 """The forms of texts whose length is known, the longest first."""
 
 
-def divide(parts: Sequence[Part], text: str, *, open_end: bool = False) -> list[str] | None:
+def divide(parts: Sequence[SegmentPart], text: str, *, open_end: bool = False) -> list[str] | None:
     """Return the text of each converter in `parts`, in order; None if `text` does not match.
 
     With `open_end` the parts need not reach the end of `text`, and the last item of the answer is
@@ -69,7 +69,7 @@ def divide(parts: Sequence[Part], text: str, *, open_end: bool = False) -> list[
     return pieces
 
 
-def _only_str(parts: Sequence[Part]) -> bool:
+def _only_str(parts: Sequence[SegmentPart]) -> bool:
     """True if these are placeholders of type str with fixed text between each two."""
     free = False
     for part in parts:
@@ -82,7 +82,7 @@ def _only_str(parts: Sequence[Part]) -> bool:
     return True
 
 
-def _divide_str(parts: Sequence[Part], text: str) -> list[str] | None:
+def _divide_str(parts: Sequence[SegmentPart], text: str) -> list[str] | None:
     """Divide between str placeholders, from the right: each separator matches as far right as it can."""
     start = 0
     end = len(text)
@@ -122,7 +122,7 @@ class _Reach:
         self.everywhere = (1 << self.size + 1) - 1
         self._cache: dict[str, int] = {}
 
-    def back(self, part: Part, ends: int, before: Part | None) -> int:
+    def back(self, part: SegmentPart, ends: int, before: SegmentPart | None) -> int:
         """Return the positions from which `part` reaches one of `ends`; `before` is the part to its left."""
         if isinstance(part, str):
             return (ends & self._ending(part)) << len(part)
@@ -167,7 +167,7 @@ class _Reach:
         first = (ends & digits) << 1
         return (((first & digits) + digits) ^ digits) | first
 
-    def _back_own(self, part: Converter, ends: int, before: Part | None) -> int:
+    def _back_own(self, part: Converter, ends: int, before: SegmentPart | None) -> int:
         starts: Iterator[int]
         if before is None:
             starts = iter((0,))

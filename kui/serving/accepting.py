@@ -11,7 +11,7 @@ import anyio
 
 __all__ = ["Accepting"]
 
-PAUSE: Final = 1.0
+ACCEPT_PAUSE: Final = 1.0
 """Seconds for which nothing is accepted, when the system has no room for it."""
 _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
@@ -43,4 +43,4 @@ class Accepting:
         if not self._failing:
             self._failing = True
             logger.error("No connection can be accepted now: %s", error.strerror)
-        await anyio.sleep(PAUSE)
+        await anyio.sleep(ACCEPT_PAUSE)

@@ -26,7 +26,7 @@ from .responses import Phase
 from .state import ServerState
 from .timing import NEVER
 from .upgrade import Upgrade, subprotocols, wrong_handshake
-from .websocket import WebSocket
+from .websocket import ServerWebSocket
 
 __all__ = ["Connection", "Next"]
 
@@ -88,7 +88,7 @@ class Connection:
             "extensions": EXTENSIONS,
         }
         self._cycle: Cycle | None = None
-        self._socket: WebSocket | None = None
+        self._socket: ServerWebSocket | None = None
         self._deadline = NEVER
         self._expired = False
         self._in_head = False
@@ -249,7 +249,7 @@ class Connection:
         upgrade = Upgrade(self.pipe, request, self.ticker)
         early = self.http.take_rest()
         interval = self._state.limits.ping
-        self._socket = WebSocket(self._state, self.pipe, scope, upgrade, early, interval)
+        self._socket = ServerWebSocket(self._state, self.pipe, scope, upgrade, early, interval)
         try:
             await self._socket.run()
         finally:

@@ -11,7 +11,7 @@ from .http1_request import Request
 from .http1_response import Http1Response
 from .pipes import Pipe
 from .responses import Misuse, Phase
-from .state import Gone
+from .state import ClientGone
 from .timing import Ticker
 
 __all__ = ["UNREAD", "Cycle"]
@@ -100,11 +100,11 @@ class Cycle:
     async def send(self, message: Message) -> None:
         """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
 
-        :raises Gone: the client has gone (RST, or a deadline), or the request is over.
+        :raises ClientGone: the client has gone (RST, or a deadline), or the request is over.
         :raises Misuse: the message may not be sent now, or is wrong.
         """
         if self.over or self.broken:
-            raise Gone("the client has gone, or the request is over")
+            raise ClientGone("the client has gone, or the request is over")
         response, connection = self.response, self._connection
         if not self.request.complete and not response.begun:
             self._consider_the_rest()
@@ -120,7 +120,7 @@ class Cycle:
         except OSError as error:
             self.gone = self.broken = True
             connection.wake_receivers()
-            raise Gone("the client has gone") from error
+            raise ClientGone("the client has gone") from error
         except BaseException:
             self.broken = True
             raise

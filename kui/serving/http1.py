@@ -27,7 +27,7 @@ HEAD_SIZE: Final = 64 * 1024
 """Bytes of a request's head, and of what surrounds the chunks of its body."""
 FIELDS: Final = 100
 """Header fields of a request, its trailers included."""
-PIECE: Final = 16 * 1024
+PARSED_AT_ONCE: Final = 16 * 1024
 """Bytes that are parsed at a time where the end of a request may be among them."""
 
 _END: Final = b"\r\n\r\n"
@@ -180,8 +180,8 @@ class Http1:
             split = (self._tail + data[position : position + 3]).find(_END)
             if split >= 0:
                 return position + split + 4 - len(self._tail)
-        end = data.find(_END, position, position + PIECE)
-        return min(len(data), position + PIECE) if end < 0 else end + 4
+        end = data.find(_END, position, position + PARSED_AT_ONCE)
+        return min(len(data), position + PARSED_AT_ONCE) if end < 0 else end + 4
 
     def _feed(self, data: bytes, position: int, end: int) -> None:
         assert self._parser is not None

@@ -58,7 +58,7 @@ class Request:
         self.length: int | None = 0
         """The Content-Length; None for a body in chunks."""
         self.body: bytes | bytearray = b""
-        """What has come of the body and nobody has taken."""
+        """What has come of the body and was not taken."""
         self.complete = False
 
     @property
@@ -68,7 +68,7 @@ class Request:
         return unquote(path) if "%" in path else path
 
     def take_body(self) -> bytes:
-        """What has come of the body, which is then no longer kept."""
+        """Return what has come of the body, which is then no longer kept."""
         body, self.body = self.body, b""
         return bytes(body)
 
@@ -94,7 +94,7 @@ def check(request: Request) -> None:
 
 
 def _check_target(request: Request) -> None:
-    """A target that is no path: `*`, or the absolute form, which replaces Host (RFC 9112, 3.2)."""
+    """Check a target that is no path: `*`, or the absolute form, which replaces Host (RFC 9112, 3.2)."""
     target = request.target
     if request.method == "CONNECT":
         raise Malformed(501, "this is no proxy: CONNECT is not served")

@@ -95,7 +95,7 @@ class Http1Response(Response):
         return _slices(head, body)
 
     def _written_head(self, length: int | None, date: bytes) -> bytes:
-        """The head; `length` is the body's, if it is all there."""
+        """Return the head; `length` is the body's, if it is all there."""
         lines = [STATUS_LINES[self.status], *map(_line_of, self.fields)]
         if self.left is None and not self.bodiless:
             if length is not None and not self._trailers:

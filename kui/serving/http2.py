@@ -22,20 +22,20 @@ from kui.http.media import awaits_events
 from .http1_request import Malformed
 from .http2_frames import STREAMS, Broken, Frames
 from .http2_messages import Request, read_request
-from .http2_stream import Cycle, Stream
+from .http2_stream import Stream, StreamCycle
 from .http2_websocket import wants_another_version, websocket_on
 from .pipes import Pipe
 from .protocol import ASGI, EXTENSIONS
 from .responses import Phase
 from .state import ServerState
 from .timing import NEVER
-from .websocket import WebSocket
+from .websocket import ServerWebSocket
 
 __all__ = ["Http2Connection"]
 
 ENOUGH: Final = 16 * 1024 * 1024
 """Bytes of a body that are thrown away behind its answer, before the rest is refused."""
-UNREAD: Final = 1024 * 1024
+DISCARDED_AT_END: Final = 1024 * 1024
 """Bytes that are thrown away at the end of a connection, for the sake of what was sent last."""
 MANY: Final = 16
 """Events after which other tasks have a turn."""
@@ -68,8 +68,8 @@ class Http2Connection:
         self._state = state
         self._frames = Frames(self, state.ticker.now)
         self._streams: dict[int, Stream] = {}
-        self._cycles: dict[int, Cycle] = {}
-        self._sockets: dict[int, WebSocket] = {}
+        self._cycles: dict[int, StreamCycle] = {}
+        self._sockets: dict[int, ServerWebSocket] = {}
         self._group: anyio.abc.TaskGroup | None = None
         self._output: anyio.Event | None = None  # what the writer waits for
         self._drained: anyio.Event | None = None  # what the reader waits for
@@ -172,7 +172,7 @@ class Http2Connection:
             self._complain(str(error))
             self._say(stream, error.status, str(error))
             return
-        cycle = self._cycles[number] = Cycle(self._frames, stream, request, self._state)
+        cycle = self._cycles[number] = StreamCycle(self._frames, stream, request, self._state)
         assert self._group is not None
         self._group.start_soon(self._serve, cycle)
 
@@ -210,7 +210,7 @@ class Http2Connection:
 
     # ---- a request
 
-    async def _serve(self, cycle: Cycle) -> None:
+    async def _serve(self, cycle: StreamCycle) -> None:
         stream = cycle.stream
         try:
             scope = self._scope(cycle.request)
@@ -230,7 +230,7 @@ class Http2Connection:
             stream.pay_all()
             self._settle(stream)
 
-    async def _serve_websocket(self, cycle: Cycle, scope: Scope) -> None:
+    async def _serve_websocket(self, cycle: StreamCycle, scope: Scope) -> None:
         stream = cycle.stream
         if wants_another_version(cycle.request.headers):
             self._say(stream, 400, "WebSockets of version 13 are served")
@@ -257,7 +257,7 @@ class Http2Connection:
             "state": self._state.lifespan.copy(),
         }
 
-    def _conclude(self, cycle: Cycle, returned: bool) -> None:
+    def _conclude(self, cycle: StreamCycle, returned: bool) -> None:
         """Complete what an app that has ended left undone."""
         stream, response = cycle.stream, cycle.response
         if stream.lost or (response.phase is Phase.DONE and not cycle.broken):
@@ -415,7 +415,7 @@ class Http2Connection:
         self._broken = True
         self._expired = False
         self._idle_until = self._state.ticker.now + self._state.limits.linger
-        left = UNREAD
+        left = DISCARDED_AT_END
         with suppress(OSError):
             while left > 0 and not self._expired:
                 data = self.pipe.take()

@@ -29,7 +29,7 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from .http2_framing import FrameTooLarge, WholeFrames
-from .http2_messages import HEAD_SIZE
+from .http2_messages import HEADERS_SIZE
 from .http2_stream import Stream
 from .pipes import CHUNK
 from .responses import Headers
@@ -325,7 +325,7 @@ def _make_h2() -> H2Connection:
     )
     offered = {
         SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
-        SettingCodes.MAX_HEADER_LIST_SIZE: HEAD_SIZE,
+        SettingCodes.MAX_HEADER_LIST_SIZE: HEADERS_SIZE,
         SettingCodes.ENABLE_CONNECT_PROTOCOL: 1,
     }
     connection.local_settings = Settings(client=False, initial_values=offered)
@@ -335,5 +335,5 @@ def _make_h2() -> H2Connection:
     # little too large: here these are refused one by one.
     offered[SettingCodes.MAX_CONCURRENT_STREAMS] = 10 * STREAMS
     connection.local_settings = Settings(client=False, initial_values=offered)
-    connection.decoder.max_header_list_size = 4 * HEAD_SIZE
+    connection.decoder.max_header_list_size = 4 * HEADERS_SIZE
     return connection

@@ -13,7 +13,7 @@ from .protocol import PREFACE
 
 __all__ = ["FrameTooLarge", "WholeFrames"]
 
-LARGEST: Final = 16 * 1024
+LARGEST_FRAME: Final = 16 * 1024
 """Bytes of a frame (SETTINGS_MAX_FRAME_SIZE, whose default and least value this is)."""
 HEADER: Final = 9
 """Bytes before those of a frame."""
@@ -51,7 +51,7 @@ class WholeFrames:
             return
         self._skip = 0
         while (size := _size(data, end)) is not None:
-            if size > LARGEST:
+            if size > LARGEST_FRAME:
                 raise FrameTooLarge(f"a frame of {size} bytes")
             after = end + HEADER + size
             if after > len(data):

@@ -19,9 +19,9 @@ from .http1 import FIELDS
 from .http1_request import Malformed
 from .responses import Headers, Response, checked_headers
 
-__all__ = ["HEAD_SIZE", "Http2Response", "Request", "hints", "read_request", "trailers"]
+__all__ = ["HEADERS_SIZE", "Http2Response", "Request", "hints", "read_request", "trailers"]
 
-HEAD_SIZE: Final = 64 * 1024
+HEADERS_SIZE: Final = 64 * 1024
 """Size of a request's headers, counted as RFC 9113, 6.5.2 does."""
 
 _is_method = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
@@ -88,7 +88,7 @@ def read_request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
             host = value
         else:
             raise Malformed(400, "there is more than one Host")
-    if size > HEAD_SIZE or len(headers) + len(cookies) > FIELDS:
+    if size > HEADERS_SIZE or len(headers) + len(cookies) > FIELDS:
         raise Malformed(431, "the headers are larger than 64 KiB, or more than 100")
     if cookies:
         headers.append((b"cookie", b"; ".join(cookies)))  # RFC 9113, 8.2.3
@@ -139,11 +139,11 @@ class Http2Response(Response):
 
 
 def hints(message: Message) -> Headers:
-    """The headers of 103 Early Hints (RFC 8297)."""
+    """Return the headers of 103 Early Hints (RFC 8297)."""
     links = checked_headers([(b"link", link) for link in message.get("links", ())])
     return [(b":status", b"103"), *links]
 
 
 def trailers(message: Message) -> Headers:
-    """The trailers of an `http.response.trailers` message."""
+    """Return the trailers of an `http.response.trailers` message."""
     return checked_headers(message.get("headers", ()))

@@ -14,18 +14,18 @@ from baize.typing import Message
 from h2.errors import ErrorCodes
 
 from .http2_messages import Http2Response, Request, hints, trailers
-from .pipes import CHUNK, CREDIT, Part, Pipe, Turns
+from .pipes import CHUNK, CREDIT, BytesLike, Pipe, Turns
 from .responses import Headers, Misuse, Phase
-from .state import Gone, ServerState
+from .state import ClientGone, ServerState
 from .timing import NEVER
 
-__all__ = ["Cycle", "Frames", "Stream"]
+__all__ = ["ConnectionFrames", "Stream", "StreamCycle"]
 
 LOW: Final = CHUNK // 2
 """Bytes that may still wait for the client's window when the app goes on."""
 
 
-class Frames(Protocol):
+class ConnectionFrames(Protocol):
     """What a stream needs of its connection's frames. None of it waits."""
 
     def headers(self, stream: Stream, headers: Headers, *, end: bool = False) -> None:
@@ -79,7 +79,9 @@ class Stream:
         "waits_until",
     )
 
-    def __init__(self, frames: Frames, number: int, pipe: Pipe, state: ServerState) -> None:
+    def __init__(
+        self, frames: ConnectionFrames, number: int, pipe: Pipe, state: ServerState
+    ) -> None:
         self.client, self.server, self.secure = pipe.client, pipe.server, pipe.secure
         self.protocol: str | None = "h2"
         self.credit = CREDIT
@@ -206,7 +208,7 @@ class Stream:
         self.credit = CREDIT
         await anyio.lowlevel.checkpoint()
 
-    async def write(self, *parts: Part) -> None:
+    async def write(self, *parts: BytesLike) -> None:
         """See `Pipe`: it waits while the client's window is closed and 64 KiB wait for it."""
         self.credit -= 1
         if self.credit <= 0:
@@ -236,7 +238,7 @@ class Stream:
             self._drained = anyio.Event()
             await self._drained.wait()
 
-    def _add(self, data: Part) -> None:
+    def _add(self, data: BytesLike) -> None:
         if self.lost or self.closing:
             raise ConnectionResetError("the stream was reset")
         if not self.out:
@@ -284,7 +286,7 @@ class Stream:
         return self.lost
 
 
-class Cycle:
+class StreamCycle:
     """The `receive` and `send` of one request, which end with it: then `send` raises, and `receive` says so.
 
     `broken` is True once no more can be sent, `late` if the client was too slow with the body.
@@ -302,7 +304,7 @@ class Cycle:
     )
 
     def __init__(
-        self, frames: Frames, stream: Stream, request: Request, state: ServerState
+        self, frames: ConnectionFrames, stream: Stream, request: Request, state: ServerState
     ) -> None:
         self.stream = stream
         self.request = request
@@ -344,12 +346,12 @@ class Cycle:
     async def send(self, message: Message) -> None:
         """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
 
-        :raises Gone: the stream was reset, or the request is over.
+        :raises ClientGone: the stream was reset, or the request is over.
         :raises Misuse: the message may not be sent now, or is wrong.
         """
         stream, response = self.stream, self.response
         if stream.over or stream.lost or self.broken:
-            raise Gone("the client has gone, or the request is over")
+            raise ClientGone("the client has gone, or the request is over")
         before = response.phase
         try:
             phase = response.advance(message)
@@ -364,7 +366,7 @@ class Cycle:
             raise
         except OSError as error:
             self.broken = True
-            raise Gone("the client has gone") from error
+            raise ClientGone("the client has gone") from error
         except BaseException:
             self.broken = True
             raise

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from baize.typing import Message, Scope
 
-from .http2_stream import Cycle, Frames
+from .http2_stream import ConnectionFrames, StreamCycle
 from .responses import Headers, Phase
 from .state import ServerState
 from .upgrade import subprotocols
-from .websocket import WebSocket
+from .websocket import ServerWebSocket
 
 __all__ = ["wants_another_version", "websocket_on"]
 
@@ -18,7 +18,9 @@ def wants_another_version(headers: Headers) -> bool:
     return any(name == b"sec-websocket-version" and value != b"13" for name, value in headers)
 
 
-def websocket_on(cycle: Cycle, frames: Frames, state: ServerState, scope: Scope) -> WebSocket:
+def websocket_on(
+    cycle: StreamCycle, frames: ConnectionFrames, state: ServerState, scope: Scope
+) -> ServerWebSocket:
     """Return the WebSocket that a request asks for.
 
     :param scope: the request's.
@@ -32,13 +34,15 @@ def websocket_on(cycle: Cycle, frames: Frames, state: ServerState, scope: Scope)
         "extensions": {"websocket.http.response": {}},
     }
     del scope["method"]
-    return WebSocket(state, stream, scope, _Extended(cycle, frames, state), b"", state.limits.ping)
+    return ServerWebSocket(
+        state, stream, scope, _Extended(cycle, frames, state), b"", state.limits.ping
+    )
 
 
 class _Extended:
     """The `Handshake` of an extended CONNECT."""
 
-    def __init__(self, cycle: Cycle, frames: Frames, state: ServerState) -> None:
+    def __init__(self, cycle: StreamCycle, frames: ConnectionFrames, state: ServerState) -> None:
         self._cycle = cycle
         self._frames = frames
         self._state = state

@@ -22,7 +22,7 @@ from kui.concurrency.loops import Scope, scope_maker
 
 from .accepting import Accepting
 from .connection import Connection, Next
-from .pipes import CHUNK, CREDIT, Part, Turns, hung_up, peer_of
+from .pipes import CHUNK, CREDIT, BytesLike, Turns, hung_up, peer_of
 from .state import ServerState
 from .timing import NEVER, Ticker
 from .tls import secured
@@ -177,7 +177,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         self.credit = CREDIT
         await asyncio.sleep(0)
 
-    async def write(self, *parts: Part) -> None:
+    async def write(self, *parts: BytesLike) -> None:
         """See `Pipe`."""
         if self.credit <= 0:
             await self.yield_()
@@ -195,14 +195,14 @@ class AsyncioPipe(asyncio.BufferedProtocol):
                 return
         self.credit -= 1
 
-    def _send(self, part: Part) -> None:
+    def _send(self, part: BytesLike) -> None:
         if self._broken:
             raise ConnectionAbortedError("an earlier message was not sent to its end")
         if self._closed or self._transport.is_closing():  # by a write that has failed, or by us
             raise ConnectionResetError("the connection was lost")
         self._transport.write(part)
 
-    async def _write_in_turn(self, parts: tuple[Part, ...]) -> None:
+    async def _write_in_turn(self, parts: tuple[BytesLike, ...]) -> None:
         """Wait until the transport has nothing left, send the outbox and then the parts, one by one."""
         self._turns.take()
         self.credit = CREDIT

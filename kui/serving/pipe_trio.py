@@ -22,7 +22,7 @@ from kui.concurrency.services import InContext
 
 from .accepting import Accepting
 from .connection import Connection, Next
-from .pipes import CHUNK, CREDIT, Part, Pipe, Turns, hung_up, peer_of
+from .pipes import CHUNK, CREDIT, BytesLike, Pipe, Turns, hung_up, peer_of
 from .state import ServerState
 from .timing import NEVER, Ticker
 from .tls import secured
@@ -103,7 +103,7 @@ class TrioPipe:
         self.credit = CREDIT
         await checkpoint()
 
-    async def write(self, *parts: Part) -> None:
+    async def write(self, *parts: BytesLike) -> None:
         """See `Pipe`."""
         if self.credit <= 0:
             await self.yield_()
@@ -121,7 +121,7 @@ class TrioPipe:
                 return
         self.credit -= 1
 
-    def _send(self, part: Part) -> int:
+    def _send(self, part: BytesLike) -> int:
         if self._broken:
             raise ConnectionAbortedError("an earlier message was not sent to its end")
         try:
@@ -129,7 +129,7 @@ class TrioPipe:
         except BlockingIOError:
             return 0
 
-    async def _write_rest(self, parts: tuple[Part, ...]) -> None:
+    async def _write_rest(self, parts: tuple[BytesLike, ...]) -> None:
         """Send what is left, in one's turn: the outbox, which a cancellation leaves, and parts, which it breaks."""
         self._turns.take()
         self.credit = CREDIT

@@ -20,7 +20,7 @@ from typing import Final, Protocol, TypeAlias
 
 import anyio
 
-__all__ = ["CHUNK", "CREDIT", "Address", "Part", "Pipe", "Turns", "hung_up", "peer_of"]
+__all__ = ["CHUNK", "CREDIT", "Address", "BytesLike", "Pipe", "Turns", "hung_up", "peer_of"]
 
 CHUNK: Final = 64 * 1024
 """Bytes that are read or written at a time."""
@@ -28,7 +28,7 @@ CREDIT: Final = 16
 """Reads and writes that need not wait, until other tasks have a turn."""
 
 Address: TypeAlias = tuple[str, int | None]
-Part: TypeAlias = bytes | bytearray | memoryview
+BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
 class Pipe(Protocol):
@@ -65,7 +65,7 @@ class Pipe(Protocol):
     async def yield_(self) -> None:
         """Let other tasks run: a checkpoint, which renews `credit`."""
 
-    async def write(self, *parts: Part) -> None:
+    async def write(self, *parts: BytesLike) -> None:
         """Send all parts; wait as long as the client does not take them.
 
         :raises OSError: the connection was reset, aborted or closed, or an earlier write was cancelled.

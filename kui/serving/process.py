@@ -33,7 +33,7 @@ from .reload import Watcher
 from .runner import LAST, Options, Runner, ServeOptions, ShutdownFailed, StartupFailed
 from .workers import RELOAD, supervise
 
-__all__ = ["BACKENDS", "Deadline", "complain", "run", "run_process"]
+__all__ = ["BACKENDS", "ProcessDeadline", "complain", "run", "run_process"]
 
 BACKENDS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "trio": ("trio", {}),
@@ -75,7 +75,7 @@ def run(
         if __name__ == "__main__":
             kui.run(app, bind="0.0.0.0:8000")
     """
-    deadline = Deadline()
+    deadline = ProcessDeadline()
     try:
         status = run_process(
             app,
@@ -94,7 +94,7 @@ def run(
 
 def run_process(
     app: ASGIApp | str,
-    deadline: Deadline,
+    deadline: ProcessDeadline,
     *,
     backend: str,
     workers: int,
@@ -130,7 +130,7 @@ def complain(error: CannotServe) -> int:
     return 1
 
 
-class Deadline:
+class ProcessDeadline:
     """Ends the process a while after `start`, from a thread, whatever the others do.
 
     `start` may be called in a signal handler.
@@ -191,7 +191,7 @@ class _Process:
         self.reload = reload
         self.limit = limit
 
-    def serve(self, deadline: Deadline, ready: Callable[[], None]) -> int:
+    def serve(self, deadline: ProcessDeadline, ready: Callable[[], None]) -> int:
         """Serve until a signal; return the exit status."""
         app = self.app
         assert not isinstance(app, str)
@@ -208,7 +208,7 @@ class _Process:
 
     def work(self, ready: Callable[[], None]) -> int:
         """Serve as a worker, with a watch on the program's files if they must be reloaded."""
-        deadline = Deadline()
+        deadline = ProcessDeadline()
         if not self.reload:
             try:
                 self.app = load_app(self.app) if isinstance(self.app, str) else self.app
@@ -262,7 +262,7 @@ def _report(runner: Runner) -> int:
 
 
 @contextmanager
-def _signals(runner: Runner, deadline: Deadline, limit: float) -> Iterator[None]:
+def _signals(runner: Runner, deadline: ProcessDeadline, limit: float) -> Iterator[None]:
     """Interrupt the runner on SIGTERM and Ctrl-C, and start the deadline."""
     loop = Loop()
 

@@ -24,7 +24,7 @@ from kui.http.hosts import valid_host
 
 __all__ = ["ForwardedHeaders"]
 
-Address: TypeAlias = tuple[str, int]
+NodeAddress: TypeAlias = tuple[str, int]
 
 _NODE: Final = re.compile(r"(?:\[(?P<v6>[^\]]*)\]|(?P<v4>[0-9.]+))(?::(?P<port>[0-9]{1,5}))?")
 _TOKEN: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -42,7 +42,7 @@ _SOCKET_SCHEMES: Final = {"http": "ws", "https": "wss"}
 class _Said(NamedTuple):
     """What one family of headers says; None for what it does not."""
 
-    client: Address | None
+    client: NodeAddress | None
     scheme: str | None
     host: bytes | None
 
@@ -90,7 +90,7 @@ class ForwardedHeaders:
             scope = self._corrected(scope)
         await self.app(scope, receive, send)
 
-    def _trusts_peer(self, client: Address | None) -> bool:
+    def _trusts_peer(self, client: NodeAddress | None) -> bool:
         if client is None:
             return self._unix or self._everybody
         return self._trusts(client[0])
@@ -132,9 +132,9 @@ class ForwardedHeaders:
         chosen = elements[index]
         return _Said(client, _scheme(chosen.get("proto")), _host(chosen.get("host")))
 
-    def _find_client(self, nodes: list[str]) -> tuple[int, Address | None]:
+    def _find_client(self, nodes: list[str]) -> tuple[int, NodeAddress | None]:
         """Return which hop came from outside, and its address; from the right, as far as it makes sense."""
-        found: tuple[int, Address | None] = (len(nodes) - 1, None)
+        found: tuple[int, NodeAddress | None] = (len(nodes) - 1, None)
         for index in range(len(nodes) - 1, -1, -1):
             address = _parse_node(nodes[index])
             if address is None:
@@ -193,7 +193,7 @@ def _parse_ip(text: str) -> IPv4Address | IPv6Address | None:
     return address
 
 
-def _parse_node(text: str) -> Address | None:
+def _parse_node(text: str) -> NodeAddress | None:
     """Return an address with or without a port; IPv6 with or without brackets (RFC 7239, section 6)."""
     found = _NODE.fullmatch(text)
     host = (found["v6"] or found["v4"] or "") if found else text

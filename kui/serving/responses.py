@@ -191,7 +191,7 @@ class Response:
 
 
 def checked_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
-    """Headers of the app, fit to be sent, with names in lower case, without those of a connection.
+    """Return headers of the app, fit to be sent, with names in lower case, without those of a connection.
 
     :raises Misuse: a name is no token, or a value has a control character (RFC 9110, 5.5).
     """

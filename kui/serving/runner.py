@@ -21,7 +21,7 @@ from .access import AccessLog
 from .binding import CannotServe
 from .debug import Debugging
 from .root_path import RootPath
-from .state import Limits
+from .state import ConnectionLimits
 
 __all__ = [
     "CUT",
@@ -110,9 +110,9 @@ class Options:
     body_timeout: float = 30.0
     limit_connections: int | None = None
 
-    def limits(self) -> Limits:
+    def limits(self) -> ConnectionLimits:
         """Return what each connection keeps to."""
-        return Limits(
+        return ConnectionLimits(
             head=self.head_timeout,
             keep_alive=self.keep_alive_timeout,
             body=self.body_timeout,

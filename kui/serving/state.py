@@ -15,19 +15,19 @@ from kui.http.urls import request_name
 
 from .timing import Ticker, Timed
 
-__all__ = ["Gone", "Limits", "Served", "ServerState"]
+__all__ = ["ClientGone", "ConnectionLimits", "Served", "ServerState"]
 
 logger = logging.getLogger("kui.server")
 errors = logging.getLogger("kui.error")
 errors = logging.getLogger("kui.error")
 
 
-class Gone(ConnectionError):
+class ClientGone(ConnectionError):
     """What `send` raises when nothing can be sent to the client any more (ASGI 2.4: an OSError)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ConnectionLimits:
     """How long a client is waited for, in seconds, and how many may come.
 
     A deadline is noticed up to half a second late.
@@ -83,7 +83,7 @@ class ServerState:
     def __init__(
         self,
         app: ASGIApp,
-        limits: Limits,
+        limits: ConnectionLimits,
         *,
         lifespan: dict[str, Any] | None = None,
     ) -> None:
@@ -172,5 +172,5 @@ class ServerState:
 def _is_gone(error: BaseException) -> bool:
     """True if the app has only passed on that its client has gone."""
     if isinstance(error, BaseExceptionGroup):
-        return error.split(Gone)[1] is None
-    return isinstance(error, Gone)
+        return error.split(ClientGone)[1] is None
+    return isinstance(error, ClientGone)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 
-from .pipes import CHUNK, Part, Pipe, Turns
+from .pipes import CHUNK, BytesLike, Pipe, Turns
 from .state import ServerState
 from .timing import NEVER
 
@@ -101,7 +101,7 @@ class TlsPipe:
         """See `Pipe`."""
         await self._raw.yield_()
 
-    async def write(self, *parts: Part) -> None:
+    async def write(self, *parts: BytesLike) -> None:
         """See `Pipe`. A slice is encrypted when the one before it was sent."""
         if self._turns.taken:
             await self._turns.wait()
@@ -124,13 +124,13 @@ class TlsPipe:
         finally:
             self._turns.pass_on()
 
-    async def _write_slice(self, part: Part) -> None:
+    async def _write_slice(self, part: BytesLike) -> None:
         if self._raw.credit <= 0:
             await self._raw.yield_()
         self._encrypt(part)
         await self._write_out()
 
-    def _encrypt(self, part: Part) -> None:
+    def _encrypt(self, part: BytesLike) -> None:
         if self._broken:
             raise ConnectionAbortedError("an earlier message was not sent to its end")
         if not part:

@@ -23,14 +23,14 @@ from websockets.protocol import Side
 
 from .pipes import CHUNK, Pipe
 from .responses import Headers, Misuse, checked_headers
-from .state import Gone, ServerState
+from .state import ClientGone, ServerState
 from .timing import NEVER
 
-__all__ = ["Handshake", "WebSocket"]
+__all__ = ["Handshake", "ServerWebSocket"]
 
-LARGEST: Final = 16 * 1024 * 1024
+LARGEST_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of a message; a larger one closes the socket with 1009."""
-SLICE: Final = 2 * 1024
+FED_AT_ONCE: Final = 2 * 1024
 """Bytes that are looked at together: how much may become messages at a time."""
 QUEUED: Final = 16
 """Messages that are kept for the app, give or take those of a slice."""
@@ -62,7 +62,7 @@ class _State(enum.Enum):
     CLOSED = "over"
 
 
-class WebSocket:
+class ServerWebSocket:
     """See the module.
 
     :param early: what has come in behind the handshake.
@@ -111,7 +111,7 @@ class WebSocket:
         self._scope = scope
         self._handshake = handshake
         self._state = _State.CONNECTING
-        self._frames = Frames(Side.SERVER, max_size=LARGEST, logger=_frames_log)
+        self._frames = Frames(Side.SERVER, max_size=LARGEST_MESSAGE, logger=_frames_log)
         self._raw = early  # bytes that are not looked at yet
         self._messages: deque[Message] = deque([{"type": "websocket.connect"}])
         self._size = 0  # bytes of the messages
@@ -267,7 +267,7 @@ class WebSocket:
         while position < len(raw) and self._state is not _State.CLOSED:
             if position and (self._size >= CHUNK or len(self._messages) >= QUEUED):
                 break
-            piece = raw if len(raw) <= SLICE else raw[position : position + SLICE]
+            piece = raw if len(raw) <= FED_AT_ONCE else raw[position : position + FED_AT_ONCE]
             position += len(piece)
             self._frames.receive_data(piece)
             self._take_frames()
@@ -338,12 +338,12 @@ class WebSocket:
     async def send(self, message: Message) -> None:
         """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
 
-        :raises Gone: the client has gone, or the socket is over.
+        :raises ClientGone: the client has gone, or the socket is over.
         :raises Misuse: the message may not be sent now, or is wrong.
         """
         kind = message["type"]
         if self._state is _State.CLOSED or self._over:
-            raise Gone("the client has gone, or the WebSocket is over")
+            raise ClientGone("the client has gone, or the WebSocket is over")
         act = self._ACTS.get((self._state, kind))
         if act is None:
             raise Misuse(f"{kind} was sent while the WebSocket was {self._state.value}")
@@ -351,7 +351,7 @@ class WebSocket:
             await act(self, message)
         except OSError as error:
             self._ended()
-            raise Gone("the client has gone") from error
+            raise ClientGone("the client has gone") from error
         except Misuse:
             raise
         except BaseException:
@@ -414,7 +414,7 @@ class WebSocket:
     async def _until_confirmed(self) -> None:
         """Wait for the client's close frame, but not for long (RFC 6455, 7.1.1); drop what else it sends."""
         self._deadline = self._server.ticker.now + self._server.limits.linger
-        left = LARGEST
+        left = LARGEST_MESSAGE
         while self._state is _State.CLOSING and left > 0:
             left -= len(self._raw)
             self._messages.clear()
@@ -440,7 +440,7 @@ class WebSocket:
         if data:
             self._pipe.push(data)
 
-    _ACTS: ClassVar[dict[tuple[_State, str], Callable[[WebSocket, Any], Awaitable[None]]]] = {
+    _ACTS: ClassVar[dict[tuple[_State, str], Callable[[ServerWebSocket, Any], Awaitable[None]]]] = {
         (_State.CONNECTING, "websocket.accept"): _accept,
         (_State.CONNECTING, "websocket.close"): _reject,
         (_State.CONNECTING, "websocket.http.response.start"): _deny_with,

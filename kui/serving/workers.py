@@ -26,7 +26,7 @@ Work: TypeAlias = Callable[[Callable[[], None]], int]
 
 RELOAD: Final = 75
 """The exit status of a worker that wants to be started anew."""
-PAUSE: Final = 1.0
+RESTART_PAUSE: Final = 1.0
 """Seconds from one start of a worker to the next that takes its place."""
 
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
@@ -94,7 +94,7 @@ class _Supervisor:
             if now >= self.kill_at:
                 self._send(signal.SIGKILL)
                 self.status = 1
-                return PAUSE
+                return RESTART_PAUSE
             return self.kill_at - now
         missing = (self.count if self.proven else 1) - len(self.workers)
         if missing > 0 and now < self.not_before:
@@ -144,7 +144,7 @@ class _Supervisor:
         else:
             how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
             logger.warning("Worker %d %s; another takes its place", worker.pid, how)
-            self.not_before = worker.born + PAUSE
+            self.not_before = worker.born + RESTART_PAUSE
 
     def _fork(self) -> None:
         ready_read, ready_write = os.pipe()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BaseTemplates", "Jinja2Templates"]
 
-Context = Mapping[str, Any]
+TemplateContext = Mapping[str, Any]
 Render = Callable[[dict[str, Any]], "str | Awaitable[str]"]
 
 # The extensions of templates that do not make HTML.
@@ -44,7 +44,7 @@ def _extension(name: str) -> str:
     return os.path.splitext(stem)[1] if extension in _OF_TEMPLATES else extension
 
 
-class _TemplateResponse(SmallResponse[Context]):
+class _TemplateResponse(SmallResponse[TemplateContext]):
     """A page; rendered anew each time it is sent, with the request that it then answers."""
 
     __slots__ = ("_render",)
@@ -53,7 +53,7 @@ class _TemplateResponse(SmallResponse[Context]):
     def __init__(
         self,
         render: Render,
-        context: Context,
+        context: TemplateContext,
         status_code: int,
         headers: Mapping[str, str] | None,
         media_type: str | None,
@@ -62,7 +62,7 @@ class _TemplateResponse(SmallResponse[Context]):
         self._render = render
         super().__init__(context, status_code, headers, media_type, charset)
 
-    async def render(self, content: Context) -> bytes:
+    async def render(self, content: TemplateContext) -> bytes:
         text = self._render(_with_the_request(content))
         if not isinstance(text, str):
             text = await text
@@ -72,7 +72,7 @@ class _TemplateResponse(SmallResponse[Context]):
         return self.render(self.content)
 
 
-def _with_the_request(context: Context) -> dict[str, Any]:
+def _with_the_request(context: TemplateContext) -> dict[str, Any]:
     current = request_var.get(None)
     return {**context} if current is None else {"request": current, "url_for": url_for, **context}
 
@@ -110,7 +110,7 @@ class BaseTemplates:
     def TemplateResponse(
         self,
         name: str,
-        context: Context | None = None,
+        context: TemplateContext | None = None,
         status_code: int = 200,
         headers: Mapping[str, str] | None = None,
         media_type: str | None = None,

@@ -30,7 +30,7 @@ from .transport import ASGITransport, report
 __all__ = [
     "AsyncTestClient",
     "event_headers",
-    "exchange_of",
+    "exchange_of_response",
     "is_event_stream",
     "read_exactly",
     "socket_headers",
@@ -177,7 +177,7 @@ class AsyncTestClient(httpx2.AsyncClient):
         if response is None:
             self.transport.disconnect()
         else:
-            exchange_of(response).leave()
+            exchange_of_response(response).leave()
 
     async def wait_idle(self, *, timeout: float | Unset | None = UNSET) -> None:
         """Wait until the app has returned from every request.
@@ -252,7 +252,7 @@ class AsyncTestClient(httpx2.AsyncClient):
         :raises DeadlineExceeded: nothing was received in that time; what was received before is not lost.
         """
         seconds = self.timeout.read if isinstance(timeout, Unset) else timeout
-        return await read_exactly(exchange_of(response), size, seconds)
+        return await read_exactly(exchange_of_response(response), size, seconds)
 
     @asynccontextmanager
     async def events(
@@ -305,7 +305,7 @@ class AsyncTestClient(httpx2.AsyncClient):
         return WebSocketSession(self.transport, request, tuple(subprotocols), seconds)
 
 
-def exchange_of(response: httpx2.Response) -> HttpExchange:
+def exchange_of_response(response: httpx2.Response) -> HttpExchange:
     """Return the exchange of a response."""
     exchange = response.extensions["kui.exchange"]
     assert isinstance(exchange, HttpExchange)

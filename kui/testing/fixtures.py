@@ -16,10 +16,10 @@ import pytest
 __all__ = ["kui_backend", "kui_client"]
 
 Backend: TypeAlias = str | tuple[str, dict[str, Any]]
-Runner: TypeAlias = Literal["sync", "trio", "anyio", "asyncio", "kui"]
+PluginName: TypeAlias = Literal["sync", "trio", "anyio", "asyncio", "kui"]
 
 
-def _runner(function: object, node: pytest.Item, names: list[str]) -> Runner:
+def _runner(function: object, node: pytest.Item, names: list[str]) -> PluginName:
     """Return which plugin runs a test; "kui" if none does but this one."""
     inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
     if not inspect.iscoroutinefunction(inner):
@@ -41,7 +41,7 @@ def _is_for_pytest_asyncio(node: pytest.Item) -> bool:
     return mode == "auto" or node.get_closest_marker("asyncio") is not None
 
 
-def _runner_of(request: pytest.FixtureRequest) -> Runner:
+def _runner_of(request: pytest.FixtureRequest) -> PluginName:
     return _runner(request.function, request.node, request.fixturenames)
 
 

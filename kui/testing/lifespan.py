@@ -10,7 +10,7 @@ import anyio.abc
 import anyio.lowlevel
 from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
-from kui.concurrency.lifespan_driver import LifespanDriver, Phase
+from kui.concurrency.lifespan_driver import LifespanDriver, LifespanPhase
 from kui.lifespan import SERVER
 
 from .contract import LifespanContract
@@ -90,14 +90,14 @@ class LifespanRunner:
         await self._wait("shutdown", self._driver.ended)
         self._tell("shutdown")
 
-    def _tell(self, phase: Phase) -> None:
+    def _tell(self, phase: LifespanPhase) -> None:
         """Raise what has failed, but not the same exception again."""
         failure = self._broken or self._driver.failure(phase)
         if failure is not None and failure is not self._told:
             self._told = failure
             raise failure
 
-    async def _wait(self, phase: Phase, event: anyio.Event) -> None:
+    async def _wait(self, phase: LifespanPhase, event: anyio.Event) -> None:
         with anyio.move_on_after(self._timeout):
             await event.wait()
         if not event.is_set():

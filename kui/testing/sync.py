@@ -20,7 +20,7 @@ from .bridge import Bridge, SyncEventStream, SyncWebSocketSession
 from .client import (
     AsyncTestClient,
     event_headers,
-    exchange_of,
+    exchange_of_response,
     is_event_stream,
     read_exactly,
     socket_headers,
@@ -149,7 +149,7 @@ class TestClient(httpx2.Client):
     ) -> bytes:
         """Read `size` bytes of a streamed response, and no more; see `AsyncTestClient.read`."""
         seconds = self._seconds(timeout)
-        return self._bridge.call(read_exactly, exchange_of(response), size, seconds)
+        return self._bridge.call(read_exactly, exchange_of_response(response), size, seconds)
 
     @contextmanager
     def events(

@@ -19,7 +19,7 @@ from .conversations import Conversation
 from .errors import ContractError, DeadlineExceeded
 from .exchanges import HttpExchange
 
-__all__ = ["HTTP_EXTENSIONS", "ASGITransport", "Response"]
+__all__ = ["HTTP_EXTENSIONS", "ASGITransport", "ClosingResponse"]
 
 Iterator = TypeVar("Iterator", bound=AsyncIterator[Any])
 
@@ -33,7 +33,7 @@ HTTP_EXTENSIONS = (
 )
 
 
-class Response(httpx2.Response):
+class ClosingResponse(httpx2.Response):
     """A response that closes its iterators when it is closed, so that `break` may leave them, on trio too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -264,7 +264,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
             await self.finish(exchange)
             if exchange.error is None:  # it has cancelled itself
                 raise httpx2.RemoteProtocolError(f"{exchange.name}: closed without a response")
-        return Response(
+        return ClosingResponse(
             500 if start is None else start["status"],
             headers=exchange.contract.headers,
             stream=_ResponseStream(exchange, self, timeout),

@@ -60,7 +60,7 @@ class SocketView:
         """
 
 
-METHODS: Final = (("on_connect", 0), ("on_receive", 1), ("on_disconnect", 1))
+VIEW_METHODS: Final = (("on_connect", 0), ("on_receive", 1), ("on_disconnect", 1))
 
 
 def methods_of_view(view: type[SocketView]) -> tuple[tuple[Callable[..., Any], int], ...]:
@@ -70,7 +70,7 @@ def methods_of_view(view: type[SocketView]) -> tuple[tuple[Callable[..., Any], i
     """
     name = f"{view.__module__}.{view.__qualname__}"
     found = []
-    for method, arguments in METHODS:
+    for method, arguments in VIEW_METHODS:
         written = inspect.getattr_static(view, method)
         plain = inspect.isfunction(written)
         function = written if plain else getattr(view, method)

@@ -19,7 +19,7 @@ from kui.channels.hub import Hub
 from kui.channels.memory import MemoryStore
 from kui.channels.positions import Position
 from kui.channels.store import Listener, Page, Retention
-from kui.channels.subscriptions import Overflow, Reading
+from kui.channels.subscriptions import Overflow, SharedReading
 from kui.testing import virtual_clock
 
 NEWS = "news"
@@ -112,7 +112,7 @@ class _Line:
 class Reader:
     """Reads all the time, and remembers what it was given."""
 
-    def __init__(self, reading: Reading, after: Position | None, overflow: Overflow) -> None:
+    def __init__(self, reading: SharedReading, after: Position | None, overflow: Overflow) -> None:
         given = {} if after is None else {NEWS: after}
         self.subscription = Subscription(reading, (NEWS,), given, 0, overflow, None)
         self.items: list[Message | Gap] = []
@@ -161,7 +161,7 @@ async def go(
     store = Weather(delays)
     stored: list[str] = []
     async with Hub(store, buffer=3) as hub, anyio.create_task_group() as tasks:
-        reading = Reading(hub, store, None, 60)
+        reading = SharedReading(hub, store, None, 60)
         readers: list[Reader] = []
 
         async def publish() -> None:

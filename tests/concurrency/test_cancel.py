@@ -13,7 +13,7 @@ import pytest
 from kui.concurrency import ClientDisconnect, Exchange, Gone
 from kui.concurrency.cancel import WaitingClient, until
 from kui.concurrency.loops import clock
-from kui.concurrency.slots import Full, Slots
+from kui.concurrency.slots import ConcurrencySlots, Full
 from kui.testing import every_checkpoint
 from tests.support.asgi_server import DISCONNECT, WAYS, Server, body
 
@@ -246,7 +246,7 @@ async def test_what_it_raises_is_raised() -> None:
 
 
 async def test_slots_are_taken_until_there_is_none() -> None:
-    slots = Slots(2)
+    slots = ConcurrencySlots(2)
     assert [slots.take(), slots.take()] == [True, True]
     with pytest.raises(Full):
         slots.take()
@@ -255,7 +255,7 @@ async def test_slots_are_taken_until_there_is_none() -> None:
 
 
 async def test_who_waits_is_served_in_order_and_before_who_comes_later() -> None:
-    slots = Slots(1, waiting=2)
+    slots = ConcurrencySlots(1, waiting=2)
     slots.take()
     served: list[int] = []
 
@@ -279,7 +279,7 @@ async def test_who_waits_is_served_in_order_and_before_who_comes_later() -> None
 
 async def test_who_stops_waiting_takes_no_slot() -> None:
     async def scenario(state: SimpleNamespace) -> None:
-        state.slots = slots = Slots(1, waiting=1)
+        state.slots = slots = ConcurrencySlots(1, waiting=1)
         state.taken = slots.take()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(give_back, state)

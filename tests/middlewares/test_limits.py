@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from kui.asgi import HttpRequest, Kui, StreamResponse, limit_concurrency
-from kui.concurrency.slots import Slots
+from kui.concurrency.slots import ConcurrencySlots
 from kui.testing import AsyncTestClient, Disconnected
 from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
@@ -192,7 +192,7 @@ async def test_nothing_is_kept_of_who_does_not_ask_any_more() -> None:
 
 
 async def test_who_leaves_in_its_turn_leaves_nothing_behind() -> None:
-    slots = Slots(1, waiting=1)
+    slots = ConcurrencySlots(1, waiting=1)
     slots.take()
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kui.http.cookies import Cookie, parse_cookies
+from kui.http.cookies import SetCookie, parse_cookies
 from kui.responses import HttpResponse, PlainTextResponse
 from tests.support.sending import send
 
@@ -79,7 +79,7 @@ def test_expires_is_in_seconds_from_now_and_in_gmt() -> None:
 
 def test_an_aware_date_is_written_in_gmt() -> None:
     moment = datetime.fromisoformat("2026-11-20T01:02:03+08:00")
-    assert "Expires=Thu, 19 Nov 2026 17:02:03 GMT" in str(Cookie("a", expires=moment))
+    assert "Expires=Thu, 19 Nov 2026 17:02:03 GMT" in str(SetCookie("a", expires=moment))
 
 
 def test_a_past_expires_discards_the_cookie_whatever_the_clocks_say() -> None:
@@ -194,7 +194,7 @@ def returned(cookie: str) -> str:
 @example("中文 🐍")
 @example(" spaces ")
 def test_any_text_survives_the_round_trip(value: str) -> None:
-    sent = str(Cookie("a", value))
+    sent = str(SetCookie("a", value))
     assert sent.isascii() and sent.isprintable()
     assert parse_cookies(f"x=1; {returned(sent)}; y=2") == {"x": "1", "a": value, "y": "2"}
 
@@ -202,17 +202,17 @@ def test_any_text_survives_the_round_trip(value: str) -> None:
 @given(st.text(alphabet=st.characters(min_codepoint=0x21, max_codepoint=0x7E)))
 def test_a_value_that_cookies_allow_is_sent_as_it_is(value: str) -> None:
     if not set(value) & set('",;\\'):
-        assert returned(str(Cookie("a", value))) == f"a={value}"
+        assert returned(str(SetCookie("a", value))) == f"a={value}"
 
 
 def test_a_lone_surrogate_becomes_a_replacement_character() -> None:
-    assert parse_cookies(str(Cookie("a", "\ud800b")).partition(";")[0]) == {"a": "\ufffdb"}
+    assert parse_cookies(str(SetCookie("a", "\ud800b")).partition(";")[0]) == {"a": "\ufffdb"}
 
 
 def test_equal_cookies_are_one_in_a_set() -> None:
-    assert {Cookie("a", "1"), Cookie("a", "1"), Cookie("a", "2")} == {
-        Cookie("a", "1"),
-        Cookie("a", "2"),
+    assert {SetCookie("a", "1"), SetCookie("a", "1"), SetCookie("a", "2")} == {
+        SetCookie("a", "1"),
+        SetCookie("a", "2"),
     }
 
 

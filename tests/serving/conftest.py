@@ -15,7 +15,7 @@ from baize.typing import ASGIApp
 
 from kui.serving import pipe_asyncio, pipe_trio
 from kui.serving.accepting import Accepting
-from kui.serving.state import Limits, ServerState
+from kui.serving.state import ConnectionLimits, ServerState
 
 PATIENCE = 20.0
 
@@ -106,13 +106,13 @@ Serve = Callable[..., Any]
 
 @pytest.fixture
 def serve(loop: str) -> Serve:
-    """`async with serve(app) as server`: serves it until the end of the block. Options are `Limits`'."""
+    """`async with serve(app) as server`: serves it until the end of the block. Options are `ConnectionLimits`'."""
 
     @asynccontextmanager
     async def serving(
         app: ASGIApp, *, tls: ssl.SSLContext | None = None, **limits: Any
     ) -> AsyncIterator[Server]:
-        state = ServerState(app, Limits(**limits))
+        state = ServerState(app, ConnectionLimits(**limits))
         listener = socket.socket()
         listener.bind(("127.0.0.1", 0))
         listener.listen(1024)

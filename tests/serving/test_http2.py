@@ -230,7 +230,7 @@ async def test_receive_and_send_end_with_their_request(serve: Serve) -> None:
     async with serve(app) as server, client_of(server.port) as client:
         assert (await client.get("/1")).body == b"/1"
         assert (await client.get("/2")).body == b"/2"
-    assert seen == ["http.disconnect", "Gone"]
+    assert seen == ["http.disconnect", "ClientGone"]
 
 
 # Leaving.

@@ -40,7 +40,7 @@ async def test_a_connection_too_many_is_turned_away(
 async def test_no_room_for_a_connection_is_logged_once_and_waited_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loop: str
 ) -> None:
-    monkeypatch.setattr("kui.serving.accepting.PAUSE", 0)
+    monkeypatch.setattr("kui.serving.accepting.ACCEPT_PAUSE", 0)
     accepting = Accepting()
     for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED):
         await accepting.failed(OSError(number, "no room"))

@@ -22,13 +22,13 @@ from kui.concurrency.waits import on_first_wait
 from .departures import ClientDisconnect, disconnect_errors, send_failures
 from .held_body import NEXT_APP, HeldBody
 from .receive_buffer import ReceiveBuffer
-from .send_limit import DRAIN, PIECE, STALL, Stalled, pieces_of, send_within
+from .send_limit import LIMIT_AT_EXIT, PIECE, STALL, Stalled, pieces_of, send_within
 from .states import (
     BodyEvent,
     ExchangeState,
     Gone,
-    Response,
     ResponseEvent,
+    ResponseState,
     body_expected,
 )
 
@@ -88,7 +88,7 @@ class Exchange(ReceiveBuffer):
     @property
     def started(self) -> bool:
         """True if the response has begun."""
-        return self.state.response not in (Response.NOT_BEGUN, Response.NEVER_BEGUN)
+        return self.state.response not in (ResponseState.NOT_BEGUN, ResponseState.NEVER_BEGUN)
 
     @property
     def finished(self) -> bool:
@@ -294,7 +294,7 @@ class Exchange(ReceiveBuffer):
         self.in_send = True
         try:
             if on_asyncio():
-                await send_within(send, (start, last), STALL, DRAIN, self._exit_signal)
+                await send_within(send, (start, last), STALL, LIMIT_AT_EXIT, self._exit_signal)
             else:
                 await send(start)
                 await send(last)
@@ -323,7 +323,9 @@ class Exchange(ReceiveBuffer):
         if message["type"] in _FILES:
             return self.server_send(message)
         if on_asyncio():
-            return send_within(self.server_send, (message,), STALL, DRAIN, self._exit_signal)
+            return send_within(
+                self.server_send, (message,), STALL, LIMIT_AT_EXIT, self._exit_signal
+            )
         if len(message.get("body", b"")) > _SMALL:
             return self._send_watched(message)
         return self.server_send(message)
@@ -372,7 +374,7 @@ class Exchange(ReceiveBuffer):
         def hasten() -> None:
             nonlocal stopping
             stopping = True
-            patience.deadline = min(patience.deadline, anyio.current_time() + DRAIN)
+            patience.deadline = min(patience.deadline, anyio.current_time() + LIMIT_AT_EXIT)
 
         ends = anyio.current_time() + STALL
         if signal is not None:

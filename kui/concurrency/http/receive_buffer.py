@@ -23,11 +23,11 @@ from kui.concurrency.cleanup import raise_cancellation
 from kui.concurrency.loops import on_asyncio
 from kui.concurrency.waits import on_every_wait
 
-__all__ = ["BYTES", "MESSAGES", "ReceiveBuffer"]
+__all__ = ["BUFFERED_BYTES", "BUFFERED_MESSAGES", "ReceiveBuffer"]
 
-BYTES: Final = 64 * 1024
+BUFFERED_BYTES: Final = 64 * 1024
 """Bytes of unread messages that are kept; the message that exceeds them is the last one."""
-MESSAGES: Final = 16
+BUFFERED_MESSAGES: Final = 16
 """How many unread messages are kept."""
 
 _TURNS: Final = (
@@ -67,7 +67,7 @@ class ReceiveBuffer:
     @property
     def full(self) -> bool:
         """True if the buffer is full; a disconnect cannot be detected until a reader takes something out."""
-        return self._size >= BYTES or len(self._kept) >= MESSAGES
+        return self._size >= BUFFERED_BYTES or len(self._kept) >= BUFFERED_MESSAGES
 
     @property
     def _more(self) -> bool:

@@ -19,11 +19,11 @@ from baize.typing import Message, Send
 from kui.concurrency.signals import ExitSignal
 from kui.concurrency.waits import as_coroutine
 
-__all__ = ["DRAIN", "PIECE", "STALL", "Stalled", "pieces_of", "send_within"]
+__all__ = ["LIMIT_AT_EXIT", "PIECE", "STALL", "Stalled", "pieces_of", "send_within"]
 
 STALL: Final = 30.0
 """Seconds that a `send` may take without progress; then the client counts as gone."""
-DRAIN: Final = 1.0
+LIMIT_AT_EXIT: Final = 1.0
 """Seconds that it may take once the app must stop."""
 PIECE: Final = 64 * 1024
 """Bytes of a body that are sent at once: a client that takes so many in time is slow, and has not stalled."""

@@ -12,7 +12,7 @@ from typing import Final
 from kui.concurrency.loops import clock
 
 from .exchange import Exchange
-from .send_limit import DRAIN, STALL
+from .send_limit import LIMIT_AT_EXIT, STALL
 from .states import Gone
 
 __all__ = ["NEGLECT", "StallDetector"]
@@ -65,7 +65,7 @@ class StallDetector:
         if self._signal is not None and self._signal.is_set:
             if self._stopping_since is None:
                 self._stopping_since = now
-            ends = min(ends, max(since, self._stopping_since) + DRAIN)
+            ends = min(ends, max(since, self._stopping_since) + LIMIT_AT_EXIT)
         return ends
 
     def look(self, sending: object) -> None:

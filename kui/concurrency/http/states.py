@@ -16,9 +16,9 @@ __all__ = [
     "BodyEvent",
     "ExchangeState",
     "Gone",
-    "RequestBody",
-    "Response",
+    "RequestBodyState",
     "ResponseEvent",
+    "ResponseState",
     "body_expected",
     "event_of",
 ]
@@ -29,7 +29,7 @@ E = TypeVar("E", bound=enum.IntEnum)
 _HTTP_1: Final = frozenset(("1.0", "1.1"))
 
 
-class RequestBody(enum.IntEnum):
+class RequestBodyState(enum.IntEnum):
     """What is known of the request's body."""
 
     COMING = 0
@@ -57,27 +57,27 @@ class BodyEvent(enum.IntEnum):
     """A part that was not read is thrown away."""
 
 
-BODY: Final[Mapping[RequestBody, Mapping[BodyEvent, RequestBody]]] = {
-    RequestBody.COMING: {
-        BodyEvent.ENDS: RequestBody.WHOLE,
-        BodyEvent.GIVEN_UP: RequestBody.UNWANTED,
-        BodyEvent.DISCARDED: RequestBody.CUT,
+BODY: Final[Mapping[RequestBodyState, Mapping[BodyEvent, RequestBodyState]]] = {
+    RequestBodyState.COMING: {
+        BodyEvent.ENDS: RequestBodyState.WHOLE,
+        BodyEvent.GIVEN_UP: RequestBodyState.UNWANTED,
+        BodyEvent.DISCARDED: RequestBodyState.CUT,
     },
-    RequestBody.UNWANTED: {
-        BodyEvent.ENDS: RequestBody.WHOLE,
-        BodyEvent.DISCARDED: RequestBody.CUT,
+    RequestBodyState.UNWANTED: {
+        BodyEvent.ENDS: RequestBodyState.WHOLE,
+        BodyEvent.DISCARDED: RequestBodyState.CUT,
     },
-    RequestBody.CUT: {BodyEvent.ENDS: RequestBody.CUT_SHORT},
-    RequestBody.UNANNOUNCED: {
-        BodyEvent.ENDS: RequestBody.WHOLE,
-        BodyEvent.GIVEN_UP: RequestBody.WHOLE,
+    RequestBodyState.CUT: {BodyEvent.ENDS: RequestBodyState.CUT_SHORT},
+    RequestBodyState.UNANNOUNCED: {
+        BodyEvent.ENDS: RequestBodyState.WHOLE,
+        BodyEvent.GIVEN_UP: RequestBodyState.WHOLE,
     },
-    RequestBody.WHOLE: {BodyEvent.DISCARDED: RequestBody.CUT_SHORT},
-    RequestBody.CUT_SHORT: {},
+    RequestBodyState.WHOLE: {BodyEvent.DISCARDED: RequestBodyState.CUT_SHORT},
+    RequestBodyState.CUT_SHORT: {},
 }
 
 
-class Response(enum.IntEnum):
+class ResponseState(enum.IntEnum):
     """How far the response has come."""
 
     NOT_BEGUN = 0
@@ -112,30 +112,30 @@ class ResponseEvent(enum.IntEnum):
     """A message that others follow: a piece of the body, an early hint."""
 
 
-RESPONSE: Final[Mapping[Response, Mapping[ResponseEvent, Response]]] = {
-    Response.NOT_BEGUN: {
-        ResponseEvent.START: Response.BODY,
-        ResponseEvent.START_WITH_TRAILERS: Response.BODY_THEN_TRAILERS,
+RESPONSE: Final[Mapping[ResponseState, Mapping[ResponseEvent, ResponseState]]] = {
+    ResponseState.NOT_BEGUN: {
+        ResponseEvent.START: ResponseState.BODY,
+        ResponseEvent.START_WITH_TRAILERS: ResponseState.BODY_THEN_TRAILERS,
         # Without a start, the server refuses these; what is left of the request is discarded meanwhile.
-        ResponseEvent.LAST_PIECE: Response.ENDING,
-        ResponseEvent.LAST_TRAILERS: Response.ENDING,
-        ResponseEvent.ABANDONED: Response.NEVER_BEGUN,
+        ResponseEvent.LAST_PIECE: ResponseState.ENDING,
+        ResponseEvent.LAST_TRAILERS: ResponseState.ENDING,
+        ResponseEvent.ABANDONED: ResponseState.NEVER_BEGUN,
     },
-    Response.BODY: {
-        ResponseEvent.LAST_PIECE: Response.ENDING,
-        ResponseEvent.ABANDONED: Response.CUT_OFF,
+    ResponseState.BODY: {
+        ResponseEvent.LAST_PIECE: ResponseState.ENDING,
+        ResponseEvent.ABANDONED: ResponseState.CUT_OFF,
     },
-    Response.BODY_THEN_TRAILERS: {
-        ResponseEvent.LAST_TRAILERS: Response.ENDING,
-        ResponseEvent.ABANDONED: Response.CUT_OFF,
+    ResponseState.BODY_THEN_TRAILERS: {
+        ResponseEvent.LAST_TRAILERS: ResponseState.ENDING,
+        ResponseEvent.ABANDONED: ResponseState.CUT_OFF,
     },
-    Response.ENDING: {
-        ResponseEvent.SENT: Response.ENDED,
-        ResponseEvent.ABANDONED: Response.CUT_OFF,
+    ResponseState.ENDING: {
+        ResponseEvent.SENT: ResponseState.ENDED,
+        ResponseEvent.ABANDONED: ResponseState.CUT_OFF,
     },
-    Response.ENDED: {},
-    Response.CUT_OFF: {},
-    Response.NEVER_BEGUN: {},
+    ResponseState.ENDED: {},
+    ResponseState.CUT_OFF: {},
+    ResponseState.NEVER_BEGUN: {},
 }
 
 
@@ -160,15 +160,15 @@ def _rows(table: Mapping[S, Mapping[E, S]], states: type[S], events: type[E]) ->
     return tuple(tuple(table[state].get(event, state) for event in events) for state in states)
 
 
-_BODY: Final = _rows(BODY, RequestBody, BodyEvent)
-_RESPONSE: Final = _rows(RESPONSE, Response, ResponseEvent)
+_BODY: Final = _rows(BODY, RequestBodyState, BodyEvent)
+_RESPONSE: Final = _rows(RESPONSE, ResponseState, ResponseEvent)
 
 # Python 3.11 takes ten times as long to find a member in its class as to find a name here.
-_UNANNOUNCED: Final = RequestBody.UNANNOUNCED
-_WHOLE: Final = RequestBody.WHOLE
-_NOT_BEGUN: Final = Response.NOT_BEGUN
-_ENDING: Final = Response.ENDING
-_ENDED: Final = Response.ENDED
+_UNANNOUNCED: Final = RequestBodyState.UNANNOUNCED
+_WHOLE: Final = RequestBodyState.WHOLE
+_NOT_BEGUN: Final = ResponseState.NOT_BEGUN
+_ENDING: Final = ResponseState.ENDING
+_ENDED: Final = ResponseState.ENDED
 _GIVEN_UP: Final = BodyEvent.GIVEN_UP
 _START: Final = ResponseEvent.START
 _LAST_PIECE: Final = ResponseEvent.LAST_PIECE
@@ -188,7 +188,7 @@ class ExchangeState:
     __slots__ = ("body", "gone", "response")
 
     def __init__(self, expects_body: bool) -> None:
-        self.body = RequestBody.COMING if expects_body else _UNANNOUNCED
+        self.body = RequestBodyState.COMING if expects_body else _UNANNOUNCED
         self.response = _NOT_BEGUN
         self.gone: Gone | None = None
 
@@ -241,7 +241,7 @@ class ExchangeState:
     @property
     def discards(self) -> bool:
         """True if what arrives of the request body is not kept."""
-        return self.body is RequestBody.UNWANTED or self.body is RequestBody.CUT
+        return self.body is RequestBodyState.UNWANTED or self.body is RequestBodyState.CUT
 
     @property
     def answered(self) -> bool:

@@ -23,11 +23,11 @@ from kui.concurrency.task_group import FrameworkTasks, framework_tasks
 
 from .exchange import ClientDisconnect, Exchange, Gone, disconnect_errors
 from .generator_runner import Feed, GeneratorRunner, close_unstarted
-from .send_limit import DRAIN, PIECE, STALL
+from .send_limit import LIMIT_AT_EXIT, PIECE, STALL
 from .stall_detector import StallDetector
 from .watch import Watch
 
-__all__ = ["OVERDUE", "Source", "stream"]
+__all__ = ["OVERDUE", "StreamSource", "stream"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ OVERDUE: Final = 1.0
 
 logger = logging.getLogger("kui.error")
 
-Source: TypeAlias = (
+StreamSource: TypeAlias = (
     AsyncIterable[T] | Iterable[T] | Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]]
 )
 """Where chunks come from: an async or sync iterable, or a function `async def feed(send)`."""
@@ -44,7 +44,7 @@ Source: TypeAlias = (
 
 async def stream(
     exchange: Exchange,
-    source: Source[T],
+    source: StreamSource[T],
     *,
     start: Message,
     encode: Callable[[T], bytes],
@@ -102,9 +102,9 @@ async def stream(
 
 
 async def _run(
-    sending: _Sending[T], source: Source[T], group: FrameworkTasks, grace: float
+    sending: _Sending[T], source: StreamSource[T], group: FrameworkTasks, grace: float
 ) -> None:
-    """GeneratorRunner the source beside a watch, both of them within `group`."""
+    """Run the source beside a watch, both of them within `group`."""
     exchange = sending.exchange
 
     def leave() -> None:
@@ -302,5 +302,5 @@ class _Sending(Generic[T]):
     def hasten(self) -> None:
         """Shorten the time of a ping that is being sent: the app must stop."""
         if self._saying and self._patience is not None:
-            ends = anyio.current_time() + DRAIN
+            ends = anyio.current_time() + LIMIT_AT_EXIT
             self._patience.deadline = min(self._patience.deadline, ends)

@@ -19,8 +19,8 @@ from kui.concurrency import (
     exchange_of,
     owner_of,
 )
-from kui.concurrency.http.receive_buffer import BYTES, MESSAGES
-from kui.concurrency.http.send_limit import DRAIN, PIECE, STALL
+from kui.concurrency.http.receive_buffer import BUFFERED_BYTES, BUFFERED_MESSAGES
+from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, PIECE, STALL
 from kui.testing import every_checkpoint
 from tests.support.asgi_server import DISCONNECT, START, WAYS, Server, body, chunk
 
@@ -258,7 +258,7 @@ async def test_looking_takes_in_no_more_than_the_buffer_holds(serve) -> None:
         tasks.start_soon(server.upload, 100, 16)
         for _ in range(50):
             await exchange.is_disconnected()
-        assert len(exchange._kept) == MESSAGES
+        assert len(exchange._kept) == BUFFERED_MESSAGES
         tasks.cancel_scope.cancel()
     await exchange.settle()
 
@@ -269,7 +269,7 @@ async def test_looking_takes_in_no_more_bytes_than_the_buffer_holds(serve) -> No
         tasks.start_soon(server.upload, 100, 10_000)
         for _ in range(50):
             await exchange.is_disconnected()
-        assert BYTES <= exchange._size < BYTES + 10_000
+        assert BUFFERED_BYTES <= exchange._size < BUFFERED_BYTES + 10_000
         tasks.cancel_scope.cancel()
     await exchange.settle()
 
@@ -418,7 +418,7 @@ async def test_once_the_app_is_to_stop_it_is_given_up_after_the_drain_time(serve
         before = anyio.current_time()
         with pytest.raises(ClientDisconnect):
             await exchange.send(chunk(b"x" * BIG))
-    assert anyio.current_time() - before == pytest.approx(5 + DRAIN, abs=0.1)
+    assert anyio.current_time() - before == pytest.approx(5 + LIMIT_AT_EXIT, abs=0.1)
 
 
 @pytest.mark.parametrize(("anyio_backend", "how"), WAYS, indirect=["anyio_backend"])
@@ -586,7 +586,7 @@ async def test_what_an_app_sends_before_it_has_read_is_let_through_and_nothing_i
 async def test_a_body_that_no_one_has_read_for_the_stall_time_no_longer_holds_a_send(serve) -> None:
     server, exchange = serve(room=3, says_so=0, headers=LENGTH)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.upload, 100, BYTES)
+        tasks.start_soon(server.upload, 100, BUFFERED_BYTES)
         await settled()
         before = anyio.current_time()
         await exchange.send(START)
@@ -601,7 +601,7 @@ async def test_a_send_beside_a_body_that_was_read_in_part_is_given_up_after_the_
 ) -> None:
     server, exchange = serve(room=3, says_so=0, headers=LENGTH)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.upload, 100, BYTES)
+        tasks.start_soon(server.upload, 100, BUFFERED_BYTES)
         await exchange.next_chunk()
         await settled()
         with pytest.raises(ClientDisconnect):

@@ -13,9 +13,9 @@ from kui.concurrency.http.states import (
     BodyEvent,
     ExchangeState,
     Gone,
-    RequestBody,
-    Response,
+    RequestBodyState,
     ResponseEvent,
+    ResponseState,
     event_of,
 )
 
@@ -32,21 +32,21 @@ def reached(table, first):
 
 
 def test_every_state_has_a_row_and_can_be_reached() -> None:
-    assert set(BODY) == set(RequestBody)
-    assert set(RESPONSE) == set(Response)
-    assert reached(RESPONSE, Response.NOT_BEGUN) == set(Response)
-    bodies = reached(BODY, RequestBody.COMING) | reached(BODY, RequestBody.UNANNOUNCED)
-    assert bodies == set(RequestBody)
+    assert set(BODY) == set(RequestBodyState)
+    assert set(RESPONSE) == set(ResponseState)
+    assert reached(RESPONSE, ResponseState.NOT_BEGUN) == set(ResponseState)
+    bodies = reached(BODY, RequestBodyState.COMING) | reached(BODY, RequestBodyState.UNANNOUNCED)
+    assert bodies == set(RequestBodyState)
 
 
 def test_no_state_is_come_back_to() -> None:
-    for table, states in ((BODY, RequestBody), (RESPONSE, Response)):
+    for table, states in ((BODY, RequestBodyState), (RESPONSE, ResponseState)):
         for state in states:
             assert all(state not in reached(table, after) for after in table[state].values())
 
 
 def test_what_was_discarded_is_never_whole_again() -> None:
-    assert RequestBody.WHOLE not in reached(BODY, RequestBody.CUT)
+    assert RequestBodyState.WHOLE not in reached(BODY, RequestBodyState.CUT)
 
 
 @pytest.mark.parametrize("events", list(itertools.permutations(BodyEvent, 3)))
@@ -55,32 +55,32 @@ def test_the_end_of_a_body_is_seen_in_any_order(events) -> None:
     for event in events:
         state.body_event(event)
     assert not state.body_is_coming
-    assert state.body is RequestBody.CUT_SHORT
+    assert state.body is RequestBodyState.CUT_SHORT
 
 
 @pytest.mark.parametrize(
     ("messages", "expected"),
     [
-        ([START], Response.BODY),
-        ([START, {"type": "http.response.body", "more_body": True}], Response.BODY),
-        ([START, {"type": "http.response.body"}], Response.ENDING),
-        ([START, {"type": "http.response.pathsend"}], Response.ENDING),
-        ([START, {"type": "http.response.early_hint"}], Response.BODY),
-        ([{**START, "trailers": True}], Response.BODY_THEN_TRAILERS),
+        ([START], ResponseState.BODY),
+        ([START, {"type": "http.response.body", "more_body": True}], ResponseState.BODY),
+        ([START, {"type": "http.response.body"}], ResponseState.ENDING),
+        ([START, {"type": "http.response.pathsend"}], ResponseState.ENDING),
+        ([START, {"type": "http.response.early_hint"}], ResponseState.BODY),
+        ([{**START, "trailers": True}], ResponseState.BODY_THEN_TRAILERS),
         (
             [{**START, "trailers": True}, {"type": "http.response.body"}],
-            Response.BODY_THEN_TRAILERS,
+            ResponseState.BODY_THEN_TRAILERS,
         ),
         (
             [{**START, "trailers": True}, {"type": "http.response.trailers"}],
-            Response.ENDING,
+            ResponseState.ENDING,
         ),
         (
             [
                 {**START, "trailers": True},
                 {"type": "http.response.trailers", "more_trailers": True},
             ],
-            Response.BODY_THEN_TRAILERS,
+            ResponseState.BODY_THEN_TRAILERS,
         ),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_response_that_was_sent_is_not_abandoned() -> None:
     for event in (ResponseEvent.START, ResponseEvent.LAST_PIECE, ResponseEvent.SENT):
         state.response_event(event)
     state.response_event(ResponseEvent.ABANDONED)
-    assert state.response is Response.ENDED
+    assert state.response is ResponseState.ENDED
 
 
 @pytest.mark.parametrize("first", Gone)

@@ -19,7 +19,7 @@ import trio
 from kui.concurrency import ClientDisconnect, Exchange, ExitSignal, Gone
 from kui.concurrency.cleanup_shield import CancellationSwallowed
 from kui.concurrency.http.generator_runner import ItemLost
-from kui.concurrency.http.send_limit import DRAIN, STALL
+from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, STALL
 from kui.concurrency.http.stream import OVERDUE, stream
 from kui.testing import every_checkpoint
 from tests.support.asgi_server import DISCONNECT, START, WAYS, Server, body
@@ -653,7 +653,7 @@ async def test_once_the_app_is_to_stop_a_client_that_reads_nothing_has_left_afte
         assert client.server.blocked
         before = anyio.current_time()
         client.exit.set()
-    assert anyio.current_time() - before <= DRAIN + 0.5
+    assert anyio.current_time() - before <= LIMIT_AT_EXIT + 0.5
     assert client.exchange.gone is Gone.STALLED
     assert not client.exchange.finished
 
