@@ -296,8 +296,23 @@ def parse_query(query_string: bytes, max_fields: int = 10_000) -> QueryParams:
 
         parse_query(b"a=1&a=2").getlist("a")  # ["1", "2"]
     """
-    pairs = parse_query_pairs(query_string, max_fields)
-    return QueryParams(pairs) if pairs else QueryParams()
+    return _Query(parse_query_pairs(query_string, max_fields))
+
+
+class _Query(QueryParams):
+    """The same, made of a list of pairs alone: to tell that from what else baize takes is most of the time."""
+
+    __slots__ = ()
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._list = pairs
+        self._dict = dict(pairs)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, QueryParams) and sorted(self._list) == sorted(other.multi_items())
+
+    def __repr__(self) -> str:
+        return f"QueryParams({str(self)!r})"
 
 
 def parse_query_pairs(query_string: bytes, max_fields: int = 10_000) -> list[tuple[str, str]]:

@@ -6,8 +6,8 @@ what waits: reading the body, sending beside a body that nothing reads, and the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NoReturn
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, NoReturn
 
 import anyio
 import anyio.lowlevel
@@ -190,7 +190,7 @@ class Exchange(ReceiveBuffer):
                 return bytes(message["body"])
         return await self._next_chunk(self.receive)
 
-    async def next_chunk(self) -> bytes:
+    def next_chunk(self) -> Coroutine[Any, Any, bytes]:
         """Return the next chunk of the body that is not empty; b"" at its end, again and again.
 
         What arrived before the client left is still returned. Cancelled, it takes nothing.
@@ -198,7 +198,7 @@ class Exchange(ReceiveBuffer):
         :raises ClientDisconnect: the client left before the end of the body.
         :raises RuntimeError: a part of the body was discarded.
         """
-        return await self._next_chunk(super().receive)
+        return self._next_chunk(super().receive)
 
     async def _next_chunk(self, receive: Receive) -> bytes:
         while self._kept or self.state.body_is_open:
