@@ -19,7 +19,7 @@ from kui.concurrency.cleanup import GRACE
 from kui.concurrency.cleanup_shield import CleanupShield
 from kui.concurrency.loops import clock
 
-__all__ = ["Feed", "GeneratorRunner", "ItemLost", "close_unstarted"]
+__all__ = ["Feed", "GeneratorRunner", "ItemLost", "close_unstarted", "name_of"]
 
 T = TypeVar("T")
 
@@ -78,18 +78,11 @@ class GeneratorRunner(Generic[T]):
         self._consume = consume
         self._interrupt = interrupt
         self._explain = explain
-        self._grace = CleanupShield(
-            getattr(source, "__qualname__", type(source).__qualname__), grace
-        )
+        self._grace = CleanupShield(name_of(source), grace)
         self._advancing = False  # True while the generator is at work, and not suspended at a yield
         self._stopping = False
         self._clock = clock()
         self.since = self._clock()
-
-    @property
-    def name(self) -> str:
-        """What it is called in logs: the name of the source's function."""
-        return self._grace.name
 
     @property
     def consuming(self) -> bool:
@@ -186,6 +179,12 @@ class GeneratorRunner(Generic[T]):
                 raise rest from None
 
 
+def name_of(source: object) -> str:
+    """What a source is called in logs: the name of its function, or of its class."""
+    name: str = getattr(source, "__qualname__", type(source).__qualname__)
+    return name
+
+
 async def close_unstarted(source: object) -> None:
     """Close a generator before its first step, so that none of its code runs. Anything else is left alone."""
     if isinstance(source, AsyncGenerator):
@@ -226,7 +225,7 @@ class Feed(Generic[T]):
         self._func = func
         self._consume = consume
         self._interrupt = interrupt
-        self._grace = CleanupShield(getattr(func, "__qualname__", type(func).__qualname__), grace)
+        self._grace = CleanupShield(name_of(func), grace)
         self._turn = monotonic() + _FAIR_SHARE
         self._lock = anyio.Lock(fast_acquire=True)
         self._in_flight = 0  # how many tasks are sending, or wait for their turn
@@ -234,11 +233,6 @@ class Feed(Generic[T]):
         self._over = False
         self._clock = clock()
         self.since = self._clock()
-
-    @property
-    def name(self) -> str:
-        """What it is called in logs: the name of the source's function."""
-        return self._grace.name
 
     @property
     def consuming(self) -> bool:

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Generic, TypeAlias, TypeVar
 
 import anyio
@@ -22,7 +23,7 @@ from kui.concurrency.sync import InThreads
 from kui.concurrency.task_group import FrameworkTasks, framework_tasks
 
 from .exchange import ClientDisconnect, Exchange, Gone, disconnect_errors
-from .generator_runner import Feed, GeneratorRunner, close_unstarted
+from .generator_runner import Feed, GeneratorRunner, close_unstarted, name_of
 from .send_limit import LIMIT_AT_EXIT, PIECE, STALL
 from .stall_detector import StallDetector
 from .watch import Watch
@@ -106,17 +107,12 @@ async def _run(
 ) -> None:
     """Run the source beside a watch, both of them within `group`."""
     exchange = sending.exchange
+    # Not of `work`, which knows `leave`: garbage in a cycle waits for the collector.
+    warn = partial(_warn_overdue, name_of(source), grace + OVERDUE)
 
     def leave() -> None:
         group.cancel()
-        group.warn_after(grace + OVERDUE, overdue)
-
-    def overdue() -> None:
-        logger.error(
-            "%s does not end, %g s after it was cancelled: a shield or a task of its own holds it",
-            work.name,
-            grace + OVERDUE,
-        )
+        group.warn_after(grace + OVERDUE, warn)
 
     def interrupt() -> None:
         sending.when_free(leave)
@@ -152,6 +148,14 @@ async def _run(
         exchange.unlisten(leave)
         if signal is not None:
             signal.unlisten(drain)
+
+
+def _warn_overdue(name: str, seconds: float) -> None:
+    logger.error(
+        "%s does not end, %g s after it was cancelled: a shield or a task of its own holds it",
+        name,
+        seconds,
+    )
 
 
 class _Sending(Generic[T]):
