@@ -224,7 +224,7 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     @cached
     def headers(self) -> Headers:
         """The headers; keys in lower case, looked up without case; `getlist(name)` gives each."""
-        return RequestHeaders(self.scope["headers"], self.fields)
+        return RequestHeaders(self.scope["headers"])
 
     @cached
     def accepted_types(self) -> Sequence[MediaType]:

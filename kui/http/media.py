@@ -291,7 +291,6 @@ class RequestHeaders(_Headers):
     latin-1.
 
     :param raw: the `headers` of an ASGI scope.
-    :param fields: the same as a dictionary, if the caller has one.
 
     Example::
 
@@ -300,13 +299,9 @@ class RequestHeaders(_Headers):
 
     __slots__ = ("_index", "_lines")
 
-    def __init__(
-        self,
-        raw: Iterable[tuple[bytes, bytes]] = (),
-        fields: dict[bytes, bytes] | None = None,
-    ) -> None:
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]] = ()) -> None:
         lines = self._lines = raw if isinstance(raw, list) else list(raw)
-        index = dict(lines) if fields is None else fields
+        index = dict(lines)
         if len(index) < len(lines) or not b"".join(index).islower():
             values: dict[bytes, list[bytes]] = {}
             for name, value in lines:

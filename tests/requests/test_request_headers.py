@@ -5,7 +5,6 @@ from __future__ import annotations
 import baize.datastructures
 import pytest
 
-from kui.asgi import HttpRequest
 from kui.http.media import RequestHeaders
 
 SENT = [
@@ -66,14 +65,6 @@ def test_set_cookie_is_never_joined() -> None:
     headers = RequestHeaders([(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2, c")])
     assert headers["set-cookie"] == "b=2, c"
     assert headers.getlist("set-cookie") == ["a=1", "b=2, c"]
-
-
-def test_nothing_is_read_before_the_headers_are_asked_for() -> None:
-    class Untouched(list):  # type: ignore[type-arg]
-        def __iter__(self):  # type: ignore[no-untyped-def]
-            raise AssertionError
-
-    HttpRequest({"type": "http", "method": "GET", "path": "/", "headers": Untouched(SENT)})
 
 
 def test_any_iterable_of_pairs_will_do() -> None:
