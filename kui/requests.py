@@ -232,7 +232,8 @@ class HttpRequest(HTTPConnection):
         if not held.complete:
             held.check()
         limit = self.limits.body
-        if (parse_content_length(self.headers.get("content-length")) or 0) > limit:
+        length = self.fields.get(b"content-length")  # `headers` would parse all of them
+        if length is not None and (parse_content_length(length.decode("latin-1")) or 0) > limit:
             raise body_too_large(limit)
         # What passes the limit is kept, too: a caller that asks again is refused again, and not given the rest.
         while held.size <= limit and not held.complete:
