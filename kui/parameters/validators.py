@@ -206,7 +206,7 @@ class _Pydantic:
             raise refused(source, error) from None
 
     def validate_json(self, body: bytes, charset: str | None) -> Any:
-        if not is_utf8(charset) or (b"N" in body and may_have_constants(body)):
+        if not is_utf8(charset) or ((_N in body or _I in body) and may_have_constants(body)):
             return self._again(body, charset)
         try:
             return self._validator.validate_json(body)
@@ -269,6 +269,9 @@ class _Msgspec:
 
 
 # ---- JSON
+
+_N: Final = ord("N")  # a number is found in bytes sooner than bytes are
+_I: Final = ord("I")
 
 
 def is_utf8(charset: str | None) -> bool:
