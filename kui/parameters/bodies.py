@@ -85,22 +85,19 @@ def _wrong_type(accepted: str) -> HTTPException[str]:
 
 
 def _is_absent(request: HttpRequest) -> bool:
-    return not body_expected(request.scope)
+    return not body_expected(request.scope, request.fields)
 
 
 def _is_plain_json(request: HttpRequest) -> bool:
     """True if the headers say that the body is JSON and no more about it, as most clients of an API do."""
-    if "headers" in vars(request):  # read before, or put there by a middleware
-        headers = request.headers
+    fields = request.fields
+    if "headers" in vars(request) or len(fields) < len(request.scope["headers"]):
+        headers = (
+            request.headers
+        )  # read before, or put there by a middleware, or some were sent twice
         usual = headers.get("content-type") == "application/json"
-        return usual and headers.get("content-encoding") is None
-    lines = request.scope["headers"]
-    fields = dict(lines)
-    return (
-        fields.get(b"content-type") == b"application/json"
-        and b"content-encoding" not in fields
-        and len(fields) == len(lines)  # each was sent once
-    )
+        return usual and "content-encoding" not in headers
+    return fields.get(b"content-type") == b"application/json" and b"content-encoding" not in fields
 
 
 def _require(parameters: Iterable[Parameter]) -> None:

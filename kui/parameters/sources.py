@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from kui.http.urls import parse_query_pairs
@@ -32,22 +33,6 @@ class Given(Protocol):
     def __getitem__(self, name: str, /) -> Any: ...
     def get(self, name: str, default: Any, /) -> Any: ...
     def __iter__(self) -> Any: ...
-
-
-class Values(dict[str, str]):
-    """The values of a query, the last of each name; all of them by `getlist`.
-
-    It is what `connection.query_params` is, at a third of its price. Raises HTTPException 400 as that does.
-    """
-
-    __slots__ = ("_pairs",)
-
-    def __init__(self, connection: HTTPConnection) -> None:
-        self._pairs = parse_query_pairs(connection.scope.get("query_string", b""))
-        super().__init__(self._pairs)
-
-    def getlist(self, name: str) -> list[str]:
-        return [value for key, value in self._pairs if key == name]
 
 
 def _all(given: Given, name: str) -> list[Any]:
@@ -196,42 +181,35 @@ class Readers:
 
 
 def _giver(reader: Reader) -> Callable[[HTTPConnection], Given]:
-    """Return what gives a reader its source: no more of it than is declared, where that is quicker."""
-    if reader.source == "path":
-        return lambda connection: connection.path_params
-    if reader.source == "cookie":
-        return lambda connection: connection.cookies
-    names = reader.singles
-    if reader.source == "query":
-        return _query if names is None else _last_of_query
-    return (
-        _headers
-        if names is None
-        else partial(_once_in_headers, [(name.encode(), name) for name in names])
-    )
+    """Return what gives a reader its source; where single values are enough, a dictionary that is quick to make."""
+    singles = reader.singles
+    if singles is not None and reader.source == "query":
+        return _last_of_query
+    if singles is not None and reader.source == "header":
+        return partial(_few_headers, [(name.encode(), name) for name in singles])
+    return _WHOLE[reader.source]
 
 
-# What a middleware has put into `query_params` or `headers`, or a caller has read, counts.
-
-
-def _query(connection: HTTPConnection) -> Given:
-    return vars(connection).get("query_params") or Values(connection)
+_WHOLE: Final[Mapping[Source, Callable[[HTTPConnection], Given]]] = {
+    "path": attrgetter("path_params"),
+    "query": attrgetter("query_params"),
+    "header": attrgetter("headers"),
+    "cookie": attrgetter("cookies"),
+}
 
 
 def _last_of_query(connection: HTTPConnection) -> Given:
+    """Return the last values of the query: read already, or put there by a middleware, or parsed now."""
     read: Given | None = vars(connection).get("query_params")
-    return read or dict(parse_query_pairs(connection.scope.get("query_string", b"")))
+    if read is not None:
+        return read
+    return dict(parse_query_pairs(connection.scope.get("query_string", b"")))
 
 
-def _headers(connection: HTTPConnection) -> Given:
-    return connection.headers
-
-
-def _once_in_headers(names: list[tuple[bytes, str]], connection: HTTPConnection) -> Given:
-    """Return these headers, if each of all that were sent was sent once, and in lower case; else all."""
-    lines = connection.scope["headers"]
-    fields = dict(lines)
-    if "headers" in vars(connection) or len(fields) < len(lines):
+def _few_headers(names: list[tuple[bytes, str]], connection: HTTPConnection) -> Given:
+    """Return these headers if each that was sent was sent once, and in lower case; else all of them."""
+    fields = connection.fields
+    if "headers" in vars(connection) or len(fields) < len(connection.scope["headers"]):
         return connection.headers
     found = {name: fields[raw].decode("latin-1") for raw, name in names if raw in fields}
     return found if len(found) == len(names) or b"".join(fields).islower() else connection.headers
