@@ -25,6 +25,7 @@ from kui.asgi import (
     required_method,
 )
 from kui.testing import AsyncTestClient
+from tests.support.scopes import http_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -316,15 +317,7 @@ async def status_for(app: Kui, hosts: list[bytes]) -> int:
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
-        "headers": [(b"host", host) for host in hosts],
-    }
-    await app(scope, receive, send)
+    await app(http_scope(headers=[(b"host", host) for host in hosts]), receive, send)
     status: int = sent[0]["status"]
     return status
 

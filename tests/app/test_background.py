@@ -14,18 +14,12 @@ from baize.typing import Message
 
 from kui.asgi import ClientDisconnect, HTTPException, Kui, request
 from kui.lifetime import BackgroundTasks
+from tests.support.scopes import http_scope
 
 pytestmark = pytest.mark.anyio
 
 Outcome = Callable[[], Awaitable[object]]
-SCOPE = {
-    "type": "http",
-    "http_version": "1.1",
-    "method": "POST",
-    "path": "/",
-    "query_string": b"",
-    "headers": [(b"content-length", b"3")],
-}
+SCOPE = http_scope(method="POST", headers=[(b"content-length", b"3")])
 
 
 async def call(app: Kui, steps: list[str], *messages: Message) -> None:

@@ -31,6 +31,7 @@ from kui.asgi import (
 )
 from kui.forms import UploadFile
 from kui.testing import every_checkpoint
+from tests.support.leaving_client import CUTS, LeavingClient
 
 pytestmark = pytest.mark.anyio
 
@@ -179,41 +180,14 @@ def app(tmp_path: Path) -> Kui:
     return app
 
 
-class Client:
-    """An ASGI client each of whose messages takes a checkpoint, and who may leave at any moment."""
-
-    def __init__(self, path: str) -> None:
-        body = multipart(30_000) if path == "/upload" else b"abc"
-        self.left = anyio.Event()
-        self.sent: list[dict[str, Any]] = []
-        self._body = [body[:1000], body[1000:]]
-        self.scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "POST",
-            "path": path,
-            "query_string": b"",
-            "headers": [
-                (b"host", b"test"),
-                (b"content-length", b"%d" % len(body)),
-                (b"content-type", b"multipart/form-data; boundary=b"),
-            ],
-        }
-
-    async def receive(self) -> dict[str, Any]:
-        await anyio.lowlevel.checkpoint()
-        if self._body and not self.left.is_set():
-            body = self._body.pop(0)
-            return {"type": "http.request", "body": body, "more_body": bool(self._body)}
-        await self.left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: dict[str, Any]) -> None:
-        await anyio.lowlevel.checkpoint()
-        if not self.left.is_set():
-            self.sent.append(message)
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                self.left.set()  # a server says so as well when the response is complete
+def client_of(path: str) -> LeavingClient:
+    body = multipart(30_000) if path == "/upload" else b"abc"
+    headers = [
+        (b"host", b"test"),
+        (b"content-length", b"%d" % len(body)),
+        (b"content-type", b"multipart/form-data; boundary=b"),
+    ]
+    return LeavingClient(body[:1000], body[1000:], method="POST", path=path, headers=headers)
 
 
 def open_files() -> set[str]:
@@ -227,21 +201,8 @@ def is_file(fd: str) -> bool:
         return False
 
 
-def leave(state: State) -> None:
-    state.client.left.set()
-
-
 @pytest.mark.parametrize("handler", HANDLERS, ids=lambda handler: handler.__name__)
-@pytest.mark.parametrize(
-    ("anyio_backend", "how"),
-    [
-        pytest.param("asyncio", "scope", id="asyncio-scope"),
-        pytest.param("asyncio", "native", id="asyncio-native"),
-        pytest.param("asyncio", leave, id="asyncio-leaving"),
-        pytest.param("trio", "scope", id="trio-scope"),
-        pytest.param("trio", leave, id="trio-leaving"),
-    ],
-)
+@pytest.mark.parametrize(("anyio_backend", "how"), CUTS)
 async def test_a_request_may_be_cut_anywhere(
     app: Kui,
     handler: Handler,
@@ -255,7 +216,7 @@ async def test_a_request_may_be_cut_anywhere(
 
     async def scenario(state: State) -> None:
         Resource.reset()
-        state.client = Client(f"/{handler.__name__}")
+        state.client = client_of(f"/{handler.__name__}")
         await app(state.client.scope, state.client.receive, state.client.send)
 
     async def check(state: State) -> None:

@@ -30,6 +30,7 @@ from kui.asgi import (
 from kui.http.urls import request_name
 from kui.testing import AsyncTestClient, Disconnected
 from kui.views import Endpoint
+from tests.support.scopes import http_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -277,15 +278,7 @@ async def test_a_disconnect_sends_nothing_and_is_no_error(caplog: pytest.LogCapt
     async def send(message: object) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
-        "headers": [],
-    }
-    await app(scope, receive, send)
+    await app(http_scope(), receive, send)
     assert sent == []
     assert caplog.records == []
 

@@ -14,6 +14,7 @@ from baize.typing import ASGIApp, Message, Receive, Scope, Send
 from kui.asgi import Kui, Mount, StreamResponse, Subpaths, middleware, request_response
 from kui.concurrency.lifespans import lifespans
 from kui.testing import AsyncTestClient, every_checkpoint
+from tests.support.scopes import http_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -90,9 +91,8 @@ async def test_a_request_is_cut_at_every_checkpoint(kind: str, hows: list[Any]) 
             await anyio.lowlevel.checkpoint()
             state.sent.append(message)
 
-        scope: Scope = {"type": "http", "method": "POST", "path": "/", "http_version": "1.1"}
-        scope |= {"headers": [(b"host", b"h"), (b"transfer-encoding", b"chunked")]}
-        await stack(kind, state)(scope, receive, send)
+        headers = [(b"host", b"h"), (b"transfer-encoding", b"chunked")]
+        await stack(kind, state)(http_scope(method="POST", headers=headers), receive, send)
         state.complete = True
 
     def check(state: SimpleNamespace) -> None:

@@ -31,6 +31,7 @@ from kui.asgi import (
     websocket,
 )
 from kui.testing import ASGITransport, AsyncTestClient
+from tests.support.scopes import http_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -392,8 +393,7 @@ async def test_trailers_pass_through() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope: Scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
-    await pass_on(view)({**scope, "http_version": "1.1"}, receive, send)
+    await pass_on(view)(http_scope(), receive, send)
     assert [message["type"] for message in sent] == [
         "http.response.start",
         "http.response.body",

@@ -12,6 +12,7 @@ import uvloop
 
 from kui.asgi import Kui, StreamResponse, request
 from kui.testing import AsyncTestClient
+from tests.support.scopes import http_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -104,15 +105,7 @@ async def test_a_native_cancellation_closes_what_the_request_has_entered() -> No
     async def never(*args: object) -> Any:
         await asyncio.Event().wait()
 
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
-        "headers": [],
-    }
-    task = asyncio.ensure_future(app(scope, never, never))
+    task = asyncio.ensure_future(app(http_scope(), never, never))
     await anyio.wait_all_tasks_blocked()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

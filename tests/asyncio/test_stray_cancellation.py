@@ -23,6 +23,7 @@ from kui.asgi import (
 )
 from kui.concurrency import AwaitedTaskCancelled
 from kui.testing import AsyncTestClient
+from tests.support.scopes import http_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -256,8 +257,7 @@ async def test_a_cancellation_of_the_task_itself_passes(caplog: pytest.LogCaptur
     async def send(message: Any) -> None:
         raise AssertionError(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
-    task = asyncio.ensure_future(app({**scope, "http_version": "1.1"}, receive, send))
+    task = asyncio.ensure_future(app(http_scope(), receive, send))
     await waits.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -3,3 +3,4 @@
 from __future__ import annotations
 
 from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
+from tests.support.signals import servers  # noqa: F401 - a fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 
 import anyio
 import anyio.lowlevel
@@ -74,20 +73,6 @@ async def test_it_can_begin_anew() -> None:
 
 
 # Signals.
-
-
-@pytest.fixture
-def servers() -> Iterator[list[int]]:
-    """The signals that a server's own handler has got."""
-    got: list[int] = []
-
-    def handler(number: int, frame: object) -> None:
-        got.append(number)
-
-    old = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield got
-    for number, before in old.items():
-        signal.signal(number, before)
 
 
 # anyio's plugin runs trio in another thread, where no signal arrives: tests/trio has that loop's test.

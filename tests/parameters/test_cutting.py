@@ -30,6 +30,7 @@ from kui.asgi import (
 from kui.concurrency.cleanup import GRACE
 from kui.testing import every_checkpoint
 from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
+from tests.support.leaving_client import CUTS, LeavingClient, leave
 
 pytestmark = pytest.mark.anyio
 
@@ -147,44 +148,9 @@ MIDDLEWARES: dict[str, list[Any]] = {
 }
 
 
-class Client:
-    def __init__(self) -> None:
-        self.left = anyio.Event()
-        self.sent: list[dict[str, Any]] = []
-        self.scope = {
-            "type": "http", "http_version": "1.1", "method": "GET", "path": "/", "query_string": b"",
-            "root_path": "", "headers": [(b"host", b"test")],
-        }  # fmt: skip
-
-    async def receive(self) -> dict[str, Any]:
-        await anyio.lowlevel.checkpoint()
-        await self.left.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(self, message: dict[str, Any]) -> None:
-        await anyio.lowlevel.checkpoint()
-        if not self.left.is_set():
-            self.sent.append(message)
-            if message["type"] == "http.response.body" and not message.get("more_body"):
-                self.left.set()
-
-
-def leave(state: State) -> None:
-    state.client.left.set()
-
-
 @pytest.mark.parametrize("middlewares", MIDDLEWARES)
 @pytest.mark.parametrize("handler", HANDLERS, ids=lambda handler: handler.__name__)
-@pytest.mark.parametrize(
-    ("anyio_backend", "how"),
-    [
-        pytest.param("asyncio", "scope", id="asyncio-scope"),
-        pytest.param("asyncio", "native", id="asyncio-native"),
-        pytest.param("asyncio", leave, id="asyncio-leaving"),
-        pytest.param("trio", "scope", id="trio-scope"),
-        pytest.param("trio", leave, id="trio-leaving"),
-    ],
-)
+@pytest.mark.parametrize(("anyio_backend", "how"), CUTS)
 async def test_a_graph_may_be_cut_anywhere(
     handler: Any, how: Any, middlewares: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,7 +158,7 @@ async def test_a_graph_may_be_cut_anywhere(
 
     async def scenario(state: State) -> None:
         OPEN.clear()
-        state.client = Client()
+        state.client = LeavingClient()
         try:
             await app(state.client.scope, state.client.receive, state.client.send)
         except KeyError as error:
@@ -251,7 +217,7 @@ async def test_a_cleanup_has_five_seconds_from_when_it_is_cancelled(
             yield
 
     app = app_of([first, second], 10, middlewares=[timeout(1)])
-    client = Client()
+    client = LeavingClient()
     await app(client.scope, client.receive, client.send)
     assert client.sent[0]["status"] == 504
     assert log == [pytest.approx(GRACE), 0]  # the second had all of the time
@@ -271,7 +237,7 @@ async def test_a_cleanup_that_is_cancelled_on_its_way_has_five_seconds_from_then
             yield
 
     app = app_of([first, second], 0, middlewares=[timeout(20)])
-    client = Client()
+    client = LeavingClient()
     await app(client.scope, client.receive, client.send)
     assert client.sent[0]["status"] == 504
     assert log == [pytest.approx(20 + GRACE)]
@@ -292,7 +258,7 @@ async def test_a_cleanup_that_nobody_cancels_takes_its_time(
             yield
 
     app = app_of([first, second], 0)
-    client = Client()
+    client = LeavingClient()
     await app(client.scope, client.receive, client.send)
     assert client.sent[0]["status"] == 200
     assert log == [pytest.approx(60), pytest.approx(60)]
@@ -326,7 +292,7 @@ async def test_what_a_cleanup_needs_of_an_outer_group_works_on_while_it_lasts() 
     async def show(session: Annotated[None, Depends(session)]) -> str:
         return "a"
 
-    client = Client()
+    client = LeavingClient()
     app = Kui(routes=HttpRoute("/", show, middlewares=[timeout(1)]))
     await app(client.scope, client.receive, client.send)
     assert log == ["committed"]

@@ -30,6 +30,7 @@ from kui.asgi import (
     request,
 )
 from kui.testing import AsyncTestClient
+from tests.support.scopes import http_scope
 
 from .conftest import Serve, faults
 
@@ -652,11 +653,8 @@ async def test_exits_see_that_the_client_has_left(serve: Serve) -> None:
 
     log.clear()
     app = Kui(routes=HttpRoute("/", upload))
-    scope = {
-        "type": "http", "http_version": "1.1", "method": "POST", "path": "/", "query_string": b"",
-        "root_path": "", "headers": [(b"host", b"a"), (b"content-length", b"5")],
-    }  # fmt: skip
-    await app(scope, receive, send)
+    headers = [(b"host", b"a"), (b"content-length", b"5")]
+    await app(http_scope(method="POST", headers=headers), receive, send)
     assert log == ["+session", "session:ClientDisconnect", "-session"]
     assert ClientDisconnect
 

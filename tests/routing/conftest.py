@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
 from baize.exceptions import HTTPException
+from baize.routing import CONVERTOR_TYPES, Convertor
 
 from kui.current import request_var
 from kui.responses.base import HttpResponse
@@ -46,3 +47,24 @@ def ask() -> Ask:
         return value
 
     return asking
+
+
+class Own(Convertor[str]):
+    """A placeholder of an app, for any text that its regular expression matches."""
+
+    def __init__(self, regex: str) -> None:
+        self.regex = regex
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+@pytest.fixture
+def own(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The placeholder `{x:own}`, which accepts what `REGEX["own"]` of the test's module says."""
+    CONVERTOR_TYPES["own"] = Own(request.module.REGEX["own"])
+    yield
+    del CONVERTOR_TYPES["own"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import pairwise
 from uuid import UUID
 
 import pytest
-from baize.routing import CONVERTOR_TYPES, Convertor
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -26,22 +24,7 @@ REGEX = {
     "own": "[a-z1]*-?",
 }
 
-
-class Own(Convertor[str]):
-    regex = REGEX["own"]
-
-    def to_python(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-@pytest.fixture(autouse=True)
-def own() -> Iterator[None]:
-    CONVERTOR_TYPES["own"] = Own()
-    yield
-    del CONVERTOR_TYPES["own"]
+pytestmark = pytest.mark.usefixtures("own")
 
 
 def texts(parts: list[str], text: str) -> list[str] | None:

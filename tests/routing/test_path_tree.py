@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from baize.routing import CONVERTOR_TYPES, Convertor
+from baize.routing import CONVERTOR_TYPES
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kui.routing.patterns import PathPattern
 from kui.routing.tree import Tree
+
+from .conftest import Own
 
 ORDER = ["int", "uuid", "date", "decimal", "own", "str", "any"]
 REGEX = {
@@ -26,22 +27,7 @@ REGEX = {
     "any": ".*",
 }
 
-
-class Own(Convertor[str]):
-    regex = REGEX["own"]
-
-    def to_python(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
-
-
-@pytest.fixture(autouse=True)
-def own() -> Iterator[None]:
-    CONVERTOR_TYPES["own"] = Own()
-    yield
-    del CONVERTOR_TYPES["own"]
+pytestmark = pytest.mark.usefixtures("own")
 
 
 def parts_of(path: str) -> list[str]:
@@ -269,7 +255,7 @@ def test_a_lookup_visits_each_node_once_at_most() -> None:
             seen.append(value)
             return value
 
-    CONVERTOR_TYPES["own"] = Counting()
+    CONVERTOR_TYPES["own"] = Counting(REGEX["own"])
     tree = tree_of(["/{a:own}/{b:own}/{c:own}/x", "/{a}/{b:own}/{c:own}/x"])
     assert tree.find("/a/a/a/y") is None
     assert len(seen) == 5
@@ -286,7 +272,7 @@ def test_among_thousands_only_those_are_tried_whose_fixed_text_is_right(path: st
             seen.append(value)
             return value
 
-    CONVERTOR_TYPES["own"] = Counting()
+    CONVERTOR_TYPES["own"] = Counting(REGEX["own"])
     tree = tree_of([path.format(number) for number in range(10_000)])
     asked = path.format(1234).replace("{a:own}", "a").replace("{b:own}", "b")
     found = tree.find(asked)

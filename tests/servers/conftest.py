@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Protocol
 
 import pytest
 
+from tests.support.certificates import certificate  # noqa: F401 - a fixture
 from tests.support.process import ServerProcess, foreign, listening_socket
 
 
@@ -78,17 +78,3 @@ def kui_run(backend: str, launch: Launch) -> KuiRun:
         return launch(command, **more)
 
     return start
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A PEM file with a certificate for localhost and 127.0.0.1, its key, and the authority's."""
-    import trustme
-
-    authority = trustme.CA()
-    path = tmp_path_factory.mktemp("tls") / "chain.pem"
-    authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
-        str(path)
-    )
-    authority.cert_pem.write_to_path(str(path), append=True)
-    return path

@@ -16,6 +16,7 @@ from baize.typing import ASGIApp
 from kui.serving import pipe_asyncio, pipe_trio
 from kui.serving.accepting import Accepting
 from kui.serving.state import ConnectionLimits, ServerState
+from tests.support.certificates import certificate  # noqa: F401 - a fixture
 
 PATIENCE = 20.0
 

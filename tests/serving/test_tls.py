@@ -21,17 +21,6 @@ from .test_connection import GET, LAST, echo, hello, post, respond
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import trustme
-
-    authority = trustme.CA()
-    path = tmp_path_factory.mktemp("tls") / "chain.pem"
-    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(path))
-    authority.cert_pem.write_to_path(str(path), append=True)
-    return path
-
-
 @pytest.fixture
 def serve_tls(serve: Serve, certificate: Path) -> Serve:
     return functools.partial(serve, tls=tls_context(str(certificate), None))

@@ -8,6 +8,8 @@ import anyio
 import pytest
 from baize.typing import Receive, Scope, Send
 
+from tests.support.wire import frame
+
 from .conftest import Serve
 
 pytestmark = pytest.mark.anyio
@@ -16,11 +18,6 @@ HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-
-
-def frame(opcode: int, payload: bytes) -> bytes:
-    """A short frame of a client, masked with zeros."""
-    return bytes([0x80 | opcode, 0x80 | len(payload)]) + b"\0\0\0\0" + payload
 
 
 async def accept(receive: Receive, send: Send) -> None:

@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 
 import pytest
 import trio
 
 from kui.concurrency import chained_signals
-
-
-@pytest.fixture
-def servers() -> Iterator[list[int]]:
-    """The signals that a server's own handler has got."""
-    got: list[int] = []
-
-    def handler(number: int, frame: object) -> None:
-        got.append(number)
-
-    old = signal.signal(signal.SIGTERM, handler)
-    yield got
-    signal.signal(signal.SIGTERM, old)
 
 
 @pytest.mark.trio

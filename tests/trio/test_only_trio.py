@@ -11,6 +11,7 @@ import trio.testing
 
 from kui.asgi import Kui, SendEventResponse, StreamResponse, request
 from kui.testing import AsyncTestClient
+from tests.support.scopes import http_scope
 
 pytestmark = pytest.mark.trio
 
@@ -91,16 +92,8 @@ async def test_a_cancellation_from_outside_leaves_the_app_as_it_is() -> None:
     async def never(*args: object) -> Any:
         await trio.sleep_forever()
 
-    scope = {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
-        "headers": [],
-    }
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(app, scope, never, never)
+        nursery.start_soon(app, http_scope(), never, never)
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert seen == [trio.Cancelled, trio.Cancelled]

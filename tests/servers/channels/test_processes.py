@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import anyio
 import httpx2
 import pytest
 
+from tests.servers.conftest import Launch
 from tests.support.process import (
     PATIENCE,
     ServerProcess,
@@ -29,39 +30,34 @@ APP = "tests.servers.channels.app:app"
 
 
 @pytest.fixture
-def kui_run() -> Iterator[Callable[..., ServerProcess]]:
-    started: list[ServerProcess] = []
+def run_channels(launch: Launch) -> Callable[..., ServerProcess]:
+    """Start the app under `kui run`, with these flags and this Redis."""
 
     def start(*flags: str, redis: str = "") -> ServerProcess:
         command = [sys.executable, "-m", "kui", "run", APP, "--bind", "127.0.0.1:0", *flags]
-        process = ServerProcess(command, REDIS=redis)
-        started.append(process)
-        return process
+        return launch(command, REDIS=redis)
 
-    yield start
-    for process in started:
-        process.end()
-        print(f"--- {' '.join(process.command)}\n{process.log}")
+    return start
 
 
 def test_channels_in_memory_are_refused_for_several_workers(
-    kui_run: Callable[..., ServerProcess],
+    run_channels: Callable[..., ServerProcess],
 ) -> None:
-    server = kui_run("--workers", "2")
+    server = run_channels("--workers", "2")
     assert server.wait() == 1
     assert server.log.count('use Channels("redis://..."), or --workers 1') == 1
 
 
-def test_channels_in_memory_run_in_one_worker(kui_run: Callable[..., ServerProcess]) -> None:
-    server = kui_run()
+def test_channels_in_memory_run_in_one_worker(run_channels: Callable[..., ServerProcess]) -> None:
+    server = run_channels()
     assert get(server.find_url() + "/available").json() == {"available": True}
     assert server.stop() == 0
 
 
 def test_channels_on_redis_run_in_several_workers(
-    kui_run: Callable[..., ServerProcess], redis: RedisServer
+    run_channels: Callable[..., ServerProcess], redis: RedisServer
 ) -> None:
-    server = kui_run("--workers", "2", redis=redis.url)
+    server = run_channels("--workers", "2", redis=redis.url)
     url = server.find_url()
     server.wait_until(lambda: get(url + "/available").json()["available"])
     assert server.stop() == 0
@@ -70,9 +66,9 @@ def test_channels_on_redis_run_in_several_workers(
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
 @pytest.mark.parametrize(("accept", "start"), [("text/event-stream", "200"), ("*/*", "503")])
 def test_a_request_that_the_exit_cuts_off_is_told_when_to_come_back(
-    kui_run: Callable[..., ServerProcess], backend: str, accept: str, start: str
+    run_channels: Callable[..., ServerProcess], backend: str, accept: str, start: str
 ) -> None:
-    server = kui_run("--backend", backend, "--graceful-timeout", "0.2")
+    server = run_channels("--backend", backend, "--graceful-timeout", "0.2")
     server.find_url()
     with connect(server, "/never", f"Accept: {accept}") as client:
         server.find("app: waiting")
