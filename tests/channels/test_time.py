@@ -5,7 +5,9 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from kui.asgi import Kui, SendEventResponse, request
 from kui.channels import Channels, Gap, Message
+from kui.testing import AsyncTestClient
 from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
@@ -84,3 +86,20 @@ async def test_a_crowd_gets_each_message_of_a_burst_and_soon() -> None:
             await anyio.sleep(0.001)
         assert got == [list(range(100))] * 200
         assert max(times) - began < 0.1
+
+
+async def test_a_refusal_is_the_answer_however_long_it_takes() -> None:
+    async def allow(channel: str) -> bool:
+        await anyio.sleep(HOUR)  # a stream's headers go out after 0.25 s otherwise
+        return request.query_params.get("key") == "secret"
+
+    channels = Channels(allow=allow)
+    app = Kui(resources=[channels])
+    app.router.http.get("/events")(lambda: SendEventResponse(channels.events("news")))
+    async with AsyncTestClient(app) as client:
+        before = anyio.current_time()
+        assert (await client.get("/events")).status_code == 403
+        assert anyio.current_time() - before >= HOUR
+        async with client.events("/events?key=secret") as events:
+            await channels.publish("news", 1)
+            assert (await events.receive()).data == "1"

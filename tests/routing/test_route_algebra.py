@@ -23,7 +23,7 @@ async def two() -> str:
     return "two"
 
 
-class Log:
+class Naming:
     """A middleware that puts its name in front of what the handler returns."""
 
     def __init__(self, name: str) -> None:
@@ -80,7 +80,7 @@ def groups(draw: st.DrawFn) -> tuple[Routes, list[Expected]]:
         made = (SocketRoute if socket else HttpRoute)(path, one, f"n{number}")
         model = [Expected(socket, path, f"n{number}", "one")]
         for name in draw(st.lists(st.sampled_from("ab"), max_size=2)):
-            made @= Log(name)
+            made @= Naming(name)
             model = inside("", name, name, model)
         if draw(st.booleans()):
             made = "/p" // made
@@ -99,8 +99,8 @@ def groups(draw: st.DrawFn) -> tuple[Routes, list[Expected]]:
             made = Routes(
                 *(part for part, _ in parts),
                 namespace=namespace,
-                http_middlewares=[Log(http)] if http else [],
-                socket_middlewares=[Log(socket)] if socket else [],
+                http_middlewares=[Naming(http)] if http else [],
+                socket_middlewares=[Naming(socket)] if socket else [],
             )
             return made, inside(namespace, http, socket, [each for _, m in parts for each in m])
         left, expected = group(depth - 1)
@@ -115,7 +115,7 @@ def groups(draw: st.DrawFn) -> tuple[Routes, list[Expected]]:
             made, expected = prefix // left, behind(prefix, expected)
         elif how == "put":
             right, more = group(depth - 1)
-            made = Routes(namespace="z", http_middlewares=[Log("i")]) << left << right
+            made = Routes(namespace="z", http_middlewares=[Naming("i")]) << left << right
             expected = inside("z", "i", "", expected + more)
         else:
             number = next(numbers)
@@ -165,16 +165,18 @@ def router_names(path: str) -> list[str]:
 
 def test_in_a_chain_of_decorators_the_last_is_the_outermost() -> None:
     router = RouteTable(
-        HttpRoute("/x", one, middlewares=[Log("list"), Log("inner")]) @ Log("a") @ Log("b")
+        HttpRoute("/x", one, middlewares=[Naming("list"), Naming("inner")])
+        @ Naming("a")
+        @ Naming("b")
     )
     found = router.http_routes.search("/x", "GET")
     assert run(found[0]) == "b a list inner one"
 
 
 def test_middlewares_go_from_the_application_over_the_groups_to_the_route() -> None:
-    inner = Routes(HttpRoute("/x", one) @ Log("route"), http_middlewares=[Log("inner")])
-    outer = Routes(inner, http_middlewares=[Log("outer"), Log("outer2")])
-    found = RouteTable(outer, http_middlewares=[Log("app")]).http_routes.search("/x", "GET")
+    inner = Routes(HttpRoute("/x", one) @ Naming("route"), http_middlewares=[Naming("inner")])
+    outer = Routes(inner, http_middlewares=[Naming("outer"), Naming("outer2")])
+    found = RouteTable(outer, http_middlewares=[Naming("app")]).http_routes.search("/x", "GET")
     assert run(found[0]) == "app outer outer2 inner route one"
 
 
@@ -254,7 +256,7 @@ def test_what_is_no_route_is_refused() -> None:
 def test_routes_are_registered_on_a_group_as_on_a_router() -> None:
     routes = Routes()
 
-    @routes.http("/x", name="x", middlewares=[Log("x")])
+    @routes.http("/x", name="x", middlewares=[Naming("x")])
     @routes.http.post("/y")
     @routes.websocket("/z")
     async def handler() -> None: ...

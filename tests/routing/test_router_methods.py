@@ -40,7 +40,7 @@ def size_of(router: RouteTable) -> int:
     return len(seen)
 
 
-class Log:
+class Noting:
     """A middleware that notes its name when a request goes through."""
 
     def __init__(self, name: str, seen: list[str]) -> None:
@@ -171,7 +171,7 @@ async def test_a_mount_answers_every_method_that_no_route_below_it_has(ask: Any,
 
 async def test_only_the_middlewares_that_all_routes_share_are_around_a_405(ask: Any) -> None:
     seen: list[str] = []
-    app, group, a, b = (Log(name, seen) for name in ("app", "group", "a", "b"))
+    app, group, a, b = (Noting(name, seen) for name in ("app", "group", "a", "b"))
     router = RouteTable(
         HttpRoute("/users/me", one, methods=["GET"], middlewares=[group, a]),
         HttpRoute("/users/{id}", two, methods=["DELETE"], middlewares=[b, group]),
@@ -190,9 +190,9 @@ async def test_only_the_middlewares_that_all_routes_share_are_around_a_405(ask: 
 async def test_a_preflight_meets_the_policy_of_the_route_that_it_asks_about(ask: Any) -> None:
     seen: list[str] = []
     router = RouteTable(
-        HttpRoute("/x/me", one, methods=["GET"], middlewares=[Log("get", seen)]),
-        HttpRoute("/x/{id}", two, methods=["DELETE"], middlewares=[Log("delete", seen)]),
-        HttpRoute("/{rest:any}", three, middlewares=[Log("rest", seen)]),
+        HttpRoute("/x/me", one, methods=["GET"], middlewares=[Noting("get", seen)]),
+        HttpRoute("/x/{id}", two, methods=["DELETE"], middlewares=[Noting("delete", seen)]),
+        HttpRoute("/{rest:any}", three, middlewares=[Noting("rest", seen)]),
     )
     for method in ("GET", "DELETE"):
         asked = await ask(router, "OPTIONS", "/x/me", access_control_request_method=method)
@@ -297,7 +297,7 @@ def test_required_method_needs_methods(methods: tuple[str, ...]) -> None:
 
 async def test_the_first_middleware_is_the_outermost(ask: Any) -> None:
     seen: list[str] = []
-    app, a, b, c = (Log(name, seen) for name in ("app", "a", "b", "c"))
+    app, a, b, c = (Noting(name, seen) for name in ("app", "a", "b", "c"))
     router = RouteTable(http_middlewares=[app])
     router << HttpRoute("/x", one, middlewares=[a, b]) @ c
     await ask(router, "GET", "/x")
@@ -306,9 +306,9 @@ async def test_the_first_middleware_is_the_outermost(ask: Any) -> None:
 
 async def test_the_method_check_stands_inside_the_middlewares(ask: Any) -> None:
     seen: list[str] = []
-    router = RouteTable(http_middlewares=[Log("app", seen)])
-    router.http.get("/x", middlewares=[Log("get", seen)])(one)
-    router.http.post("/x", middlewares=[required_method("POST"), Log("post", seen)])(two)
+    router = RouteTable(http_middlewares=[Noting("app", seen)])
+    router.http.get("/x", middlewares=[Noting("get", seen)])(one)
+    router.http.post("/x", middlewares=[required_method("POST"), Noting("post", seen)])(two)
     assert await ask(router, "PUT", "/x") == (405, "GET, HEAD, OPTIONS, POST")
     assert seen == ["app"]
 
@@ -319,8 +319,8 @@ async def test_a_preflight_goes_through_the_middlewares_of_the_route_it_asks_abo
 ) -> None:
     seen: list[str] = []
     router = RouteTable()
-    router.http.get("/x", middlewares=[Log("get", seen)])(one)
-    router.http.post("/x", middlewares=[Log("post", seen)])(two)
+    router.http.get("/x", middlewares=[Noting("get", seen)])(one)
+    router.http.post("/x", middlewares=[Noting("post", seen)])(two)
     allow = "GET, HEAD, OPTIONS, POST"
     assert await ask(router, "OPTIONS", "/x", access_control_request_method=asked) == (
         "OPTIONS",
@@ -332,8 +332,8 @@ async def test_a_preflight_goes_through_the_middlewares_of_the_route_it_asks_abo
 async def test_a_preflight_beside_a_route_for_all_methods_does_so_too(ask: Any) -> None:
     seen: list[str] = []
     router = RouteTable()
-    router.http("/x", middlewares=[Log("all", seen)])(one)
-    router.http.post("/x", middlewares=[Log("post", seen)])(two)
+    router.http("/x", middlewares=[Noting("all", seen)])(one)
+    router.http.post("/x", middlewares=[Noting("post", seen)])(two)
     answer = await ask(router, "OPTIONS", "/x", access_control_request_method="POST")
     assert answer[0] == "OPTIONS"
     assert seen == ["post"]
@@ -445,10 +445,10 @@ async def test_socket_middlewares_stand_around_sockets_only(ask: Any) -> None:
     async def chat() -> None: ...
 
     router = RouteTable(
-        http_middlewares=[Log("http", seen)], socket_middlewares=[Log("socket", seen)]
+        http_middlewares=[Noting("http", seen)], socket_middlewares=[Noting("socket", seen)]
     )
     router.http("/x")(one)
-    router.websocket("/x", middlewares=[Log("route", seen)])(chat)
+    router.websocket("/x", middlewares=[Noting("route", seen)])(chat)
     found = router.socket_routes.search("/x")
     await found[0]()
     assert seen == ["socket", "route"]

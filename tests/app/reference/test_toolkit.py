@@ -38,7 +38,7 @@ from kui.asgi import (
     request_response,
     websocket_session,
 )
-from kui.testing import AsyncTestClient, WebSocketClosed
+from kui.testing import AsyncTestClient, WebSocketClosed, virtual_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -332,13 +332,16 @@ async def test_a_file_decides_between_headers_a_range_and_all_of_it(tmp_path: Pa
     assert whole.headers["content-disposition"] == 'attachment; filename="b.txt"'
 
 
+@pytest.mark.parametrize(
+    "anyio_backend", [virtual_clock("asyncio"), virtual_clock("trio")], ids=["asyncio", "trio"]
+)
 async def test_events_are_sent_with_pings_in_between() -> None:
     async def events() -> AsyncIterator[ServerSentEvent]:
         yield {"event": "tick", "data": "one", "id": 1}
-        await anyio.sleep(0.6)
+        await anyio.sleep(10)
         yield {"data": "two"}
 
-    response = await sent(SendEventResponse(events(), ping_interval=0.25))
+    response = await sent(SendEventResponse(events(), ping_interval=3))
     assert response.headers["content-type"].startswith("text/event-stream")
     assert response.text.startswith("event: tick\ndata: one\nid: 1\n\n: ping\n\n")
     assert response.text.endswith("data: two\n\n")
