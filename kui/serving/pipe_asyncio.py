@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import itertools
 import socket
 import ssl
 import struct
@@ -32,6 +33,8 @@ __all__ = ["AsyncioPipe", "Connections", "accept"]
 _RESET: Final = struct.pack("ii", 1, 0)
 # Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
 _WAIT, _SERVE, _END = Next
+_AT_ONCE: Final = 16
+"""Connections that are accepted without a checkpoint."""
 
 
 class AsyncioPipe(asyncio.BufferedProtocol):
@@ -423,7 +426,7 @@ async def accept(
 ) -> None:
     """Accept connections on a listening socket until cancelled; `start` is given each."""
     loop = asyncio.get_running_loop()
-    while True:
+    for count in itertools.count(1):
         try:
             sock, _ = await loop.sock_accept(listener)
         except OSError as error:
@@ -431,3 +434,5 @@ async def accept(
         else:
             accepting.prepare(sock)
             start(sock)
+        if count % _AT_ONCE == 0:  # asyncio's sock_accept does not wait while there are clients
+            await asyncio.sleep(0)

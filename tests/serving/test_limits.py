@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
+from itertools import pairwise
+from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from baize.typing import Receive, Scope, Send
 
+from kui.serving import pipe_asyncio, pipe_trio
 from kui.serving.accepting import Accepting
 
 from .conftest import Serve
@@ -50,6 +54,27 @@ async def test_no_room_for_a_connection_is_logged_once_and_waited_out(
         accepting.prepare(one)
     await accepting.failed(OSError(errno.EMFILE, "no room"))
     assert len(caplog.records) == 2
+
+
+async def test_a_crowd_of_clients_lets_others_work(loop: str) -> None:
+    """Otherwise connections that have ended meanwhile would keep their descriptors."""
+    pipes: Any = pipe_trio if loop == "trio" else pipe_asyncio
+    with ExitStack() as stack, socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        listener.setblocking(False)
+        accepted: list[socket.socket] = []
+        for _ in range(300):
+            stack.enter_context(socket.create_connection(listener.getsockname()))
+        async with anyio.create_task_group() as group:
+            group.start_soon(pipes.accept, listener, Accepting(), accepted.append)
+            seen = [0]
+            with anyio.fail_after(20):
+                while len(accepted) < 300:
+                    await anyio.lowlevel.checkpoint()
+                    seen.append(len(accepted))
+            group.cancel_scope.cancel()
+        for sock in accepted:
+            sock.close()
+    assert max(later - before for before, later in pairwise(seen)) <= 128
 
 
 async def test_a_body_that_is_not_read_holds_its_client_back(serve: Serve) -> None:
