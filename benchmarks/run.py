@@ -2,6 +2,7 @@
 
 `python3 benchmarks/run.py scale`: what thousands of open connections cost it (`scale.py`).
 `python3 benchmarks/run.py declared`: declared parameters and dependencies beside the others' own (`declared.py`).
+`python3 benchmarks/run.py soak`: what is left of a million requests, and of cut connections (`soak.py`).
 `python3 benchmarks/run.py channels`: how many messages reach 1,000 subscribers (`channels.py`).
 
 Needs CPython 3.11 or later, and nothing else. It makes `.venv-benchmarks` beside this folder,
@@ -61,7 +62,8 @@ def install() -> None:
 
 if __name__ == "__main__":
     install()
-    other = sys.argv[1] if sys.argv[1:2] in (["scale"], ["declared"], ["channels"]) else None
+    others = {"scale", "declared", "channels", "soak"}
+    other = sys.argv[1] if others.intersection(sys.argv[1:2]) else None
     module = f"benchmarks.{other}" if other else "benchmarks"
     command = [str(PYTHON), "-m", module, *sys.argv[2 if other else 1 :]]
     if os.name == "posix":  # nothing stands between a signal and the benchmark
