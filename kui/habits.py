@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from inspect import getattr_static, signature
+from inspect import Parameter, getattr_static, signature
 from typing import Any, Final, NoReturn, TypeVar
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "ROUTE_PARAMETERS",
     "AppHabits",
     "GroupHabits",
+    "connection_hint",
     "told",
 ]
 
@@ -118,6 +119,31 @@ EXCEPTION_PARAMETERS: Final = {
     "status": "write status_code=403",
     "description": 'write content="..."',
 }
+
+
+_CONNECTION_TYPES: Final = {
+    "HttpRequest": "request",
+    "Request": "request",
+    "WebSocket": "websocket",
+}
+_CONNECTION_NAMES: Final = {
+    "request": "request",
+    "req": "request",
+    "websocket": "websocket",
+    "ws": "websocket",
+}
+
+
+def connection_hint(name: str, annotation: object) -> str | None:
+    """Return what to write in the place of a parameter for the connection itself; None if it is for something else.
+
+    :param annotation: its type; `inspect.Parameter.empty` if it has none.
+    """
+    if annotation is Parameter.empty:
+        proxy = _CONNECTION_NAMES.get(name)
+    else:
+        proxy = _CONNECTION_TYPES.get(getattr(annotation, "__name__", ""))
+    return proxy and f"write from kui.asgi import {proxy}, and no parameter for it"
 
 
 class _Missing:

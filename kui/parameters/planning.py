@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from kui.argument_checks import describe
+from kui.habits import connection_hint
 
 from .groups import task_group
 from .markers import Body, Depends, Path, Security, SourceMarker
@@ -169,9 +170,12 @@ class _Graph:
             wanted = name if marker is None or marker.alias is None else marker.alias
             whole = marker is not None and marker.exclusive
             if not whole and wanted not in self.path:
-                if default is not NO_DEFAULT:
+                hint = None if marker else connection_hint(name, declared.annotation)
+                if default is not NO_DEFAULT and not (
+                    hint and declared.annotation is not NO_DEFAULT
+                ):
                     return None
-                raise TypeError(_not_in_path(function, name, wanted, marker, self.path))
+                raise TypeError(_not_in_path(function, name, wanted, marker, self.path, hint))
         if isinstance(marker, Body) and self.is_socket:
             raise TypeError(
                 f"{place(function)}: a WebSocket has no body, so {name!r} cannot be of it: receive it"
@@ -267,12 +271,14 @@ def _not_in_path(
     wanted: str,
     marker: SourceMarker | None,
     path: tuple[str, ...],
+    hint: str | None,
 ) -> str:
     there = f"whose parameters are {', '.join(path)}" if path else "which has no parameters"
     advice = (
         f"write {{{wanted}}} in the path"
         if marker is not None
-        else f"mark where it comes from, as in {name}: Annotated[..., Query()], or Header(), "
+        else hint
+        or f"mark where it comes from, as in {name}: Annotated[..., Query()], or Header(), "
         f"Cookie(), Body() or Depends(...)"
     )
     return f"{place(function)} needs {name!r}, and it is not in the path, {there}: {advice}"

@@ -14,6 +14,7 @@ from kui.asgi import (
     HTTPException,
     HttpRequest,
     HttpRoute,
+    HttpView,
     Kui,
     Mount,
     MultimethodRoutes,
@@ -21,6 +22,7 @@ from kui.asgi import (
     SendEventResponse,
     SocketRoute,
     StreamResponse,
+    WebSocket,
     abort,
     allow_cors,
     allow_origins,
@@ -167,6 +169,53 @@ def test_a_middleware_for_http_is_refused_around_websockets(
 ) -> None:
     with pytest.raises(TypeError, match="is for HTTP routes only, not for WebSocket: take it away"):
         register(middleware)
+
+
+class Request:
+    """As the one of Starlette."""
+
+
+def asks_by_name(request): ...
+def asks_shortly(req): ...
+def asks_by_type(incoming: Request): ...
+def asks_with_a_default(incoming: Request = None): ...  # type: ignore[assignment]
+def asks_for_ours(incoming: HttpRequest): ...
+def asks_for_more(item: int, request): ...
+async def asks_of_a_view(self, request): ...
+async def chats_by_name(websocket): ...
+async def chats_by_type(socket: WebSocket): ...
+
+
+@pytest.mark.parametrize(
+    ("register", "proxy"),
+    [
+        (lambda: Kui().get("/")(asks_by_name), "request"),
+        (lambda: Kui().get("/")(asks_shortly), "request"),
+        (lambda: Kui().get("/")(asks_by_type), "request"),
+        (lambda: Kui().get("/")(asks_with_a_default), "request"),
+        (lambda: Kui().get("/")(asks_for_ours), "request"),
+        (lambda: Kui().get("/{item}")(asks_for_more), "request"),
+        (
+            lambda: Kui().router.http("/")(type("View", (HttpView,), {"get": asks_of_a_view})),
+            "request",
+        ),
+        (lambda: Kui(routes=HttpRoute("/", asks_by_name)), "request"),
+        (lambda: Kui().websocket("/")(chats_by_name), "websocket"),
+        (lambda: Kui().websocket("/")(chats_by_type), "websocket"),
+    ],
+)
+def test_a_parameter_for_the_connection_is_told_of_the_proxy(
+    register: Callable[[], object], proxy: str
+) -> None:
+    with pytest.raises(TypeError, match=f"write from kui.asgi import {proxy}, and no parameter"):
+        register()
+
+
+@pytest.mark.parametrize("name", ["request", "websocket"])
+def test_a_placeholder_may_have_the_name_of_a_proxy(name: str) -> None:
+    def handler(request: str = "", websocket: str = "") -> None: ...
+
+    Kui().get(f"/{{{name}}}")(handler)
 
 
 class OfStarlette:
