@@ -139,7 +139,7 @@ def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
             return value if status == 200 and headers is None else value.amended(status, headers)
         if isgenerator(value) or isasyncgen(value):
             return value
-        if TESTING in request_var.get():
+        if TESTING in request_var.get().scope:
             check(value)
         return Written(encode(value), status, headers)
 
@@ -171,7 +171,7 @@ class TypedEvents(SendEventResponse):
         """Return the response of what a handler has returned, which may be one already."""
         if not (isgenerator(value) or isasyncgen(value)):
             return value
-        return cls(value, write, check if TESTING in request_var.get() else None)
+        return cls(value, write, check if TESTING in request_var.get().scope else None)
 
     def encode(self, chunk: Any) -> bytes:
         """Return the bytes of an event; what is no mapping is its data."""
