@@ -16,7 +16,7 @@ from .http.exchange import ClientDisconnect, Exchange
 from .http.watch import Watch
 from .task_group import FrameworkTasks, framework_tasks
 from .waits import on_first_wait
-from .websocket.sockets import Socket
+from .websocket.socket import Socket
 
 __all__ = ["Connected", "OpenSocket", "WaitingClient", "until"]
 
@@ -135,7 +135,8 @@ class OpenSocket(Connected):
         self._socket.unwatch(group.cancel)
 
     def gone(self) -> Exception | None:
-        return None if self._socket.over is None else self._socket.disconnect()
+        state = self._socket.state
+        return None if state.ending is None else state.disconnect()
 
 
 async def until(deadline: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,8 +37,19 @@ class Children(ABC):
         """Start `func()` in a task. An exception of it is logged by `kui.error`, and ends nothing else."""
 
     @abstractmethod
-    def later(self, seconds: float, func: Callable[[], None]) -> None:
-        """Call `func()` in the event loop when `seconds` have passed, unless the block has ended."""
+    def cancel(self, task: object, with_block: bool) -> bool:
+        """Cancel what a task waits for, and return True; `this_task()` has told which task it is.
+
+        trio has no such thing: there, the whole block is cancelled, but only `with_block`.
+        """
+
+    @abstractmethod
+    def cancelled_by_others(self, task: object) -> bool:
+        """True if a task that was cancelled by `cancel` was cancelled otherwise, too."""
+
+    @abstractmethod
+    def take_back(self, task: object) -> None:
+        """Must be called when a wait that was cancelled by `cancel` has ended."""
 
 
 def this_task() -> object:
@@ -49,8 +61,10 @@ def this_task() -> object:
     return trio.lowlevel.current_task()
 
 
-async def with_children(block: Callable[[Children], Awaitable[T]]) -> T:
+async def with_children(block: Callable[[Children], Awaitable[T]]) -> T | None:
     """Await `block(children)` and return its result; then cancel what it has started, and wait for that.
+
+    None is returned if the block itself was cancelled by `Children.cancel`.
 
     What the block raises is raised as itself, in no group. A cancellation from outside may reach its
     children before it has ended: they must leave things so that the block does without them.
@@ -68,7 +82,7 @@ async def with_children(block: Callable[[Children], Awaitable[T]]) -> T:
         try:
             return await block(children)
         finally:
-            if children.timers or children.tasks:
+            if children.tasks:
                 await children.end()
     return await _on_trio(block)
 
@@ -81,29 +95,30 @@ async def _guarded(func: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 class _OnAsyncio(Children):
-    __slots__ = ("tasks", "timers")
+    __slots__ = ("tasks",)
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[None]] = set()
-        self.timers: set[asyncio.TimerHandle] = set()
 
     def start(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.create_task(_guarded(func))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def later(self, seconds: float, func: Callable[[], None]) -> None:
-        def call() -> None:
-            self.timers.discard(timer)
-            func()
+    def cancel(self, task: object, with_block: bool) -> bool:
+        assert isinstance(task, asyncio.Task)
+        task.cancel()
+        return True
 
-        timer = asyncio.get_running_loop().call_later(seconds, call)
-        self.timers.add(timer)
+    def cancelled_by_others(self, task: object) -> bool:
+        assert isinstance(task, asyncio.Task)
+        return task.cancelling() > 1 or anyio.current_effective_deadline() == -math.inf
+
+    def take_back(self, task: object) -> None:
+        assert isinstance(task, asyncio.Task)
+        task.uncancel()
 
     async def end(self) -> None:
-        for timer in self.timers:
-            timer.cancel()
-        self.timers.clear()
         interrupted: asyncio.CancelledError | None = None
         while self.tasks:
             for task in self.tasks:
@@ -118,32 +133,40 @@ class _OnAsyncio(Children):
 
 
 class _OnTrio(Children):
-    __slots__ = ("nursery",)
+    __slots__ = ("_nursery",)
 
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.nursery = nursery
+        self._nursery = nursery
 
     def start(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.nursery.start_soon(_guarded, func)
+        self._nursery.start_soon(_guarded, func)
 
-    def later(self, seconds: float, func: Callable[[], None]) -> None:
-        async def wait() -> None:
-            await anyio.sleep(seconds)
-            func()
+    def cancel(self, task: object, with_block: bool) -> bool:
+        if with_block:
+            self._nursery.cancel_scope.cancel()
+        return with_block
 
-        self.nursery.start_soon(wait)
+    def cancelled_by_others(self, task: object) -> bool:
+        return False  # a cancellation of trio's is raised again at the next checkpoint
+
+    def take_back(self, task: object) -> None:
+        pass
 
 
-async def _on_trio(block: Callable[[Children], Awaitable[T]]) -> T:
+async def _on_trio(block: Callable[[Children], Awaitable[T]]) -> T | None:
     import trio
 
+    result: T | None = None
     error: BaseException | None = None
     async with trio.open_nursery() as nursery:
         try:
             result = await block(_OnTrio(nursery))
+        except trio.Cancelled:
+            raise  # ends here if it is the nursery's own
         except BaseException as caught:  # kept for a moment: the nursery would make a group of it
             error = caught
-        nursery.cancel_scope.cancel()
+        if nursery.child_tasks:
+            nursery.cancel_scope.cancel()
     if error is None:
         return result
     try:

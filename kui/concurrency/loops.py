@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import anyio
 import sniffio
@@ -43,7 +43,7 @@ class Scope(Protocol):
     @property
     def cancel_called(self) -> bool: ...
     def cancel(self) -> None: ...
-    def __enter__(self) -> object: ...
+    def __enter__(self) -> Self: ...
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -198,4 +198,4 @@ class Resolver:
 async def _close(websocket: WebSocket, error: BaseException | None) -> None:
     """Close a socket whose handler has ended, so that its dependencies outlive it."""
     close = HowToClose(1000, "", False) if error is None else how_to_close(error)
-    await websocket.socket.close(close.code, close.reason)
+    await websocket.socket.sending.close(close.code, close.reason)

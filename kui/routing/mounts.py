@@ -13,7 +13,7 @@ from baize.typing import ASGIApp, Message, Receive, Scope, Send
 
 from kui.argument_checks import describe, list_of_functions, takes
 from kui.concurrency import exchange_of
-from kui.concurrency.websocket.socket_states import WebSocketDisconnect
+from kui.concurrency.websocket.states import Incoming, WebSocketDisconnect
 from kui.connections import HTTPConnection
 from kui.current import request_var, websocket_var
 from kui.http.headers import merge_headers
@@ -127,9 +127,9 @@ class Mounted:
 
         async def receive() -> Message:
             try:
-                if not socket.connected:
-                    return await socket.connect()
-                message: Message = await socket.reader.receive()
+                if socket.state.incoming is Incoming.HANDSHAKE:
+                    return await socket.receiving.connect()
+                message: Message = await socket.receiving.receive()
             except WebSocketDisconnect as end:
                 return {"type": "websocket.disconnect", "code": end.code, "reason": end.reason}
             return message
@@ -140,15 +140,17 @@ class Mounted:
                 if kind == "websocket.send":
                     text = message.get("text")
                     if text is not None:
-                        await socket.send("text", text)
+                        await socket.sending.send("text", text)
                     else:
-                        await socket.send("bytes", message["bytes"])
+                        await socket.sending.send("bytes", message["bytes"])
                 elif kind == "websocket.accept":
                     await socket.accept(message)
                 elif kind == "websocket.close":
-                    await socket.close(message.get("code", 1000), message.get("reason") or "")
+                    await socket.sending.close(
+                        message.get("code", 1000), message.get("reason") or ""
+                    )
                 else:
-                    await socket.deny(message)
+                    await socket.sending.deny(message)
             except WebSocketDisconnect as end:
                 raise _Gone(end.code, end.reason) from None
 

@@ -1,7 +1,7 @@
 """A WebSocket as a handler sees it: messages as text, bytes and JSON, and what each call may do when.
 
-Who reads, what is kept and how a connection ends belongs to `concurrency/sockets.py`; how a handler is
-run, and what becomes of what it raises, to `session`.
+Who reads, what is kept and how a connection ends is defined in `concurrency/websocket/`; how a handler is
+run, and what becomes of what it raises, in `session`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,15 @@ from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency import shielded
 from kui.concurrency.websocket.heartbeat import Heartbeat, keep_alive
-from kui.concurrency.websocket.socket_reader import Kind, SocketReader
-from kui.concurrency.websocket.socket_states import SocketState, WebSocketDisconnect
-from kui.concurrency.websocket.sockets import Socket
+from kui.concurrency.websocket.receiving import Kind, ReceivingHalf
+from kui.concurrency.websocket.socket import Socket
+from kui.concurrency.websocket.states import (
+    CONNECTING,
+    OPEN,
+    Incoming,
+    SocketState,
+    WebSocketDisconnect,
+)
 from kui.connections import HTTPConnection
 from kui.http.exceptions import AnyHTTPException
 from kui.http.headers import ResponseHeaders
@@ -66,8 +72,8 @@ class _Messages(Generic[T]):
 
     __slots__ = ("_kind", "_receive")
 
-    def __init__(self, reader: SocketReader, kind: Kind) -> None:
-        self._receive = reader.receive
+    def __init__(self, half: ReceivingHalf, kind: Kind) -> None:
+        self._receive = half.receive
         self._kind = kind
 
     def __aiter__(self) -> Self:
@@ -117,19 +123,18 @@ class WebSocket(HTTPConnection):
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
-        self.socket = Socket(receive, send)
-        if scope.get("http_version", "1.1") not in ("1.1", "1.0"):
-            self.socket.make_interruptible()
+        self.socket = Socket(receive, send, scope.get("http_version", "1.1") not in ("1.1", "1.0"))
 
     @property
     def connection_state(self) -> SocketState:
         """Where the connection is: connecting, denying, open, closing or closed."""
-        return self.socket.state
+        return self.socket.state.outgoing
 
     @property
     def close_code(self) -> int | None:
         """The code that the connection was closed with, by whichever side; None while it is not."""
-        return None if self.socket.over is None else self.socket.over[0]
+        ending = self.socket.state.ending
+        return None if ending is None else ending[0]
 
     @property
     def subprotocols(self) -> Sequence[str]:
@@ -139,7 +144,7 @@ class WebSocket(HTTPConnection):
 
     def release(self) -> None:
         """Start no more tasks for this connection. May be called any number of times."""
-        self.socket.children = None
+        self.socket.state.release()
 
     # ---- the handshake
 
@@ -189,9 +194,10 @@ class WebSocket(HTTPConnection):
         :raises RuntimeError: the next step is `accept`; or the socket was closed by this task; or another
             task is receiving already.
         """
-        if not self.socket.connected:
-            return await self.socket.connect()
-        message: Message = await self.socket.reader.receive()
+        receiving = self.socket.receiving
+        if self.socket.state.incoming is Incoming.HANDSHAKE:
+            return await receiving.connect()
+        message: Message = await receiving.receive()
         message.setdefault("text", None)
         message.setdefault("bytes", None)
         return message
@@ -220,7 +226,7 @@ class WebSocket(HTTPConnection):
         elif DENIAL not in (self.scope.get("extensions") or {}):
             raise RuntimeError("this server sends no response to a WebSocket: close it instead")
         else:
-            await self.socket.deny(message)
+            await self.socket.sending.deny(message)
 
     # ---- text and bytes
 
@@ -231,19 +237,19 @@ class WebSocket(HTTPConnection):
             closed with 1003.
         :raises RuntimeError: as `receive` does.
         """
-        return self.socket.reader.receive("text")
+        return self.socket.receiving.receive("text")
 
     def receive_bytes(self) -> Coroutine[Any, Any, bytes]:
         """Return the next message, which must be binary. Raises as `receive_text` does."""
-        return self.socket.reader.receive("bytes")
+        return self.socket.receiving.receive("bytes")
 
     def iter_text(self) -> AsyncIterator[str]:
         """Iterate over the texts, until the connection ends. A binary message ends it, as for `receive_text`."""
-        return _Messages(self.socket.reader, "text")
+        return _Messages(self.socket.receiving, "text")
 
     def iter_bytes(self) -> AsyncIterator[bytes]:
         """Iterate over the binary messages, until the connection ends. A text ends it, as for `receive_bytes`."""
-        return _Messages(self.socket.reader, "bytes")
+        return _Messages(self.socket.receiving, "bytes")
 
     def send_text(self, data: str) -> Coroutine[Any, Any, None]:
         """Send a text message: `await websocket.send_text("hello")`.
@@ -256,7 +262,8 @@ class WebSocket(HTTPConnection):
         """
         if not isinstance(data, str):
             raise TypeError(f"send_text sends a str, not {type(data).__name__}")
-        return self.socket.send("text", whole_text(data))
+        text = data if data.isascii() else whole_text(data)
+        return self.socket.sending.send("text", text)
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
         """Send a binary message: bytes, or something like them. Raises as `send_text` does."""
@@ -264,7 +271,7 @@ class WebSocket(HTTPConnection):
             if not isinstance(data, bytearray | memoryview):
                 raise TypeError(f"send_bytes sends bytes, not {type(data).__name__}")
             data = bytes(data)
-        return self.socket.send("bytes", data)
+        return self.socket.sending.send("bytes", data)
 
     # ---- JSON
 
@@ -276,11 +283,11 @@ class WebSocket(HTTPConnection):
         :raises WebSocketDisconnect: the connection is over; also when the message was of the other type.
         :raises RuntimeError: as `receive` does.
         """
-        return decode_message(await self.socket.reader.receive(_kind(mode)))
+        return decode_message(await self.socket.receiving.receive(_kind(mode)))
 
     def iter_json(self, mode: Mode = "text") -> AsyncIterator[Any]:
         """Iterate over the values, until the connection ends. Raises InvalidMessage as `receive_json` does."""
-        return _Values(self.socket.reader, _kind(mode))
+        return _Values(self.socket.receiving, _kind(mode))
 
     async def send_json(self, data: Any, mode: Mode = "text") -> None:
         """Send a value as JSON, with the app's `json_encoder`.
@@ -316,9 +323,9 @@ class WebSocket(HTTPConnection):
             )
         if (size := len(reason.encode())) > REASON:
             raise ValueError(f"the reason of a close has at most {REASON} bytes, not {size}")
-        if self.socket.state in (SocketState.CONNECTING, SocketState.OPEN):
+        if self.socket.state.outgoing in (CONNECTING, OPEN):
             with shielded():
-                await self.socket.close(code, reason, by_handler=True)
+                await self.socket.sending.close(code, reason, by_handler=True)
 
 
 _CODES = frozenset((*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)))
@@ -334,12 +341,12 @@ def _kind(mode: Mode) -> Literal["text", "bytes"]:
 
 def iter_encoded(websocket: WebSocket, encoding: Encoding) -> AsyncIterator[Any]:
     """Iterate over the messages until the connection ends, in one of the encodings of a SocketView."""
-    reader = websocket.socket.reader
+    half = websocket.socket.receiving
     if encoding == "anystr":
-        return _Data(reader, "")
+        return _Data(half, "")
     if encoding == "json":
-        return _Values(reader, "")
-    return _Messages(reader, encoding)
+        return _Values(half, "")
+    return _Messages(half, encoding)
 
 
 def text_or_bytes(message: Message) -> str | bytes:

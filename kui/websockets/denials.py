@@ -8,7 +8,7 @@ from __future__ import annotations
 import anyio
 from baize.typing import ASGIApp, Message
 
-from kui.concurrency.websocket.socket_states import WebSocketDisconnect
+from kui.concurrency.websocket.states import WebSocketDisconnect
 
 from .connection import DENIAL, WebSocket
 
@@ -24,11 +24,11 @@ async def deny(websocket: WebSocket, response: ASGIApp) -> None:
     """
     socket = websocket.socket
     try:
-        await socket.connect()
+        await socket.receiving.connect()
     except WebSocketDisconnect:
         return
     if DENIAL not in (websocket.get("extensions") or {}):
-        await socket.close(1000, "")
+        await socket.sending.close(1000, "")
         return
     gone = anyio.Event()
     asked = False
@@ -43,7 +43,7 @@ async def deny(websocket: WebSocket, response: ASGIApp) -> None:
         return {"type": "http.disconnect"}
 
     async def send(message: Message) -> None:
-        await socket.deny({**message, "type": f"websocket.{message['type']}"})
+        await socket.sending.deny({**message, "type": f"websocket.{message['type']}"})
 
     # A request to answer, of a server that does nothing out of the ordinary.
     scheme = "https" if websocket.get("scheme") == "wss" else "http"

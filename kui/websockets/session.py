@@ -13,7 +13,7 @@ from typing import Any
 from kui.concurrency import shielded, strays_fail
 from kui.concurrency.children import Children, with_children
 from kui.concurrency.signals import ExitSignal
-from kui.concurrency.websocket.socket_states import SocketState
+from kui.concurrency.websocket.states import SocketState
 from kui.connections import websocket_var
 from kui.exceptions import ExceptionTable, note
 from kui.lifetime import lifetime_of
@@ -51,7 +51,18 @@ async def serve_socket(
 
         await serve_socket(websocket, endpoint, app.exceptions, app.response_converter.convert)
     """
-    await with_children(partial(_session, websocket, endpoint, exceptions, convert, exit_signal))
+    terminate = partial(websocket.socket.terminate, GOING_AWAY, "the server stops")
+    if exit_signal is not None:
+        exit_signal.listen(terminate)
+    try:
+        session = partial(_session, websocket, endpoint, exceptions, convert)
+        raised = await lifetime_of(websocket, websocket_var, with_children(session))
+    finally:
+        if exit_signal is not None:
+            exit_signal.unlisten(terminate)
+    if raised is not None:
+        note(raised, websocket.scope)
+        raise raised
 
 
 async def _session(
@@ -59,51 +70,31 @@ async def _session(
     endpoint: Callable[[], Awaitable[Any]],
     exceptions: ExceptionTable,
     convert: Callable[[Any, Any], HttpResponse],
-    exit_signal: ExitSignal | None,
     children: Children,
-) -> None:
-    socket = websocket.socket
-    socket.children = children
-    leave = partial(socket.leave, GOING_AWAY, "the server stops")
-    if exit_signal is not None:
-        exit_signal.listen(leave)
-    try:
-        work = _converse(websocket, endpoint, exceptions, convert)
-        raised = await lifetime_of(websocket, websocket_var, work)
-    finally:
-        if exit_signal is not None:
-            exit_signal.unlisten(leave)
-    if raised is not None:
-        note(raised, websocket.scope)
-        raise raised
-
-
-async def _converse(
-    websocket: WebSocket,
-    endpoint: Callable[[], Awaitable[Any]],
-    exceptions: ExceptionTable,
-    convert: Callable[[Any, Any], HttpResponse],
 ) -> Exception | None:
     """Run the endpoint and close the connection; return what the server must hear."""
     socket = websocket.socket
+    socket.begin(children)
     raised: Exception | None = None
     try:
         try:
             with strays_fail:
                 value = await endpoint()
-                if value is not None and socket.state is SocketState.CONNECTING:
+                if value is not None and socket.state.outgoing is SocketState.CONNECTING:
                     await deny(websocket, convert(value, endpoint))
                 else:
-                    await socket.close(1000, "")
+                    await socket.sending.close(1000, "")
         except Exception as error:
             websocket.failure = error
             raised = await _recover(websocket, error, exceptions)
         await socket.finish()
     except BaseException:
         with shielded():
-            if socket.state is SocketState.OPEN:
-                await socket.close(GOING_AWAY, "")
+            if socket.state.outgoing is SocketState.OPEN:
+                await socket.sending.close(GOING_AWAY, "")
         raise
+    finally:
+        socket.state.release()
     return raised
 
 
@@ -113,7 +104,7 @@ async def _recover(
     """Tell the client of an exception as far as that is still possible; return what the server must hear."""
     close = how_to_close(exc)
     if not close.failure or websocket.connection_state is not SocketState.CONNECTING:
-        await websocket.socket.close(close.code, close.reason)
+        await websocket.socket.sending.close(close.code, close.reason)
         return exc if close.failure else None
     response, raised = await exceptions.answer(exc)
     try:

@@ -122,20 +122,20 @@ async def run_view(
     try:
         with strays_fail:
             value = await on_connect()
-            if value is not None and socket.state is SocketState.CONNECTING:
+            if value is not None and socket.state.outgoing is SocketState.CONNECTING:
                 return value
             async for data in iter_encoded(websocket, view.encoding):
                 await on_receive(data)
     except BaseException as exc:
-        if not socket.accepted:
+        if not socket.state.accepted:
             raise
         close = how_to_close(exc)
         with shielded(what=f"The on_disconnect of {view!r}"):
-            await socket.close(close.code, close.reason)
+            await socket.sending.close(close.code, close.reason)
             if not isinstance(exc, Exception):  # cancelled: this is the time there is
-                await on_disconnect(socket.disconnect().code)
+                await on_disconnect(socket.state.disconnect().code)
         if isinstance(exc, Exception):
-            await on_disconnect(socket.disconnect().code)
+            await on_disconnect(socket.state.disconnect().code)
         raise
-    if socket.accepted:
-        await on_disconnect(socket.disconnect().code)
+    if socket.state.accepted:
+        await on_disconnect(socket.state.disconnect().code)

@@ -57,8 +57,6 @@ def imports_of(module: str) -> Iterator[str]:
 
 
 GRAPH = {module: set(imports_of(module)) - {module} for module in PATHS}
-# The two halves of a WebSocket still know each other, for types.
-GRAPH["kui.concurrency.websocket.socket_reader"].discard("kui.concurrency.websocket.sockets")
 
 
 def unit(module: str) -> str:

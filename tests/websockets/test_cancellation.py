@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import anyio
 import pytest
 
-from kui.concurrency.websocket.socket_states import SocketState
+from kui.concurrency.websocket.states import SocketState
 from kui.current import websocket, websocket_var
 from kui.testing import every_checkpoint, virtual_clock
 from tests.support.websocket_server import Kind, Server, Session, session
@@ -104,7 +104,7 @@ async def test_a_session_may_be_cut_anywhere(
         assert websocket_var.get(None) is None
         assert state.server.receiving == 0
         websocket = state.session.websocket
-        assert websocket.socket.children is None
+        assert websocket.socket.state.children is None
         if hasattr(state, "entered"):
             assert state.left == 1
         if state.server.accepted:

@@ -6,7 +6,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from kui.concurrency.websocket.socket_states import SocketState
+from kui.concurrency.websocket.states import SocketState
 from kui.current import websocket
 from kui.websockets import InvalidMessage, WebSocketDisconnect
 from tests.support.websocket_server import Kind, Server, session

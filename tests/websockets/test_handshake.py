@@ -8,6 +8,7 @@ import anyio
 import pytest
 from baize.exceptions import HTTPException
 
+from kui.concurrency.websocket.states import Incoming
 from kui.current import websocket
 from kui.responses.base import HttpResponse
 from kui.responses.content import JSONResponse, PlainTextResponse
@@ -115,7 +116,9 @@ async def test_an_http_exception_before_accept_is_a_response(kind: Kind) -> None
         pass
     status, headers, body = denial(server)
     assert (status, headers[b"www-authenticate"], body) == (401, b"Bearer", b"Who are you?")
-    assert running.websocket.socket.connected  # what a server says first comes first
+    assert (
+        running.websocket.socket.state.incoming is not Incoming.HANDSHAKE
+    )  # what a server says first comes first
     assert running.error is None
 
 
@@ -348,5 +351,5 @@ async def test_what_the_server_refuses_of_an_accept_is_raised(kind: Kind) -> Non
         await websocket.accept()
 
     async with session(server, handler, at_once=True) as running:
-        running.websocket.socket._send = refuse
+        running.websocket.socket.sending._send = refuse
     assert running.error is error

@@ -91,7 +91,7 @@ async def test_a_client_that_neither_reads_nor_answers_is_dropped_out_of_a_send(
     server = Server(kind)
 
     async def handler() -> None:
-        await websocket.accept(heartbeat=20)
+        await websocket.accept(heartbeat=10)
         while True:
             await websocket.send_text("tick")
             await anyio.sleep(5)

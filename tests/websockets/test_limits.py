@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from kui.concurrency.websocket.message_queue import BYTES, MESSAGES
-from kui.concurrency.websocket.socket_reader import UNREAD_FOR
+from kui.concurrency.websocket.receiving import UNREAD_FOR
 from kui.current import websocket
 from kui.websockets import WebSocketDisconnect
 from tests.support.websocket_server import QUEUE, Kind, Server, session
@@ -47,7 +47,9 @@ async def test_a_handler_that_has_sent_and_does_nothing_holds_the_client_back() 
 
     async def handler() -> None:
         await websocket.accept()
-        await websocket.send_text("hello")
+        for _ in range(2):  # from the second on, a task reads beside it
+            await websocket.send_text("hello")
+            await anyio.sleep(1)
         await anyio.sleep(1000)
         for number in range(total):
             assert await websocket.receive_text() == str(number)
@@ -198,7 +200,7 @@ async def test_a_stalled_reader_holds_the_handler_back_and_nothing_is_lost(kind:
                 server.stall()
 
     async with session(server, handler) as running:
-        await anyio.sleep(30)
+        await anyio.sleep(20)
         assert sent == 5
         server.resume()
     assert running.error is None

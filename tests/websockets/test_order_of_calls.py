@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from kui.concurrency.websocket.socket_states import SocketState
+from kui.concurrency.websocket.states import SocketState
 from kui.current import websocket
 from kui.websockets import WebSocketDisconnect
 from tests.support.websocket_server import Kind, Server, session

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import anyio
 from baize.typing import Message
 
-from .socket_states import WebSocketDisconnect
-from .sockets import Socket
+from .socket import Socket
+from .states import WebSocketDisconnect
 
 __all__ = ["Heartbeat", "keep_alive"]
 
@@ -57,24 +57,23 @@ def keep_alive(socket: Socket, heartbeat: Heartbeat) -> None:
             while await client_is_there():
                 pass
         if not scope.cancel_called:
-            socket.leave(SILENT, "no answer to a heartbeat")
-            socket.interrupt()
+            socket.terminate(SILENT, "no answer to a heartbeat")
+            socket.sending.give_up()
 
     async def client_is_there() -> bool:
         before = heard
         await anyio.sleep(heartbeat.interval)
-        if heard != before or socket.reader.held_back:
+        if heard != before or socket.receiving.full:
             return True
         with anyio.move_on_after(heartbeat.interval):
             try:
-                await socket.send("text", heartbeat.ping)
+                await socket.sending.send("text", heartbeat.ping)
             except WebSocketDisconnect:
                 pass  # `scope` is cancelled now
             await anyio.sleep_forever()
-        return heard != before or socket.reader.held_back
+        return heard != before or socket.receiving.full
 
-    if socket.children is not None:
-        socket.reader.filter = hear
-        socket.make_interruptible()
+    if socket.state.children is not None:
+        socket.receiving.filter = hear
         socket.watch(scope.cancel)
-        socket.children.start(beat)
+        socket.state.children.start(beat)

@@ -1,29 +1,32 @@
-"""The one reader of a WebSocket's `receive`: the handler itself, or a task that keeps what arrives.
+"""The receiving half of a WebSocket: the one reader of `receive`, and what is kept for the handler.
 
-Here is who reads, and what is kept for whom. What the state of the connection is, and when it ends, is decided in
-`sockets.py`.
+The reader is the handler itself, or a task that keeps what arrives. The state that this half shares with the sending
+half is defined in `states`.
 """
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import anyio
 import anyio.lowlevel
 from baize.typing import Message, Receive
 
+from kui.concurrency.children import this_task
 from kui.concurrency.loops import GRID, clock
 
 from .message_queue import MessageQueue
-from .socket_states import OPEN
+from .states import (
+    Incoming,
+    Reader,
+    SocketEvent,
+    WebSocketState,
+    how_it_ended,
+)
 
-if TYPE_CHECKING:
-    from .sockets import Socket
-
-__all__ = ["UNREAD_FOR", "Kind", "SocketReader"]
+__all__ = ["UNREAD_FOR", "Kind", "ReceivingHalf"]
 
 Kind: TypeAlias = Literal["", "text", "bytes"]
 
@@ -31,25 +34,19 @@ UNREAD_FOR: Final = 10.0
 """Seconds after its last `receive` in which a handler may let more arrive than is kept, and send all the same."""
 
 
-class _Reader(enum.Enum):
-    """Who reads the server's `receive`; None in its place if the next caller may."""
-
-    NOBODY = enum.auto()
-    """Nothing may be read, or something kept comes first."""
-    NOBODY_YET = enum.auto()
-    """The next caller may read, and the handler has never received anything."""
-    HANDLER = enum.auto()
-    PUMP = enum.auto()
-
-
-# As in `socket_states`: Python 3.11 finds a name faster than a member.
-_NOBODY: Final = _Reader.NOBODY
-_NOBODY_YET: Final = _Reader.NOBODY_YET
-_HANDLER: Final = _Reader.HANDLER
-_PUMP: Final = _Reader.PUMP
+# As in `states`: Python 3.11 finds a name faster than a member.
+_NOBODY: Final = Reader.NOBODY
+_NEW: Final = Reader.NEW
+_UNHEARD: Final = Reader.UNHEARD
+_HANDLER: Final = Reader.HANDLER
+_HANDLER_ONCE: Final = Reader.HANDLER_ONCE
+_PUMP: Final = Reader.PUMP
+_IDLE: Final = (None, _UNHEARD, _NEW)
+_MESSAGES: Final = Incoming.MESSAGES
+_HANDSHAKE: Final = Incoming.HANDSHAKE
 
 
-class SocketReader:
+class ReceivingHalf:
     """What comes in on one WebSocket.
 
     A handler that receives awaits the server's own `receive`. While it does not, and a disconnect must be seen,
@@ -62,93 +59,78 @@ class SocketReader:
         "_last_receive",
         "_news",
         "_prepared",
+        "_pumped_at",
         "_queue",
-        "_reader",
         "_receive",
-        "_socket",
+        "_state",
         "_waiting",
-        "alert",
         "discarded",
-        "failure",
         "filter",
     )
     _queue: MessageQueue
     _clock: Callable[[], float]
     _last_receive: float
 
-    def __init__(self, socket: Socket, receive: Receive) -> None:
-        self.alert = False
-        """True if a message that the handler receives from the server itself needs a closer look."""
+    def __init__(self, state: WebSocketState, receive: Receive) -> None:
         self.filter: Callable[[Message], bool] | None = None
         """Called with each message that the pump reads; the handler does not get those for which it returns True."""
-        self.failure: Exception | None = None
-        """What the server's `receive` has raised in the pump."""
         self.discarded = 0
         """How many messages were discarded."""
-        self._socket = socket
+        self._state = state
         self._receive = receive
-        self._reader: _Reader | None = _NOBODY
         self._waiting: anyio.Event | None = None  # set when the handler that waits must look again
-        self._news: anyio.Event | None = (
-            None  # set when the client has gone, or a message was discarded
-        )
+        self._news: anyio.Event | None = None  # set at the end, and when a message was discarded
         self._prepared = False
 
-    # ---- what the socket tells
-
     @property
-    def handler_reads(self) -> bool:
-        """True if the handler awaits the server's own `receive`."""
-        return self._reader is _HANDLER
-
-    @property
-    def held_back(self) -> bool:
+    def full(self) -> bool:
         """True if the pump waits for the handler to receive; a disconnect cannot be detected meanwhile."""
         return self._prepared and self._queue.full
 
-    async def connect(self) -> None:
-        """Receive `websocket.connect`, or wait until the pump has; or until the client has gone."""
-        socket = self._socket
-        while not socket.connected and socket.over is None:
-            if self._reader is _PUMP:
+    # The handshake and the end.
+
+    async def connect(self) -> Message:
+        """Receive `websocket.connect`, the first message of every connection, unless that was done.
+
+        :raises WebSocketDisconnect: the client has gone already.
+        """
+        state = self._state
+        while state.incoming is _HANDSHAKE:
+            if self._state.reader is _PUMP:
                 await self._wait(None)
                 continue
-            self._reader = _HANDLER
+            self._state.reader = _HANDLER
             try:
                 self._note(await self._receive())
             finally:
                 self._settle()
+        if state.ending is not None:
+            raise state.disconnect()
+        return {"type": "websocket.connect"}
 
     def open(self) -> None:
         """Let the handler receive: the handshake has been accepted."""
-        if self._reader is _NOBODY:
-            self._reader = _NOBODY_YET
+        self._clock = clock()
+        self._pumped_at = self._clock()
+        if self._state.reader is _NOBODY:
+            self._state.reader = _NEW
 
-    def end(self) -> None:
-        """Let the handler have what is kept, and nothing else: the connection is over."""
-        self.alert = True
-        if self._reader is None or self._reader is _NOBODY_YET:
-            self._reader = _NOBODY
+    def end_comes(self) -> None:
+        """Let the handler have what is kept, and nothing else; what the client still sends is read all the same."""
+        if self._state.reader is _HANDLER:
+            self._state.reader = _HANDLER_ONCE
+        elif self._state.reader in _IDLE:
+            self._state.reader = _NOBODY
         self._wake()
-
-    def start(self) -> None:
-        """Let the pump read, unless a reader is active or there are no tasks to start it in."""
-        children = self._socket.children
-        if children is None or self._reader is _HANDLER or self._reader is _PUMP:
-            return
-        if self._reader is not _NOBODY:
-            self._prepare()
-            # It has received before, and perhaps just now; or never yet.
-            self._last_receive = self._clock() if self._reader is None else -math.inf
-        self._reader = _PUMP
-        children.start(self._pump)
+        if self._state.incoming is Incoming.UNWANTED:
+            self.start()  # so that the close frame does not wait for a client that has gone
 
     async def drain(self, seconds: float) -> None:
         """After the end of the connection, discard messages until the client has gone or is silent for `seconds`."""
         self._prepare()
         self._queue.clear()
         self.start()
-        while not self._socket.peer_gone:
+        while self._state.incoming is not Incoming.ENDED:
             before = self.discarded
             self._news = anyio.Event()
             with anyio.move_on_after(seconds):
@@ -156,7 +138,45 @@ class SocketReader:
             if self.discarded == before:
                 break
 
-    # ---- the handler
+    # Who sees the end.
+
+    def look(self) -> bool:
+        """Have the end noticed, because the handler sends again without receiving; return True if there is a reader.
+
+        The pump is not started more often than four times a second: the handler may be about to receive.
+        """
+        if self._state.reader in _IDLE and self._clock() < self._pumped_at + GRID:
+            return False
+        return self.start()
+
+    def start(self) -> bool:
+        """Let the pump read unless there is a reader; return True if there is one now."""
+        state = self._state
+        if state.reader is _HANDLER:
+            state.reader = _HANDLER_ONCE
+        if state.reader is _HANDLER_ONCE or state.reader is _PUMP:
+            return True
+        if state.children is None:
+            return False
+        self._prepare()
+        self._pumped_at = self._clock()
+        if state.reader is None or state.reader is _UNHEARD:
+            self._last_receive = self._pumped_at  # or a little earlier
+        state.reader = _PUMP
+        state.children.start(self._pump)
+        return True
+
+    def watch(self, call: Callable[[], object]) -> None:
+        """Call `call()` once the connection is over: at once if it is.
+
+        What the client sends meanwhile is kept; while more than that is unread,
+        nothing is known of the client.
+        """
+        self._state.listen(call)
+        if self._state.ending is None:
+            self.start()
+
+    # The handler.
 
     async def receive(self, kind: Kind = "", ends: bool = False) -> Any:
         """Return the next message: its text or its bytes, or all of it. Cancelled, it takes none.
@@ -166,39 +186,41 @@ class SocketReader:
         :raises WebSocketDisconnect: the connection is over, and all that came before was received.
         :raises RuntimeError: it was not accepted, was closed by this task, or another task is receiving.
         """
-        if self._reader is not None:
+        state = self._state
+        if state.reader is not _UNHEARD and state.reader is not None:
             return await self._receive_kept(kind, ends)
-        self._reader = _HANDLER
+        state.reader = _HANDLER
         try:
             message = await self._receive()
         except BaseException:
             self._settle()
             raise
-        self._reader = None
-        data = message.get(kind)
-        if data is None or self.alert:
-            return await self._received(message, kind, ends)
-        return data
-
-    async def _received(self, message: Message, kind: Kind, ends: bool) -> Any:
-        """Turn a message from the server, unless it is plain, into what the caller asked for."""
+        if state.reader is _HANDLER:
+            state.reader = None
+            data = message.get(kind)
+            if data is not None:
+                return data
         self._note(message)
         self._settle()
-        if self._socket.over is not None:
+        if state.ending is not None:
             raise self._over(ends)
-        return await self._unpack(message, kind, ends)
+        return self._unpack(message, kind, ends)
 
     async def _receive_kept(self, kind: Kind, ends: bool) -> Any:
         """Receive where the server's own `receive` will not do, or is not known to."""
-        if self._reader is _NOBODY_YET:
-            self._reader = None
+        if self._state.reader is _NEW:
+            self._state.reader = None
             return await self.receive(kind, ends)
-        socket = self._socket
-        if socket.over is None and socket.state is not OPEN:
-            raise socket.refusal("receive")
-        if socket.over is not None and socket.closed_here:
+        state = self._state
+        if state.ending is None and state.incoming is not _MESSAGES:
+            raise state.refusal("receive", False)
+        if state.ending is not None and state.closer is this_task():
             raise self._over(ends)
-        if self._waiting is not None or self._reader is _HANDLER:
+        if (
+            self._waiting is not None
+            or self._state.reader is _HANDLER
+            or self._state.reader is _HANDLER_ONCE
+        ):
             raise RuntimeError(
                 "another task is receiving already: let one receive, and hand on what others need"
             )
@@ -207,17 +229,17 @@ class SocketReader:
         if self._queue:
             await self._wait(anyio.lowlevel.checkpoint)
         while not self._queue:
-            if socket.over is not None:
+            if state.ending is not None:
                 raise self._over(ends)
-            if self._reader is not _PUMP:
-                self._reader = None
+            if self._state.reader is not _PUMP:
+                self._state.reader = None
                 return await self.receive(kind, ends)
             await self._wait(None)
         self._last_receive = self._clock()
         message = self._queue.take()
-        if self._reader is _NOBODY and not self._queue:
+        if self._state.reader is _NOBODY and not self._queue:
             self._settle()
-        return await self._unpack(message, kind, ends)
+        return self._unpack(message, kind, ends)
 
     async def _wait(self, wait: Callable[[], Awaitable[None]] | None) -> None:
         """Await `wait()`, or else the next message of the pump, as the only receiver."""
@@ -227,20 +249,21 @@ class SocketReader:
         finally:
             self._waiting = None
 
-    async def _unpack(self, message: Message, kind: Kind, ends: bool) -> Any:
+    def _unpack(self, message: Message, kind: Kind, ends: bool) -> Any:
         if not kind:
             return message
         data = message.get(kind)
         if data is None:
             wanted = "text" if kind == "text" else "binary"
-            await self._socket.close(1003, f"a {wanted} message was expected")
+            self._state.close(1003, f"a {wanted} message was expected")
             raise self._over(ends)
         return data
 
     def _over(self, ends: bool) -> Exception:
-        if ends and self.failure is None:
+        state = self._state
+        if ends and state.failure is None:
             return StopAsyncIteration()
-        return self._socket.refusal("receive")
+        return state.refusal("receive", state.closer is not None and state.closer is this_task())
 
     def _note(self, message: Message) -> bool:
         """Take note of an event of the connection; return False if it is a message of the client."""
@@ -248,27 +271,26 @@ class SocketReader:
         if kind == "websocket.receive":
             return False
         if kind == "websocket.connect":
-            self._socket.connected = True
+            self._state.happens(SocketEvent.CONNECT)
         else:
-            self._socket.peer_left(message)
+            self._state.leave(*how_it_ended(message))
         return True
 
     def _settle(self) -> None:
         """Set which reader may be next after one has stopped, and start the pump if the connection is watched."""
         self._wake()
-        free = self._socket.state is OPEN and self._socket.over is None
-        self._reader = None if free else _NOBODY
-        if self._socket.is_watched:
+        self._state.reader = None if self._state.incoming is _MESSAGES else _NOBODY
+        if self._state.is_watched:
             self.start()
 
-    # ---- the pump
+    # The pump.
 
     def _prepare(self) -> None:
         """Make what only a connection with a pump needs."""
         if not self._prepared:
             self._prepared = True
             self._queue = MessageQueue()
-            self._clock = clock()
+            self._clock = clock()  # there may have been no handshake yet
             self._last_receive = -math.inf
 
     def _wake(self) -> None:
@@ -278,38 +300,40 @@ class SocketReader:
             self._news.set()
 
     async def _pump(self) -> None:
+        state = self._state
         try:
-            while not self._socket.peer_gone:
+            while state.incoming is not Incoming.ENDED:
                 message = await self._receive()
                 if self._note(message):
                     pass
                 elif self.filter is not None and self.filter(message):
                     pass
-                elif self._socket.over is not None or not await self._find_room():
+                elif state.ending is not None or not await self._find_room():
                     self.discarded += 1
                 else:
                     self._queue.put(message)
-                    if self._waiting is not None and not self._socket.is_watched:
+                    if self._waiting is not None and not state.is_watched:
                         break
                 self._wake()
         except Exception as error:
-            self.failure = error
-            self._socket.peer_left({"code": 1006})
+            state.failure = error
+            state.leave(1006)
         finally:
-            self._reader = _NOBODY
-            self._socket.unheard()
+            self._state.reader = _NOBODY
+            state.look_again()
             self._wake()
 
     async def _find_room(self) -> bool:
         """Wait until the message in hand can be kept; or close, if the handler does nothing but send."""
-        socket = self._socket
+        state = self._state
         if self._queue.full:
-            socket.unheard()
+            state.look_again()
         while self._queue.full:
-            if socket.over is not None:
+            if state.ending is not None:
                 return False
-            if socket.has_sent and self._clock() - self._last_receive >= UNREAD_FOR:
-                socket.leave(1008, "too many messages that are not read")
+            sends = state.has_sent or state.held_back
+            if sends and self._clock() - self._last_receive >= UNREAD_FOR:
+                state.close(1008, "too many messages that are not read")
                 return False
             await self._queue.room(GRID)
         return True

@@ -1,0 +1,76 @@
+"""One WebSocket: its state, and the two halves over it. What a handler sees of it is in `kui/websockets/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from baize.typing import Message, Receive, Send
+
+from kui.concurrency.children import Children
+from kui.concurrency.loops import on_asyncio
+
+from .receiving import ReceivingHalf
+from .sending import LINGER, GuardedSendingHalf, SendingHalf
+from .states import CLOSING, CONNECTING, WebSocketState
+
+__all__ = ["Socket"]
+
+
+class Socket:
+    """The state of one WebSocket, its receiving half and its sending half.
+
+    :param may_hang: True if the server's `send` may wait for ever when the client has gone: hypercorn's does,
+        for the flow control of an HTTP/2 connection that is closed.
+    """
+
+    __slots__ = ("receiving", "sending", "state")
+
+    def __init__(self, receive: Receive, send: Send, may_hang: bool = False) -> None:
+        self.state = state = WebSocketState()
+        self.receiving = receiving = ReceivingHalf(state, receive)
+        half = GuardedSendingHalf if may_hang and not on_asyncio() else SendingHalf
+        self.sending = half(state, send, receiving.look, receiving.start, receiving.watch)
+        state.tell = (receiving.end_comes, self.sending.end_comes)
+
+    def begin(self, children: Children) -> None:
+        """The session begins: tasks may be started beside the handler.
+
+        Without them the handler alone reads, and a send learns of a client that has gone only from servers that say so.
+        """
+        self.state.children = children
+
+    async def accept(self, message: Message) -> None:
+        """Receive the handshake, unless that was done, and accept it. Raises as `SendingHalf.accept`."""
+        if self.state.outgoing is CONNECTING:
+            await self.receiving.connect()
+        await self.sending.accept(message)
+        self.receiving.open()
+
+    def terminate(self, code: int, reason: str) -> None:
+        """Close from outside of the handler, at once and without waiting; it gets WebSocketDisconnect.
+
+        A connection that is not open yet is closed when it is accepted. A send that waits has 1 s.
+        """
+        if self.state.outgoing is CONNECTING:
+            self.state.planned = (code, reason)
+        else:
+            self.state.close(code, reason)
+        self.sending.hasten()
+
+    async def finish(self) -> None:
+        """Let the client confirm that the connection is closed; discard what it has still sent.
+
+        Servers wait for ever for room in their queue when an application returns while it is full. So a client
+        that keeps sending is read from until the end, and one that is silent for a second is not.
+        """
+        self.state.closer = None
+        if self.state.children is not None and self.state.outgoing is CLOSING:
+            await self.receiving.drain(LINGER)
+
+    def watch(self, call: Callable[[], object]) -> None:
+        """Call `call()` once the connection is over: see `ReceivingHalf.watch`."""
+        self.receiving.watch(call)
+
+    def unwatch(self, call: Callable[[], object]) -> None:
+        """Take back `watch`; nothing happens if it has been called already."""
+        self.state.unlisten(call)
