@@ -23,8 +23,8 @@ from typing import Any, Final, Protocol, TypeAlias, TypeVar
 from baize.typing import Receive, Scope, Send
 
 from .argument_checks import describe, function_of, list_of_functions
-from .concurrency.cleanup import GRACE
-from .concurrency.services import Life, Services, alive, run_shielded, wait_until
+from .concurrency.cleanup import GRACE, shielded
+from .concurrency.services import Life, Services, alive, wait_until
 from .concurrency.signals import ExitSignal, chained_signals
 from .concurrency.stray import strays_fail
 
@@ -230,7 +230,8 @@ class Lifespan:
             await life.pause()
         except BaseException:  # Cancelled, by a scope that the user's lifespan has open
             self.exit.set()
-            await run_shielded(self._wind_down, WIND_DOWN)
+            with shielded(WIND_DOWN):
+                await self._wind_down()
             raise
         await self._wind_down()
 

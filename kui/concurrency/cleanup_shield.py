@@ -75,15 +75,11 @@ class CleanupShield:
         self.seconds = seconds
         self.cancelled: BaseException | None = None
         self.waited = False
-        self._suspect: BaseException | None = (
-            None  # delivered, and not yet known to be from outside
-        )
+        self._suspect: BaseException | None = None  # delivered; perhaps from outside
         self._native = False  # True if `cancelled` came from asyncio's task.cancel(), by no scope
         self._cancelling = 0  # calls of task.cancel() before the work began
         self._scope = cancel_scope()
-        self._overran: float | None = (
-            None  # the time of the first wait after the end of the cleanup's
-        )
+        self._overran: float | None = None  # when it first waited after its time
         self._failure: CancellationSwallowed | None = None
         self._swallowed = 0  # how many cancellations the work has swallowed since
 
@@ -176,9 +172,7 @@ class CleanupShield:
                 self._overran = monotonic()
                 self._log_overrun()
         elif self.cancelled is not None and not self._native:
-            if (
-                anyio.current_effective_deadline() == -math.inf
-            ):  # of a scope within, behind the shield
+            if anyio.current_effective_deadline() == -math.inf:  # a scope within, behind the shield
                 self._suspect, self.cancelled = self.cancelled, None
                 self._scope.shield = False
         elif (self._suspect is not None or self._native) and not _is_mere_checkpoint(trap):

@@ -6,6 +6,7 @@ What is called when, and which messages a server sends for it, is kui/lifespan.p
 from __future__ import annotations
 
 import inspect
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
@@ -16,10 +17,10 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 
-from .cleanup import GRACE, shielded
+from .cleanup import GRACE
 from .stray import strays_fail
 
-__all__ = ["InContext", "Life", "Services", "alive", "split_cancelled", "wait_until"]
+__all__ = ["Life", "Services", "alive", "in_context", "split_cancelled", "wait_until"]
 
 T = TypeVar("T")
 
@@ -38,42 +39,39 @@ async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
     return holds()
 
 
-def split_cancelled(group: BaseExceptionGroup[Any]) -> tuple[Exception | None, BaseException]:
-    """Return what failed in a group, and what of it has to be raised on: Cancelled, or the group itself.
+def split_cancelled(
+    error: BaseException,
+) -> tuple[Exception | None, BaseException | None]:
+    """Return what failed, and what of the error has to be raised on: Cancelled, or something that is no failure.
 
-    The first is None where the group holds nothing but Cancelled, or something that is no failure,
-    such as KeyboardInterrupt.
+    The first is None if a group holds nothing but Cancelled, or something that is no failure, such as
+    KeyboardInterrupt; the second is None if all of it is a failure.
     """
-    cancelled, rest = group.split(anyio.get_cancelled_exc_class())
-    if isinstance(rest, Exception) and cancelled is not None:
-        return rest, cancelled
-    return None, group
+    if isinstance(error, Exception):
+        return error, None
+    if isinstance(error, BaseExceptionGroup):
+        cancelled, rest = error.split(anyio.get_cancelled_exc_class())
+        if isinstance(rest, Exception) and cancelled is not None:
+            return rest, cancelled
+    return None, error
 
 
-class InContext(Awaitable[T]):
-    """Awaits `coroutine`, each step of it in `context`."""
-
-    __slots__ = ("_context", "_coroutine")
-
-    def __init__(self, context: Context, coroutine: Coroutine[Any, Any, T]) -> None:
-        self._context = context
-        self._coroutine = coroutine
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        run, coroutine = self._context.run, self._coroutine
-        step: Callable[[Any], Any] = coroutine.send
-        value: Any = None
-        try:
-            while True:
-                trap = run(step, value)
-                try:
-                    value = yield trap
-                    step = coroutine.send
-                except BaseException as error:  # whatever it is, it is the coroutine's to handle
-                    value, step = error, coroutine.throw
-        except StopIteration as stop:
-            result: T = stop.value
-            return result
+@types.coroutine
+def in_context(context: Context, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Await `work`, each step of it in `context`, and return its result."""
+    run = context.run
+    try:
+        trap = run(work.send, None)
+        while True:
+            try:
+                value = yield trap
+            except BaseException as error:  # it is for `work` to handle
+                trap = run(work.throw, error)
+            else:
+                trap = run(work.send, value)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
 
 
 class _Status:
@@ -146,7 +144,7 @@ class Services:
         """
         group = self._open_group()
         context = copy_context() if self._context is None else self._context.copy()
-        return await InContext(
+        return await in_context(
             context, group.start(self._run_started, func, args, name=_name(func, name))
         )
 
@@ -185,18 +183,6 @@ class Services:
             " started from `lifespan` or `on_startup` on"
         )
 
-    async def _run(self, service: Awaitable[Any]) -> None:
-        try:
-            with strays_fail:
-                await service
-        except Exception as error:
-            self._on_crash(error)
-        except BaseExceptionGroup as group:
-            failed, rest = split_cancelled(group)
-            if failed is not None:
-                self._on_crash(failed)
-            raise rest from None
-
     async def _run_started(
         self,
         func: Callable[..., Coroutine[Any, Any, Any]],
@@ -205,20 +191,20 @@ class Services:
         task_status: anyio.abc.TaskStatus[Any],
     ) -> None:
         status = _Status(task_status)
-        running = func(*args, task_status=status)
+        await self._run(func(*args, task_status=status), status)
+
+    async def _run(self, service: Awaitable[Any], status: _Status | None = None) -> None:
+        """Await a service; what it raises is a crash, but raised as itself where `status` was not used yet."""
         try:
             with strays_fail:
-                await running
-        except Exception as error:
-            if not status.used:
-                raise
-            self._on_crash(error)
-        except BaseExceptionGroup as group:
-            failed, rest = split_cancelled(group)
-            if failed is None or not status.used:
+                await service
+        except (Exception, BaseExceptionGroup) as error:
+            failed, rest = split_cancelled(error)
+            if failed is None or (status is not None and not status.used):
                 raise
             self._on_crash(failed)
-            raise rest from None
+            if rest is not None:
+                raise rest from None
 
 
 class Life:
@@ -307,9 +293,3 @@ async def alive(
             life._finish(limit)
             with anyio.CancelScope(shield=True):
                 await life._ended.wait()
-
-
-async def run_shielded(work: Callable[[], Awaitable[None]], seconds: float = GRACE) -> None:
-    """Do `work()` although the task has been cancelled, for `seconds` at most."""
-    with shielded(seconds):
-        await work()

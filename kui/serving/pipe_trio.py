@@ -18,7 +18,7 @@ import anyio
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
-from kui.concurrency.services import InContext
+from kui.concurrency.services import in_context
 
 from .accepting import Accepting
 from .connection import Connection, Next
@@ -259,7 +259,7 @@ class Connections:
                 look = True
                 if now is _WAIT:
                     await pipe.wait()
-                elif now is _END or not await InContext(fresh.copy(), connection.serve()):
+                elif now is _END or not await in_context(fresh.copy(), connection.serve()):
                     return
                 else:
                     look = pipe.secure  # where it may have been read, and not decrypted yet

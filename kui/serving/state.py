@@ -155,11 +155,9 @@ class ServerState:
         except BaseException as error:
             failed: BaseException | None = error
             cancelled: BaseException | None = None
-            if self.cancelled:
-                if isinstance(error, BaseExceptionGroup):
-                    failed, cancelled = split_cancelled(error)
-                elif isinstance(error, anyio.get_cancelled_exc_class()):
-                    failed, cancelled = None, error
+            cancelling = (BaseExceptionGroup, anyio.get_cancelled_exc_class())
+            if self.cancelled and isinstance(error, cancelling):
+                failed, cancelled = split_cancelled(error)
             if failed is not None and not _is_gone(failed):
                 errors.error("%s failed", request_name(scope), exc_info=failed)
             if cancelled is not None:
