@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
 import anyio
 import anyio.lowlevel
 
-__all__ = ["GRACE", "raise_cancellation", "shielded"]
+__all__ = ["GRACE", "raise_cancellation", "shielded", "uninterrupted"]
 
 GRACE: Final = 5.0
 """Seconds that a cleanup may take once it has been cancelled from outside."""
@@ -80,6 +81,24 @@ def _function_around() -> str:
     for _ in range(2):
         frame = frame and frame.f_back
     return f"The cleanup in {frame.f_code.co_qualname}" if frame else "A cleanup"
+
+
+async def uninterrupted(
+    wait: Callable[[], Awaitable[object]], done: Callable[[], bool]
+) -> BaseException | None:
+    """Await `wait()` again and again until `done()`, whatever is cancelled.
+
+    Return asyncio's own cancellation of the task if it came meanwhile, which no scope holds back: the caller must
+    raise it.
+    """
+    native = None
+    with anyio.CancelScope(shield=True):
+        while not done():
+            try:
+                await wait()
+            except anyio.get_cancelled_exc_class() as error:
+                native = error
+    return native
 
 
 async def raise_cancellation() -> None:

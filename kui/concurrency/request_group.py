@@ -8,6 +8,7 @@ from collections.abc import Callable
 import anyio
 import anyio.abc
 
+from .cleanup import uninterrupted
 from .cleanup_scope import CleanupScope, is_cancelled
 
 __all__ = ["RequestGroup"]
@@ -100,7 +101,8 @@ class RequestGroup:
         self.unwatch()
         self._closing.set()
         self.tasks.cancel_scope.cancel()
-        native = await self._all_ended()
+        # The task group must not meet asyncio's own cancellation: it would take it back from the task.
+        native = await uninterrupted(self._ended.wait, self._ended.is_set)
         # Only a cancellation of this group's own is its business; all else passes as itself.
         own = error if self._failure is not None and not isinstance(error, Exception) else None
         try:
@@ -118,20 +120,6 @@ class RequestGroup:
                 return self._failure
             logger.error("A task beside a handler failed as well", exc_info=self._failure)
         return error
-
-    async def _all_ended(self) -> BaseException | None:
-        """Wait for the children; return asyncio's own cancellation, if it came meanwhile.
-
-        The task group is not to meet it: it would take it back from the task, to which it belongs.
-        """
-        native = None
-        with anyio.CancelScope(shield=True):
-            while not self._ended.is_set():
-                try:
-                    await self._ended.wait()
-                except anyio.get_cancelled_exc_class() as cancelled:  # which no scope holds back
-                    native = cancelled
-        return native
 
     async def _host(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         try:

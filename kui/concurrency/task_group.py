@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 import anyio
 
+from .cleanup import uninterrupted
 from .loops import cancel_scope, on_asyncio
 
 if TYPE_CHECKING:
@@ -122,19 +123,17 @@ class _OnAsyncio(FrameworkTasks):
             raise raised
         return False
 
-    async def _end(self) -> asyncio.CancelledError | None:
+    async def _end(self) -> BaseException | None:
         """Cancel the tasks and wait for them. Return asyncio's own cancellation, if one came meanwhile."""
-        interrupted = None
-        for task in self._tasks:
+        tasks, self._tasks = (
+            self._tasks,
+            [],
+        )  # what they were cancelled with knows who knows this group
+        for task in tasks:
             task.cancel()
-        with anyio.CancelScope(shield=True):
-            while not all(task.done() for task in self._tasks):
-                try:
-                    await asyncio.wait(self._tasks)
-                except asyncio.CancelledError as error:
-                    interrupted = error
-        self._tasks.clear()  # what they were cancelled with knows who knows this group
-        return interrupted
+        return await uninterrupted(
+            lambda: asyncio.wait(tasks), lambda: all(task.done() for task in tasks)
+        )
 
 
 class _OnTrio(FrameworkTasks):
