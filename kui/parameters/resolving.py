@@ -7,10 +7,10 @@ handler. What can be refused is refused first; the body is read last. A `Resolve
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from kui.connections import HTTPConnection
 from kui.current import request_var, websocket_var
@@ -24,9 +24,6 @@ from .entering import Resolution
 from .planning import closure, outermost
 from .plans import Dependency, Plan
 from .sources import readers_of
-
-if TYPE_CHECKING:
-    from kui.requests import HttpRequest
 
 __all__ = ["Resolver"]
 
@@ -43,7 +40,6 @@ class Resolver:
 
     __slots__ = (
         "_answer",
-        "_body",
         "_checks",
         "_current",
         "_first",
@@ -54,6 +50,7 @@ class Resolver:
         "_needs_scope",
         "_others",
         "_permits",
+        "_read_body",
         "plan",
     )
 
@@ -75,7 +72,10 @@ class Resolver:
         rest = [one for one in plan.parameters if one.owner not in owners]
         self._permits = readers_of(before, converters, plan.parameters)
         self._checks = readers_of(rest, converters, plan.parameters)
-        self._body = body_reader(plan.body) if plan.body else None
+        # It takes an HttpRequest: that a WebSocket declares none of a body was checked when it was planned.
+        self._read_body: Callable[[Any, Slots], Awaitable[None]] | None = (
+            body_reader(plan.body).read if plan.body else None
+        )
         lasting = [one for one in plan.dependencies if one in first and one not in guarding]
         others = [one for one in plan.dependencies if one not in guarding and one not in first]
         self._guards = self._steps(one for one in plan.dependencies if one in guarding)
@@ -176,12 +176,12 @@ class Resolver:
         if not decided:
             if self._guards:
                 await self._decide(connection, slots, enter)
-            elif self._checks:
+            elif self._checks is not None:
                 self._checks.check(connection, slots)
         if self._others:
             await call_all(self._others, slots, enter)
-        if self._body is not None:
-            await self._body.read(cast("HttpRequest", connection), slots)
+        if self._read_body is not None:
+            await self._read_body(connection, slots)
         if self._late:
             await call_all(self._late, slots, enter)
         function, arguments = self._handler
@@ -189,10 +189,11 @@ class Resolver:
 
     async def _decide(self, connection: HTTPConnection, slots: Slots, enter: Enter | None) -> None:
         """Ask security, then look at all parameters but the body."""
-        if self._guards:
+        if self._permits is not None:
             self._permits.check(connection, slots)
-            await call_all(self._guards, slots, enter)
-        self._checks.check(connection, slots)
+        await call_all(self._guards, slots, enter)
+        if self._checks is not None:
+            self._checks.check(connection, slots)
 
 
 async def _close(websocket: WebSocket, error: BaseException | None) -> None:

@@ -168,9 +168,6 @@ class Readers:
     def __init__(self, readers: Iterable[Reader]) -> None:
         self._readers = [(_giver(one), one) for one in readers]
 
-    def __bool__(self) -> bool:
-        return bool(self._readers)
-
     def check(self, connection: HTTPConnection, slots: list[Any]) -> None:
         """Read and validate every source. Raises RequestValidationError with all that is wrong."""
         faults: list[Fault] = []
@@ -211,7 +208,11 @@ def _few_headers(names: list[tuple[bytes, str]], connection: HTTPConnection) -> 
     fields = connection.fields
     if "headers" in vars(connection) or len(fields) < len(connection.scope["headers"]):
         return connection.headers
-    found = {name: fields[raw].decode("latin-1") for raw, name in names if raw in fields}
+    found = {}
+    for raw, name in names:
+        value = fields.get(raw)
+        if value is not None:
+            found[name] = value.decode("latin-1")
     return found if len(found) == len(names) or b"".join(fields).islower() else connection.headers
 
 
@@ -219,8 +220,8 @@ def readers_of(
     parameters: Iterable[Parameter],
     converters: Mapping[str, str | None],
     every: Iterable[Parameter] = (),
-) -> Readers:
-    """Return the readers of these parameters; those of the body are left out.
+) -> Readers | None:
+    """Return the readers of these parameters, without those of the body; None if there are no others.
 
     :param converters: the names of the converters of the path's parameters.
     :param every: all parameters of the route: a model is not given what is another's.
@@ -238,4 +239,4 @@ def readers_of(
         ]
         if own:
             readers.append(Reader(source, own, converters, taken))
-    return Readers(readers)
+    return Readers(readers) if readers else None
