@@ -125,15 +125,16 @@ class _OnAsyncio(FrameworkTasks):
 
     async def _end(self) -> BaseException | None:
         """Cancel the tasks and wait for them. Return asyncio's own cancellation, if one came meanwhile."""
-        tasks, self._tasks = (
-            self._tasks,
-            [],
-        )  # what they were cancelled with knows who knows this group
-        for task in tasks:
-            task.cancel()
-        return await uninterrupted(
-            lambda: asyncio.wait(tasks), lambda: all(task.done() for task in tasks)
-        )
+
+        async def end_all() -> None:
+            for task in self._tasks:
+                if not task.cancelling():  # its cleanup is not cut by a second one
+                    task.cancel()
+            await asyncio.wait(self._tasks)
+
+        interrupted = await uninterrupted(end_all, lambda: all(task.done() for task in self._tasks))
+        self._tasks.clear()  # what they were cancelled with knows who knows this group
+        return interrupted
 
 
 class _OnTrio(FrameworkTasks):

@@ -185,7 +185,6 @@ async def test_a_task_sees_the_context_of_who_started_it() -> None:
     assert var.get() == "mine"
 
 
-@pytest.mark.parametrize("anyio_backend", ["trio"], indirect=True)
 async def test_a_task_that_starts_another_while_the_block_ends_keeps_nobody_waiting() -> None:
     async with framework_tasks() as group:
 
