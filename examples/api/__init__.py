@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import AsyncIterable, AsyncIterator
-from typing import Annotated, Any, TypedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
 
-from anyio.abc import TaskGroup
 from pydantic import MISSING, BaseModel, Field
 
 from kui.asgi import (
@@ -27,25 +30,38 @@ from kui.asgi import (
     Security,
     StreamResponse,
     abort,
-    task_group,
 )
 from kui.openapi import OpenAPI, Responses
 from kui.security import APIKey
 
-from .settings import Settings, settings
-from .store import NoSuchNote, Note, Store, open_store
+from .store import Note, Store, open_store
 
-__all__ = ["app"]
+__all__ = ["Settings", "app", "settings"]
 
-# What handlers need, by the names that they use: each is declared once.
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the notes are, and the names of the users by their keys."""
+
+    database: Path
+    keys: dict[str, str] = field(default_factory=lambda: {"ann": "Ann", "bob": "Bob"})
+
+
+async def settings() -> AsyncIterator[Settings]:
+    """The settings of the environment: NOTES is a file; without it the notes end with the service."""
+    with TemporaryDirectory() as folder:
+        found = Settings(Path(os.environ.get("NOTES") or f"{folder}/notes.db"))
+        async with open_store(found.database) as store:
+            await store.make_table()
+        yield found
+
+
 Config = Annotated[Settings, Depends(settings, scope="app")]
-
-
 key = APIKey("X-Key", description="One of the keys of the settings.")
 
 
 async def current_user(config: Config, given: Annotated[str, Security(key)]) -> str:
-    """Say who asks, before anything else is resolved: a stranger's upload is not read."""
+    """The user, before anything else is resolved: a stranger's upload is not read."""
     if given not in config.keys:
         raise HTTPException(401, {"WWW-Authenticate": key.challenge}, "There is no such key.")
     return config.keys[given]
@@ -60,7 +76,6 @@ async def store(config: Config) -> AsyncIterator[Store]:
 User = Annotated[str, Security(current_user)]
 Notes = Annotated[Store, Depends(store)]
 NotesUntilSent = Annotated[Store, Depends(store, until="sent")]
-Tasks = Annotated[TaskGroup, Depends(task_group)]
 
 
 class Draft(BaseModel):
@@ -71,7 +86,7 @@ class Draft(BaseModel):
 
 
 class Change(BaseModel):
-    """The fields to change; what is not sent stays as it is."""
+    """What is changed; what is not sent stays as it is."""
 
     text: Annotated[str, Field(min_length=1, max_length=1000)] | MISSING = MISSING
     due: str | MISSING | None = MISSING  # null takes it away
@@ -81,35 +96,20 @@ class Filters(BaseModel, extra="forbid"):
     """What may be asked of the notes; another name is refused."""
 
     tag: list[str] = []
-    text: str | None = None
     page: int = Field(1, ge=1)
     size: int = Field(20, ge=1, le=100)
 
 
-routes = Routes()
-
-
-class Problem(TypedDict):
-    title: str
-    status: int
-    detail: str
-
-
-NoNote = Responses({404: Problem})
 app = Kui(openapi=OpenAPI(title="Notes", version="1.0", description="Notes, each of one user."))
-
-
-@app.exception_handler(NoSuchNote)
-async def no_such_note(exc: NoSuchNote) -> Any:
-    return {"title": "Not Found", "status": 404, "detail": str(exc)}, 404
+routes = Routes()
 
 
 @routes.http.get("")
 async def find(
     user: User, notes: Notes, filters: Annotated[Filters, Query(exclusive=True)]
 ) -> list[Note]:
-    """Find notes by tag and text, a page at a time."""
-    return await notes.find(user, filters.tag, filters.text, filters.page, filters.size)
+    """Find notes by their tags, a page at a time."""
+    return await notes.find(user, filters.tag, filters.page, filters.size)
 
 
 @routes.http.post("")
@@ -121,7 +121,7 @@ async def create(
 
 
 @routes.http.get("/{id:int}")
-async def show(id: int, user: User, notes: Notes) -> Annotated[Note, NoNote]:
+async def show(id: int, user: User, notes: Notes) -> Note:
     """Read a note."""
     return await notes.get(user, id)
 
@@ -129,7 +129,7 @@ async def show(id: int, user: User, notes: Notes) -> Annotated[Note, NoNote]:
 @routes.http.patch("/{id:int}")
 async def change(
     id: int, user: User, notes: Notes, change: Annotated[Change, Body(exclusive=True)]
-) -> Annotated[Note, NoNote]:
+) -> Note:
     """Change what is given of a note."""
     return await notes.change(user, id, change.model_dump(exclude_unset=True))
 
@@ -137,7 +137,7 @@ async def change(
 @routes.http.delete("/{id:int}")
 async def delete(
     id: int, user: User, notes: Notes
-) -> Annotated[tuple[str, int], NoNote, Responses({204: None})]:
+) -> Annotated[tuple[str, int], Responses({204: None})]:
     """Delete a note."""
     await notes.delete(user, id)
     return "", 204
@@ -145,7 +145,7 @@ async def delete(
 
 @routes.http.get("/export")
 async def export(user: User, notes: NotesUntilSent) -> StreamResponse:
-    """All notes as CSV, row by row: the store is open until the last one is sent, or the client has left."""
+    """Send all notes as CSV, row by row: the store is open until the last is sent, or the client has left."""
 
     async def rows() -> AsyncIterator[str]:
         async for note in notes.every(user):
@@ -163,7 +163,7 @@ async def import_files(
     files: Annotated[AsyncIterable[Part], Body()],
     tag: Annotated[str, Body(max_length=40)] = "imported",
 ) -> dict[str, int]:
-    """A note for each line of each file, as the files arrive: none of them is stored."""
+    """Make a note of each line of each file, as the files arrive: none of them is stored."""
     count = 0
     async for part in files:
         for line in (await part.text(limit=100_000)).splitlines():
@@ -173,23 +173,6 @@ async def import_files(
                 await notes.add(user, line.strip()[:1000], [tag])
                 count += 1
     return {"imported": count}
-
-
-@routes.http.get("/{id:int}/links")
-async def check_links(
-    id: int, user: User, notes: Notes, config: Config, tasks: Tasks
-) -> Annotated[dict[str, bool], NoNote]:
-    """Which of a note's links can be reached. All are asked at once, and no more if the client leaves."""
-    note = await notes.get(user, id)
-    found: dict[str, bool] = {}
-
-    async def ask(url: str) -> None:
-        found[url] = await config.reachable(url)
-
-    for word in set(note.text.split()):
-        if word.startswith(("http://", "https://")):
-            tasks.start_soon(ask, word)
-    return found  # it is sent when all have been asked
 
 
 app.router << "/notes" // routes

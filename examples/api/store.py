@@ -10,7 +10,13 @@ from typing import Any
 
 import sqlite_anyio
 
-__all__ = ["NoSuchNote", "Note", "Store", "make_tables", "open_store"]
+from kui.asgi import HTTPException
+
+__all__ = ["Note", "Store", "open_store"]
+
+TABLE = """CREATE TABLE IF NOT EXISTS notes
+    (id INTEGER PRIMARY KEY, user TEXT NOT NULL, text TEXT NOT NULL, due TEXT, tags TEXT NOT NULL)"""
+NOTES = "SELECT id, text, due, tags FROM notes WHERE user = ?"
 
 
 @dataclass
@@ -19,10 +25,6 @@ class Note:
     text: str
     due: str | None
     tags: list[str]
-
-
-class NoSuchNote(LookupError):
-    """The user has no note with this number."""
 
 
 class Store:
@@ -35,32 +37,27 @@ class Store:
         cursor = await self._connection.execute(sql, values)
         return list(await cursor.fetchall())
 
+    async def _notes(self, sql: str, *values: object) -> list[Note]:
+        rows = await self._rows(NOTES + sql, *values)
+        return [Note(id, text, due, tags.split()) for id, text, due, tags in rows]
+
+    async def make_table(self) -> None:
+        await self._rows(TABLE)
+
     async def add(self, user: str, text: str, tags: list[str]) -> Note:
         sql = "INSERT INTO notes (user, text, tags) VALUES (?, ?, ?) RETURNING id"
-        ((number,),) = await self._rows(sql, user, text, f" {' '.join(tags)} ")
-        return Note(number, text, None, tags)
+        ((id,),) = await self._rows(sql, user, text, f" {' '.join(tags)} ")
+        return Note(id, text, None, tags)
 
     async def get(self, user: str, id: int) -> Note:
-        sql = "SELECT id, text, due, tags FROM notes WHERE user = ? AND id = ?"
-        for row in await self._rows(sql, user, id):
-            return _note(row)
-        raise NoSuchNote(f"There is no note {id}.")
+        for note in await self._notes(" AND id = ?", user, id):
+            return note
+        raise HTTPException(404, content=f"There is no note {id}.")
 
-    async def find(
-        self, user: str, tags: list[str], text: str | None, page: int, size: int
-    ) -> list[Note]:
-        sql = "SELECT id, text, due, tags FROM notes WHERE user = ?"
-        values: list[object] = [user]
-        for tag in tags:
-            sql += " AND instr(tags, ?)"
-            values.append(f" {tag} ")
-        if text is not None:
-            sql += " AND instr(text, ?)"
-            values.append(text)
-        rows = await self._rows(
-            f"{sql} ORDER BY id LIMIT ? OFFSET ?", *values, size, size * (page - 1)
-        )
-        return [_note(row) for row in rows]
+    async def find(self, user: str, tags: list[str], page: int, size: int) -> list[Note]:
+        sql = " AND instr(tags, ?)" * len(tags) + " ORDER BY id LIMIT ? OFFSET ?"
+        wanted = [f" {tag} " for tag in tags]
+        return await self._notes(sql, user, *wanted, size, size * (page - 1))
 
     async def change(self, user: str, id: int, changes: dict[str, Any]) -> Note:
         await self.get(user, id)
@@ -73,35 +70,17 @@ class Store:
         await self._rows("DELETE FROM notes WHERE id = ?", id)
 
     async def every(self, user: str) -> AsyncIterator[Note]:
-        """All notes of a user, a hundred at a time."""
+        """Yield all notes of a user, read a hundred at a time."""
         last = 0
-        while True:
-            sql = "SELECT id, text, due, tags FROM notes WHERE user = ? AND id > ? ORDER BY id LIMIT 100"
-            rows = await self._rows(sql, user, last)
-            for row in rows:
-                yield _note(row)
-            if len(rows) < 100:
-                return
-            last = rows[-1][0]
-
-
-def _note(row: tuple[Any, ...]) -> Note:
-    number, text, due, tags = row
-    return Note(number, text, due, tags.split())
-
-
-async def make_tables(file: Path) -> None:
-    async with await sqlite_anyio.connect(str(file)) as connection:
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS notes"
-            " (id INTEGER PRIMARY KEY, user TEXT NOT NULL, text TEXT NOT NULL, due TEXT, tags TEXT NOT NULL)"
-        )
-    await connection.close()
+        while found := await self._notes(" AND id > ? ORDER BY id LIMIT 100", user, last):
+            for note in found:
+                yield note
+            last = found[-1].id
 
 
 @asynccontextmanager
 async def open_store(file: Path) -> AsyncIterator[Store]:
-    """A connection and a transaction: committed at the end of the block, rolled back if it raises."""
+    """Open a connection and a transaction: committed at the end of the block, rolled back if it raises."""
     connection = await sqlite_anyio.connect(str(file))
     try:
         async with connection:
