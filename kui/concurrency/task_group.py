@@ -125,10 +125,12 @@ class _OnAsyncio(FrameworkTasks):
 
     async def _end(self) -> BaseException | None:
         """Cancel the tasks and wait for them. Return asyncio's own cancellation, if one came meanwhile."""
+        cancelled: set[asyncio.Task[None]] = set()  # each once, so that no cleanup is cut
 
         async def end_all() -> None:
             for task in self._tasks:
-                if not task.cancelling():  # its cleanup is not cut by a second one
+                if task not in cancelled:
+                    cancelled.add(task)
                     task.cancel()
             await asyncio.wait(self._tasks)
 
