@@ -8,17 +8,18 @@ wakes a crowd at once, the others a moment later, since to wake a reader costs m
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from types import TracebackType
-from typing import Final
+from typing import Any, Final
 
+from kui.concurrency import AsyncCached
 from kui.concurrency.loops import clock
 from kui.concurrency.notice import Notice, checkpoint, pause
 from kui.concurrency.task_group import framework_tasks
 
 from .messages import ChannelsUnavailable, Message
 from .positions import Position
-from .store import Store
+from .store import Page, Store
 from .topic import Topic
 
 __all__ = ["Hub"]
@@ -113,6 +114,24 @@ class Hub:
         topic.doubt()
         self._repair(topic)
 
+    async def read(self, topic: Topic, position: Position) -> Page:
+        """Return what the store has behind a position; readers that ask for the same at the same time share it.
+
+        :raises ChannelsUnavailable: the store has not answered in time.
+        """
+        shared = topic.pages.get(position)
+        if shared is None:
+
+            def read() -> Generator[Any, Any, Page]:
+                try:
+                    page: Page = yield from self._store.read(topic.name, position, PAGE).__await__()
+                finally:
+                    topic.pages.pop(position, None)
+                return page
+
+            shared = topic.pages[position] = AsyncCached(read)
+        return await shared
+
     # ---- for the store
 
     def followed(self, channel: str) -> None:
@@ -138,8 +157,11 @@ class Hub:
     # ---- tasks
 
     def _wake(self, topic: Topic) -> None:
-        """Wake the readers of a topic: now, or in a moment if there are many and they have just been woken."""
-        if topic.name in self._resting:
+        """Wake the readers of a topic: now, or in a moment if there are many and they have just been woken.
+
+        They are not left to rest while so much arrives that they would find it gone.
+        """
+        if topic.name in self._resting and topic.unannounced < self._buffer // 4:
             self._resting[topic.name] = True
             return
         topic.notify()

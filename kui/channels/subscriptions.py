@@ -15,7 +15,7 @@ from kui.concurrency.loops import clock
 from kui.concurrency.notice import Notice, checkpoint
 from kui.exceptions import HTTPException
 
-from .hub import PAGE, Hub
+from .hub import Hub
 from .messages import ChannelsUnavailable, Gap, Message, ReaderTooSlow
 from .positions import Position, bounds, format_cursor, resumed
 from .store import Store
@@ -29,7 +29,7 @@ __all__ = ["OVERFLOWS", "Allow", "Overflow", "SharedReading", "Subscription"]
 Allow: TypeAlias = Callable[[str], Awaitable[bool]]
 Overflow: TypeAlias = Literal["catch_up", "drop_oldest", "disconnect"]
 
-TURN: Final = 64
+TURN: Final = 128
 """Messages that a reader takes at a time from what is here; there is a checkpoint before each such time."""
 
 OVERFLOWS: Final = ("catch_up", "drop_oldest", "disconnect")
@@ -223,7 +223,7 @@ class Subscription:
             return False
         hub, topic = self._reading.hub, track.topic
         try:
-            page = await self._reading.store.read(topic.name, track.position, PAGE)
+            page = await hub.read(topic, track.position)
         except ChannelsUnavailable:
             hub.suspect(topic)
             return True
@@ -288,7 +288,7 @@ class _Track:
                 return None  # they have come since, and more may: all are announced together
             self._generation = topic.generation
             found = topic.following(self.position, TURN)
-            self.page.extend(reversed(found))
+            self.page.extend(found)
             if len(found) < TURN:
                 self._wave = topic.wave
         if self.page:

@@ -7,12 +7,12 @@ waits for the notice of the next message. What is not here any more, a reader ge
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from enum import Enum, auto
 from itertools import islice
 from typing import Final
 from weakref import WeakSet
 
+from kui.concurrency import AsyncCached
 from kui.concurrency.notice import Notice
 
 from .messages import Message
@@ -43,7 +43,9 @@ class Topic:
     turns False until the store has been read, which one task does at a time: it is `reading`.
     `generation` grows with each time that this begins anew:
     a position that is not in the topic, and was compared with an older one, says nothing. `wave` counts
-    how often readers were woken: one that has taken all there was waits for the next wave.
+    how often readers were woken: one that has taken all there was waits for the next wave. `unannounced`
+    counts the messages that have come since. `pages` are the reads of the store that are under way for readers, by
+    the position behind which they read: many readers that have fallen behind together read once.
     """
 
     __slots__ = (
@@ -59,8 +61,10 @@ class Topic:
         "live",
         "name",
         "notice",
+        "pages",
         "readers",
         "reading",
+        "unannounced",
         "wave",
     )
 
@@ -71,6 +75,8 @@ class Topic:
         self.reading = False
         self.generation = 0
         self.wave = 0
+        self.unannounced = 0
+        self.pages: dict[Position, AsyncCached[Page]] = {}
         self.notice = Notice()
         self.readers: WeakSet[object] = WeakSet()
         self.idle_since: float | None = None
@@ -88,6 +94,7 @@ class Topic:
     def notify(self) -> None:
         """Wake the readers that wait for this topic."""
         self.wave += 1
+        self.unannounced = 0
         self.notice.notify()
         if self._others:
             for notice in list(self._others):
@@ -104,11 +111,11 @@ class Topic:
             and 0 < last.seq - position.seq <= len(self._ring)
         )
 
-    def following(self, position: Position, limit: int) -> Sequence[Message]:
-        """Return the next messages behind a position that has more here."""
+    def following(self, position: Position, limit: int) -> list[Message]:
+        """Return the next messages behind a position that has more here, the last of them first."""
         assert self.last is not None
-        start = len(self._ring) - (self.last.seq - position.seq)
-        return list(islice(self._ring, start, start + limit))
+        behind = self.last.seq - position.seq
+        return list(islice(reversed(self._ring), max(behind - limit, 0), behind))
 
     def place(self, position: Position) -> Place:
         """Return where `position` is, if nothing that follows it is here."""
@@ -186,6 +193,7 @@ class Topic:
 
     def _append(self, message: Message) -> None:
         self._ring.append(message)
+        self.unannounced += 1
         self._bytes += len(message.json)
         self.last = message.position
         while len(self._ring) > self._capacity or (

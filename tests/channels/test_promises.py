@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +13,11 @@ import pytest
 
 from kui.asgi import HTTPException
 from kui.channels import Channels, Gap, Message, ReaderTooSlow, Subscription
+from kui.channels.hub import CROWD
+from kui.channels.memory import MemoryStore
+from kui.channels.positions import Position
+from kui.channels.redis import RedisStore
+from kui.channels.store import Store
 from kui.testing import every_checkpoint
 
 from .conftest import Make
@@ -139,6 +146,58 @@ async def test_a_slow_reader_catches_up_from_the_store(make: Make) -> None:
         async with channels.subscribe("news") as subscription:
             await publish(channels, "news", *range(50))
             assert await take(subscription, 50) == list(range(50))
+
+
+async def test_readers_that_fall_behind_together_read_the_store_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = 0
+
+    def counted(store: type[Store]) -> Callable[..., Any]:
+        read = store.read
+
+        def count(self: Store, channel: str, after: Position | None, limit: int) -> Any:
+            nonlocal reads
+            reads += 1
+            return read(self, channel, after, limit)
+
+        return count
+
+    for store in (MemoryStore, RedisStore):
+        monkeypatch.setattr(store, "read", counted(store))
+    async with make(buffer=4) as channels:
+        async with AsyncExitStack() as stack:
+            readers = [
+                await stack.enter_async_context(channels.subscribe("news")) for _ in range(40)
+            ]
+            await publish(channels, "news", *range(60))
+            reads = 0
+
+            async def check(reader: Subscription) -> None:
+                assert await take(reader, 60) == list(range(60))
+
+            async with anyio.create_task_group() as tasks:
+                for reader in readers:
+                    tasks.start_soon(check, reader)
+    assert 0 < reads < 40
+
+
+async def test_a_crowd_is_woken_before_what_it_waits_for_is_gone(make: Make) -> None:
+    async with make(buffer=64) as channels:
+        async with AsyncExitStack() as stack:
+            readers = [
+                await stack.enter_async_context(channels.subscribe("news", overflow="disconnect"))
+                for _ in range(CROWD)
+            ]
+
+            async def check(reader: Subscription) -> None:
+                assert await take(reader, 500) == list(range(500))
+
+            async with anyio.create_task_group() as tasks:
+                for reader in readers:
+                    tasks.start_soon(check, reader)
+                await anyio.wait_all_tasks_blocked()
+                await publish(channels, "news", *range(500))
 
 
 async def test_a_slow_reader_may_skip_and_is_told(make: Make) -> None:
