@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.process import PATIENCE, ServerProcess, listening_socket
+from tests.support.process import PATIENCE, ServerProcess, reserved_port
 from tests.support.wire import CLOSE, TEXT, Wire, frame
 
 from .conftest import program
@@ -28,7 +28,7 @@ http {{
     upstream app {{ server 127.0.0.1:{backend}; keepalive 4; }}
     map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port} reuseport;
         location / {{
             proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Host $http_host;
             proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
@@ -68,34 +68,28 @@ AS_ROOT = "user root;"
 """Else its workers, who are nobody then, cannot write to the test's folder."""
 
 
-def free_port() -> int:
-    with listening_socket() as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
 @pytest.fixture(params=["nginx", "haproxy"])
 def proxy(request: pytest.FixtureRequest, site: ServerProcess, tmp_path: Path) -> Iterator[int]:
     """A proxy in front of the site; its port."""
     name = str(request.param)
     path = program(name)
-    for attempt in range(5):  # somebody else may be faster with the port
-        port = free_port()
-        config = tmp_path / f"{name}-{attempt}.conf"
-        text = (NGINX if name == "nginx" else HAPROXY).format(
-            folder=tmp_path, port=port, backend=site.port, user=AS_ROOT if os.getuid() == 0 else ""
+    config = tmp_path / f"{name}.conf"
+    flags = ["-p", str(tmp_path), "-c"] if name == "nginx" else ["-db", "-f"]
+    user = AS_ROOT if os.getuid() == 0 else ""
+    with reserved_port() as port, (tmp_path / "log").open("wb") as log:
+        config.write_text(
+            (NGINX if name == "nginx" else HAPROXY).format(
+                folder=tmp_path, port=port, backend=site.port, user=user
+            )
         )
-        config.write_text(text)
-        flags = ["-p", str(tmp_path), "-c"] if name == "nginx" else ["-db", "-f"]
-        with (tmp_path / "log").open("wb") as log:
-            process = subprocess.Popen([path, *flags, str(config)], stdout=log, stderr=log)
-        if listens(process, port):
-            break
-        process.wait(PATIENCE)
-    yield port
-    process.terminate()
-    process.wait(PATIENCE)
-    print((tmp_path / "log").read_text())
+        process = subprocess.Popen([path, *flags, str(config)], stdout=log, stderr=log)
+        try:
+            assert listens(process, port)
+            yield port
+        finally:
+            process.terminate()
+            process.wait(PATIENCE)
+            print((tmp_path / "log").read_text())
 
 
 def listens(process: subprocess.Popen[bytes], port: int) -> bool:
