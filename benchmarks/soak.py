@@ -28,7 +28,7 @@ LOOPS: Final = ("trio", "asyncio", "uvloop")
 REQUESTS: Final = 1_000_000
 RESETS: Final = 100_000
 IDLE: Final = 10_000
-MOST: Final = 4 * 1024 * 1024
+MOST: Final = 8 * 1024 * 1024
 """Bytes by which the memory of a server may have grown: what allocators and caches keep."""
 PATIENCE: Final = 30.0
 """Seconds that anything may take on a busy machine."""
