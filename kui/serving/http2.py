@@ -130,6 +130,7 @@ class Http2Connection:
             for stream in tuple(self._streams.values()):
                 stream.leave()
                 self._frames.queued(stream)  # a window that is closed now stays so
+                self._settle(stream)  # the rest of a request that was answered does not come
             self.on_output()
 
     async def _next(self) -> bytes | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,27 +15,11 @@ from kui.serving.http1_request import Request
 from kui.serving.http1_response import Http1Response, refusal
 from kui.serving.responses import Misuse, Phase
 
+from .random_inputs import BITS, check_http1, http1_input
+from .random_inputs import read_http1 as read
 from .vectors import CHUNKED, GET, POST, VECTORS, Vector
 
 DATE = b"Mon, 30 Nov 2026 12:00:00 GMT"
-
-
-def read(pieces: Iterable[bytes]) -> list[tuple[Any, ...]]:
-    """What comes of bytes: each request with its body, and the refusal at the end, if there is one."""
-    http1 = Http1()
-    seen: list[tuple[Any, ...]] = []
-    for piece in pieces:
-        http1.receive_data(piece)
-        while (request := http1.request) is not None and request.complete:
-            seen.append(
-                (request.method, request.path, request.query, request.headers, request.take_body())
-            )
-            if not request.keep_alive or http1.reading is not Reading.REST:
-                return seen
-            http1.start_next()
-        if http1.error is not None:
-            return [*seen, (http1.error.status, str(http1.error))]
-    return seen
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
@@ -115,20 +99,16 @@ def test_a_vector_is_read_the_same_in_pieces_of_any_size(size: int, vector: Vect
     assert outcome(read(cut(vector.data, size))) == outcome(read([vector.data]))
 
 
-_BITS = [
-    *(GET, POST, CHUNKED, b"\r\n", b"\r\n\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n", b"Host: y\r\n"),
-    *(b"Content-Length: 3\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n"),
-    *(b"Expect: 100-continue\r\n", b"Upgrade: websocket\r\n", b"\0", b"\n", b"PRI * HTTP/2.0\r\n"),
-    *(b"GET http://a/ HTTP/1.1\r\n", b"CONNECT a:1 HTTP/1.1\r\n", b"OPTIONS * HTTP/1.0\r\n"),
-]
-
-
-@given(st.lists(st.one_of(st.sampled_from(_BITS), st.binary(max_size=20)), max_size=12))
+@given(st.lists(st.one_of(st.sampled_from(BITS), st.binary(max_size=20)), max_size=12))
 def test_no_bytes_raise_anything(pieces: list[bytes]) -> None:
-    seen = read(pieces)
-    assert [
-        entry for entry in seen if isinstance(entry[0], int) and not 400 <= entry[0] < 506
-    ] == []
+    check_http1(pieces)
+
+
+@given(st.randoms())
+def test_no_request_raises_anything_that_was_changed_a_little(random: Random) -> None:
+    """`python -m tests.serving.random_inputs` does the same two million times."""
+    for _ in range(10):
+        check_http1(http1_input(random))
 
 
 def test_nothing_is_parsed_behind_the_current_request() -> None:

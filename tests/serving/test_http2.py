@@ -450,6 +450,20 @@ async def test_a_body_that_stops_behind_its_answer_does_not_keep_its_stream(serv
 # The end.
 
 
+async def test_a_client_that_ends_behind_an_answer_keeps_no_connection(serve: Serve) -> None:
+    """It had not sent all of its request, and is not waited for."""
+    async with serve(at_once) as server, client_of(server.port) as client:
+        number = await client.ask("/", "POST", end=False)
+        await client.until(lambda: client.answers[number].complete)
+        await client.stream.send_eof()
+        with anyio.fail_after(5):
+            await server.state.until_empty()
+
+
+async def at_once(scope: Scope, receive: Receive, send: Send) -> None:
+    await answer(send, b"enough")
+
+
 async def test_what_is_in_flight_ends_when_the_server_stops_and_no_more_is_served(
     serve: Serve,
 ) -> None:
