@@ -7,14 +7,16 @@ A request runs in its connection's task, each in a context of its own. What is r
 from __future__ import annotations
 
 import contextvars
+import select
 import socket
 import ssl
 import struct
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final, Self
 
 import anyio
+import anyio.abc
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
@@ -23,6 +25,7 @@ from kui.concurrency.services import in_context
 from .accepting import Accepting
 from .connection import Connection, Next
 from .pipes import CHUNK, CREDIT, BytesLike, Pipe, Turns, hung_up, peer_of
+from .readable_trio import Poller, Readable, TrioReadable
 from .state import ServerState
 from .timing import NEVER, Ticker
 from .tls import secured
@@ -39,6 +42,7 @@ _AT_ONCE: Final = 64
 class TrioPipe:
     """A `Pipe` over a socket.
 
+    :param readable: what tells when it can be read.
     :param stall: seconds that a write may make no progress; 0: as long as it takes.
     """
 
@@ -46,6 +50,7 @@ class TrioPipe:
         "_broken",
         "_closed",
         "_outbox",
+        "_readable",
         "_sock",
         "_stall",
         "_stalls_at",
@@ -58,12 +63,15 @@ class TrioPipe:
         "server",
     )
 
-    def __init__(self, sock: socket.socket, ticker: Ticker, stall: float) -> None:
+    def __init__(
+        self, sock: socket.socket, readable: Readable, ticker: Ticker, stall: float
+    ) -> None:
         self.client, self.server = peer_of(sock)
         self.protocol: str | None = None
         self.secure = False
         self.credit = CREDIT
         self._sock = sock
+        self._readable = readable
         self._ticker = ticker
         self._stall = stall or NEVER
         self._stalls_at = NEVER
@@ -77,7 +85,10 @@ class TrioPipe:
         try:
             data = self._sock.recv(CHUNK)
         except BlockingIOError:
+            self._readable.emptied()
             return None
+        if len(data) < CHUNK:
+            self._readable.emptied()
         self.credit -= 1
         return data
 
@@ -85,18 +96,14 @@ class TrioPipe:
         """See `Pipe`."""
         if self._outbox and not self._turns.taken:
             await self._write_rest(())
-        self.credit = CREDIT
-        if self._closed:  # while this task was not waiting; trio knows no socket without a number
-            return
-        try:
-            await wait_readable(self._sock)
-        except trio.ClosedResourceError:  # by `wake`, or by `close`, after which `take` raises
-            pass
+        if not self._readable.ready:
+            self.credit = CREDIT
+            await self._readable.wait()
 
     def wake(self) -> None:
-        """See `Pipe`. A write that waits too is woken, and waits again."""
+        """See `Pipe`."""
         if not self._closed:
-            notify_closing(self._sock)
+            self._readable.wake()
 
     async def yield_(self) -> None:
         """See `Pipe`."""
@@ -111,11 +118,14 @@ class TrioPipe:
             await self._turns.wait()
             await self._write_rest(parts)
             return
-        if self._outbox:
+        if self._outbox or self._broken:
             await self._write_rest(parts)
             return
         for index, part in enumerate(parts):
-            sent = self._send(part)
+            try:
+                sent = self._sock.send(part)
+            except BlockingIOError:
+                sent = 0
             if sent < len(part):
                 await self._write_rest((memoryview(part)[sent:], *parts[index + 1 :]))
                 return
@@ -184,6 +194,7 @@ class TrioPipe:
         """See `Pipe`."""
         if not self._closed:
             self._closed = True
+            self._readable.close()
             notify_closing(self._sock)
             self._sock.close()
 
@@ -215,16 +226,22 @@ class Connections:
     def __init__(self, state: ServerState, tls: ssl.SSLContext | None = None) -> None:
         self._state = state
         self._tls = tls
-        self._group = anyio.create_task_group()
+        self._poller = Poller() if hasattr(select, "epoll") else None
+        self._stack = AsyncExitStack()
+        self._group: anyio.abc.TaskGroup
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
+        if self._poller is not None:
+            polling = await self._stack.enter_async_context(anyio.create_task_group())
+            polling.start_soon(self._poller.run)
+            self._stack.callback(self._poller.stop)
+        self._group = await self._stack.enter_async_context(anyio.create_task_group())
         return self
 
     async def __aexit__(self, *error: Any) -> bool | None:
         if error[0] is not None:
             self._state.cancelled = True
-        return await self._group.__aexit__(*error)
+        return await self._stack.__aexit__(*error)
 
     def start(self, sock: socket.socket) -> None:
         """Serve a connection."""
@@ -237,7 +254,8 @@ class Connections:
 
     async def _run(self, sock: socket.socket) -> None:
         full = self._state.is_full()
-        raw = TrioPipe(sock, self._state.ticker, self._state.limits.send)
+        watch = TrioReadable if self._poller is None else self._poller.watch
+        raw = TrioPipe(sock, watch(sock), self._state.ticker, self._state.limits.send)
         try:
             pipe = await secured(self._state, raw, self._tls)
             if pipe is not None:

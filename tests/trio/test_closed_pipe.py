@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from kui.serving.pipe_trio import TrioPipe
+from kui.serving.readable_trio import TrioReadable
 from kui.serving.timing import Ticker
 
 
@@ -15,7 +16,7 @@ def make_pipe() -> TrioPipe:
     ours, theirs = socket.socketpair()
     theirs.close()
     ours.setblocking(False)
-    return TrioPipe(ours, Ticker(trio.current_time), 30)
+    return TrioPipe(ours, TrioReadable(ours), Ticker(trio.current_time), 30)
 
 
 @pytest.mark.trio

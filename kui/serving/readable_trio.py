@@ -1,0 +1,177 @@
+"""Waiting until a socket can be read, on trio: for all connections of a server together, where there is epoll.
+
+trio asks the kernel anew for each wait, which takes longer than all that HTTP does with a plain
+request. Here a socket is registered once, edge-triggered, and one task waits for all of them.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Final, Protocol
+
+import trio
+from trio.lowlevel import (
+    Abort,
+    RaiseCancelT,
+    Task,
+    current_task,
+    notify_closing,
+    reschedule,
+    wait_readable,
+    wait_task_rescheduled,
+)
+
+__all__ = ["EpollReadable", "Poller", "Readable", "TrioReadable"]
+
+MANY: Final = 256
+"""Sockets that are told of together, until other tasks have a turn."""
+
+
+class Readable(Protocol):
+    """Whether a socket can be read. To be used by one task at a time."""
+
+    @property
+    def ready(self) -> bool:
+        """True if a read may find something."""
+
+    async def wait(self) -> None:
+        """Wait until a read may find something, or until `wake` is called. Cancelled, nothing has happened."""
+
+    def emptied(self) -> None:
+        """A read has found nothing, or less than it had asked for."""
+
+    def wake(self) -> None:
+        """End a `wait` that is under way."""
+
+    def close(self) -> None:
+        """The socket is about to be closed: a `wait` that is under way ends."""
+
+
+class TrioReadable:
+    """A `Readable` that asks trio each time."""
+
+    __slots__ = ("_closed", "_sock")
+    ready: Final = False
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._closed = False
+
+    async def wait(self) -> None:
+        """See `Readable`."""
+        if self._closed:  # while the task was not waiting; trio knows no socket without a number
+            return
+        try:
+            await wait_readable(self._sock)
+        except trio.ClosedResourceError:  # by `wake` or `close`
+            pass
+
+    def emptied(self) -> None:
+        """See `Readable`."""
+
+    def wake(self) -> None:
+        """See `Readable`. A task that waits to write is woken, too."""
+        notify_closing(self._sock)
+
+    def close(self) -> None:
+        """See `Readable`."""
+        self._closed = True
+        self.wake()
+
+
+class EpollReadable:
+    """A `Readable` that a `Poller` tells; its `watch` makes it.
+
+    An edge is told once, so what it has said is remembered until a read has found nothing. A read
+    of less than was asked for has found all (epoll(7)), but for the end, which has an edge of its own.
+    """
+
+    __slots__ = ("_ended", "_poller", "_task", "descriptor", "ready")
+
+    def __init__(self, poller: Poller, descriptor: int) -> None:
+        self._poller = poller
+        self.descriptor = descriptor
+        self._ended = False
+        self._task: Task | None = None
+        self.ready = False
+
+    async def wait(self) -> None:
+        """See `Readable`."""
+        if not self.ready:
+            self._task = current_task()
+            await wait_task_rescheduled(self._abort)
+
+    def _abort(self, _: RaiseCancelT) -> Abort:
+        self._task = None
+        return Abort.SUCCEEDED
+
+    def emptied(self) -> None:
+        """See `Readable`."""
+        self.ready = self._ended
+
+    def changed(self, events: int) -> None:
+        """The kernel has told of an edge."""
+        if events & ~select.EPOLLIN:
+            self._ended = True
+        self.ready = True
+        self.wake()
+
+    def wake(self) -> None:
+        """See `Readable`."""
+        task, self._task = self._task, None
+        if task is not None:
+            reschedule(task)
+
+    def close(self) -> None:
+        """See `Readable`."""
+        self._ended = self.ready = True
+        self._poller.forget(self)
+        self.wake()
+
+
+class Poller:
+    """Tells each `EpollReadable` when its socket can be read.
+
+    ::
+
+        poller = Poller()
+        group.start_soon(poller.run)
+        readable = poller.watch(sock)
+        ...
+        poller.stop()
+
+    A cancellation does not end it, for what has been cancelled may still read while it cleans up.
+    """
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._watched: dict[int, EpollReadable] = {}
+        self._scope = trio.CancelScope(shield=True)
+
+    def watch(self, sock: socket.socket) -> EpollReadable:
+        """Look at a socket from now on, until its `Readable` is closed."""
+        descriptor = sock.fileno()
+        readable = self._watched[descriptor] = EpollReadable(self, descriptor)
+        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
+        return readable
+
+    def forget(self, readable: EpollReadable) -> None:
+        """Look at a socket no more, which is still open. May be called again, when its number is another's."""
+        if self._watched.get(readable.descriptor) is readable:
+            del self._watched[readable.descriptor]
+            self._epoll.unregister(readable.descriptor)
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        """Tell until stopped."""
+        with self._scope, self._epoll:
+            while True:
+                await wait_readable(self._epoll.fileno())
+                for descriptor, events in self._epoll.poll(0, MANY):
+                    readable = self._watched.get(descriptor)
+                    if readable is not None:
+                        readable.changed(events)
