@@ -405,11 +405,6 @@ class Connection:
             self._changed = anyio.Event()
         await self._changed.wait()
 
-    @property
-    def has_receivers(self) -> bool:
-        """True if a `receive` waits."""
-        return self._reading or self._changed is not None
-
     def wake_receivers(self) -> None:
         """Have the tasks that wait look again: something has happened that `receive` must see."""
         if self._reading:

@@ -38,10 +38,6 @@ class Carrier(Protocol):
     def ticker(self) -> Ticker:
         """Its clock."""
 
-    @property
-    def has_receivers(self) -> bool:
-        """True if a task waits in `receive`."""
-
     async def read_for(self, cycle: Cycle) -> None:
         """Read the socket until `cycle` has something to receive."""
 
@@ -56,7 +52,16 @@ class Cycle:
     has returned.
     """
 
-    __slots__ = ("_connection", "_told", "broken", "gone", "over", "request", "response")
+    __slots__ = (
+        "_connection",
+        "_has_waited",
+        "_told",
+        "broken",
+        "gone",
+        "over",
+        "request",
+        "response",
+    )
 
     def __init__(self, connection: Carrier, request: Request, keep_alive: bool) -> None:
         self._connection = connection
@@ -66,6 +71,7 @@ class Cycle:
         self.broken = False
         self.over = False
         self._told = False  # True once the app has the end of the body
+        self._has_waited = False  # True once a `receive` has had to wait
 
     @property
     def reusable(self) -> bool:
@@ -94,6 +100,7 @@ class Cycle:
                 return {"type": "http.request", "body": body, "more_body": not self._told}
             if self.gone or self.response.phase is _DONE or self._connection.http.error:
                 break
+            self._has_waited = True
             await self._connection.read_for(self)
         return {"type": "http.disconnect"}
 
@@ -124,7 +131,7 @@ class Cycle:
         except BaseException:
             self.broken = True
             raise
-        if response.phase is _DONE and connection.has_receivers:
+        if response.phase is _DONE and self._has_waited:
             connection.wake_receivers()
 
     def _consider_the_rest(self) -> None:

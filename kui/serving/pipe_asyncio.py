@@ -111,7 +111,10 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         if len(self._unread) >= CHUNK:
             self._reading = False
             self._transport.pause_reading()
-        self._changed()
+        if self.on_change is not None:
+            self.on_change()
+        else:
+            self._changed()
 
     def eof_received(self) -> bool:
         self._ended = True

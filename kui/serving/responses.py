@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final, NoReturn, TypeAlias
 
 from baize.typing import Message
 
@@ -134,13 +134,15 @@ class Response:
         phase = _NEXT.get((self.phase, kind, more))
         if phase is None:
             raise Misuse(f"{kind} was sent while the response {_WORDS[self.phase]}")
-        if phase is _STARTED:
-            self._start(message)
-        elif kind == _BODY:
+        if kind == _BODY:
             if self.left is not None and not self.bodiless:
-                self._count(len(message.get("body", b"")), more)
-            if phase is _DONE and self._trailers:
+                self.left -= len(message.get("body", b""))
+                if self.left < 0 or (self.left and not more):
+                    self._fail_length(self.left)
+            if self._trailers and phase is _DONE:
                 phase = _TRAILING
+        elif phase is _STARTED:
+            self._start(message)
         self.phase = phase
         return phase
 
@@ -181,13 +183,10 @@ class Response:
             self.close = self.close or b"close" in value.lower()
         return False
 
-    def _count(self, size: int, more: bool) -> None:
-        assert self.left is not None
-        self.left -= size
-        if self.left < 0:
+    def _fail_length(self, left: int) -> NoReturn:
+        if left < 0:
             raise Misuse("the body is longer than its Content-Length")
-        if self.left and not more:
-            raise Misuse(f"the body is {self.left} bytes shorter than its Content-Length")
+        raise Misuse(f"the body is {left} bytes shorter than its Content-Length")
 
 
 def checked_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
