@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import logging
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import anyio
 from baize.typing import Scope
@@ -19,7 +19,7 @@ from baize.typing import Scope
 from .cycle import UNREAD, Cycle
 from .http1 import Http1
 from .http1_request import Malformed, Request
-from .http1_response import CONTINUE, refusal, stopping
+from .http1_response import CONTINUE, refusal, unavailable
 from .pipes import CHUNK, Pipe
 from .protocol import ASGI, EXTENSIONS, PREFACE
 from .responses import Phase
@@ -30,6 +30,11 @@ from .websocket import ServerWebSocket
 
 __all__ = ["Connection", "Next"]
 
+
+AWAY: Final = 1.0
+"""Seconds for the head of a request on a connection that is one too many."""
+AWAY_AT_ONCE: Final = 64
+"""How many such connections are waited for; further ones are closed if their head is not there already."""
 
 logger = logging.getLogger("kui.server")
 
@@ -51,6 +56,7 @@ class Connection:
     """See the module; one task or callback at a time uses it, but for a request's `receive` and `send`."""
 
     __slots__ = (
+        "_away",
         "_base",
         "_changed",
         "_cycle",
@@ -91,6 +97,7 @@ class Connection:
         self._socket: ServerWebSocket | None = None
         self._deadline = NEVER
         self._expired = False
+        self._away = False
         self._in_head = False
         self._reading = False
         self._changed: anyio.Event | None = None
@@ -99,9 +106,14 @@ class Connection:
         state.add(self)
 
     def turn_away(self) -> None:
-        """Have the first answer be that there are too many connections."""
+        """Have the first answer be that there are too many connections, if a head comes soon; else there is none.
+
+        An answer before the request would be 503 for an `EventSource`, too, which gives up for good on it.
+        """
+        self._away = True
         self._opening = None
-        self.http.fail(Malformed(503, "there are too many connections"))
+        limit = self._state.limits.connections or 0
+        self._expired = len(self._state.connections) > limit + AWAY_AT_ONCE
 
     # ---- between requests
 
@@ -141,7 +153,11 @@ class Connection:
     def _waits(self) -> Next:
         """Decide how long to wait for the rest, where nothing more has come in."""
         limits, now = self._state.limits, self.ticker.now
-        if self.http.in_head:
+        if self._away:
+            if self._expired or self._state.stopping:
+                return _END
+            self._deadline = min(self._deadline, now + AWAY)
+        elif self.http.in_head:
             if self._expired:
                 self.http.fail(Malformed(408, "the head of the request took too long"))
                 return _SERVE
@@ -194,7 +210,7 @@ class Connection:
     async def serve(self) -> bool:
         """Answer the request that `advance` has found; True if the connection can have another one."""
         request = self.http.request
-        if request is None or request.websocket:
+        if request is None or request.websocket or self._away:
             await self._serve_other(request)
             return False
         state = self._state
@@ -221,11 +237,16 @@ class Connection:
         if cycle.response.begun:
             self.pipe.abort()
         elif self._state.cancelled:
-            self.pipe.push(stopping(cycle.request, self.ticker.date))
+            answer = unavailable(cycle.request, "the server is stopping", self.ticker.date)
+            self.pipe.push(answer)
 
     async def _serve_other(self, request: Request | None) -> None:
         """Serve what ends the connection: another protocol, or what is no request."""
-        if request is not None:
+        if self._away:
+            if request is not None:
+                reason = "there are too many connections"
+                await self._say(unavailable(request, reason, self.ticker.date))
+        elif request is not None:
             await self._serve_websocket(request)
         elif self._opening is not None:
             await self._serve_http2(self._opening)
@@ -298,20 +319,19 @@ class Connection:
                 logger.error(
                     "The app returned without a response to %r", cycle.request.path.decode()
                 )
-            await self._say(500, "Internal Server Error")
+            await self._say(refusal(500, "Internal Server Error", self.ticker.date))
 
     async def _refuse(self) -> None:
         error = self.http.error
         assert error is not None
-        if error.status != 503:
-            client = self.pipe.client
-            logger.warning("A malformed request from %s: %s", client[0] if client else "-", error)
-        await self._say(error.status, str(error))
+        client = self.pipe.client
+        logger.warning("A malformed request from %s: %s", client[0] if client else "-", error)
+        await self._say(refusal(error.status, str(error), self.ticker.date))
 
-    async def _say(self, status: int, reason: str) -> None:
+    async def _say(self, answer: bytes) -> None:
         """Answer in the place of the app, and end the connection so that the client can read it."""
         try:
-            await self.pipe.write(refusal(status, reason, self.ticker.date))
+            await self.pipe.write(answer)
             await self._linger()
         except OSError:
             pass  # it has gone

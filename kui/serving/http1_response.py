@@ -15,7 +15,7 @@ from kui.http.media import awaits_events
 from .http1_request import Request
 from .responses import Phase, Response, checked_headers
 
-__all__ = ["CONTINUE", "STATUS_LINES", "Http1Response", "refusal", "stopping"]
+__all__ = ["CONTINUE", "STATUS_LINES", "Http1Response", "refusal", "unavailable"]
 
 SLICE: Final = 64 * 1024
 """Bytes of a response that are given away at a time."""
@@ -160,11 +160,11 @@ def refusal(
     )
 
 
-def stopping(request: Request, date: bytes) -> bytes:
-    """Return the answer to a request that the end of the server has cancelled.
+def unavailable(request: Request, reason: str, date: bytes) -> bytes:
+    """Return the answer to a request that is not served for a reason of the server's own.
 
     That is 503, on which a browser's `EventSource` would give up for good: it gets an empty stream.
     """
     if awaits_events(request.method, request.headers):
         return refusal(200, farewell().decode(), date, b"text/event-stream")
-    return refusal(503, "the server is stopping", date)
+    return refusal(503, reason, date)

@@ -63,7 +63,7 @@ async def serve(
         front must give its connections up earlier than that.
     :param head_timeout: seconds for the head of a request, from its first byte on; then 408.
     :param body_timeout: seconds for the next bytes of a request's body, while the app waits for them.
-    :param limit_connections: how many may be open at once; further ones are answered with 503.
+    :param limit_connections: how many may be open at once; requests on further ones are answered with 503.
     :param until: an async function; when it returns, the server stops as it does on SIGTERM.
     :param task_status: is given the addresses, such as `http://127.0.0.1:8000`, once it listens.
     :raises CannotServe: an address is busy, a certificate unreadable, an option makes no sense.

@@ -48,7 +48,7 @@ class ConnectionLimits:
     ping: float | None = None
     """Between pings of a WebSocket; None for no pings."""
     connections: int | None = None
-    """How many may be open at once; further ones are answered with 503."""
+    """How many may be open at once; further ones are turned away: see `Connection.turn_away`."""
 
 
 class Served(Timed, Protocol):

@@ -41,6 +41,67 @@ async def test_a_connection_too_many_is_turned_away(
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
 
 
+EVENTS = b"GET / HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
+
+
+async def test_an_event_stream_too_many_is_asked_to_come_back(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kui.serving.connection.AWAY", 3600.0)
+    async with serve(hello, connections=1) as server, server.connect(GET) as client:
+        assert await client.body() == b"hello"
+        async with server.connect(EVENTS[:30]) as late:
+            await anyio.wait_all_tasks_blocked()
+            await late.send(EVENTS[30:])
+            head, _, body = (await late.rest()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ") and b"content-type: text/event-stream" in head
+        assert body.startswith(b"retry: ") and body.endswith(b"\n\n")
+
+
+@pytest.mark.parametrize("sent", [b"", EVENTS[:30], b"\x16\x03\x01\r\n\r\n"])
+async def test_a_connection_too_many_without_a_request_is_closed_without_an_answer(
+    serve: Serve, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kui.serving.connection.AWAY", 0.0)
+    async with serve(hello, connections=1) as server, server.connect(GET) as client:
+        assert await client.body() == b"hello"
+        assert await server.ask(sent) == b""
+
+
+async def test_only_some_connections_too_many_are_waited_for(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kui.serving.connection.AWAY", 3600.0)
+    monkeypatch.setattr("kui.serving.connection.AWAY_AT_ONCE", 2)
+    async with serve(hello, connections=1) as server, AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(server.connect())
+        assert await server.ask(b"") == b""
+
+
+async def test_a_connection_too_many_calls_no_app(serve: Serve) -> None:
+    called: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        called.append(scope["path"])
+        await hello(scope, receive, send)
+
+    upgrade = (
+        b"GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    async with serve(app, connections=1) as server, server.connect(GET) as client:
+        await client.body()
+        for request in (
+            GET + GET,
+            upgrade,
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nbody",
+        ):
+            got = await server.ask(request)
+            assert got.startswith(b"HTTP/1.1 503 ") and got.count(b"HTTP/1.1") == 1
+    assert called == ["/"]
+
+
 async def test_no_room_for_a_connection_is_logged_once_and_waited_out(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, loop: str
 ) -> None:
