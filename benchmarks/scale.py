@@ -23,7 +23,9 @@ from typing import Any
 
 from .scale_client import Worker, connected, exchange
 
-SERVERS = ("hypercorn-trio", "hypercorn-asyncio", "uvicorn")
+SERVERS = ("kui-trio", "kui-asyncio", "hypercorn-trio", "hypercorn-asyncio", "uvicorn")
+KINDS = ("events", "channels", "sockets")
+"""Event streams of a generator, those of a channel in memory, which only Kui has, and WebSockets."""
 FRAMEWORKS = ("bare", "kui", "starlette")
 NAMES = {"bare": "bare ASGI", "kui": "Kui", "starlette": "Starlette, sse-starlette"}
 WARM_UP = 20
@@ -148,11 +150,14 @@ def table_of_idle(results: list[dict[str, Any]]) -> None:
     for each in results:
         key = (each["kind"], each["ping"], each["server"], each["count"])
         groups.setdefault(key, {}).setdefault(each["framework"], []).append(each)
-    frameworks = list(next(iter(groups.values())))
+    frameworks = [each for each in NAMES if any(each in group for group in groups.values())]
     head("KiB each; processor time; for a ping", *(NAMES[framework] for framework in frameworks))
     for (kind, ping, server, count), group in groups.items():
         cells = []
         for framework in frameworks:
+            if framework not in group:
+                cells.append("")
+                continue
             size = statistics.median(each["bytes each"] for each in group[framework]) / 1024
             share = statistics.median(each["processor"] for each in group[framework])
             cell = f"{size:.1f}; {100 * share:.1f} %"
@@ -160,7 +165,7 @@ def table_of_idle(results: list[dict[str, Any]]) -> None:
                 spent = sum(each["processor"] * each["seconds"] for each in group[framework])
                 cell += f"; {1e6 * spent / pings:.0f} µs"
             cells.append(cell)
-        every = f", pings every {ping:g} s" if kind == "events" else ""
+        every = "" if kind == "sockets" else f", pings every {ping:g} s"
         row(f"{count:,} {kind}, {server}{every}", *cells)
 
 
@@ -200,12 +205,14 @@ def look(chosen: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
         for _, kind, server, count in product(
             range(chosen.rounds), chosen.kinds, chosen.servers, chosen.counts
         ):
-            for ping in chosen.pings if kind == "events" else chosen.pings[:1]:
-                for each in idle(chosen.frameworks, kind, server, count, ping, chosen.seconds):
+            frameworks = ("kui",) if kind == "channels" else chosen.frameworks
+            for ping in chosen.pings[:1] if kind == "sockets" else chosen.pings:
+                for each in idle(frameworks, kind, server, count, ping, chosen.seconds):
                     yield "idle", each
     if "where" in chosen.only:
         for kind, server in product(chosen.kinds, chosen.servers):
-            for each in where(chosen.frameworks, kind, server, min(chosen.counts)):
+            frameworks = ("kui",) if kind == "channels" else chosen.frameworks
+            for each in where(frameworks, kind, server, min(chosen.counts)):
                 yield "where", each
     if "flat" in chosen.only:
         for server in chosen.servers:
@@ -220,9 +227,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--only", nargs="*", choices=LOOKS, default=list(LOOKS))
     parser.add_argument("--frameworks", nargs="*", choices=FRAMEWORKS, default=FRAMEWORKS)
     parser.add_argument("--servers", nargs="*", choices=SERVERS, default=SERVERS)
-    parser.add_argument(
-        "--kinds", nargs="*", choices=["events", "sockets"], default=["events", "sockets"]
-    )
+    parser.add_argument("--kinds", nargs="*", choices=KINDS, default=KINDS)
     parser.add_argument("--counts", nargs="*", type=int, default=[1000, 5000])
     parser.add_argument("--pings", nargs="*", type=float, default=[3, 15], help="seconds")
     parser.add_argument(

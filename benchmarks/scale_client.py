@@ -24,12 +24,13 @@ PATIENCE = 60.0
 
 HEADS = {
     "events": "GET /events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n",
+    "channels": "GET /news HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n",
     "sockets": "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
 }
 HELLO = b"\x81\x85\0\0\0\0hello"  # a text, masked with zeros
 # What a connection has received when it is open.
-OPEN = {"events": b"data: ready", "sockets": b"\x81\x05hello"}
+OPEN = {"events": b"data: ready", "channels": b"id: ", "sockets": b"\x81\x05hello"}
 
 # Requests, and what their answers have.
 MIX = [
@@ -136,7 +137,7 @@ class Connections:
                 data = sock.recv(65536)
                 if not data:
                     raise RuntimeError("the worker has ended a connection")
-                if self._kind == "events":
+                if self._kind != "sockets":
                     self.pings += data.count(b": ping")
                 elif data[0] == 0x89:
                     self.pings += 1

@@ -35,8 +35,14 @@ async def chunks() -> AsyncIterator[bytes]:
 
 def kui_app(ping: float) -> Any:
     from kui.asgi import Kui, SendEventResponse, StreamResponse, request, websocket
+    from kui.channels import Channels
 
-    app = Kui()
+    channels = Channels()
+    app = Kui(resources=[channels])
+
+    @app.router.http.get("/news")
+    async def news() -> SendEventResponse:
+        return SendEventResponse(channels.events("news"), ping_interval=ping)
 
     @app.router.http.get("/events")
     async def events() -> SendEventResponse:
@@ -187,6 +193,12 @@ def serve(kind: str, app: Any, descriptor: int) -> None:
             ws_ping_timeout=300,  # pongs wait while thousands of connections are opened
         )
         uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+        return
+    if kind.startswith("kui-"):
+        from kui.serving.server import serve as serve_kui
+
+        listening = partial(serve_kui, app, bind=f"fd://{descriptor}", keep_alive_timeout=60)
+        anyio.run(listening, backend=kind.removeprefix("kui-"))
         return
     from hypercorn.config import Config
 

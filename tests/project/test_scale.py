@@ -16,10 +16,10 @@ pytestmark = [
 ]
 
 
-def looked(what: str, kind: str, found: Path) -> Any:
+def looked(what: str, kind: str, found: Path, server: str = "hypercorn-trio") -> Any:
     """The results of a short look at ten connections to Kui alone."""
     little = "--counts 10 --pings 0.25 --seconds 1 --rounds 1 --requests 200"
-    chosen = f"--only {what} --kinds {kind} --frameworks kui --servers hypercorn-trio {little}"
+    chosen = f"--only {what} --kinds {kind} --frameworks kui --servers {server} {little}"
     scale.main([*chosen.split(), "--json", str(found)])
     return json.loads(found.read_text())
 
@@ -35,6 +35,12 @@ def test_it_looks_at_idle_streams_and_at_a_worker_that_is_busy(
     printed = capsys.readouterr().out
     assert "| 10 events, hypercorn-trio, pings every 0.25 s |" in printed
     assert "| 200 requests, hypercorn-trio, Kui |" in printed
+
+
+@pytest.mark.parametrize("server", ["kui-trio", "kui-asyncio"])
+def test_it_looks_at_the_streams_of_a_channel(tmp_path: Path, server: str) -> None:
+    (news,) = looked("idle", "channels", tmp_path / "results", server)["idle"]
+    assert news["pings"] >= news["count"] == 10
 
 
 def test_it_says_whose_memory_a_websocket_is(tmp_path: Path) -> None:
