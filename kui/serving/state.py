@@ -30,7 +30,7 @@ class ClientGone(ConnectionError):
 class ConnectionLimits:
     """How long a client is waited for, in seconds, and how many may come.
 
-    A deadline is noticed up to half a second late.
+    A deadline is up to half a second early or late.
     """
 
     head: float = 10.0
