@@ -307,8 +307,8 @@ class Kui(AppHabits, MethodDecorators):
                 await serve_request(request, self._endpoint, self.exceptions, self._convert)
             elif kind == "websocket":
                 socket = self.factory_class.websocket(scope, receive, send)
-                endpoint, exit_signal = self._socket_endpoint(socket), self.lifespan.exit
-                await serve_socket(socket, endpoint, self.exceptions, self._convert, exit_signal)
+                find, exit_signal = self._socket_endpoint, self.lifespan.exit
+                await serve_socket(socket, find, self.exceptions, self._convert, exit_signal)
             else:
                 raise RuntimeError(f"Kui serves HTTP, WebSockets and the lifespan, not {kind!r}")
         finally:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from kui.concurrency import shielded, strays_fail
 from kui.concurrency.children import Children, with_children
@@ -24,10 +24,12 @@ from .denials import deny
 
 __all__ = ["serve_socket"]
 
+Find: TypeAlias = Callable[[WebSocket], Callable[[], Awaitable[Any]]]
+
 
 async def serve_socket(
     websocket: WebSocket,
-    endpoint: Callable[[], Awaitable[Any]],
+    find: Find,
     exceptions: ExceptionTable,
     convert: Callable[[Any, Any], HttpResponse],
     exit_signal: ExitSignal | None = None,
@@ -40,7 +42,7 @@ async def serve_socket(
     group, and InvalidMessage are no failures. The server stops, or cancels: the socket is closed with 1001.
 
     :param websocket: a connection whose `websocket.connect` may or may not have been received.
-    :param endpoint: the handler with its middlewares.
+    :param find: returns the endpoint, the handler with its middlewares; the WebSocket is the current one already.
     :param convert: makes the response of a value, for the second of these cases.
     :raises Exception: what the endpoint raised, unless a handler of `exceptions` has dealt with it; once the
         client has been told. The server logs it.
@@ -49,13 +51,13 @@ async def serve_socket(
 
     Example::
 
-        await serve_socket(websocket, endpoint, app.exceptions, app.response_converter.convert)
+        await serve_socket(websocket, find_route, app.exceptions, app.response_converter.convert)
     """
     terminate = partial(websocket.socket.terminate, GOING_AWAY, "the server stops")
     if exit_signal is not None:
         exit_signal.listen(terminate)
     try:
-        session = partial(_session, websocket, endpoint, exceptions, convert)
+        session = partial(_session, websocket, find, exceptions, convert)
         raised = await lifetime_of(websocket, websocket_var, with_children(session))
     finally:
         if exit_signal is not None:
@@ -67,7 +69,7 @@ async def serve_socket(
 
 async def _session(
     websocket: WebSocket,
-    endpoint: Callable[[], Awaitable[Any]],
+    find: Find,
     exceptions: ExceptionTable,
     convert: Callable[[Any, Any], HttpResponse],
     children: Children,
@@ -79,6 +81,7 @@ async def _session(
     try:
         try:
             with strays_fail:
+                endpoint = find(websocket)
                 value = await endpoint()
                 if value is not None and socket.state.outgoing is SocketState.CONNECTING:
                     await deny(websocket, convert(value, endpoint))

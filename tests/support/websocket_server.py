@@ -215,7 +215,7 @@ class Session:
             return value
 
         await serve_socket(
-            self.websocket, endpoint, self.exceptions, self.convert, self.exit_signal
+            self.websocket, lambda _: endpoint, self.exceptions, self.convert, self.exit_signal
         )
 
     async def run(self, handler: Callable[[], Awaitable[Any]]) -> None:

@@ -275,3 +275,36 @@ async def test_a_handler_that_only_sends_ends_when_its_client_leaves(
             client.disconnect()
             with anyio.fail_after(1):
                 await ended.wait()
+
+
+class NoRoutes(Kui):
+    """An app that fails where it looks for the route, which nothing around a handler sees."""
+
+    failure: Exception = LookupError("the routes are gone")
+
+    def _socket_endpoint(self, socket: WebSocket) -> Any:
+        raise self.failure
+
+
+async def test_what_is_raised_where_the_route_is_looked_up_is_answered_with_500() -> None:
+    app = NoRoutes()
+    async with AsyncTestClient(app, raise_app_exceptions=False) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/"):
+                pass
+    assert denied.value.response.status_code == 500
+
+
+async def test_what_is_raised_where_the_route_is_looked_up_has_its_exception_handler() -> None:
+    app = NoRoutes()
+
+    @app.exception_handler(LookupError)
+    async def answer(error: LookupError) -> Any:
+        return f"{websocket.url.path}: {error}", 421
+
+    async with AsyncTestClient(app) as client:
+        with pytest.raises(WebSocketDenied) as denied:
+            async with client.websocket("/there"):
+                pass
+    assert denied.value.response.status_code == 421
+    assert denied.value.response.text == "/there: the routes are gone"
