@@ -56,7 +56,7 @@ Example::
 
 
 def failure_of(error: BaseException) -> Exception | None:
-    """The failure that an exception is, a stray CancelledError among them; None for one that must pass.
+    """Return the failure that an exception is, a stray CancelledError among them; None for one that must pass.
 
     For an `except` clause around the code of a user where the block of `strays_fail` would cost more than it::
 

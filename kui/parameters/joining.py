@@ -148,7 +148,7 @@ class Joined:
 
 
 def _calls(methods: Iterable[Bound], slots: Slots) -> Iterable[Callable[..., Any]]:
-    """The methods of a view of WebSockets, each with what it declares behind what it is called with."""
+    """Yield the methods of a view of WebSockets, each with what it declares behind what it is called with."""
 
     def with_slots(method: Bound) -> Callable[..., Any]:
         return lambda *given: method.function(*given, *method.arguments(slots))

@@ -233,7 +233,7 @@ class Connection:
                 self._give_up(cycle)
 
     def _give_up(self, cycle: Cycle) -> None:
-        """The response is not whole, and nothing more comes of it: the client must see that."""
+        """Have the client see that the response is not whole, and that nothing more comes of it."""
         if cycle.response.begun:
             self.pipe.abort()
         elif self._state.cancelled:

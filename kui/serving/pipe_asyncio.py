@@ -365,13 +365,13 @@ class Connections:
         driver.task = self._loop.create_task(driver.serve(), context=self._context.copy())
 
     def ended(self, driver: _Driver) -> None:
-        """The request is over."""
+        """Note that the request is over."""
         self._busy.discard(driver)
         if self._idle is not None and not self._busy:
             self._idle.set()
 
     def failed(self, error: Exception) -> None:
-        """A connection has failed."""
+        """Log that a connection has failed."""
         self._state.failed(error)
 
 

@@ -24,12 +24,12 @@ from trio.lowlevel import (
 
 __all__ = ["EpollReadable", "Poller", "Readable", "TrioReadable"]
 
-MANY: Final = 256
+EVENTS_AT_ONCE: Final = 256
 """Sockets that are told of together, until other tasks have a turn."""
 
 
 class Readable(Protocol):
-    """Whether a socket can be read. To be used by one task at a time."""
+    """Tells if a socket can be read. To be used by one task at a time."""
 
     @property
     def ready(self) -> bool:
@@ -39,13 +39,13 @@ class Readable(Protocol):
         """Wait until a read may find something, or until `wake` is called. Cancelled, nothing has happened."""
 
     def emptied(self) -> None:
-        """A read has found nothing, or less than it had asked for."""
+        """Note that a read has found nothing, or less than it had asked for."""
 
     def wake(self) -> None:
         """End a `wait` that is under way."""
 
     def close(self) -> None:
-        """The socket is about to be closed: a `wait` that is under way ends."""
+        """End a `wait` that is under way: the socket is about to be closed."""
 
 
 class TrioReadable:
@@ -111,7 +111,7 @@ class EpollReadable:
         self.ready = self._ended
 
     def changed(self, events: int) -> None:
-        """The kernel has told of an edge."""
+        """Note that the kernel has told of an edge."""
         if events & ~select.EPOLLIN:
             self._ended = True
         self.ready = True
@@ -171,7 +171,7 @@ class Poller:
         with self._scope, self._epoll:
             while True:
                 await wait_readable(self._epoll.fileno())
-                for descriptor, events in self._epoll.poll(0, MANY):
+                for descriptor, events in self._epoll.poll(0, EVENTS_AT_ONCE):
                     readable = self._watched.get(descriptor)
                     if readable is not None:
                         readable.changed(events)

@@ -12,7 +12,7 @@ from typing import Final, NoReturn, TypeAlias
 
 from baize.typing import Message
 
-__all__ = ["Field", "Headers", "Misuse", "Phase", "Response", "checked_headers"]
+__all__ = ["HeaderField", "Headers", "Misuse", "Phase", "Response", "checked_headers"]
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -67,7 +67,7 @@ _HOP_BY_HOP: Final = frozenset(
 _LOOKED_AT: Final = _HOP_BY_HOP | {b"content-length", b"date"}
 
 
-class Field:
+class HeaderField:
     """A header field that may be sent.
 
     `header` is its name, in lower case, and its value; `line` is both as HTTP/1.1 has them. `plain`
@@ -82,7 +82,7 @@ class Field:
         self.plain = name not in _LOOKED_AT
 
 
-_fields: Final[dict[tuple[bytes, bytes], Field]] = {}
+_fields: Final[dict[tuple[bytes, bytes], HeaderField]] = {}
 """Fields as apps write them, and as they are sent; bounded, for most are always the same."""
 
 # Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
@@ -117,7 +117,7 @@ class Response:
         self._trailers = False
         self.phase = _WAITING
         self.status = 0
-        self.fields: list[Field] = []
+        self.fields: list[HeaderField] = []
         self.close = self.dated = False
         self.bodiless = head
         self.left: int | None = None
@@ -198,12 +198,12 @@ def checked_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [field.header for field in checked if field.header[0] not in _HOP_BY_HOP]
 
 
-def _checked(name: bytes, value: bytes) -> Field:
+def _checked(name: bytes, value: bytes) -> HeaderField:
     if not _is_token(name):
         raise Misuse(f"{name!r} is no name of a header")
     if _find_control(value):
         raise Misuse(f"the value of the header {name!r} has a control character")
-    field = Field(bytes(name).lower(), bytes(value).strip(b" \t"))
+    field = HeaderField(bytes(name).lower(), bytes(value).strip(b" \t"))
     if len(_fields) < 1000 and len(name) + len(value) < 200:
         _fields[name, value] = field
     return field

@@ -429,7 +429,7 @@ class Exchange(ReceiveBuffer):
         self.release()
 
     def release(self) -> None:
-        """Let go of the server's `receive` and `send`. Whoever uses an exchange that is `unsettled` must `settle` it."""
+        """Let go of the server's `receive` and `send`. The caller that uses an exchange that is `unsettled` must `settle` it."""
         self._receive, self.server_send = _receive_too_late, _send_too_late
 
     async def _make_room(self) -> None:

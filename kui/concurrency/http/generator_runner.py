@@ -180,7 +180,7 @@ class GeneratorRunner(Generic[T]):
 
 
 def name_of(source: object) -> str:
-    """What a source is called in logs: the name of its function, or of its class."""
+    """Return what a source is called in logs: the name of its function, or of its class."""
     name: str = getattr(source, "__qualname__", type(source).__qualname__)
     return name
 

@@ -156,7 +156,7 @@ _Rows: TypeAlias = tuple[tuple[S, ...], ...]
 
 
 def _rows(table: Mapping[S, Mapping[E, S]], states: type[S], events: type[E]) -> _Rows[S]:
-    """The same table, where a state and an event are an index each: enums are slow keys of a dictionary."""
+    """Return the same table, where a state and an event are an index each: enums are slow keys of a dictionary."""
     return tuple(tuple(table[state].get(event, state) for event in events) for state in states)
 
 

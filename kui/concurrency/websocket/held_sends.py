@@ -116,7 +116,7 @@ class HeldSends:
             held.cancel(with_handler)
 
     def hasten(self) -> None:
-        """Give a send 1 s from now on, because the app is to stop."""
+        """Give a send 1 s from now on, because the app must stop."""
         if self._sends:
             self._hastened = self._clock()
         if self._news is not None:

@@ -20,8 +20,8 @@ from kui.concurrency.loops import GRID, clock
 from .message_queue import MessageQueue
 from .states import (
     Incoming,
-    Reader,
     SocketEvent,
+    SocketReader,
     WebSocketState,
     how_it_ended,
 )
@@ -35,12 +35,12 @@ UNREAD_FOR: Final = 10.0
 
 
 # As in `states`: Python 3.11 finds a name faster than a member.
-_NOBODY: Final = Reader.NOBODY
-_NEW: Final = Reader.NEW
-_UNHEARD: Final = Reader.UNHEARD
-_HANDLER: Final = Reader.HANDLER
-_HANDLER_ONCE: Final = Reader.HANDLER_ONCE
-_PUMP: Final = Reader.PUMP
+_BARRED: Final = SocketReader.BARRED
+_NEW: Final = SocketReader.NEW
+_UNHEARD: Final = SocketReader.UNHEARD
+_HANDLER: Final = SocketReader.HANDLER
+_HANDLER_ONCE: Final = SocketReader.HANDLER_ONCE
+_PUMP: Final = SocketReader.PUMP
 _IDLE: Final = (None, _UNHEARD, _NEW)
 _MESSAGES: Final = Incoming.MESSAGES
 _HANDSHAKE: Final = Incoming.HANDSHAKE
@@ -112,7 +112,7 @@ class ReceivingHalf:
         """Let the handler receive: the handshake has been accepted."""
         self._clock = clock()
         self._pumped_at = self._clock()
-        if self._state.reader is _NOBODY:
+        if self._state.reader is _BARRED:
             self._state.reader = _NEW
 
     def end_comes(self) -> None:
@@ -120,7 +120,7 @@ class ReceivingHalf:
         if self._state.reader is _HANDLER:
             self._state.reader = _HANDLER_ONCE
         elif self._state.reader in _IDLE:
-            self._state.reader = _NOBODY
+            self._state.reader = _BARRED
         self._wake()
         if self._state.incoming is Incoming.UNWANTED:
             self.start()  # so that the close frame does not wait for a client that has gone
@@ -237,7 +237,7 @@ class ReceivingHalf:
             await self._wait(None)
         self._last_receive = self._clock()
         message = self._queue.take()
-        if self._state.reader is _NOBODY and not self._queue:
+        if self._state.reader is _BARRED and not self._queue:
             self._settle()
         return self._unpack(message, kind, ends)
 
@@ -279,7 +279,7 @@ class ReceivingHalf:
     def _settle(self) -> None:
         """Set which reader may be next after one has stopped, and start the pump if the connection is watched."""
         self._wake()
-        self._state.reader = None if self._state.incoming is _MESSAGES else _NOBODY
+        self._state.reader = None if self._state.incoming is _MESSAGES else _BARRED
         if self._state.is_watched:
             self.start()
 
@@ -319,7 +319,7 @@ class ReceivingHalf:
             state.failure = error
             state.leave(1006)
         finally:
-            self._state.reader = _NOBODY
+            self._state.reader = _BARRED
             state.look_again()
             self._wake()
 

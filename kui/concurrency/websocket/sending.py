@@ -19,7 +19,7 @@ from kui.concurrency.http.departures import disconnect_errors
 from kui.concurrency.loops import cancel_scope
 
 from .held_sends import GivenUp, HeldSends
-from .states import CONNECTING, DENYING, OPEN, Incoming, Reader, SocketEvent, WebSocketState
+from .states import CONNECTING, DENYING, OPEN, Incoming, SocketEvent, SocketReader, WebSocketState
 
 __all__ = ["LINGER", "GuardedSendingHalf", "SendingHalf"]
 
@@ -29,7 +29,7 @@ LINGER: Final = 1.0
 """Seconds for which the client's part in the end of the connection is waited for."""
 
 
-_UNHEARD: Final = Reader.UNHEARD  # found faster under a name of its own
+_UNHEARD: Final = SocketReader.UNHEARD  # found faster under a name of its own
 
 
 class SendingHalf:
@@ -216,7 +216,7 @@ class SendingHalf:
             self._held.give_up(with_handler=True)
 
     def hasten(self) -> None:
-        """Give a send 1 s from now on, because the app is to stop."""
+        """Give a send 1 s from now on, because the app must stop."""
         if self._held is not None:
             self._held.hasten()
 

@@ -33,7 +33,7 @@ class Socket:
         state.tell = (receiving.end_comes, self.sending.end_comes)
 
     def begin(self, children: Children) -> None:
-        """The session begins: tasks may be started beside the handler.
+        """Begin the session: tasks may be started beside the handler.
 
         Without them the handler alone reads, and a send learns of a client that has gone only from servers that say so.
         """

@@ -22,8 +22,8 @@ __all__ = [
     "DENYING",
     "OPEN",
     "Incoming",
-    "Reader",
     "SocketEvent",
+    "SocketReader",
     "SocketState",
     "WebSocketDisconnect",
     "WebSocketState",
@@ -138,10 +138,10 @@ OUTGOING: Final[Mapping[SocketState, Mapping[SocketEvent, SocketState]]] = {
 }
 
 
-class Reader(enum.Enum):
+class SocketReader(enum.Enum):
     """Who reads the server's `receive`; None in its place if the handler may, and has received since it last sent."""
 
-    NOBODY = enum.auto()
+    BARRED = enum.auto()
     """Nothing may be read, or something kept comes first."""
     NEW = enum.auto()
     """The handler may read, and has never received anything."""
@@ -212,7 +212,7 @@ class WebSocketState:
         self.failure: Exception | None = None
         self.closer: object = None
         self.planned: tuple[int, str] | None = None
-        self.reader: Reader | None = Reader.NOBODY
+        self.reader: SocketReader | None = SocketReader.BARRED
         self.credit = 0
         self.has_sent = False
         self.held_back = 0
@@ -276,7 +276,7 @@ class WebSocketState:
         return bool(self._watchers) or self.held_back > 0
 
     def release(self) -> None:
-        """Start no more tasks, and tell no one any more."""
+        """Start no more tasks, and call no callback any more."""
         self.children = None
         self.tell = ()
         self._watchers = None
