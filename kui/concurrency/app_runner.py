@@ -15,6 +15,7 @@ import anyio.lowlevel
 from baize.typing import ASGIApp, Message, Receive, Scope
 
 from .cleanup import GRACE
+from .notice import Notice
 from .stray import strays_fail
 from .task_group import FrameworkTasks, framework_tasks
 
@@ -65,7 +66,7 @@ class AppRunner:
         self._ended = False
         self._left = False
         self._error: Exception | None = None
-        self._changed = anyio.Event()
+        self._changed = Notice()
         version = (scope.get("asgi") or {}).get("spec_version", "2.0")
         self._ignores_until: float | None = 0.0 if _raises_after_leaving(version) else None
 
@@ -81,7 +82,7 @@ class AppRunner:
                 raise
             finally:
                 self._ended = True
-                self._change()
+                self._changed.notify()
 
         group.start_soon(run)
 
@@ -93,15 +94,13 @@ class AppRunner:
         if self._taken:
             self._message = None
             self._taken = False
-            self._change()
+            self._changed.notify()
         while self._message is None:
             if self._ended:
                 if self._error is not None:
                     raise self._error
                 if self._cancelled:
-                    await anyio.sleep(
-                        CANCELLATION_REACHES_ALL
-                    )  # the reader is cancelled too, if a moment later
+                    await anyio.sleep(CANCELLATION_REACHES_ALL)  # the reader is cancelled then
                     raise RuntimeError("the app has been cancelled, and its reader has not")
                 return None
             await self._changed.wait()
@@ -122,22 +121,18 @@ class AppRunner:
         if self._taken:
             self._message = None
             self._taken = False
-        self._change()
+        self._changed.notify()
         while not self._ended:
             await self._changed.wait()
         if self._error is not None:
             raise self._error
-
-    def _change(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
 
     async def _send(self, message: Message) -> None:
         while self._message is not None and not self._left:
             await self._changed.wait()
         if not self._left:
             self._message = message
-            self._change()
+            self._changed.notify()
         while self._message is message and not self._left:
             await self._changed.wait()
         if self._left:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from .cleanup import uninterrupted
 from .loops import on_asyncio
 
 if TYPE_CHECKING:
@@ -119,15 +120,12 @@ class _OnAsyncio(Children):
         task.uncancel()
 
     async def end(self) -> None:
-        interrupted: asyncio.CancelledError | None = None
-        while self.tasks:
+        async def cancel_all() -> None:
             for task in self.tasks:
                 task.cancel()
-            with anyio.CancelScope(shield=True):
-                try:
-                    await asyncio.wait(self.tasks)
-                except asyncio.CancelledError as error:
-                    interrupted = error  # the server's own task.cancel(), which no scope holds back
+            await asyncio.wait(self.tasks)
+
+        interrupted = await uninterrupted(cancel_all, lambda: not self.tasks)
         if interrupted is not None:
             raise interrupted
 
