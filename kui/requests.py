@@ -232,9 +232,10 @@ class HttpRequest(HTTPConnection):
         if not held.complete:
             held.check()
         limit = self.limits.body
-        length = self.fields.get(b"content-length")  # `headers` would parse all of them
-        if length is not None and (parse_content_length(length.decode("latin-1")) or 0) > limit:
-            raise body_too_large(limit)
+        length = self.fields.get(b"content-length", b"")  # `headers` would parse all of them
+        if len(length) >= len(str(limit)):  # a number of fewer digits is less
+            if (parse_content_length(length.decode("latin-1")) or 0) > limit:
+                raise body_too_large(limit)
         # What passes the limit is kept, too: a caller that asks again is refused again, and not given the rest.
         while held.size <= limit and not held.complete:
             held.keep((yield from exchange.next_chunk().__await__()))
