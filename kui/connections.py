@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final, Generic, Protocol, TypeVar, overload
+from urllib.parse import urlencode
 
 from baize.datastructures import URL, Address, ContentType, Headers, QueryParams
 from baize.typing import Message, Receive, Scope, Send
@@ -161,9 +162,13 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     fields: dict[bytes, bytes]
     """The header fields as the server gives them, by name in lower case; of a name that is repeated, the last."""
 
+    _query_params: QueryParams | None = None  # once they were read or set
+    _headers: Headers | None = None
+
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
         self.scope = scope
-        self.fields = dict(scope.get("headers", ()))
+        self._lines = scope.get("headers", ())
+        self.fields = dict(self._lines)
         self._receive = receive
         self._send = send
 
@@ -213,18 +218,51 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     def path_params(self, params: dict[str, Any]) -> None:
         self.scope["path_params"] = params
 
-    @cached
+    @property
     def query_params(self) -> QueryParams:
         """The query as a mapping of several values a key: `["q"]` is the last, `getlist("q")` all.
 
-        Raises HTTPException 400 for more than 10,000 fields.
+        May be set, and is then what the scope and declared parameters have, too. Raises HTTPException 400 for more
+        than 10,000 fields.
         """
-        return parse_query(self.scope.get("query_string", b""))
+        params = self._query_params
+        if params is None:
+            params = self._query_params = parse_query(self.scope.get("query_string", b""))
+        return params
 
-    @cached
+    @query_params.setter
+    def query_params(self, params: QueryParams) -> None:
+        self._query_params = params
+        self.scope["query_string"] = urlencode(params.multi_items()).encode()
+
+    @property
     def headers(self) -> Headers:
-        """The headers; keys in lower case, looked up without case; `getlist(name)` gives each."""
-        return RequestHeaders(self.scope["headers"])
+        """The headers; keys in lower case, looked up without case; `getlist(name)` gives each.
+
+        May be set, and are then what the scope and declared parameters have, too.
+        """
+        headers = self._headers
+        if headers is None:
+            headers = self._headers = RequestHeaders(self.scope["headers"])
+        return headers
+
+    @headers.setter
+    def headers(self, headers: Headers) -> None:
+        self._headers = headers
+        self.scope["headers"] = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in headers.items()
+        ]
+
+    def plain_fields(self) -> Mapping[bytes, bytes] | None:
+        """Return `fields`, which are ready, where `headers` would tell the same; None where it would tell more.
+
+        It does where a name was sent twice, and where the headers were changed since the request came.
+        """
+        lines = self.scope["headers"]
+        if lines is self._lines and len(lines) == len(self.fields):
+            return self.fields
+        return None
 
     @cached
     def accepted_types(self) -> Sequence[MediaType]:

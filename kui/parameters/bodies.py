@@ -90,14 +90,12 @@ def _is_absent(request: HttpRequest) -> bool:
 
 def _is_plain_json(request: HttpRequest) -> bool:
     """True if the headers say that the body is JSON and no more about it, as most clients of an API do."""
-    fields = request.fields
-    if "headers" in vars(request) or len(fields) < len(request.scope["headers"]):
-        headers = (
-            request.headers
-        )  # read before, or put there by a middleware, or some were sent twice
-        usual = headers.get("content-type") == "application/json"
-        return usual and "content-encoding" not in headers
-    return fields.get(b"content-type") == b"application/json" and b"content-encoding" not in fields
+    fields = request.plain_fields()
+    return (
+        fields is not None
+        and fields.get(b"content-type") == b"application/json"
+        and b"content-encoding" not in fields
+    )
 
 
 def _require(parameters: Iterable[Parameter]) -> None:

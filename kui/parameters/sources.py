@@ -196,24 +196,22 @@ _WHOLE: Final[Mapping[Source, Callable[[HTTPConnection], Given]]] = {
 
 
 def _last_of_query(connection: HTTPConnection) -> Given:
-    """Return the last values of the query: read already, or put there by a middleware, or parsed now."""
-    read: Given | None = vars(connection).get("query_params")
-    if read is not None:
-        return read
     return dict(parse_query_pairs(connection.scope.get("query_string", b"")))
 
 
 def _few_headers(names: list[tuple[bytes, str]], connection: HTTPConnection) -> Given:
-    """Return these headers if each that was sent was sent once, and in lower case; else all of them."""
-    fields = connection.fields
-    if "headers" in vars(connection) or len(fields) < len(connection.scope["headers"]):
+    """Return these headers, if that is quicker than all of them."""
+    fields = connection.plain_fields()
+    if fields is None:
         return connection.headers
     found = {}
     for raw, name in names:
         value = fields.get(raw)
         if value is not None:
             found[name] = value.decode("latin-1")
-    return found if len(found) == len(names) or b"".join(fields).islower() else connection.headers
+        elif not b"".join(fields).islower():  # it may be there, in another case
+            return connection.headers
+    return found
 
 
 def readers_of(

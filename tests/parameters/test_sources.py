@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import json
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -11,10 +12,11 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from baize.datastructures import Headers, QueryParams
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from kui.asgi import Cookie, Depends, Header, Path, Query
+from kui.asgi import Cookie, Depends, Header, HttpRoute, Kui, Path, Query, request
 
 from .conftest import Serve, faults
 
@@ -301,3 +303,61 @@ async def test_request_asks_for_the_query_as_a_model(serve: Serve) -> None:
     async with serve(search) as client:
         assert (await client.get("/?q=a&tag=x")).json() == ["a", ["x"]]
         assert faults(await client.get("/")) == [("query", "/q")]
+
+
+def set_both() -> None:
+    request.query_params = QueryParams([("q", "ä&"), ("q", "2")])
+    request.headers = Headers({"X-Token": "set"})
+
+
+def replace_lines() -> None:
+    request.scope["query_string"] = b"q=2"
+    request.scope["headers"] = [(b"host", b"a"), (b"x-token", b"set"), (b"x", b"y")]
+
+
+@pytest.mark.parametrize("change", [set_both, replace_lines])
+@pytest.mark.parametrize("is_read_before", [False, True])
+async def test_what_a_middleware_has_put_in_place_of_what_was_sent_counts(
+    serve: Serve, change: Any, is_read_before: bool
+) -> None:
+    def changing(endpoint: Any) -> Any:
+        async def changed() -> Any:
+            if is_read_before and change is set_both:
+                assert request.headers["x-token"] == "sent" and request.query_params["q"] == "1"
+            change()
+            return await endpoint()
+
+        return changed
+
+    async def told(q: Annotated[str, Query()], x_token: Annotated[str, Header()]) -> Any:
+        return [q, x_token, request.query_params["q"], request.headers["x-token"]]
+
+    async with serve(told, middlewares=[changing]) as client:
+        response = await client.get("/?q=1", headers={"x-token": "sent"})
+        assert response.json() == ["2", "set", "2", "set"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        ([(b"x-token", b"a"), (b"x-token", b"b")], "a, b"),
+        ([(b"X-Token", b"a")], "a"),
+        ([(b"other", b"a")], None),
+        ([], None),
+    ],
+)
+async def test_a_header_is_found_however_it_was_sent(lines: Any, found: Any) -> None:
+    async def told(x_token: Annotated[str | None, Header()] = None) -> Any:
+        return [x_token]
+
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": lines}
+    await Kui(routes=HttpRoute("/", told))(scope, receive, send)
+    assert json.loads(sent[1]["body"]) == [found]
