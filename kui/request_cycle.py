@@ -79,7 +79,7 @@ async def _answer(
 
 
 def _send(request: HttpRequest, response: HttpResponse) -> Awaitable[None]:
-    """Send the response; to be awaited. One whose bytes are known needs not be called as an ASGI app."""
+    """Send the response; to be awaited. A response whose bytes are known need not be called as an ASGI app."""
     exchange = request.exchange
     if response.buffered and response.body is not None:
         return exchange.send_whole(*response.messages(request.scope["method"], response.body))

@@ -36,7 +36,7 @@ OVERFLOWS: Final = ("catch_up", "drop_oldest", "disconnect")
 
 
 class SharedReading:
-    """What all subscriptions of a process share: where messages come from, and who may have them."""
+    """What all subscriptions of a process share: where messages come from, and which clients may have them."""
 
     __slots__ = ("allow", "hub", "store", "timeout")
 

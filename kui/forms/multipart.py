@@ -178,7 +178,7 @@ class MultipartEvents:
 
     `send(None)` gives the next event that is there: a `Part` that begins, bytes of its body, None
     at its end, or one of `Token`. After NOTHING, `send(await receive())` gives it the next chunk.
-    It raises what `parse_multipart` names, and is not to be asked again then.
+    It raises what `parse_multipart` names, and must not be asked again then.
     """
 
     __slots__ = ("_chunks", "_waiting", "send")

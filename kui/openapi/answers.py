@@ -106,7 +106,7 @@ def describe_refusal(status: int) -> dict[str, str]:
 
 
 def refusals() -> dict[str, Any]:
-    """Return the answers that the framework gives by itself: problem details, or text for who prefers it."""
+    """Return the answers that the framework gives by itself: problem details, or text for a client that prefers it."""
     shared = {}
     for status in REFUSALS:
         name = "ValidationProblem" if status == 422 else "Problem"

@@ -230,7 +230,9 @@ class Depends:
 
 
 class Security(Depends):
-    """A dependency that says who may: it is resolved before everything else, and refuses with 401 or 403.
+    """A dependency that decides which clients may call the handler.
+
+    It is resolved before everything else, and refuses with 401 or 403.
 
     `scopes` is for the API's description. Parameters and errors are those of Depends.
 

@@ -412,7 +412,9 @@ class Connection:
                     return
                 await pipe.wait()
             if cycle.waits:
-                await self._until_changed()  # a tick sees the end of who has sent too much
+                await (
+                    self._until_changed()
+                )  # a tick sees the end of a client that has sent too much
         except OSError:
             cycle.gone = cycle.broken = True
         finally:

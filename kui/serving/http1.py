@@ -3,7 +3,7 @@
 Bytes become requests, one at a time: `Http1` parses up to the end of a request and keeps what
 follows as it came, so that however much a client pipelines, at most one request is parsed. What
 httptools lets through and RFC 9112 does not is refused by `http1_request`. Responses are written by
-`http1_response`; who reads, writes and waits is `connection`.
+`http1_response`; `connection` reads, writes and waits.
 """
 
 from __future__ import annotations

@@ -312,7 +312,7 @@ class Frames:
 
 
 def _make_h2() -> H2Connection:
-    """h2 for a server, with its first frames to be sent."""
+    """Return h2 for a server; its first frames have yet to be sent."""
     connection = H2Connection(
         H2Configuration(
             client_side=False,

@@ -1,4 +1,4 @@
-"""The one timer of a server: what time it is, the Date header, and who has been waited for too long.
+"""The one timer of a server: what time it is, the Date header, and which clients have been waited for too long.
 
 A request costs neither a scope nor a timer: a connection keeps a deadline, and is asked at every tick.
 """

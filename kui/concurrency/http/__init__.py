@@ -1,1 +1,1 @@
-"""The waiting of an HTTP exchange: who receives, who sends, who watches the client."""
+"""The waiting of an HTTP exchange: which task receives, which sends, which watches the client."""

@@ -117,7 +117,7 @@ class Exchange(ReceiveBuffer):
 
     @property
     def held(self) -> HeldBody:
-        """What was read of the body, and who may still read it."""
+        """What was read of the body, and which reader may still have it."""
         if self._held is None:
             self._held = HeldBody()
         return self._held

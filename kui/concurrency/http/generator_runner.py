@@ -2,7 +2,7 @@
 
 One task does it, from first to last. What is raised while the generator is suspended goes into it before it goes
 anywhere else: a scope or a task group of its own may be what raised it, and would be left open. What the items are
-for, and who stops the drive, is decided in `stream`; a synchronous generator comes as one of `sync`.
+for, and what stops it, is decided in `stream`; a synchronous generator comes as one of `sync`.
 """
 
 from __future__ import annotations

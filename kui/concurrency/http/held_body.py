@@ -1,7 +1,7 @@
-"""What was read of a request's body, and who may still read it: no waiting, no messages from a server.
+"""What was read of a request's body, and which reader may still have it: no waiting, no messages from a server.
 
 A body arrives once, and may be wanted by several: middlewares, the handler, an app that is mounted.
-Who keeps what it reads (`request.body`) leaves it for all others; who is given the body to read it
+A reader that keeps what it reads (`request.body`) leaves it for all others; one that is given the body to read it
 once (`request.stream()`) is the only one.
 """
 
@@ -20,7 +20,7 @@ class HeldBody:
 
     - `chunks`: what was read and kept, in order; `size` is its length in bytes.
     - `complete`: True if that is all of it.
-    - `reader`: who was given the body to read it once, such as `"request.stream()"`, or None.
+    - `reader`: the name of the reader that was given the body to read it once, such as `"request.stream()"`, or None.
     - `taken`: True if that reader has taken any of it.
     """
 

@@ -1,1 +1,1 @@
-"""The waiting of a WebSocket: who receives, who sends, who keeps the connection alive."""
+"""The waiting of a WebSocket: which task receives, which sends, which keeps the connection alive."""

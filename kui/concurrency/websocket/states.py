@@ -139,7 +139,7 @@ OUTGOING: Final[Mapping[SocketState, Mapping[SocketEvent, SocketState]]] = {
 
 
 class SocketReader(enum.Enum):
-    """Who reads the server's `receive`; None in its place if the handler may, and has received since it last sent."""
+    """Which task reads the server's `receive`; None in its place if the handler may, and has received since it last sent."""
 
     BARRED = enum.auto()
     """Nothing may be read, or something kept comes first."""
@@ -173,7 +173,7 @@ class WebSocketState:
     - `failure`: what the server's `receive` has raised beside the handler.
     - `closer`: the task that has closed it, while that task has no business with it any more.
     - `planned`: the code and reason to close with as soon as the handshake is accepted.
-    - `reader`: who reads.
+    - `reader`: which task reads.
     - `credit`: how many messages may be sent beside a reader without a look at it.
     - `has_sent`: True if the handler has sent since `look_again` was called.
     - `held_back`: how many sends the server holds back now.
