@@ -20,7 +20,7 @@ import anyio.lowlevel
 from .cleanup import GRACE
 from .stray import strays_fail
 
-__all__ = ["Life", "Services", "alive", "in_context", "split_cancelled", "wait_until"]
+__all__ = ["Life", "Services", "alive", "split_cancelled", "stepwise", "wait_until"]
 
 T = TypeVar("T")
 
@@ -57,9 +57,10 @@ def split_cancelled(
 
 
 @types.coroutine
-def in_context(context: Context, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Await `work`, each step of it in `context`, and return its result."""
-    run = context.run
+def stepwise(
+    run: Callable[[Callable[[Any], Any], Any], Any], work: Coroutine[Any, Any, T]
+) -> Generator[Any, Any, T]:
+    """Await `work`, each step of it by `run(step, value)`, and return its result; `context.run` is such a `run`."""
     try:
         trap = run(work.send, None)
         while True:
@@ -144,8 +145,8 @@ class Services:
         """
         group = self._open_group()
         context = copy_context() if self._context is None else self._context.copy()
-        return await in_context(
-            context, group.start(self._run_started, func, args, name=_name(func, name))
+        return await stepwise(
+            context.run, group.start(self._run_started, func, args, name=_name(func, name))
         )
 
     def adopt_context(self) -> None:

@@ -19,8 +19,8 @@ __all__ = ["UNREAD", "Cycle"]
 UNREAD: Final = 1024 * 1024
 """Bytes of a body that are thrown away for the sake of the next request, or of the answer's last bytes."""
 
-# Its name as a global: up to CPython 3.11 a member of an Enum is slow to look up.
-_DONE = Phase.DONE
+# Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
+_IN_BODY, _DONE = Phase.BODY, Phase.DONE
 
 
 class Carrier(Protocol):
@@ -123,7 +123,7 @@ class Cycle:
         if not parts:
             return
         try:
-            await connection.pipe.write(*parts)
+            await connection.pipe.write(*parts, more=response.phase is _IN_BODY)
         except OSError as error:
             self.gone = self.broken = True
             connection.wake_receivers()

@@ -208,7 +208,7 @@ class Stream:
         self.credit = CREDIT
         await anyio.lowlevel.checkpoint()
 
-    async def write(self, *parts: BytesLike) -> None:
+    async def write(self, *parts: BytesLike, more: bool = False) -> None:
         """See `Pipe`: it waits while the client's window is closed and 64 KiB wait for it."""
         self.credit -= 1
         if self.credit <= 0:

@@ -22,6 +22,7 @@ import anyio
 from kui.concurrency.loops import Scope, scope_maker
 
 from .accepting import Accepting
+from .burst import Burst
 from .connection import Connection, Next
 from .pipes import CHUNK, CREDIT, BytesLike, Turns, hung_up, peer_of
 from .state import ServerState
@@ -40,18 +41,20 @@ _AT_ONCE: Final = 16
 class AsyncioPipe(asyncio.BufferedProtocol):
     """A `Pipe` over a transport, whose protocol it is.
 
-    The transport buffers nothing that the kernel does not take at once: a write that returns is
-    with the kernel, as on trio. `on_change`, if it is not None, is called when bytes or the end
-    have come and no task waits for them.
+    What is sent is written to the socket itself, and by the transport only if the kernel does not
+    take it at once: a write that returns is with the kernel, as on trio. `on_change`, if it is not
+    None, is called when bytes or the end have come and no task waits for them.
 
     :param stall: seconds that a write may make no progress; 0: as long as it takes.
     """
 
     __slots__ = (
         "_broken",
+        "_burst",
         "_closed",
         "_drained",
         "_ended",
+        "_loop",
         "_lost",
         "_outbox",
         "_pending",
@@ -64,6 +67,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         "_turns",
         "_unread",
         "_waiter",
+        "_yielding",
         "client",
         "credit",
         "on_change",
@@ -79,6 +83,9 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         self.secure = False
         self.credit = CREDIT
         self.on_change: Callable[[], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._burst = Burst(sock)
+        self._yielding = False
         self._sock = sock
         self._ticker = ticker
         self._stall = stall or NEVER
@@ -128,7 +135,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         if self._drained is None:
-            self._drained = asyncio.get_running_loop().create_future()
+            self._drained = self._loop.create_future()
 
     def resume_writing(self) -> None:
         drained, self._drained = self._drained, None
@@ -164,7 +171,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         self.credit = CREDIT
         if self._unread or self._lost or self._ended:
             return
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
@@ -181,9 +188,13 @@ class AsyncioPipe(asyncio.BufferedProtocol):
     async def yield_(self) -> None:
         """See `Pipe`."""
         self.credit = CREDIT
-        await asyncio.sleep(0)
+        self._yielding = True
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._yielding = False
 
-    async def write(self, *parts: BytesLike) -> None:
+    async def write(self, *parts: BytesLike, more: bool = False) -> None:
         """See `Pipe`."""
         if self.credit <= 0:
             await self.yield_()
@@ -191,22 +202,43 @@ class AsyncioPipe(asyncio.BufferedProtocol):
             await self._turns.wait()
             await self._write_in_turn(parts)
             return
-        if self._outbox:
+        if self._outbox or self._drained is not None:
             await self._write_in_turn(parts)
             return
+        flags = self._flag_of_more() if more else 0
         for index, part in enumerate(parts):
-            self._send(part)
+            self._send(part, flags)
             if self._drained is not None:
                 await self._write_in_turn(parts[index + 1 :])
                 return
         self.credit -= 1
 
-    def _send(self, part: BytesLike) -> None:
+    def _send(self, part: BytesLike, flags: int = 0) -> None:
+        """Hand bytes to the kernel, and to the transport what that does not take: then `_drained` is not None."""
         if self._broken:
             raise ConnectionAbortedError("an earlier message was not sent to its end")
-        if self._closed or self._transport.is_closing():  # by a write that has failed, or by us
+        if self._closed or self._lost:
             raise ConnectionResetError("the connection was lost")
-        self._transport.write(part)
+        try:
+            sent = self._sock.send(part, flags)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(part):
+            self._transport.write(memoryview(part)[sent:])
+
+    def _flag_of_more(self) -> int:
+        if self._burst.lasts:
+            return self._burst.hold()
+        self._burst.begin()
+        self._loop.call_soon(self._end_burst)
+        return 0
+
+    def _end_burst(self) -> None:
+        """The tasks that were running wait now, but for one that only lets others run."""
+        if self._yielding:
+            self._loop.call_soon(self._end_burst)
+        else:
+            self._burst.end()
 
     async def _write_in_turn(self, parts: tuple[BytesLike, ...]) -> None:
         """Wait until the transport has nothing left, send the outbox and then the parts, one by one."""
@@ -268,6 +300,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
     def abort(self) -> None:
         """See `Pipe`."""
         if not self._lost:
+            self._burst.end()
             with suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._closed = True

@@ -13,6 +13,7 @@ import ssl
 import struct
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any, Final, Self
 
 import anyio
@@ -20,9 +21,10 @@ import anyio.abc
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
-from kui.concurrency.services import in_context
+from kui.concurrency.services import stepwise
 
 from .accepting import Accepting
+from .burst import Burst
 from .connection import Connection, Next
 from .pipes import CHUNK, CREDIT, BytesLike, Pipe, Turns, hung_up, peer_of
 from .readable_trio import Poller, Readable, TrioReadable
@@ -48,7 +50,9 @@ class TrioPipe:
 
     __slots__ = (
         "_broken",
+        "_burst",
         "_closed",
+        "_in_step",
         "_outbox",
         "_readable",
         "_sock",
@@ -56,6 +60,7 @@ class TrioPipe:
         "_stalls_at",
         "_ticker",
         "_turns",
+        "_yielding",
         "client",
         "credit",
         "protocol",
@@ -70,6 +75,9 @@ class TrioPipe:
         self.protocol: str | None = None
         self.secure = False
         self.credit = CREDIT
+        self._burst = Burst(sock)
+        self._yielding = False
+        self._in_step = False  # True while the task of the request runs
         self._sock = sock
         self._readable = readable
         self._ticker = ticker
@@ -108,9 +116,23 @@ class TrioPipe:
     async def yield_(self) -> None:
         """See `Pipe`."""
         self.credit = CREDIT
-        await checkpoint()
+        self._yielding = True
+        try:
+            await checkpoint()
+        finally:
+            self._yielding = False
 
-    async def write(self, *parts: BytesLike) -> None:
+    def run_step(self, context: contextvars.Context, step: Callable[[Any], Any], value: Any) -> Any:
+        """Run a step of the request in `context`, and let go of what was held back in it when it ends."""
+        self._in_step = True
+        try:
+            return context.run(step, value)
+        finally:
+            self._in_step = False
+            if self._burst.lasts and not self._yielding:
+                self._burst.end()
+
+    async def write(self, *parts: BytesLike, more: bool = False) -> None:
         """See `Pipe`."""
         if self.credit <= 0:
             await self.yield_()
@@ -121,15 +143,22 @@ class TrioPipe:
         if self._outbox or self._broken:
             await self._write_rest(parts)
             return
+        flags = self._flag_of_more() if more and self._in_step else 0
         for index, part in enumerate(parts):
             try:
-                sent = self._sock.send(part)
+                sent = self._sock.send(part, flags)
             except BlockingIOError:
                 sent = 0
             if sent < len(part):
                 await self._write_rest((memoryview(part)[sent:], *parts[index + 1 :]))
                 return
         self.credit -= 1
+
+    def _flag_of_more(self) -> int:
+        if self._burst.lasts:
+            return self._burst.hold()
+        self._burst.begin()
+        return 0
 
     def _send(self, part: BytesLike) -> int:
         if self._broken:
@@ -201,6 +230,7 @@ class TrioPipe:
     def abort(self) -> None:
         """See `Pipe`."""
         if not self._closed:
+            self._burst.end()
             with suppress(OSError):
                 self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.close()
@@ -259,13 +289,13 @@ class Connections:
         try:
             pipe = await secured(self._state, raw, self._tls)
             if pipe is not None:
-                await self._serve(pipe, full)
+                await self._serve(pipe, raw, full)
         except Exception as error:
             self._state.failed(error)
         finally:
             raw.close()
 
-    async def _serve(self, pipe: Pipe, full: bool) -> None:
+    async def _serve(self, pipe: Pipe, raw: TrioPipe, full: bool) -> None:
         connection = Connection(self._state, pipe)
         if full:
             connection.turn_away()
@@ -277,7 +307,9 @@ class Connections:
                 look = True
                 if now is _WAIT:
                     await pipe.wait()
-                elif now is _END or not await in_context(fresh.copy(), connection.serve()):
+                elif now is _END or not await stepwise(
+                    partial(raw.run_step, fresh.copy()), connection.serve()
+                ):
                     return
                 else:
                     look = pipe.secure  # where it may have been read, and not decrypted yet

@@ -65,9 +65,10 @@ class Pipe(Protocol):
     async def yield_(self) -> None:
         """Let other tasks run: a checkpoint, which renews `credit`."""
 
-    async def write(self, *parts: BytesLike) -> None:
+    async def write(self, *parts: BytesLike, more: bool = False) -> None:
         """Send all parts; wait as long as the client does not take them.
 
+        :param more: True if more is to follow: the kernel may then hold them back until the app waits.
         :raises OSError: the connection was reset, aborted or closed, or an earlier write was cancelled.
         """
 

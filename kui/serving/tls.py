@@ -101,7 +101,7 @@ class TlsPipe:
         """See `Pipe`."""
         await self._raw.yield_()
 
-    async def write(self, *parts: BytesLike) -> None:
+    async def write(self, *parts: BytesLike, more: bool = False) -> None:
         """See `Pipe`. A slice is encrypted when the one before it was sent."""
         if self._turns.taken:
             await self._turns.wait()
@@ -110,25 +110,25 @@ class TlsPipe:
         try:
             for part in parts:
                 if len(part) <= CHUNK:
-                    await self._write_slice(part)
+                    await self._write_slice(part, more)
                     continue
                 view = memoryview(part)
                 for at in range(0, len(view), CHUNK):
-                    await self._write_slice(view[at : at + CHUNK])
+                    await self._write_slice(view[at : at + CHUNK], more)
             while self._outbox:
                 outbox, self._outbox = self._outbox, b""
-                await self._write_slice(outbox)
+                await self._write_slice(outbox, more)
         except BaseException:
             self._broken = True
             raise
         finally:
             self._turns.pass_on()
 
-    async def _write_slice(self, part: BytesLike) -> None:
+    async def _write_slice(self, part: BytesLike, more: bool) -> None:
         if self._raw.credit <= 0:
             await self._raw.yield_()
         self._encrypt(part)
-        await self._write_out()
+        await self._write_out(more)
 
     def _encrypt(self, part: BytesLike) -> None:
         if self._broken:
@@ -140,9 +140,9 @@ class TlsPipe:
         except ssl.SSLError as error:
             raise ConnectionResetError(f"TLS: {error.reason}") from error
 
-    async def _write_out(self) -> None:
+    async def _write_out(self, more: bool = False) -> None:
         if self._outgoing.pending:
-            await self._raw.write(self._outgoing.read())
+            await self._raw.write(self._outgoing.read(), more=more)
 
     def _push_out(self) -> None:
         if self._outgoing.pending:
