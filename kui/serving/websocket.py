@@ -54,12 +54,18 @@ class Handshake(Protocol):
         """
 
 
-class _State(enum.Enum):
+class _State(enum.StrEnum):  # whose hash is that of a str, which costs less
     CONNECTING = "not accepted yet"
     DENYING = "being denied"
     OPEN = "open"
     CLOSING = "closed by the app"
     CLOSED = "over"
+
+
+# Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
+_CONNECTING, _DENYING, _OPEN, _CLOSING, _CLOSED = _State
+_CONT, _TEXT = Opcode.CONT, Opcode.TEXT
+_DATA: Final = frozenset((Opcode.CONT, Opcode.TEXT, Opcode.BINARY))
 
 
 class ServerWebSocket:
@@ -110,7 +116,7 @@ class ServerWebSocket:
         self._pipe = pipe
         self._scope = scope
         self._handshake = handshake
-        self._state = _State.CONNECTING
+        self._state = _CONNECTING
         self._frames = Frames(Side.SERVER, max_size=LARGEST_MESSAGE, logger=_frames_log)
         self._raw = early  # bytes that are not looked at yet
         self._messages: deque[Message] = deque([{"type": "websocket.connect"}])
@@ -142,21 +148,21 @@ class ServerWebSocket:
                 self._group.cancel_scope.cancel()
         finally:
             self._over = True
-            if self._broken or self._state is _State.DENYING:
+            if self._broken or self._state is _DENYING:
                 self._pipe.abort()
-            elif self._state is _State.OPEN:
+            elif self._state is _OPEN:
                 self._close(1001, "")
                 self._pipe.finish()
             self._wake()
 
     async def _conclude(self, returned: bool) -> None:
-        if self._state is _State.CONNECTING:
+        if self._state is _CONNECTING:
             if returned:
                 logger.error("The app returned without an answer to a WebSocket's handshake")
             await self._deny(500)
-        elif self._state is _State.OPEN:
+        elif self._state is _OPEN:
             await self._say_close(1000 if returned else 1011, "")
-        if self._state is _State.CLOSING:
+        if self._state is _CLOSING:
             await self._until_confirmed()
 
     # ---- what the server asks
@@ -165,12 +171,12 @@ class ServerWebSocket:
         """See `Timed`."""
         if now >= self._deadline:
             self._deadline = NEVER
-            if self._state is _State.OPEN:
+            if self._state is _OPEN:
                 self._close(1001, "")
                 self._ended(1001, "")
-            elif self._state is _State.CLOSING:
+            elif self._state is _CLOSING:
                 self._ended()
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             if now >= self._pings_at:
                 self._pings_at = now + self._ping_interval
                 self._frames.send_ping(b"")
@@ -195,9 +201,9 @@ class ServerWebSocket:
                 message = self._messages.popleft()
                 self._size -= len(message.get("text") or message.get("bytes") or b"")
                 return message
-            if self._state is _State.CLOSED:
+            if self._state is _CLOSED:
                 break
-            if self._raw and self._state is not _State.CONNECTING:
+            if self._raw and self._state is not _CONNECTING:
                 self._look()
             elif self._reading:
                 await self._until_read()
@@ -225,7 +231,7 @@ class ServerWebSocket:
         try:
             if pipe.credit <= 0:
                 await pipe.yield_()
-            while not (self._hand_over or self._state is _State.CLOSED):
+            while not (self._hand_over or self._state is _CLOSED):
                 data = pipe.take()
                 if data is not None:
                     self._arrived(data)
@@ -241,7 +247,7 @@ class ServerWebSocket:
     async def _read_beside(self) -> None:
         """Read for an app that does not, until it does, or enough is kept for it."""
         try:
-            while not (self._hand_over or self._full or self._state is not _State.OPEN):
+            while not (self._hand_over or self._full or self._state is not _OPEN):
                 if self._raw:  # it came with the handshake, or there was no room for it
                     self._look()
                 await self._read()
@@ -251,54 +257,53 @@ class ServerWebSocket:
 
     def _arrived(self, data: bytes) -> None:
         if not data:
-            if self._state is _State.OPEN or self._state is _State.CLOSING:
+            if self._state is _OPEN or self._state is _CLOSING:
                 self._look()
                 self._frames.receive_eof()
                 self._take_frames()
             self._ended()
         else:
             self._raw = self._raw + data if self._raw else data
-            if self._state is not _State.CONNECTING and self._state is not _State.DENYING:
+            if self._state is not _CONNECTING and self._state is not _DENYING:
                 self._look()
 
     def _look(self) -> None:
         """Make messages of what has come in, until there are enough."""
         raw, position = self._raw, 0
-        while position < len(raw) and self._state is not _State.CLOSED:
+        while position < len(raw) and self._state is not _CLOSED:
             if position and (self._size >= CHUNK or len(self._messages) >= QUEUED):
                 break
             piece = raw if len(raw) <= FED_AT_ONCE else raw[position : position + FED_AT_ONCE]
             position += len(piece)
             self._frames.receive_data(piece)
             self._take_frames()
-        self._raw = raw[position:] if self._state is not _State.CLOSED else b""
+        self._raw = raw[position:] if self._state is not _CLOSED else b""
 
     def _take_frames(self) -> None:
         frames = self._frames
         for frame in frames.events_received():
-            if (
-                isinstance(frame, Frame)
-                and frame.opcode < Opcode.CLOSE
-                and self._state is _State.OPEN
-            ):
+            if isinstance(frame, Frame) and frame.opcode in _DATA and self._state is _OPEN:
                 try:
                     self._take_data(frame)
                 except UnicodeDecodeError:
                     frames.fail(1007, "the text is not UTF-8")
                     break
         self._flush()
-        received = frames.close_rcvd
-        if frames.eof_sent or received is not None:
-            if received is not None and frames.parser_exc is None:
-                self._ended(received.code, received.reason)
-            elif frames.close_sent is not None and self._state is _State.OPEN:
-                self._ended(frames.close_sent.code, frames.close_sent.reason)
-            else:
-                self._ended()
+        if frames.eof_sent or frames.close_rcvd is not None:
+            self._take_close()
+
+    def _take_close(self) -> None:
+        received, sent = self._frames.close_rcvd, self._frames.close_sent
+        if received is not None and self._frames.parser_exc is None:
+            self._ended(received.code, received.reason)
+        elif sent is not None and self._state is _OPEN:
+            self._ended(sent.code, sent.reason)
+        else:
+            self._ended()
 
     def _take_data(self, frame: Frame) -> None:
-        if frame.opcode is not Opcode.CONT:
-            self._is_text = frame.opcode is Opcode.TEXT
+        if frame.opcode is not _CONT:
+            self._is_text = frame.opcode is _TEXT
         body = frame.data
         if not frame.fin or self._part:
             self._part += body
@@ -316,8 +321,8 @@ class ServerWebSocket:
 
     def _ended(self, code: int = 1006, reason: str = "") -> None:
         """Note the end, which is a 1006 without a close frame."""
-        if self._state is not _State.CLOSED:
-            self._state = _State.CLOSED
+        if self._state is not _CLOSED:
+            self._state = _CLOSED
             self._code, self._reason = code, reason
             if self._reading:
                 self._pipe.wake()
@@ -342,7 +347,7 @@ class ServerWebSocket:
         :raises Misuse: the message may not be sent now, or is wrong.
         """
         kind = message["type"]
-        if self._state is _State.CLOSED or self._over:
+        if self._state is _CLOSED or self._over:
             raise ClientGone("the client has gone, or the WebSocket is over")
         act = self._ACTS.get((self._state, kind))
         if act is None:
@@ -367,14 +372,14 @@ class ServerWebSocket:
             if data is None:
                 raise Misuse("websocket.send has neither text nor bytes")
             self._frames.send_binary(data)
-        await self._write()
+        await self._pipe.write(*self._frames.data_to_send())
 
     async def _accept(self, message: Message) -> None:
         headers = checked_headers(message.get("headers", ()))
         subprotocol = message.get("subprotocol")
         if subprotocol is not None:
             headers += checked_headers([(b"sec-websocket-protocol", subprotocol.encode())])
-        self._state = _State.OPEN
+        self._state = _OPEN
         self._pings_at = self._server.ticker.now + self._ping_interval
         try:
             await self._handshake.accept(headers)
@@ -396,7 +401,7 @@ class ServerWebSocket:
 
     async def _respond(self, message: Message) -> None:
         over = await self._handshake.respond(message)
-        self._state = _State.DENYING
+        self._state = _DENYING
         if over:
             self._ended()
 
@@ -408,14 +413,14 @@ class ServerWebSocket:
             self._frames.send_close(code, reason)
         except ProtocolError as error:
             raise Misuse(f"{code} is no code to close with, or {reason!r} too long") from error
-        self._state = _State.CLOSING
+        self._state = _CLOSING
         await self._write()
 
     async def _until_confirmed(self) -> None:
         """Wait for the client's close frame, but not for long (RFC 6455, 7.1.1); drop what else it sends."""
         self._deadline = self._server.ticker.now + self._server.limits.linger
         left = LARGEST_MESSAGE
-        while self._state is _State.CLOSING and left > 0:
+        while self._state is _CLOSING and left > 0:
             left -= len(self._raw)
             self._messages.clear()
             self._size = 0
@@ -436,15 +441,15 @@ class ServerWebSocket:
 
     def _flush(self) -> None:
         """Send what the protocol itself has to say, without waiting."""
-        data = b"".join(self._frames.data_to_send())
+        data = self._frames.data_to_send()
         if data:
-            self._pipe.push(data)
+            self._pipe.push(b"".join(data))
 
     _ACTS: ClassVar[dict[tuple[_State, str], Callable[[ServerWebSocket, Any], Awaitable[None]]]] = {
-        (_State.CONNECTING, "websocket.accept"): _accept,
-        (_State.CONNECTING, "websocket.close"): _reject,
-        (_State.CONNECTING, "websocket.http.response.start"): _deny_with,
-        (_State.DENYING, "websocket.http.response.body"): _deny_with,
-        (_State.OPEN, "websocket.send"): _send_data,
-        (_State.OPEN, "websocket.close"): _close_with,
+        (_CONNECTING, "websocket.accept"): _accept,
+        (_CONNECTING, "websocket.close"): _reject,
+        (_CONNECTING, "websocket.http.response.start"): _deny_with,
+        (_DENYING, "websocket.http.response.body"): _deny_with,
+        (_OPEN, "websocket.send"): _send_data,
+        (_OPEN, "websocket.close"): _close_with,
     }
