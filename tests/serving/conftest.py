@@ -106,8 +106,11 @@ Serve = Callable[..., Any]
 
 
 @pytest.fixture
-def serve(loop: str) -> Serve:
+def serve(loop: str, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """`async with serve(app) as server`: serves it until the end of the block. Options are `ConnectionLimits`'."""
+
+    # Each connection waits as one of many does; those of tests/servers wait as one of few.
+    monkeypatch.setattr(pipe_trio, "FEW", 0)
 
     @asynccontextmanager
     async def serving(
