@@ -24,7 +24,7 @@ from .forms.collector import (
     parse_urlencoded,
 )
 from .http.headers import merge_headers
-from .http.json import decode_json, is_json, json_charset
+from .http.json import decode_json, is_json, is_plain_json, json_charset
 from .http.media import parse_content_length, refuse_encoding
 from .limits import DEFAULT_LIMITS, Limits
 
@@ -249,8 +249,10 @@ class HttpRequest(HTTPConnection):
         self._refuse_reading()
         if not self.exchange.held.complete:
             self.exchange.held.check()
-        headers = self.headers
-        charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
+        charset = None
+        if not is_plain_json(self.plain_fields()):
+            headers = self.headers
+            charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
         body = yield from self._whole().__await__()
         return decode_json(body, charset)
 

@@ -8,7 +8,7 @@ responses is in `kui.responses`.
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from json import JSONDecodeError, JSONDecoder
 from typing import Any, Final, NoReturn
@@ -17,7 +17,7 @@ from .charsets import codec_of
 from .exceptions import HTTPException
 from .media import parse_content_type, refuse_encoding
 
-__all__ = ["decode_json", "is_json", "json_charset"]
+__all__ = ["decode_json", "is_json", "is_plain_json", "json_charset"]
 
 
 class _NotANumber(ValueError):
@@ -55,6 +55,20 @@ def is_json(media_type: str) -> bool:
     """
     return media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")
+    )
+
+
+def is_plain_json(fields: Mapping[bytes, bytes] | None) -> bool:
+    """True if a request announces JSON in UTF-8 and says no more about it, as most clients of an API do.
+
+    Where it does not, `json_charset` tells the charset, or what is wrong.
+
+    :param fields: the header fields by their names in lower case, if each was sent once.
+    """
+    return (
+        fields is not None
+        and fields.get(b"content-type") == b"application/json"
+        and b"content-encoding" not in fields
     )
 
 

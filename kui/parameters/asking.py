@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from kui.forms import FormData
-from kui.http.json import json_charset
+from kui.http.json import is_plain_json, json_charset
 
 from .markers import Source
 from .sources import Given, Whole
@@ -35,8 +35,10 @@ def query_as(request: Any, model: type[M]) -> M:
 
 async def json_as(request: Any, model: type[M]) -> M:
     """Return the JSON body of a request as a model. Raises as `request.json` does, and RequestValidationError."""
-    headers = request.headers
-    charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
+    charset = None
+    if not is_plain_json(request.plain_fields()):
+        headers = request.headers
+        charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
     kind: Any = model
     found: M = _validator(kind).validate_json(await request.body, charset)
     return found

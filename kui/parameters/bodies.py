@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin
 from kui.concurrency.http.exchange import body_expected
 from kui.forms import FormData, MultipartReader, Part, UploadFile
 from kui.http.exceptions import HTTPException
-from kui.http.json import is_json, json_charset
+from kui.http.json import is_json, is_plain_json, json_charset
 from kui.http.media import MULTIPART, URLENCODED, refuse_encoding
 
 from .markers import Body
@@ -86,16 +86,6 @@ def _wrong_type(accepted: str) -> HTTPException[str]:
 
 def _is_absent(request: HttpRequest) -> bool:
     return not body_expected(request.scope, request.fields)
-
-
-def _is_plain_json(request: HttpRequest) -> bool:
-    """True if the headers say that the body is JSON and no more about it, as most clients of an API do."""
-    fields = request.plain_fields()
-    return (
-        fields is not None
-        and fields.get(b"content-type") == b"application/json"
-        and b"content-encoding" not in fields
-    )
 
 
 def _require(parameters: Iterable[Parameter]) -> None:
@@ -175,7 +165,7 @@ class _Document:
         self._form = Reader("body", fields)
 
     async def read(self, request: HttpRequest, slots: list[Any]) -> None:
-        if self._takes_json and _is_plain_json(request):
+        if self._takes_json and is_plain_json(request.plain_fields()):
             self._read_json(await request.body, None, slots)
         elif _is_absent(request):
             _require(self._parameters)
