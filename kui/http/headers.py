@@ -180,6 +180,8 @@ def header_mapping(
     """
     if headers is None:
         return None
+    if isinstance(headers, ResponseHeaders):  # they were checked when they were set
+        return headers
     if isinstance(headers, Mapping):
         ResponseHeaders(headers)
         return headers

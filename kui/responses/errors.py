@@ -53,7 +53,10 @@ def _wants_json() -> bool:
     if connection is None:
         return False
     # Most clients name no type at all: then there is nothing to weigh.
-    named = "application/" in connection.headers.get("accept", "").lower()
+    named = any(
+        name == b"accept" and b"application/" in value.lower()
+        for name, value in connection.scope["headers"]
+    )
     return named and prefers_json(connection.accepted_types)
 
 
