@@ -15,9 +15,9 @@ from typing import Any, Final, TypeAlias
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.argument_checks import describe, takes
-from kui.concurrency import Exchange, Gone, exchange_of
+from kui.concurrency import Exchange, Gone, Limiter, exchange_of
 from kui.concurrency.http.watched_send import watched_send
-from kui.concurrency.wsgi import Dialogue, dialogue, limiter_for
+from kui.concurrency.wsgi import Dialogue, dialogue
 from kui.http.headers import RawHeaders, ResponseHeaders
 from kui.http.urls import full_paths, percent_decode
 from kui.responses.base import WITHOUT_CONTENT, HttpResponse
@@ -69,7 +69,7 @@ class WSGI(EndpointApp):
                 f"{describe(app)} is no WSGI app: give a function of environ and start_response"
             )
         self.app = app
-        self._limiter = limiter_for(threads)
+        self._limiter = Limiter(threads)
 
     def __repr__(self) -> str:
         return f"<WSGI {self.app!r}>"

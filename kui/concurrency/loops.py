@@ -65,17 +65,13 @@ def scope_maker() -> Callable[[], Scope]:
     """Return what makes a cancel scope of the running loop's own kind, for those who make many."""
     aio = on_asyncio()
     make = _scopes.get(aio)
-    if make is None:
-        make = _scopes[aio] = _kind_of_scope(aio)
+    if make is None and aio:
+        make = _scopes[aio] = type(anyio.CancelScope())
+    elif make is None:
+        import trio
+
+        make = _scopes[aio] = trio.CancelScope
     return make
-
-
-def _kind_of_scope(aio: bool) -> Callable[[], Scope]:
-    if aio:
-        return type(anyio.CancelScope())
-    import trio
-
-    return trio.CancelScope
 
 
 def clock() -> Callable[[], float]:

@@ -13,9 +13,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-import anyio
-
 from .loops import Loop
+from .notice import Notice, checkpoint
 
 __all__ = ["ExitSignal", "chained_signals"]
 
@@ -35,11 +34,11 @@ class ExitSignal:
         await exit_signal.wait()  # returns at once
     """
 
-    __slots__ = ("_event", "_listeners", "is_set")
+    __slots__ = ("_listeners", "_notice", "is_set")
 
     def __init__(self) -> None:
         self.is_set = False
-        self._event: anyio.Event | None = None
+        self._notice = Notice()
         self._listeners: dict[Callable[[], object], None] = {}
 
     def set(self) -> None:
@@ -47,8 +46,7 @@ class ExitSignal:
         if self.is_set:
             return
         self.is_set = True
-        if self._event is not None:
-            self._event.set()
+        self._notice.notify()
         listeners, self._listeners = self._listeners, {}
         for listener in listeners:
             listener()
@@ -56,7 +54,7 @@ class ExitSignal:
     def clear(self) -> None:
         """Begin anew, for an application whose lifespan is run again, perhaps in another loop."""
         self.is_set = False
-        self._event = None
+        self._notice = Notice()
         self._listeners.clear()
 
     def listen(self, listener: Callable[[], object]) -> None:
@@ -72,11 +70,10 @@ class ExitSignal:
 
     async def wait(self) -> None:
         """Wait until the server stops; return at once, after a checkpoint, if it does already."""
-        if self._event is None:
-            self._event = anyio.Event()
-            if self.is_set:
-                self._event.set()
-        await self._event.wait()
+        if self.is_set:
+            await checkpoint()
+        else:
+            await self._notice.wait()
 
 
 @contextmanager

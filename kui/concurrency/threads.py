@@ -33,18 +33,21 @@ T = TypeVar("T")
 class Limiter:
     """How many threads one purpose may hold at once, on each event loop.
 
+    :param threads: a whole number of at least 1, or `math.inf`.
+    :raises ValueError: it is no number of threads.
+
     ::
 
         thumbnails = Limiter(4)
         data = await in_thread(shrink, image, limiter=thumbnails)
     """
 
-    __slots__ = ("_of_loop", "tokens")
+    __slots__ = ("_of_loop", "threads")
 
-    def __init__(self, tokens: float) -> None:
-        if tokens < 1:
-            raise ValueError("a limiter needs at least one thread")
-        self.tokens = tokens
+    def __init__(self, threads: float) -> None:
+        if not (isinstance(threads, int) or threads == math.inf) or threads < 1:
+            raise ValueError(f"threads is how many there may be, at least 1, not {threads!r}")
+        self.threads = threads
         self._of_loop = anyio.lowlevel.RunVar[anyio.CapacityLimiter]("kui.limiter")
 
     def get(self) -> anyio.CapacityLimiter:
@@ -52,7 +55,7 @@ class Limiter:
         try:
             return self._of_loop.get()
         except LookupError:
-            limiter = anyio.CapacityLimiter(self.tokens)
+            limiter = anyio.CapacityLimiter(self.threads)
             self._of_loop.set(limiter)
             return limiter
 

@@ -6,7 +6,6 @@ reaches it there. What is awaited, and what it means that the client has left, i
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -157,13 +156,3 @@ class Dialogue:
         await self.serve()
         if self._error is not None:
             raise self._error
-
-
-def limiter_for(threads: float) -> Limiter:
-    """Return a limiter for so many threads.
-
-    :raises ValueError: that is no number of threads.
-    """
-    if not (isinstance(threads, int) or threads == math.inf) or threads < 1:
-        raise ValueError(f"threads is how many there may be, at least 1, not {threads!r}")
-    return Limiter(threads)

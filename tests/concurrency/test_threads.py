@@ -75,7 +75,7 @@ async def test_one_purpose_cannot_starve_another() -> None:
 
 
 async def test_a_limiter_without_threads_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one"):
+    with pytest.raises(ValueError, match="at least 1"):
         Limiter(0)
 
 
@@ -286,9 +286,9 @@ async def test_quiet_generators_do_not_hold_handlers_up() -> None:
         yield 1
 
     async with anyio.create_task_group() as tasks:
-        for _ in range(HANDLERS.tokens):
+        for _ in range(HANDLERS.threads):
             tasks.start_soon(InThreads(quiet()).__anext__)
-        await until(lambda: GENERATORS.get().borrowed_tokens == HANDLERS.tokens)
+        await until(lambda: GENERATORS.get().borrowed_tokens == HANDLERS.threads)
         assert await in_thread(lambda: "through") == "through"
         stop.set()
 
