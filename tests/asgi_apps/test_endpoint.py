@@ -114,7 +114,7 @@ async def test_in_a_kui_app_its_exception_handlers_and_converters_are_asked() ->
         assert (response.status_code, response.text) == (402, "no money")
 
 
-async def test_what_nobody_answers_for_is_a_bare_500_and_raised() -> None:
+async def test_an_exception_without_an_answer_is_a_bare_500_and_raised() -> None:
     @request_response
     async def broken(request: HttpRequest) -> Any:
         raise LookupError("a secret")

@@ -369,7 +369,7 @@ async def test_a_reader_cancelled_at_every_checkpoint_loses_nothing(make: Make) 
         assert await every_checkpoint(scenario, check, state=state) > 5
 
 
-async def test_a_publish_cancelled_at_every_checkpoint_harms_nobody(make: Make) -> None:
+async def test_a_publish_cancelled_at_every_checkpoint_does_no_harm(make: Make) -> None:
     async with make() as channels, channels.subscribe("news") as subscription:
         ids = []
 

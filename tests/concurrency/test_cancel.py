@@ -137,7 +137,7 @@ async def test_a_client_that_leaves_behind_a_body_that_fits_is_noticed(server, e
     with pytest.raises(ClientDisconnect):
         async with WaitingClient(exchange):
             await anyio.sleep(0.05)
-            raise AssertionError("nobody has noticed")
+            raise AssertionError("the client was not noticed")
 
 
 # A function.

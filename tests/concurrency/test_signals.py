@@ -20,7 +20,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def test_it_is_not_set_until_somebody_sets_it() -> None:
+async def test_it_is_not_set_before_set_is_called() -> None:
     exit_signal = ExitSignal()
     assert not exit_signal.is_set
     exit_signal.set()
@@ -100,12 +100,12 @@ async def test_the_servers_handler_is_put_back(servers) -> None:
 
 
 @in_main_thread
-async def test_it_is_not_put_back_over_somebody_elses(servers) -> None:
-    def somebody_elses(number: int, frame: object) -> None: ...
+async def test_it_is_not_put_back_over_another_one(servers) -> None:
+    def another(number: int, frame: object) -> None: ...
 
     with chained_signals(lambda: None):
-        signal.signal(signal.SIGTERM, somebody_elses)
-    assert signal.getsignal(signal.SIGTERM) is somebody_elses
+        signal.signal(signal.SIGTERM, another)
+    assert signal.getsignal(signal.SIGTERM) is another
 
 
 @in_main_thread

@@ -185,7 +185,7 @@ async def test_a_task_sees_the_context_of_who_started_it() -> None:
     assert var.get() == "mine"
 
 
-async def test_a_task_that_starts_another_while_the_block_ends_keeps_nobody_waiting() -> None:
+async def test_a_task_that_starts_another_while_the_block_ends_does_not_hold_it_up() -> None:
     async with framework_tasks() as group:
 
         async def late() -> None:

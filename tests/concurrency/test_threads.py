@@ -180,7 +180,7 @@ async def test_an_iterable_that_is_no_generator_is_iterated_too() -> None:
     await InThreads([1]).aclose()
 
 
-async def test_one_that_nobody_advanced_is_closed_without_running() -> None:
+async def test_one_that_was_not_advanced_is_closed_without_running() -> None:
     log = Log()
     source = log.numbers()
     await InThreads(source).aclose()

@@ -584,7 +584,7 @@ def test_a_disposition_takes_linear_time() -> None:
 
 
 class Waiting:
-    """A source that has to be asked twice: whoever asks first is cancelled while it waits."""
+    """A source that has to be asked twice: the first reader is cancelled while it waits."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)

@@ -90,7 +90,7 @@ async def test_origins_that_are_named_pass() -> None:
     assert await status(app, sec_fetch_site="cross-site", origin=PARTNER) == 200
     assert await status(app, origin=PARTNER) == 200
     assert await status(app, sec_fetch_site="cross-site", origin="https://other.example") == 403
-    assert await status(app, origin="null") == 403  # which stands for anybody
+    assert await status(app, origin="null") == 403  # which every origin may send
 
 
 def cors(**more: Any) -> allow_cors:

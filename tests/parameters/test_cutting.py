@@ -244,7 +244,7 @@ async def test_a_cleanup_that_is_cancelled_on_its_way_has_five_seconds_from_then
     assert "took longer than 5 s" in caplog.text
 
 
-async def test_a_cleanup_that_nobody_cancels_takes_its_time(
+async def test_a_cleanup_that_is_not_cancelled_takes_its_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log: list[float] = []

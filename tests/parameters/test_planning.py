@@ -1,4 +1,4 @@
-"""What a declaration means, and what is told to whoever writes one that cannot work."""
+"""What a declaration means, and what its author is told if it cannot work."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_plan_tells_all_that_is_declared() -> None:
     assert plan.returns is Model
 
 
-def test_a_handler_that_declares_nothing_has_a_plan_for_whoever_describes_it() -> None:
+def test_a_handler_that_declares_nothing_has_a_plan_for_the_description() -> None:
     async def show(name: str = "world") -> str:
         return name
 

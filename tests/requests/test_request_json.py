@@ -143,7 +143,7 @@ def test_what_is_no_json_is_400_with_a_sentence(body: bytes, reason: str) -> Non
     assert len(error.content) < 100
 
 
-def test_a_charset_that_nobody_knows_is_400() -> None:
+def test_an_unknown_charset_is_400() -> None:
     assert refusal(b"{}", "klingon").status_code == 400
     assert refusal(b"\xff", "ascii").status_code == 400
 

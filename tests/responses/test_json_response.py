@@ -263,6 +263,6 @@ def test_a_duration_is_read_as_it_was(value: timedelta) -> None:
     assert pydantic.TypeAdapter(timedelta).validate_json(body(value)) == value
 
 
-def test_what_nobody_knows_is_an_error_that_says_what_to_do() -> None:
+def test_an_unknown_type_is_an_error_that_says_what_to_do() -> None:
     with pytest.raises(TypeError, match=r"complex is not JSON: name it in Kui\(json_encoder=...\)"):
         JSONResponse([1j])

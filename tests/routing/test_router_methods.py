@@ -101,12 +101,12 @@ async def test_a_route_without_methods_takes_those_that_no_other_has(ask: Any, f
 
 
 @pytest.mark.parametrize("method", ["get", "Get", "PURGE", "", "GET ", "\x00"])
-async def test_a_method_that_nobody_knows_is_not_allowed(ask: Any, method: str) -> None:
+async def test_an_unknown_method_is_not_allowed(ask: Any, method: str) -> None:
     router = RouteTable(HttpRoute("/x", one, methods=["GET"]))
     assert await ask(router, method, "/x") == (405, "GET, HEAD, OPTIONS")
 
 
-async def test_methods_that_nobody_registered_leave_no_trace(ask: Any) -> None:
+async def test_methods_that_were_not_registered_leave_no_trace(ask: Any) -> None:
     router = RouteTable(HttpRoute("/x", one, methods=["GET"]))
     await ask(router, "M", "/x")
     before = size_of(router)

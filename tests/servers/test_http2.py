@@ -62,7 +62,7 @@ def test_a_key_that_is_another_certificates_is_one_line(
     assert server.log.count("\n") == 1
 
 
-def test_a_body_that_nobody_wants_is_thrown_away_and_the_connection_goes_on(
+def test_an_unwanted_body_is_thrown_away_and_the_connection_goes_on(
     kui_run: KuiRun,
 ) -> None:
     server = kui_run(APP)
@@ -102,7 +102,7 @@ def test_a_large_upload_gets_its_early_answer(secure: ServerProcess, certificate
             assert response.status_code == 200
 
 
-def test_a_client_that_breaks_its_connection_breaks_nobody_elses(kui_run: KuiRun) -> None:
+def test_a_client_that_breaks_its_connection_breaks_no_other(kui_run: KuiRun) -> None:
     server = kui_run(APP)
     server.find_url()
     with Http2Client(server.port) as other, Http2Client(server.port) as client:

@@ -69,7 +69,7 @@ numbers = itertools.count(1)
 
 @pytest.fixture
 def name(server: ServerProcess) -> Iterator[str]:
-    """What a test calls its work; nobody else does."""
+    """What a test calls its work; a name of its own."""
     begin = len(server.log)
     yield f"work-{next(numbers)}"
     print(f"--- {server.log[begin:]}")
@@ -82,7 +82,7 @@ def trusted(certificate: Path) -> ssl.SSLContext:
 
 @pytest.fixture
 def browser(server: ServerProcess, trusted: ssl.SSLContext) -> Iterator[httpx2.Client]:
-    """A client that somebody else has written."""
+    """A client that is not ours."""
     with httpx2.Client(
         base_url=server.url, http2=True, http1=False, verify=trusted, timeout=PATIENCE
     ) as client:
@@ -229,9 +229,7 @@ def test_a_large_body_is_echoed_while_it_arrives(client: Http2Client, name: str,
 
 
 @kui_run_only
-def test_a_body_that_nobody_reads_holds_no_other_stream_back(
-    client: Http2Client, name: str
-) -> None:
+def test_an_unread_body_holds_no_other_stream_back(client: Http2Client, name: str) -> None:
     stream = client.ask(f"/later/{name}", "POST", end=False)
     client.send(stream, b"x" * 60_000, size=1000, end=False)
     assert client.get("/plain") == b"hello"

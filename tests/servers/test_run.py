@@ -1,4 +1,4 @@
-"""`kui run`: what a client and whoever sends the signals see of it, on trio and on asyncio."""
+"""`kui run`: what clients and the sender of signals see of it, on trio and on asyncio."""
 
 from __future__ import annotations
 

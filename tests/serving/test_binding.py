@@ -62,7 +62,7 @@ def test_a_unix_socket_is_removed_at_the_end(tmp_path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_unix_socket_that_somebody_else_has_put_there_stays(tmp_path: Path) -> None:
+def test_a_unix_socket_of_another_process_stays(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with bound([f"unix:{path}"]):
         path.unlink()

@@ -178,7 +178,7 @@ async def test_a_late_body_is_a_disconnect_and_408(serve: Serve) -> None:
 
 @pytest.mark.parametrize("how", ["fin", "reset"])
 @pytest.mark.parametrize("pipelined", [0, 1, 4000])
-async def test_a_client_that_leaves_is_noticed_by_whoever_waits(
+async def test_a_client_that_leaves_is_noticed_by_the_task_that_waits(
     serve: Serve, how: str, pipelined: int
 ) -> None:
     told = anyio.Event()

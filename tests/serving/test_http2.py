@@ -388,7 +388,7 @@ async def test_a_window_that_stays_closed_ends_its_stream_and_no_other(serve: Se
         assert (await client.get("/small")).body == b"/small"
 
 
-async def test_a_body_that_nobody_reads_waits_with_its_client(serve: Serve) -> None:
+async def test_an_unread_body_waits_with_its_client(serve: Serve) -> None:
     go_on = anyio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

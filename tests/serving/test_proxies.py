@@ -66,12 +66,12 @@ def test_so_it_does_in_the_words_of_rfc_7239() -> None:
 
 
 @pytest.mark.parametrize("peer", [("192.0.2.1", 5000), ("2001:db8::1", 5000), None])
-def test_anybody_else_sets_nothing(peer: tuple[str, int] | None) -> None:
+def test_any_other_peer_sets_nothing(peer: tuple[str, int] | None) -> None:
     scope = seen(("x-forwarded-for", "1.2.3.4"), ("x-forwarded-proto", "https"), peer=peer)
     assert (scope["client"], scope["scheme"]) == (peer, "http")
 
 
-def test_nobody_is_trusted_by_an_empty_list() -> None:
+def test_an_empty_list_trusts_no_proxy() -> None:
     assert seen(("x-forwarded-for", "1.2.3.4"), trusted="")["client"] == (PROXY, 5000)
 
 
@@ -120,7 +120,7 @@ def test_several_fields_are_one_list() -> None:
     assert scope["client"] == ("192.0.2.7", 0)
 
 
-def test_everybody_trusted_means_the_leftmost() -> None:
+def test_trusting_every_proxy_means_the_leftmost() -> None:
     scope = seen(("x-forwarded-for", "1.1.1.1, 192.0.2.7"), trusted="*", peer=("192.0.2.1", 1))
     assert scope["client"] == ("1.1.1.1", 0)
 

@@ -146,7 +146,7 @@ class Window:
         file.write_bytes(b64decode(answer["data"]))
 
     def kill(self) -> None:
-        """Kill the browser, all of its processes at once. It says goodbye to nobody."""
+        """Kill the browser, all of its processes at once. It says no goodbye."""
         if self._devtools is not None:
             self._devtools.sock.close()
         try:

@@ -33,7 +33,7 @@ PATIENCE = 20.0
 
 
 def listening_socket() -> socket.socket:
-    """A socket that listens on a port of 127.0.0.1 which nobody else has."""
+    """A socket that listens on a port of 127.0.0.1 which no other socket has."""
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     sock.listen()
@@ -65,7 +65,7 @@ class ServerProcess:
             start_new_session=True,
         )
         if sock is not None:
-            sock.close()  # so that nobody waits in its queue once the process has ended
+            sock.close()  # so that no client waits in its queue once the process has ended
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -160,7 +160,7 @@ class ServerProcess:
 
 
 def foreign(kind: str, spec: str, sock: socket.socket, graceful_timeout: float) -> list[str]:
-    """The command that serves `spec` with somebody else's server on a listening socket."""
+    """The command that serves `spec` with a server that is not ours on a listening socket."""
     script = str(Path(__file__).with_name("run_server.py"))
     return [sys.executable, script, kind, spec, str(sock.fileno()), str(graceful_timeout)]
 

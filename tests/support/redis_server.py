@@ -59,7 +59,7 @@ class RedisServer:
         return (self.folder / "redis.log").read_text()
 
     def start(self) -> bool:
-        """Start on the port; return False if somebody else has it."""
+        """Start on the port; return False if another process has it."""
         log = self.folder / "redis.log"
         options = {
             "port": self.port,
@@ -121,7 +121,7 @@ class RedisServer:
 
 
 def _free_port() -> int:
-    """A port that is free, of those that the system gives to nobody by itself: only a number that is asked for meets it."""
+    """A port that is free, of those that the system does not give away by itself: only a number that is asked for meets it."""
     limits = Path("/proc/sys/net/ipv4/ip_local_port_range")
     lowest = int(limits.read_text().split()[0]) if limits.exists() else 32768
     while True:

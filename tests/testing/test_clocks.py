@@ -66,7 +66,7 @@ async def test_a_timer_fires_in_its_turn() -> None:
     assert log == [10.0, 20.0, 30.0]
 
 
-async def test_whoever_waits_until_all_is_quiet_comes_before_the_next_timer() -> None:
+async def test_a_task_that_waits_until_all_is_quiet_comes_before_the_next_timer() -> None:
     begin = anyio.current_time()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(anyio.sleep, 1000)

@@ -626,7 +626,7 @@ async def test_a_body_longer_than_it_promised_is_the_tests_own_mistake() -> None
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_a_body_that_nobody_reads_is_closed_with_the_request(waits: bool) -> None:
+async def test_an_unread_body_is_closed_with_the_request(waits: bool) -> None:
     closed = []
 
     async def pieces() -> AsyncIterator[bytes]:

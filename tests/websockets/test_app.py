@@ -128,7 +128,7 @@ async def test_the_exception_handlers_of_the_app_answer_before_accept(app: Kui) 
     assert (denied.value.response.status_code, denied.value.response.text) == (404, "no room")
 
 
-async def test_what_nobody_has_dealt_with_is_raised_once_and_not_logged(
+async def test_an_exception_without_a_handler_is_raised_once_and_not_logged(
     app: Kui, caplog: pytest.LogCaptureFixture
 ) -> None:
     @app.router.websocket("/{when}")

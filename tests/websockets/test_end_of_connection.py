@@ -403,7 +403,7 @@ async def test_a_cancelled_session_is_closed_with_1001(kind: Kind) -> None:
     assert server.closed == (1001, "")
 
 
-async def test_an_invalid_message_that_nobody_catches_closes_with_its_code(kind: Kind) -> None:
+async def test_an_invalid_message_that_is_not_caught_closes_with_its_code(kind: Kind) -> None:
     server = Server(kind)
 
     async def handler() -> None:

@@ -1,4 +1,4 @@
-"""What a client sends that nobody receives: held back, kept up to a bound, or the end of the connection."""
+"""What a client sends and the handler does not receive: held back, kept up to a bound, or the end of the connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the libraries have: read by everybody, changed by librarians."""
+"""What the libraries have: read by all, changed by librarians."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def _descriptors() -> list[str]:
     return [fd for fd in os.listdir("/proc/self/fd") if os.path.islink(f"/proc/self/fd/{fd}")]
 
 
-async def test_what_is_not_there_is_404_by_whoever_answers_for_it(tree: Path) -> None:
+async def test_what_is_not_there_is_404_by_the_app_around_it(tree: Path) -> None:
     lost = Files(tree, handle_404=PlainTextResponse("lost", 404))
     for app, prefix in everywhere(lost):
         assert await ask(app, f"{prefix}/nowhere") == (404, "lost")

@@ -528,7 +528,7 @@ async def test_a_cancelled_request_leaves_its_thread_which_closes_when_it_comes_
         group.start_soon(WSGI(app), bare_scope(), receive, send)
         await until_set(at_work)
         group.cancel_scope.cancel()
-    assert not closing.closed.is_set()  # nobody has waited for the thread
+    assert not closing.closed.is_set()  # the thread was not waited for
     go_on.set()
     await until_set(closing.closed)
     assert [message.get("body") for message in sent] == [None, b"begin"]

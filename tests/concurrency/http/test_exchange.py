@@ -49,7 +49,7 @@ def serve(made: list[Server]):
 
 
 async def settled() -> None:
-    """Let everybody do what can be done now."""
+    """Let all tasks do what can be done now."""
     for _ in range(10):
         await anyio.lowlevel.checkpoint()
 
@@ -176,7 +176,7 @@ async def test_a_cancelled_reader_leaves_the_message_to_the_next(serve) -> None:
 # Looking whether the client has left.
 
 
-async def test_nobody_has_left_while_nothing_comes(serve) -> None:
+async def test_the_client_has_not_left_while_nothing_comes(serve) -> None:
     _, exchange = serve()
     assert not await exchange.is_disconnected()
     await exchange.settle()
@@ -211,7 +211,7 @@ async def test_what_came_before_the_client_left_is_still_read(serve) -> None:
     assert [await exchange.next_chunk() for _ in range(3)] == [b"a", b"b", b""]
 
 
-async def test_a_look_while_somebody_reads_takes_nothing_from_him(serve) -> None:
+async def test_a_look_takes_nothing_from_a_reader(serve) -> None:
     server, exchange = serve()
     got: list[bytes] = []
 

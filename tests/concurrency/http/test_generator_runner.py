@@ -579,7 +579,7 @@ async def test_a_generator_that_refuses_to_be_closed_is_an_error() -> None:
         await drive.run()
 
 
-async def test_a_generator_nobody_advances_is_closed_without_running() -> None:
+async def test_a_generator_that_was_not_advanced_is_closed_without_running() -> None:
     log = Log()
     source = log.numbers()
     await close_unstarted(source)

@@ -14,7 +14,7 @@ def held(*chunks: bytes) -> HeldBody:
     return body
 
 
-def test_a_body_that_is_complete_is_for_everybody() -> None:
+def test_a_body_that_is_complete_is_for_all_readers() -> None:
     body = held(b"a", b"b", b"")
     assert (body.complete, body.size, body.value()) == (True, 2, b"ab")
     for reader in "one", "other":

@@ -1,4 +1,4 @@
-"""A response that takes its time: what is sent when, and what becomes of it when somebody leaves."""
+"""A response that takes its time: what is sent when, and what becomes of it when its client leaves."""
 
 from __future__ import annotations
 
@@ -417,7 +417,7 @@ async def test_a_body_of_any_size_is_echoed_whole_while_the_client_is_watched(up
     assert uploader.exchange.finished
 
 
-async def test_no_more_than_the_buffer_is_taken_from_a_body_that_nobody_reads(uploader) -> None:
+async def test_no_more_than_the_buffer_is_taken_from_an_unread_body(uploader) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(uploader.stream, uploader.endless())
         tasks.start_soon(uploader.server.upload, 1000)
@@ -427,7 +427,7 @@ async def test_no_more_than_the_buffer_is_taken_from_a_body_that_nobody_reads(up
 
 
 @pytest.mark.parametrize("watched", [True, False])
-async def test_whoever_reads_when_the_client_leaves_finds_his_cleanup_shielded(
+async def test_a_reader_finds_its_cleanup_shielded_when_the_client_leaves(
     uploader, watched
 ) -> None:
     async def echo() -> AsyncIterator[str]:
@@ -469,7 +469,7 @@ async def test_a_client_whose_body_is_read_in_part_and_that_stalls_counts_as_gon
 
 
 @pytest.mark.parametrize("quiet", [True, False])
-async def test_a_body_that_nobody_reads_does_not_hide_for_ever_that_its_client_has_left(
+async def test_an_unread_body_does_not_hide_for_ever_that_its_client_has_left(
     uploader, quiet
 ) -> None:
     async def upload_and_leave() -> None:
@@ -1049,7 +1049,7 @@ async def test_a_feed_is_cancelled_when_what_it_sends_has_been_sent(client) -> N
     assert client.server.body == b"aa"
 
 
-async def test_an_exit_after_the_stream_concerns_nobody(client) -> None:
+async def test_an_exit_after_the_stream_changes_nothing(client) -> None:
     await client.stream(client.numbers())
     client.exit.set()
     assert client.exchange.gone is None

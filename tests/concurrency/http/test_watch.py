@@ -63,7 +63,7 @@ async def test_nothing_is_received_once_the_block_is_left(server, exchange) -> N
     assert server.receiving == 0
 
 
-async def test_what_comes_in_is_kept_for_whoever_reads_later(server, exchange) -> None:
+async def test_what_comes_in_is_kept_for_a_later_reader(server, exchange) -> None:
     async with framework_tasks() as group:
         watch = Watch(exchange, group)
         watch.begin()

@@ -1,4 +1,4 @@
-"""The chat: what is said is heard, remembered, and by whom; nobody stays who has gone."""
+"""The chat: what is said is heard, remembered, and by whom; a member who has gone does not stay."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def test_the_page_is_there(client: AsyncTestClient) -> None:
     assert "new WebSocket" in response.text
 
 
-async def test_what_one_says_everybody_in_the_room_hears(client: AsyncTestClient) -> None:
+async def test_what_one_says_all_in_the_room_hear(client: AsyncTestClient) -> None:
     async with client.websocket("/rooms/garden?name=ann") as ann:
         await until_there(ann, "ann")
         async with (

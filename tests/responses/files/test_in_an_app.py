@@ -43,7 +43,7 @@ async def test_a_handler_may_return_a_response_or_a_path(app: Kui, content: byte
         assert answer.headers["cache-control"] == "no-cache"
 
 
-async def test_parts_are_for_whoever_asks(app: Kui, content: bytes) -> None:
+async def test_parts_are_for_clients_that_ask(app: Kui, content: bytes) -> None:
     async with AsyncTestClient(app) as client:
         answer = await client.get("/response", headers={"Range": "bytes=-4"})
         assert (answer.status_code, answer.content) == (206, content[-4:])
@@ -86,7 +86,7 @@ async def test_a_client_that_leaves_half_way_leaves_nothing_open(
     assert descriptors(path) == 0
 
 
-async def test_a_body_that_nobody_reads_does_not_hold_the_file_up(
+async def test_an_unread_body_does_not_hold_the_file_up(
     app: Kui, path: Path, content: bytes
 ) -> None:
     @app.router.http("/upload")

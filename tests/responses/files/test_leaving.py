@@ -93,7 +93,7 @@ async def test_a_client_that_leaves_between_two_chunks_gets_no_third(path: Path)
     assert len(client.sent) == 3
 
 
-async def test_that_a_client_leaves_is_seen_at_once_although_it_has_sent_what_nobody_reads(
+async def test_that_a_client_leaves_is_seen_at_once_although_it_has_sent_an_unread_body(
     path: Path, descriptors: Descriptors
 ) -> None:
     upload: Message = {"type": "http.request", "body": b"x" * 65536, "more_body": True}
@@ -145,7 +145,7 @@ async def test_a_response_that_is_sent_by_no_app_leaves_no_task_behind(path: Pat
     assert asyncio.all_tasks() == before
 
 
-async def test_nobody_watches_while_the_last_message_is_sent(path: Path) -> None:
+async def test_there_is_no_watch_while_the_last_message_is_sent(path: Path) -> None:
     """A server says that the client has left as soon as its answer is complete."""
     os.truncate(path, 150)
     client = Client(stalls_after=0)

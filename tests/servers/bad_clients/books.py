@@ -24,7 +24,7 @@ import kui
 PATIENCE = 15.0
 """Seconds that a state may take to come about on a busy machine."""
 LOOK = 0.01
-"""Seconds between two looks at what announces itself to nobody."""
+"""Seconds between two looks at what does not announce itself."""
 
 _FRAMEWORK = os.path.dirname(kui.__file__)
 _IDLE = ("/threading.py", "/queue.py", "/_thread_cache.py", "/_backends/_asyncio.py", "/thread.py")
@@ -122,9 +122,9 @@ class Books:
 
 
 async def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; give up in the end, for whoever asked can see what is."""
+    """Wait until something holds; give up in the end: the caller can see what is."""
     with anyio.move_on_after(PATIENCE):
-        while not holds():  # noqa: ASYNC110 - of most of it nobody is told
+        while not holds():  # noqa: ASYNC110 - most of it is not announced
             await anyio.sleep(LOOK)
 
 

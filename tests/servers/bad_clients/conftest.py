@@ -180,5 +180,5 @@ def site(server_kind: str, stall_time: float, sites: Callable[..., Site]) -> Ite
 
 @pytest.fixture
 def name(site: Site) -> str:
-    """What a test calls its request; nobody else does."""
+    """What a test calls its request; a name of its own."""
     return f"{os.getpid()}-{next(site.names)}"

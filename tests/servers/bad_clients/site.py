@@ -75,7 +75,7 @@ async def released() -> None:
 
 @contextmanager
 def resource(record: Record) -> Iterator[BinaryIO]:
-    """A descriptor that somebody has to close."""
+    """A descriptor that must be closed."""
     record.opened += 1
     with open("/dev/zero", "rb") as file:
         try:
@@ -91,7 +91,7 @@ async def clean_up(record: Record) -> None:
 
 
 def both(path: str) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
-    """A route for whoever sends a body, and whoever does not."""
+    """A route for requests with a body, and without one."""
 
     def register(handler: Callable[[], Any]) -> Callable[[], Any]:
         http.get(path)(handler)

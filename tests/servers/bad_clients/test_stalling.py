@@ -1,4 +1,4 @@
-"""A client that stops reading: it holds its own answer back, and nobody else's."""
+"""A client that stops reading: it holds its own answer back, and no other."""
 
 from __future__ import annotations
 

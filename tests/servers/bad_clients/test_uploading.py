@@ -1,4 +1,4 @@
-"""A client that sends half a body and goes, or more of it than anybody reads."""
+"""A client that sends half a body and goes, or more of it than is read."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def all_is_well(site: Site, name: str) -> None:
 
 @pytest.mark.parametrize("size", [1000, 300_000])
 @pytest.mark.parametrize("kind", READERS)
-def test_whoever_reads_half_a_body_is_told_that_there_is_no_more(
+def test_a_handler_that_reads_half_a_body_is_told_that_there_is_no_more(
     site: Site, name: str, kind: str, leave: Leave, size: int
 ) -> None:
     with Client(site.port) as client:
@@ -60,7 +60,7 @@ def test_whoever_reads_half_a_body_is_told_that_there_is_no_more(
 
 @pytest.mark.parametrize("leave", LEAVE_EARLY.values(), ids=LEAVE_EARLY)
 @pytest.mark.parametrize("kind", COMPLETE + STREAMS)
-def test_half_a_body_that_nobody_reads_is_no_trouble(
+def test_half_a_body_that_is_not_read_is_no_trouble(
     site: Site, name: str, kind: str, leave: Leave
 ) -> None:
     with Client(site.port) as client:
@@ -88,7 +88,7 @@ def test_a_reset_in_the_middle_of_an_upload_does_not_hold_an_answer_that_reads_n
 
 
 @pytest.mark.parametrize("kind", COMPLETE)
-def test_a_flood_that_nobody_reads_is_answered(site: Site, name: str, kind: str) -> None:
+def test_an_unread_flood_is_answered(site: Site, name: str, kind: str) -> None:
     with Client(site.port) as client:
         client.ask("POST", f"/{kind}/{name}", CHUNKED)
         client.send_aside(CHUNK, again=True)
@@ -114,7 +114,7 @@ def test_a_flood_that_a_stream_does_not_read_to_its_end(
 
 
 @pytest.mark.parametrize("leave", LEAVE_AT_ONCE.values(), ids=LEAVE_AT_ONCE)
-def test_a_flood_that_is_echoed_to_somebody_who_does_not_read(
+def test_a_flood_that_is_echoed_to_a_client_that_does_not_read(
     site: Site, name: str, leave: Leave
 ) -> None:
     with Client(site.port, receive_buffer=4096) as client:
@@ -150,7 +150,7 @@ def test_a_flood_that_is_read_ends_with_its_client(site: Site, name: str, leave:
 
 
 @pytest.mark.parametrize("leave", LEAVE_AT_ONCE.values(), ids=LEAVE_AT_ONCE)
-def test_a_flood_of_requests_whose_answers_nobody_reads(
+def test_a_flood_of_requests_whose_answers_are_not_read(
     site: Site, name: str, leave: Leave
 ) -> None:
     with Client(site.port, receive_buffer=4096) as client:

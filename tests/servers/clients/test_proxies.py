@@ -65,7 +65,7 @@ backend http2
 """
 
 AS_ROOT = "user root;"
-"""Else its workers, who are nobody then, cannot write to the test's folder."""
+"""Else its workers, which run as `nobody` then, cannot write to the test's folder."""
 
 
 @pytest.fixture(params=["nginx", "haproxy"])

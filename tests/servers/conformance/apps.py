@@ -19,7 +19,7 @@ from baize.typing import Message, Receive, Scope, Send
 __all__ = ["PUSHES", "Call", "answers", "app"]
 
 PUSHES = 2000
-"""Pieces of 64 KiB after which an app stops that nobody stops."""
+"""Pieces of 64 KiB after which an app stops by itself."""
 
 
 class Call:

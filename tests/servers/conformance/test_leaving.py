@@ -185,7 +185,7 @@ def test_a_client_that_did_not_wait_for_100_need_not_get_it(site: Site) -> None:
         assert wire.response().body == b"body"
 
 
-def test_an_expectation_that_nobody_knows_is_ignored_or_refused(site: Site) -> None:
+def test_an_unknown_expectation_is_ignored_or_refused(site: Site) -> None:
     with site.connect() as wire:
         wire.ask("/echo/x", "Expect: tea", method="POST", body=b"body")
         assert wire.response().status in (200, 417)

@@ -188,7 +188,7 @@ def test_a_client_that_floods_and_goes_leaves_nothing_behind(site: Site) -> None
     assert TRACEBACK not in site.log
 
 
-def test_a_flood_that_nobody_reads_is_closed_with_1008(site: Site) -> None:
+def test_an_unread_flood_is_closed_with_1008(site: Site) -> None:
     with Client(site.port, "/push/10") as client:
         try:
             for _ in range(5000):
@@ -211,7 +211,7 @@ def test_an_app_that_returns_while_its_client_floods_lets_the_connection_go(
         client.until_hung_up()
 
 
-def test_a_reader_that_stalls_holds_its_handler_back_and_nobody_else(site: Site) -> None:
+def test_a_reader_that_stalls_holds_back_its_own_handler_only(site: Site) -> None:
     stalled = Client(site.port, "/push/100000", receive_buffer=4096)
     with Client(site.port, "/echo") as other:
         end = time.monotonic() + 2
