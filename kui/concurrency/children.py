@@ -1,7 +1,6 @@
 """Tasks beside the handler of a connection, none of which costs anything before it is started.
 
-`with_children` is the one place in which they are entered and left. On trio that is a nursery; on asyncio,
-where a task needs no parent to be started, nothing at all until the first one.
+`with_children` is the one place in which they are entered and left; none outlives it.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from .cleanup import uninterrupted
-from .loops import on_asyncio
+from .loops import Scope, cancel_scope, on_asyncio
 
 if TYPE_CHECKING:
-    import trio
+    import trio.lowlevel
 
 __all__ = ["Children", "this_task", "with_children"]
 
@@ -55,11 +54,7 @@ class Children(ABC):
 
 def this_task() -> object:
     """Return the task that runs, to be compared by identity."""
-    if on_asyncio():
-        return asyncio.current_task()
-    import trio.lowlevel
-
-    return trio.lowlevel.current_task()
+    return asyncio.current_task() if on_asyncio() else _trio_task()
 
 
 async def with_children(block: Callable[[Children], Awaitable[T]]) -> T | None:
@@ -131,17 +126,38 @@ class _OnAsyncio(Children):
 
 
 class _OnTrio(Children):
-    __slots__ = ("_nursery",)
+    """Children in the task group that the block's task is in itself: to open one more would take a turn of the loop.
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    It cannot end before them, because the task waits for them.
+    """
+
+    __slots__ = ("_ended", "_nursery", "block", "tasks")
+
+    def __init__(self) -> None:
+        nursery = _trio_task().parent_nursery
+        assert nursery is not None  # but of trio's own first task
         self._nursery = nursery
+        self.tasks: set[Scope] = set()
+        self._ended: anyio.Event | None = None
+        self.block = cancel_scope()
 
     def start(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self._nursery.start_soon(_guarded, func)
+        scope = cancel_scope()
+        self.tasks.add(scope)
+        self._nursery.start_soon(self._run, func, scope)
+
+    async def _run(self, func: Callable[[], Coroutine[Any, Any, None]], scope: Scope) -> None:
+        try:
+            with scope:
+                await _guarded(func)
+        finally:
+            self.tasks.remove(scope)
+            if self._ended is not None and not self.tasks:
+                self._ended.set()
 
     def cancel(self, task: object, with_block: bool) -> bool:
         if with_block:
-            self._nursery.cancel_scope.cancel()
+            self.block.cancel()
         return with_block
 
     def cancelled_by_others(self, task: object) -> bool:
@@ -150,24 +166,27 @@ class _OnTrio(Children):
     def take_back(self, task: object) -> None:
         pass
 
+    async def end(self) -> None:
+        while self.tasks:
+            for scope in self.tasks:
+                scope.cancel()
+            self._ended = anyio.Event()
+            with anyio.CancelScope(shield=True):
+                await self._ended.wait()
+
 
 async def _on_trio(block: Callable[[Children], Awaitable[T]]) -> T | None:
-    import trio
-
-    result: T | None = None
-    error: BaseException | None = None
-    async with trio.open_nursery() as nursery:
-        try:
-            result = await block(_OnTrio(nursery))
-        except trio.Cancelled:
-            raise  # ends here if it is the nursery's own
-        except BaseException as caught:  # kept for a moment: the nursery would make a group of it
-            error = caught
-        if nursery.child_tasks:
-            nursery.cancel_scope.cancel()
-    if error is None:
-        return result
+    children = _OnTrio()
     try:
-        raise error
+        with children.block:
+            return await block(children)
+        return None
     finally:
-        error = None  # it holds this frame
+        if children.tasks:
+            await children.end()
+
+
+def _trio_task() -> trio.lowlevel.Task:
+    import trio.lowlevel
+
+    return trio.lowlevel.current_task()
