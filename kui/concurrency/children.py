@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,31 +35,14 @@ class Children(ABC):
     def start(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start `func()` in a task. An exception of it is logged by `kui.error`, and ends nothing else."""
 
-    @abstractmethod
-    def cancel(self, task: object, with_block: bool) -> bool:
-        """Cancel what a task waits for, and return True; `this_task()` has told which task it is.
-
-        trio has no such thing: there, the whole block is cancelled, but only `with_block`.
-        """
-
-    @abstractmethod
-    def cancelled_by_others(self, task: object) -> bool:
-        """True if a task that was cancelled by `cancel` was cancelled otherwise, too."""
-
-    @abstractmethod
-    def take_back(self, task: object) -> None:
-        """Must be called when a wait that was cancelled by `cancel` has ended."""
-
 
 def this_task() -> object:
     """Return the task that runs, to be compared by identity."""
     return asyncio.current_task() if on_asyncio() else _trio_task()
 
 
-async def with_children(block: Callable[[Children], Awaitable[T]]) -> T | None:
+async def with_children(block: Callable[[Children], Awaitable[T]]) -> T:
     """Await `block(children)` and return its result; then cancel what it has started, and wait for that.
-
-    None is returned if the block itself was cancelled by `Children.cancel`.
 
     What the block raises is raised as itself, in no group. A cancellation from outside may reach its
     children before it has ended: they must leave things so that the block does without them.
@@ -73,14 +55,12 @@ async def with_children(block: Callable[[Children], Awaitable[T]]) -> T | None:
 
         await with_children(session)
     """
-    if on_asyncio():
-        children = _OnAsyncio()
-        try:
-            return await block(children)
-        finally:
-            if children.tasks:
-                await children.end()
-    return await _on_trio(block)
+    children = _OnAsyncio() if on_asyncio() else _OnTrio()
+    try:
+        return await block(children)
+    finally:
+        if children.tasks:
+            await children.end()
 
 
 async def _guarded(func: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -101,19 +81,6 @@ class _OnAsyncio(Children):
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def cancel(self, task: object, with_block: bool) -> bool:
-        assert isinstance(task, asyncio.Task)
-        task.cancel()
-        return True
-
-    def cancelled_by_others(self, task: object) -> bool:
-        assert isinstance(task, asyncio.Task)
-        return task.cancelling() > 1 or anyio.current_effective_deadline() == -math.inf
-
-    def take_back(self, task: object) -> None:
-        assert isinstance(task, asyncio.Task)
-        task.uncancel()
-
     async def end(self) -> None:
         async def cancel_all() -> None:
             for task in self.tasks:
@@ -131,7 +98,7 @@ class _OnTrio(Children):
     It cannot end before them, because the task waits for them.
     """
 
-    __slots__ = ("_ended", "_nursery", "block", "tasks")
+    __slots__ = ("_ended", "_nursery", "tasks")
 
     def __init__(self) -> None:
         nursery = _trio_task().parent_nursery
@@ -139,7 +106,6 @@ class _OnTrio(Children):
         self._nursery = nursery
         self.tasks: set[Scope] = set()
         self._ended: anyio.Event | None = None
-        self.block = cancel_scope()
 
     def start(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
         scope = cancel_scope()
@@ -155,17 +121,6 @@ class _OnTrio(Children):
             if self._ended is not None and not self.tasks:
                 self._ended.set()
 
-    def cancel(self, task: object, with_block: bool) -> bool:
-        if with_block:
-            self.block.cancel()
-        return with_block
-
-    def cancelled_by_others(self, task: object) -> bool:
-        return False  # a cancellation of trio's is raised again at the next checkpoint
-
-    def take_back(self, task: object) -> None:
-        pass
-
     async def end(self) -> None:
         while self.tasks:
             for scope in self.tasks:
@@ -173,17 +128,6 @@ class _OnTrio(Children):
             self._ended = anyio.Event()
             with anyio.CancelScope(shield=True):
                 await self._ended.wait()
-
-
-async def _on_trio(block: Callable[[Children], Awaitable[T]]) -> T | None:
-    children = _OnTrio()
-    try:
-        with children.block:
-            return await block(children)
-        return None
-    finally:
-        if children.tasks:
-            await children.end()
 
 
 def _trio_task() -> trio.lowlevel.Task:

@@ -10,7 +10,7 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
-__all__ = ["as_coroutine", "go_on", "is_checkpoint", "on_every_wait", "on_first_wait"]
+__all__ = ["as_coroutine", "is_checkpoint", "on_every_wait", "on_first_wait"]
 
 T = TypeVar("T")
 
@@ -56,35 +56,6 @@ def on_every_wait(
     except StopIteration as stop:
         result: T = stop.value
         return result
-
-
-@types.coroutine
-def go_on(
-    steps: Generator[Any, Any, None], trap: Any, call: Callable[[], object]
-) -> Generator[Any, Any, None]:
-    """Go on with work that has yielded `trap`; call `call()` when it waits, unless it does so at checkpoints only.
-
-    So that work which does not wait costs nothing::
-
-        steps = work.__await__()
-        for trap in steps:
-            await go_on(steps, trap, begin_to_watch)
-            break
-    """
-    waits = False
-    try:
-        while True:
-            if not waits and trap is not None and not is_checkpoint(trap):
-                waits = True
-                call()
-            try:
-                value = yield trap
-            except BaseException as error:
-                trap = steps.throw(error)
-            else:
-                trap = steps.send(value)
-    except StopIteration:
-        return
 
 
 async def as_coroutine(work: Awaitable[T]) -> T:

@@ -123,7 +123,7 @@ class WebSocket(HTTPConnection):
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
-        self.socket = Socket(receive, send, scope.get("http_version", "1.1") not in ("1.1", "1.0"))
+        self.socket = Socket(receive, send)
 
     @property
     def connection_state(self) -> SocketState:

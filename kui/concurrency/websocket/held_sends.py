@@ -1,22 +1,21 @@
 """Sends that the server holds back, and how they are given up (docs/design.md, "A client that stalls").
 
 A send that does not wait never comes here, and costs nothing. One that waits begins a task that keeps the time for all
-of them, unless there is one. On asyncio the send's own wait is cancelled. trio cancels by scopes only, which must
-be there before: that of the send, where it has one, or else that of the whole handler.
+of them, unless there is one. Each of its waits has a cancel scope, which is left before the server's code goes on: so it is
+never between scopes of the server's own, and not held off by their shields.
 """
 
 from __future__ import annotations
 
+import types
 from collections.abc import Callable, Generator
-from functools import partial
 from typing import Any, Final
 
 import anyio
 
-from kui.concurrency.children import Children, this_task
 from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, PIECE, STALL
-from kui.concurrency.loops import Scope, clock
-from kui.concurrency.waits import go_on
+from kui.concurrency.loops import Scope, cancel_scope, clock
+from kui.concurrency.waits import is_checkpoint
 
 from .states import WebSocketState
 
@@ -31,22 +30,39 @@ class GivenUp(OSError):
 
 
 class _Held:
-    """One send that waits: what it is cancelled by."""
+    """One send that waits."""
 
-    __slots__ = ("children", "given_up", "scope", "size", "task")
+    __slots__ = ("_scope", "cancelled", "given_up", "size")
 
-    def __init__(self, size: int, scope: Scope | None, children: Children | None) -> None:
+    def __init__(self, size: int) -> None:
         self.size = size
-        self.scope = scope
-        self.children = children
-        self.task: object = None
         self.given_up = False
+        self.cancelled = False  # was it, for it was given up?
+        self._scope: Scope | None = None
 
-    def cancel(self, with_handler: bool) -> None:
-        if self.scope is not None:
-            self.scope.cancel()
-        elif self.children is not None and not self.given_up:
-            self.given_up = self.children.cancel(self.task, with_handler)
+    def pause(self, trap: Any) -> Generator[Any, Any, Any]:
+        """Let the event loop have what the server's code has yielded, and return its answer."""
+        cancelled: BaseException | None = None
+        scope = self._scope = cancel_scope()
+        if self.given_up:
+            scope.cancel()
+        with scope:
+            try:
+                value = yield trap
+            except anyio.get_cancelled_exc_class() as error:
+                cancelled = error
+                raise
+        if cancelled is not None:  # the scope has caught it, but the server's code must hear of it
+            self.cancelled = True
+            raise cancelled
+        self.cancelled = scope.cancel_called  # on trio, the value raises it there
+        return value
+
+    def give_up(self) -> None:
+        """Cancel the wait, and every later one of this send."""
+        self.given_up = True
+        if self._scope is not None:
+            self._scope.cancel()
 
 
 class HeldSends:
@@ -66,54 +82,63 @@ class HeldSends:
         self._hastened: float | None = None
         self._news: anyio.Event | None = None  # there while the time is kept
 
-    async def wait(
-        self, steps: Generator[Any, Any, None], trap: Any, size: int, scope: Scope | None = None
-    ) -> None:
+    @types.coroutine
+    def wait(
+        self, steps: Generator[Any, Any, None], trap: Any, size: int
+    ) -> Generator[Any, Any, None]:
         """Go on with a server's `send` that waits.
 
         :param steps: its iterator, which has yielded `trap`.
         :param size: bytes that the server may have to be rid of meanwhile.
-        :param scope: the cancel scope around this send alone, if it has one.
         :raises GivenUp: it made no progress in time, or the client has gone.
         """
-        children = self._state.children
-        held = _Held(size, scope, children)
+        held: _Held | None = None
         try:
-            await go_on(steps, trap, partial(self._begin, held))
+            while True:
+                try:
+                    if held is not None:
+                        value = yield from held.pause(trap)
+                    elif trap is None or is_checkpoint(trap):
+                        value = yield trap
+                    else:
+                        held = self._begin(size)
+                        value = yield from held.pause(trap)
+                except BaseException as error:
+                    trap = steps.throw(error)
+                else:
+                    trap = steps.send(value)
+        except StopIteration:
+            return
         except anyio.get_cancelled_exc_class():
-            if not held.given_up or children is None or children.cancelled_by_others(held.task):
+            if held is None or not held.cancelled:
                 raise
             raise GivenUp(STALLED) from None
         finally:
-            if held.task is not None:
+            if held is not None:
                 self._end(held)
 
-    def _begin(self, held: _Held) -> None:
-        held.task = this_task()
+    def _begin(self, size: int) -> _Held:
+        held = _Held(size)
         self._clock = clock()
         if not self._sends:
             self._progress = self._clock()
         self._sends.append(held)
         self._state.held_back += 1
         self._on_wait()
-        if self._news is None and held.children is not None:
+        if self._news is None and self._state.children is not None:
             self._news = anyio.Event()
-            held.children.start(self._keep_time)
+            self._state.children.start(self._keep_time)
+        return held
 
     def _end(self, held: _Held) -> None:
         self._sends.remove(held)
         self._state.held_back -= 1
         self._progress = self._clock()
-        if held.given_up and held.children is not None:
-            held.children.take_back(held.task)
 
-    def give_up(self, *, with_handler: bool = False) -> None:
-        """Cancel the sends that wait, as far as each has something to cancel it by.
-
-        :param with_handler: cancel the handler, too, where that alone lets go of a send.
-        """
+    def give_up(self) -> None:
+        """Cancel the sends that wait."""
         for held in self._sends:
-            held.cancel(with_handler)
+            held.give_up()
 
     def hasten(self) -> None:
         """Give a send 1 s from now on, because the app must stop."""
@@ -137,7 +162,6 @@ class HeldSends:
                 due = self._due()
                 if self._clock() >= due:
                     self._state.leave(1006, STALLED)
-                    self.give_up(with_handler=True)
                     return
                 self._news = anyio.Event()
                 with anyio.CancelScope(deadline=due):

@@ -16,12 +16,11 @@ from baize.typing import Message, Send
 from kui.concurrency.children import this_task
 from kui.concurrency.cleanup import GRACE
 from kui.concurrency.http.departures import disconnect_errors
-from kui.concurrency.loops import cancel_scope
 
-from .held_sends import GivenUp, HeldSends
+from .held_sends import HeldSends
 from .states import CONNECTING, DENYING, OPEN, Incoming, SocketEvent, SocketReader, WebSocketState
 
-__all__ = ["LINGER", "GuardedSendingHalf", "SendingHalf"]
+__all__ = ["LINGER", "SendingHalf"]
 
 CREDIT: Final = 256
 """Messages that may be sent beside a reader without a look, and a checkpoint."""
@@ -144,14 +143,11 @@ class SendingHalf:
             state.credit = CREDIT
 
     async def _pass(self, message: Message, size: int) -> None:
-        """Send a message in a cancel scope of its own."""
-        with cancel_scope() as scope:
-            steps = self._send(message).__await__()
-            for trap in steps:
-                await self._hold().wait(steps, trap, size, scope)
-                break
-            return
-        raise GivenUp
+        """Send a message that is not one of the handler's."""
+        steps = self._send(message).__await__()
+        for trap in steps:
+            await self._hold().wait(steps, trap, size)
+            break
 
     def _hold(self) -> HeldSends:
         """Return the sends that wait, made for the first of them."""
@@ -211,9 +207,9 @@ class SendingHalf:
             self._state.leave(1006)  # it was faster
 
     def give_up(self) -> None:
-        """Give up the sends that the server holds back, where that is possible."""
+        """Give up the sends that the server holds back."""
         if self._held is not None:
-            self._held.give_up(with_handler=True)
+            self._held.give_up()
 
     def hasten(self) -> None:
         """Give a send 1 s from now on, because the app must stop."""
@@ -224,19 +220,3 @@ class SendingHalf:
         """Return the exception for `what`, which cannot be done in this state."""
         closer = self._state.closer
         return self._state.refusal(what, closer is not None and closer is this_task())
-
-
-class GuardedSendingHalf(SendingHalf):
-    """A sending half whose messages have a cancel scope each, because nothing else can cancel them."""
-
-    __slots__ = ()
-
-    async def send(self, kind: Literal["text", "bytes"], data: str | bytes) -> None:
-        """Send one whole message: see `SendingHalf`."""
-        if not self._state.credit:
-            await self._look_after()
-        self._state.credit -= 1
-        try:
-            await self._pass({"type": "websocket.send", kind: data}, len(self._last) + len(data))
-        except disconnect_errors() as error:
-            raise await self._lost() from error

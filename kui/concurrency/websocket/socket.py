@@ -7,29 +7,23 @@ from collections.abc import Callable
 from baize.typing import Message, Receive, Send
 
 from kui.concurrency.children import Children
-from kui.concurrency.loops import on_asyncio
 
 from .receiving import ReceivingHalf
-from .sending import LINGER, GuardedSendingHalf, SendingHalf
+from .sending import LINGER, SendingHalf
 from .states import CLOSING, CONNECTING, WebSocketState
 
 __all__ = ["Socket"]
 
 
 class Socket:
-    """The state of one WebSocket, its receiving half and its sending half.
-
-    :param may_hang: True if the server's `send` may wait for ever when the client has gone: hypercorn's does,
-        for the flow control of an HTTP/2 connection that is closed.
-    """
+    """The state of one WebSocket, its receiving half and its sending half."""
 
     __slots__ = ("receiving", "sending", "state")
 
-    def __init__(self, receive: Receive, send: Send, may_hang: bool = False) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
         self.state = state = WebSocketState()
         self.receiving = receiving = ReceivingHalf(state, receive)
-        half = GuardedSendingHalf if may_hang and not on_asyncio() else SendingHalf
-        self.sending = half(state, send, receiving.look, receiving.start, receiving.watch)
+        self.sending = SendingHalf(state, send, receiving.look, receiving.start, receiving.watch)
         state.tell = (receiving.end_comes, self.sending.end_comes)
 
     def begin(self, children: Children) -> None:

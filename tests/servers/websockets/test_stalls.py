@@ -28,18 +28,9 @@ def site(foreign_kind: str) -> Iterator[Site]:
     print(f"--- {process.log}")
 
 
-def test_a_reader_that_stalls_has_lost_its_handler_after_the_limit(
-    site: Site, foreign_kind: str
-) -> None:
+def test_a_reader_that_stalls_has_lost_its_handler_after_the_limit(site: Site) -> None:
+    """hypercorn on trio shields its wait from the scopes around it; ours is within."""
     stalled = Client(site.port, "/push/100000", receive_buffer=4096)
-    if foreign_kind == "hypercorn-trio":  # it shields its own wait: the client alone can end it
-        with Client(site.port, "/echo") as other:
-            other.send("still here")
-            assert other.receive() == "still here"
-        assert "</push" not in site.log
-        stalled.reset()
-        assert site.ending("/push/100000").startswith("disconnect 1006")
-        return
     assert site.ending("/push/100000") == f"disconnect 1006 {STALLED}"
     with Client(site.port, "/echo") as other:
         other.send("still here")
