@@ -6,7 +6,16 @@ run, and what becomes of what it raises, in `session`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from functools import partial
 from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
 
 from baize.typing import Message, Receive, Scope, Send
@@ -70,36 +79,41 @@ class InvalidMessage(ValueError):
 class _Messages(Generic[T]):
     """Iterate over the messages until the connection ends: `async for text in websocket.iter_text()`."""
 
-    __slots__ = ("_kind", "_receive")
+    __slots__ = ("__anext__",)  # called without a frame of its own in between
 
     def __init__(self, half: ReceivingHalf, kind: Kind) -> None:
-        self._receive = half.receive
+        self.__anext__: Callable[[], Coroutine[Any, Any, T]] = partial(half.receive, kind, True)
+
+    def __aiter__(self) -> Self:
+        return self
+
+
+class _Values:
+    """Messages decoded as JSON, of either kind if none is given."""
+
+    __slots__ = ("_half", "_kind")
+
+    def __init__(self, half: ReceivingHalf, kind: Kind) -> None:
+        self._half = half
         self._kind = kind
 
     def __aiter__(self) -> Self:
         return self
 
-    def __anext__(self) -> Coroutine[Any, Any, T]:
-        return self._receive(self._kind, True)
-
-
-class _Values(_Messages[Any]):
-    """Messages decoded as JSON, of either kind if none is given."""
-
-    __slots__ = ()
-
     async def __anext__(self) -> Any:
-        message = await self._receive(self._kind, True)
+        return self._decode(await self._half.receive(self._kind, True))
+
+    def _decode(self, message: Any) -> Any:
         return decode_message(message if self._kind else text_or_bytes(message))
 
 
-class _Data(_Messages[str | bytes]):
+class _Data(_Values):
     """Messages of either kind, as they come."""
 
     __slots__ = ()
 
-    async def __anext__(self) -> str | bytes:
-        return text_or_bytes(await self._receive("", True))
+    def _decode(self, message: Message) -> str | bytes:
+        return text_or_bytes(message)
 
 
 class WebSocket(HTTPConnection):
@@ -124,6 +138,7 @@ class WebSocket(HTTPConnection):
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
         self.socket = Socket(receive, send)
+        self._send_message = self.socket.sending.send
 
     @property
     def connection_state(self) -> SocketState:
@@ -262,8 +277,7 @@ class WebSocket(HTTPConnection):
         """
         if not isinstance(data, str):
             raise TypeError(f"send_text sends a str, not {type(data).__name__}")
-        text = data if data.isascii() else whole_text(data)
-        return self.socket.sending.send("text", text)
+        return self._send_message("text", data if data.isascii() else whole_text(data))
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
         """Send a binary message: bytes, or something like them. Raises as `send_text` does."""
@@ -271,7 +285,7 @@ class WebSocket(HTTPConnection):
             if not isinstance(data, bytearray | memoryview):
                 raise TypeError(f"send_bytes sends bytes, not {type(data).__name__}")
             data = bytes(data)
-        return self.socket.sending.send("bytes", data)
+        return self._send_message("bytes", data)
 
     # ---- JSON
 

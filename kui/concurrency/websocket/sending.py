@@ -7,7 +7,7 @@ some tell in `send` that the client has gone, some do not, and some hold it back
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import anyio
 import anyio.lowlevel
@@ -31,38 +31,39 @@ LINGER: Final = 1.0
 _UNHEARD: Final = SocketReader.UNHEARD  # found faster under a name of its own
 
 
+class Lookout(Protocol):
+    """What sees the end of a connection: the receiving half."""
+
+    def look(self) -> bool:
+        """Have the end noticed, because the handler sends again without receiving; return True if there is a reader."""
+
+    def start(self) -> bool:
+        """Have the end noticed from now on; return True if there is a reader."""
+
+    def watch(self, call: Callable[[], object]) -> None:
+        """Call `call()` once the connection is over: at once if it is."""
+
+
 class SendingHalf:
     """What goes out on one WebSocket; several tasks may use it at once.
 
-    :param look: has the end of the connection noticed, and returns True if there is a reader.
-    :param watch: calls a function once the connection is over, and has it noticed.
+    :param lookout: has the end of the connection noticed.
     """
 
     __slots__ = (
         "_held",
         "_last",
-        "_look",
+        "_lookout",
         "_says_close",
         "_send",
-        "_start",
         "_state",
-        "_watch",
     )
 
-    def __init__(
-        self,
-        state: WebSocketState,
-        send: Send,
-        look: Callable[[], bool],
-        start: Callable[[], bool],
-        watch: Callable[[Callable[[], object]], None],
-    ) -> None:
+    def __init__(self, state: WebSocketState, send: Send, lookout: Lookout) -> None:
         self._state = state
         self._send = send
-        self._look = look
-        self._watch = watch
+        self._lookout = lookout
         self._held: HeldSends | None = None
-        self._start = start
         self._last: str | bytes = ""  # the message before: the server may not be rid of it
         self._says_close = False  # does a caller of `close` send the close frame?
 
@@ -135,7 +136,7 @@ class SendingHalf:
         if state.outgoing is not OPEN:
             raise self.refusal("send")
         state.has_sent = True
-        if self._look():
+        if self._lookout.look():
             # hypercorn's send is no checkpoint once the client has gone.
             await anyio.lowlevel.checkpoint()
             if state.ending is not None:
@@ -152,7 +153,7 @@ class SendingHalf:
     def _hold(self) -> HeldSends:
         """Return the sends that wait, made for the first of them."""
         if self._held is None:
-            self._held = HeldSends(self._state, self._start)
+            self._held = HeldSends(self._state, self._lookout.start)
         return self._held
 
     async def _lost(self) -> Exception:
@@ -160,7 +161,7 @@ class SendingHalf:
         state = self._state
         if state.ending is None and state.children is not None:
             gone = anyio.Event()
-            self._watch(gone.set)
+            self._lookout.watch(gone.set)
             with anyio.move_on_after(LINGER):
                 await gone.wait()  # which tells the code
         if state.ending is None:

@@ -10,7 +10,7 @@ from kui.concurrency.children import Children
 
 from .receiving import ReceivingHalf
 from .sending import LINGER, SendingHalf
-from .states import CLOSING, CONNECTING, WebSocketState
+from .states import CLOSING, CONNECTING, Incoming, WebSocketState
 
 __all__ = ["Socket"]
 
@@ -23,7 +23,7 @@ class Socket:
     def __init__(self, receive: Receive, send: Send) -> None:
         self.state = state = WebSocketState()
         self.receiving = receiving = ReceivingHalf(state, receive)
-        self.sending = SendingHalf(state, send, receiving.look, receiving.start, receiving.watch)
+        self.sending = SendingHalf(state, send, receiving)
         state.tell = (receiving.end_comes, self.sending.end_comes)
 
     def begin(self, children: Children) -> None:
@@ -35,7 +35,7 @@ class Socket:
 
     async def accept(self, message: Message) -> None:
         """Receive the handshake, unless that was done, and accept it. Raises as `SendingHalf.accept`."""
-        if self.state.outgoing is CONNECTING:
+        if self.state.incoming is Incoming.HANDSHAKE and self.state.outgoing is CONNECTING:
             await self.receiving.connect()
         await self.sending.accept(message)
         self.receiving.open()
