@@ -343,7 +343,8 @@ class Kui(AppHabits, MethodDecorators):
         if found is None:
             return self._no_socket
         endpoint, parameters = found
-        _add_parameters(scope, parameters)
+        if parameters:
+            _add_parameters(scope, parameters)
         return endpoint
 
 

@@ -76,7 +76,7 @@ async def _session(
 ) -> Exception | None:
     """Run the endpoint and close the connection; return what the server must hear."""
     socket = websocket.socket
-    socket.begin(children)
+    socket.state.children = children
     raised: Exception | None = None
     try:
         try:
@@ -85,12 +85,13 @@ async def _session(
                 value = await endpoint()
                 if value is not None and socket.state.outgoing is SocketState.CONNECTING:
                     await deny(websocket, convert(value, endpoint))
-                else:
+                elif socket.state.ending is None:
                     await socket.sending.close(1000, "")
         except Exception as error:
             websocket.failure = error
             raised = await _recover(websocket, error, exceptions)
-        await socket.finish()
+        if socket.state.outgoing is SocketState.CLOSING:
+            await socket.finish()
     except BaseException:
         with shielded():
             if socket.state.outgoing is SocketState.OPEN:

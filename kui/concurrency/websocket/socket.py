@@ -6,17 +6,19 @@ from collections.abc import Callable
 
 from baize.typing import Message, Receive, Send
 
-from kui.concurrency.children import Children
-
 from .receiving import ReceivingHalf
 from .sending import LINGER, SendingHalf
-from .states import CLOSING, CONNECTING, Incoming, WebSocketState
+from .states import CONNECTING, Incoming, WebSocketState
 
 __all__ = ["Socket"]
 
 
 class Socket:
-    """The state of one WebSocket, its receiving half and its sending half."""
+    """The state of one WebSocket, its receiving half and its sending half.
+
+    Without `state.children` the handler alone reads, and a send learns of a client that has gone only from servers that
+    say so.
+    """
 
     __slots__ = ("receiving", "sending", "state")
 
@@ -25,13 +27,6 @@ class Socket:
         self.receiving = receiving = ReceivingHalf(state, receive)
         self.sending = SendingHalf(state, send, receiving)
         state.tell = (receiving.end_comes, self.sending.end_comes)
-
-    def begin(self, children: Children) -> None:
-        """Begin the session: tasks may be started beside the handler.
-
-        Without them the handler alone reads, and a send learns of a client that has gone only from servers that say so.
-        """
-        self.state.children = children
 
     async def accept(self, message: Message) -> None:
         """Receive the handshake, unless that was done, and accept it. Raises as `SendingHalf.accept`."""
@@ -52,14 +47,12 @@ class Socket:
         self.sending.hasten()
 
     async def finish(self) -> None:
-        """Let the client confirm that the connection is closed; discard what it has still sent.
+        """Let the client confirm that this side has closed; discard what it has still sent.
 
         Servers wait for ever for room in their queue when an application returns while it is full. So a client
         that keeps sending is read from until the end, and one that is silent for a second is not.
         """
-        self.state.closer = None
-        if self.state.children is not None and self.state.outgoing is CLOSING:
-            await self.receiving.drain(LINGER)
+        await self.receiving.drain(LINGER)
 
     def watch(self, call: Callable[[], object]) -> None:
         """Call `call()` once the connection is over: see `ReceivingHalf.watch`."""

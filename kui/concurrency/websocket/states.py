@@ -277,7 +277,7 @@ class WebSocketState:
 
     def release(self) -> None:
         """Start no more tasks, and call no callback any more."""
-        self.children = None
+        self.children = self.closer = None
         self.tell = ()
         self._watchers = None
 
