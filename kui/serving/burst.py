@@ -28,11 +28,11 @@ class Burst:
         self._held = False
 
     def begin(self) -> None:
-        """A part that others follow is sent; `end` will be called."""
+        """Note that a part that others follow is sent; `end` will be called."""
         self.lasts = True
 
     def hold(self) -> int:
-        """The flag to send another part with that is not the last."""
+        """Return the flag to send another part with that is not the last."""
         self._held = True
         return self._flag
 

@@ -234,7 +234,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         return 0
 
     def _end_burst(self) -> None:
-        """The tasks that were running wait now, but for one that only lets others run."""
+        """End the burst: the tasks that were running wait now, but for one that only lets others run."""
         if self._yielding:
             self._loop.call_soon(self._end_burst)
         else:
