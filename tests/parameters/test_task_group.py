@@ -141,10 +141,11 @@ async def test_several_failures_are_a_group(serve: Serve) -> None:
 
 async def test_a_client_that_leaves_cancels_the_children_and_not_the_handler() -> None:
     log = []
-    went_on = anyio.Event()
+    began, went_on = anyio.Event(), anyio.Event()
 
     async def child() -> None:
         log.append("child")
+        began.set()
         try:
             await anyio.sleep_forever()
         finally:
@@ -154,22 +155,21 @@ async def test_a_client_that_leaves_cancels_the_children_and_not_the_handler() -
     async def order(tasks: Group) -> str:
         tasks.start_soon(child)
         await went_on.wait()
-        await anyio.sleep(0.01)
+        await anyio.wait_all_tasks_blocked()
         log.append("placed")
         return "placed"
 
     app = Kui(routes=HttpRoute("/", order))
     async with AsyncTestClient(app) as client, anyio.create_task_group() as tasks:
-        tasks.start_soon(leave_soon, client, log)
+        tasks.start_soon(leave_after, client, began)
         with pytest.raises(Exception):  # noqa: B017 - the client itself has left
             await client.post("/")
         await client.wait_idle()
     assert log == ["child", "cancelled", "placed"]
 
 
-async def leave_soon(client: AsyncTestClient, log: list[str]) -> None:
-    while not log:  # noqa: ASYNC110 - the handler begins in its own time
-        await anyio.sleep(0.005)
+async def leave_after(client: AsyncTestClient, event: anyio.Event) -> None:
+    await event.wait()
     client.disconnect()
 
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from baize.typing import Receive, Scope, Send
 
-from .conftest import Serve
+from .conftest import PATIENCE, Serve
 
 pytestmark = pytest.mark.anyio
 
@@ -263,16 +263,22 @@ async def test_receive_and_send_end_with_their_request(serve: Serve) -> None:
 
 
 async def test_a_cancelled_send_cuts_the_connection(serve: Serve) -> None:
+    sending = anyio.CancelScope()
+    refused = anyio.Event()
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        with anyio.move_on_after(0.05):
+        with sending:
             await send({"type": "http.response.body", "body": b"x" * 50_000_000, "more_body": True})
         with pytest.raises(OSError):
             await send({"type": "http.response.body", "body": b"y"})
+        refused.set()
 
     async with serve(app) as server, server.connect(GET) as client:
         await client.until(b"xxx")
-        await anyio.sleep(0.1)
+        sending.cancel()
+        with anyio.fail_after(PATIENCE):
+            await refused.wait()
         with pytest.raises(anyio.BrokenResourceError):
             await client.rest()
 
