@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, ItemsView, Iterable, ValuesView
 from functools import partial
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, overload
 
 from baize.datastructures import ContentType, Headers
 from baize.datastructures import FormData as _FormData
@@ -192,6 +192,19 @@ class FormData(_FormData):
     """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:  # the files are of this module's class, and not only of its base
+
+        def __getitem__(self, key: str) -> str | UploadFile: ...
+        @overload
+        def get(self, key: str, /) -> str | UploadFile | None: ...
+        @overload
+        def get(self, key: str, /, default: T) -> str | UploadFile | T: ...
+        def get(self, key: str, /, default: Any = None) -> Any: ...
+        def getlist(self, key: str) -> list[str | UploadFile]: ...  # type: ignore[override]
+        def multi_items(self) -> list[tuple[str, str | UploadFile]]: ...  # type: ignore[override]
+        def items(self) -> ItemsView[str, str | UploadFile]: ...
+        def values(self) -> ValuesView[str | UploadFile]: ...
 
     def __eq__(self, other: object) -> bool:
         return _FormData(self.multi_items()) == other

@@ -182,6 +182,12 @@ async def redirect() -> URL | RedirectResponse:
 
 async def upload() -> tuple[str, int]:
     form: FormData = await request.form
+    title = form["title"]
+    given = form.get("title")
+    texts = [value for _, value in form.items() if not isinstance(value, UploadFile)]
+    texts += [value for value in form.getlist("tag") if not isinstance(value, UploadFile)]
+    texts.append(title.filename if isinstance(title, UploadFile) else title)
+    texts.append("" if given is None or isinstance(given, UploadFile) else given.title())
     image = form["image"]
     if isinstance(image, UploadFile):
         content: bytes = await image.aread()
