@@ -18,7 +18,7 @@ from kui.asgi import Kui, StreamResponse, cancel_on_disconnect
 
 pytestmark = pytest.mark.anyio
 
-HTTP = [case for case in CASES.values() if not case.websocket and len(b"".join(case.body)) < 2**20]
+SMALL = [case for case in CASES.values() if len(b"".join(case.body)) < 2**20]
 
 
 async def left_by(work: Callable[[], Awaitable[object]]) -> list[type]:
@@ -39,8 +39,8 @@ async def left_by(work: Callable[[], Awaitable[object]]) -> list[type]:
     return [kind for kind in kinds if kind.__module__.partition(".")[0] == "kui"]
 
 
-@pytest.mark.parametrize("case", HTTP, ids=lambda case: str(case.name))
-async def test_what_a_request_has_made_goes_with_it(case: Case) -> None:
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: str(case.name))
+async def test_what_a_request_or_a_websocket_has_made_goes_with_it(case: Case) -> None:
     async with AsyncExitStack() as stack:
         client = await Sites("kui", stack).client(case)
         await client.check()

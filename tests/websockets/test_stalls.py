@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from baize.typing import Message
 
 from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, PIECE, STALL
 from kui.concurrency.websocket.held_sends import STALLED
-from kui.current import websocket
-from kui.websockets import WebSocketDisconnect
+from kui.current import websocket, websocket_var
+from kui.websockets import WebSocket, WebSocketDisconnect
 from tests.support.websocket_server import Kind, Server, session
 
 pytestmark = pytest.mark.anyio
@@ -259,4 +260,107 @@ async def test_a_send_that_does_not_wait_starts_nothing(kind: Kind) -> None:
         await running.ended.wait()
         assert anyio.current_time() - begin < 2
     assert len(server.texts) == 1000
+    assert running.error is None
+
+
+class Scoped(Server):
+    """A server whose send waits twice, in a cancel scope of its own that is entered before and left after."""
+
+    shield = False
+
+    async def send(self, message: Message) -> None:
+        with anyio.CancelScope(shield=self.shield):
+            await anyio.sleep(0.1)
+            await super().send(message)
+            await anyio.sleep(0.1)
+
+
+@pytest.mark.parametrize("shield", [False, True])
+async def test_the_scopes_of_a_server_are_left_in_their_order(kind: Kind, shield: bool) -> None:
+    server = Scoped(kind)
+    server.shield = shield
+
+    async def handler() -> None:
+        await websocket.accept()
+        for number in range(5):
+            await websocket.send_text(str(number))
+        await websocket.close(4000)
+
+    async with session(server, handler) as running:
+        await running.ended.wait()
+    assert running.error is None
+    assert server.texts == [str(number) for number in range(5)]
+    assert server.closed == (4000, "")
+
+
+@pytest.mark.parametrize("shield", [False, True])
+async def test_a_shield_of_the_server_does_not_hold_a_stalled_send(
+    kind: Kind, shield: bool
+) -> None:
+    server = Scoped(kind)
+    server.shield = shield
+    seen: list[int] = []
+
+    async def handler() -> None:
+        try:
+            await push()
+        except WebSocketDisconnect as gone:
+            seen.append(gone.code)
+            await anyio.sleep(1)
+            seen.append(0)  # it was not cancelled
+
+    async with session(server, handler) as running:
+        server.stall()
+        await running.ended.wait()
+    assert seen == [1006, 0]
+    assert running.error is None
+
+
+class Stubborn(Server):
+    """A server whose send goes on after it was cancelled."""
+
+    async def send(self, message: Message) -> None:
+        try:
+            await super().send(message)
+        except anyio.get_cancelled_exc_class():
+            await anyio.sleep(1000)
+
+
+async def test_a_server_that_swallows_the_cancellation_is_cancelled_again(kind: Kind) -> None:
+    server = Stubborn(kind)
+    seen: list[int] = []
+
+    async def handler() -> None:
+        try:
+            await push()
+        except WebSocketDisconnect as gone:
+            seen.append(gone.code)
+
+    async with session(server, handler) as running:
+        server.stall()
+        begin = anyio.current_time()
+        await running.ended.wait()
+        assert anyio.current_time() - begin < STALL + 1
+    assert seen == [1006]
+    assert running.error is None
+
+
+async def test_a_send_from_outside_of_the_handler_is_given_up_as_well(kind: Kind) -> None:
+    server = Server(kind)
+    seen: list[int] = []
+    opened: list[WebSocket] = []
+
+    async def handler() -> None:
+        await websocket.accept()
+        opened.append(websocket_var.get())
+        await anyio.sleep(STALL + 10)
+
+    async with session(server, handler) as running:
+        await server.until(lambda: opened)
+        server.stall()
+        with pytest.raises(WebSocketDisconnect) as caught:
+            await opened[0].send_text("from a service")
+        seen.append(caught.value.code)
+        assert not running.ended.is_set()
+    assert seen == [1006]
     assert running.error is None
