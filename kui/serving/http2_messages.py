@@ -31,6 +31,8 @@ _is_value = re.compile(
 ).fullmatch
 _is_target = re.compile(rb"/[\x21\x22\x24-\x7e]*|\*").fullmatch
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
+_valid: Final[set[tuple[bytes, bytes]]] = set()
+"""Fields that were found to be valid; bounded."""
 _OF_A_CONNECTION: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
@@ -69,17 +71,13 @@ def read_request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
     size = 0
     for name, value in fields:
         size += len(name) + len(value) + 32
-        if not _is_value(value):
-            raise Malformed(400, "a header has a value that is none")
+        if (name, value) not in _valid:
+            _check(name, value)
         if name.startswith(b":"):
             if headers or cookies or name not in _PSEUDO or name in pseudo:
                 raise Malformed(400, "the pseudo-headers are not what they must be")
             pseudo[name] = value
             continue
-        if not _is_name(name) or name in _OF_A_CONNECTION:
-            raise Malformed(400, "there is a header that HTTP/2 does not have")
-        if name == b"te" and value.lower() != b"trailers":
-            raise Malformed(400, "TE is 'trailers' in HTTP/2")
         if name == b"cookie":
             cookies.append(value)
         elif name != b"host":
@@ -99,6 +97,19 @@ def read_request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
         raise Malformed(400, "Host is not :authority")
     headers.insert(0, (b"host", authority))
     return _with_target(pseudo, headers)
+
+
+def _check(name: bytes, value: bytes) -> None:
+    """Refuse a field that HTTP/2 does not have, and remember one that it has, for most are always the same."""
+    if not _is_value(value):
+        raise Malformed(400, "a header has a value that is none")
+    if not name.startswith(b":"):
+        if not _is_name(name) or name in _OF_A_CONNECTION:
+            raise Malformed(400, "there is a header that HTTP/2 does not have")
+        if name == b"te" and value.lower() != b"trailers":
+            raise Malformed(400, "TE is 'trailers' in HTTP/2")
+    if len(_valid) < 1000 and len(name) + len(value) < 200:
+        _valid.add((name, value))
 
 
 def _with_target(pseudo: dict[bytes, bytes], headers: Headers) -> Request:
