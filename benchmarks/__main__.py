@@ -100,7 +100,8 @@ def main() -> int:
 
     if chosen.what == "publish":
         return publish.publish(pace_of(chosen), tell)
-    print(sockets.tables(sockets.measure(tell=tell)))
+    rounds = 1 if chosen.quick else chosen.rounds or sockets.ROUNDS
+    print(sockets.tables(sockets.measure(rounds, tell=tell)))
     return 0
 
 

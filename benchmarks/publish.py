@@ -26,7 +26,7 @@ END = "<!-- end of the results -->"
 def publish(pace: Pace, tell: Callable[[str], None]) -> int:
     """Returns the exit status: 1, and nothing is written, if a framework has failed in a case."""
     began = time.monotonic()
-    served = sockets.measure(min(pace.rounds, 10), tell=tell)
+    served = sockets.measure(min(pace.rounds, sockets.ROUNDS), tell=tell)
     figures = measure(list(CASES), list(FRAMEWORKS), ["asyncio", "trio"], pace, tell)
     for (case, of), why in figures.failed.items():
         print(f"{' on '.join(of)} failed in {case}: {why}", file=sys.stderr)

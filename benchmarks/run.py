@@ -36,6 +36,7 @@ PACKAGES = [
     "blacksheep",
     "quart",
     "quart-trio",
+    "trustme",
     "uvicorn",
     "httptools",
     "uvloop; platform_system != 'Windows'",

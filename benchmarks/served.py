@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from typing import Any
 
 APP = "BENCHMARKS_APP"
 """The environment variable: a key of APPS."""
+BARE = {
+    "/plain": "plain",
+    "/json": "json-in-1k",
+    "/files/100k.bin": "file-100k",
+    "/stream/100": "stream-100",
+    "/echo": "websocket",
+}
+"""Which case is asked for by which path."""
 
 
 async def bare(scope: Any, receive: Any, send: Any) -> None:
-    """The bare function for plain text, which knows of the lifespan, too."""
-    if scope["type"] == "http":
-        from benchmarks.frameworks.bare_ import plain
-
-        await plain(scope, receive, send)
+    """The bare functions, by the path; there is no other routing. It knows of the lifespan, too."""
+    if scope["type"] != "lifespan":
+        await _bare_of(scope["path"])(scope, receive, send)
         return
     for phase in ("startup", "shutdown"):
         await receive()
         await send({"type": f"lifespan.{phase}.complete"})
+
+
+@cache
+def _bare_of(path: str) -> Any:
+    from benchmarks.frameworks.bare_ import APPS as functions
+
+    return functions[BARE[path]]
 
 
 def site(framework: str) -> Any:

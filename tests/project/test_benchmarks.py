@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AsyncExitStack
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -13,11 +14,12 @@ from benchmarks.cases import CASES, Case
 from benchmarks.chart import chart
 from benchmarks.driver import WrongAnswer
 from benchmarks.frameworks import FRAMEWORKS
+from benchmarks.loads import Load
 from benchmarks.parts import CANCELLING, HANDLERS, PARTS, parts_tables
 from benchmarks.passages import REQUESTS, counted
 from benchmarks.publish import dumps
 from benchmarks.report import as_json, tables, targets_table
-from benchmarks.sockets import WAYS, Load, Sockets
+from benchmarks.sockets import PLAIN, WAYS, Sockets, Way, serving
 from benchmarks.sockets import tables as sockets_tables
 from benchmarks.targets import verdicts
 from benchmarks.worker import Sites
@@ -96,19 +98,33 @@ def test_the_figures_are_json_and_the_chart_is_xml(figures: Figures) -> None:
     assert len(dots) == measured_dots + len(FRAMEWORKS) - 1
 
 
-def test_what_was_measured_over_sockets_is_shown_for_each_number_of_connections() -> None:
-    slow, fast = Load(1000.0, 900.0, 2000.0), Load(2000.0, 400.0, 900.0)
+def test_what_was_measured_over_sockets_is_shown_for_each_way_to_ask() -> None:
+    slow = Load(1000.0, 900.0, 2000.0, cost=80.0, answers=1000)
+    fast = Load(2000.0, 400.0, 900.0, cost=40.0, answers=2000)
     measured = Sockets(
         {
-            ("kui run, trio", app, way): [slow if app == "kui" else fast] * 3
+            (server, app, way): [slow if app == "kui" else fast] * 3
+            for server in ("kui run, trio", "uvicorn")
             for app in ("bare", "kui")
             for way in WAYS
         }
     )
     text = sockets_tables(measured)
-    rows = [line.split("|")[2:-1] for line in text.splitlines() if "| kui run, trio  " in line]
-    assert [[cell.strip() for cell in row] for row in rows] == [["1.00 k"] * len(WAYS)]
-    assert "0.50 **not reached**" in text
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    assert ["kui run, trio", *["1.00 k"] * len(PLAIN)] in cells
+    for way in WAYS:
+        assert [str(way), "40 / 80", "40 / 80"] in cells
+    assert ["kui run, trio: plain text", "0.85", "0.50 **not reached**"] in cells
+    assert ["kui run, asyncio: HTTP/2 beside hypercorn", "3", "-"] in cells
+
+
+@pytest.mark.parametrize("work", ["chunked-in", "websocket", "http2"])
+def test_a_server_is_asked_and_its_time_is_counted(work: str) -> None:
+    with serving("kui run, asyncio", "bare") as served:
+        load = served.ask(Way(2, work=work), seconds=1)
+    assert load.answers > 0 and load.rate > 0
+    assert load.cost > 0 or not Path("/proc").exists()
 
 
 async def test_a_request_is_followed_through_the_modules_of_kui() -> None:
