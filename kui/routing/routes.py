@@ -319,7 +319,10 @@ class Registrar(GroupHabits):
             self.append(route)
 
     def __lshift__(self, routes: Several) -> Self:
-        """`self << routes`: add a route, or all routes of a group, as `extend`; return `self`."""
+        """`self << routes`: add a route, or all routes of a group, as `extend`; return `self`.
+
+        As a statement of its own pyright warns of it (reportUnusedExpression), and not of `extend`.
+        """
         self.extend(routes)
         return self
 
