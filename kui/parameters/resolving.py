@@ -15,7 +15,8 @@ from typing import Any, cast
 from kui.connections import HTTPConnection
 from kui.current import request_var, websocket_var
 from kui.endpoints import Endpoint
-from kui.websockets.connection import HowToClose, SocketState, WebSocket, how_to_close
+from kui.websockets.connection import SocketState, WebSocket
+from kui.websockets.endings import HowToClose, how_to_close
 
 from .answers import Answer
 from .bodies import body_reader

@@ -5,7 +5,8 @@ The states of a connection, and everything that waits, are in `kui/concurrency/`
 
 from __future__ import annotations
 
-from .connection import Heartbeat, InvalidMessage, SocketState, WebSocket, WebSocketDisconnect
+from .connection import Heartbeat, SocketState, WebSocket, WebSocketDisconnect
+from .endings import InvalidMessage
 from .session import serve_socket
 from .views import SocketView, view_endpoint
 

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 from collections.abc import (
     AsyncIterator,
-    Callable,
     Coroutine,
     Iterable,
-    Iterator,
     Mapping,
     Sequence,
 )
-from functools import partial
-from typing import Any, Generic, Literal, NamedTuple, Self, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency import shielded
 from kui.concurrency.websocket.heartbeat import Heartbeat, keep_alive
-from kui.concurrency.websocket.receiving import Kind, ReceivingHalf
 from kui.concurrency.websocket.socket import Socket
 from kui.concurrency.websocket.states import (
     CONNECTING,
@@ -32,88 +28,18 @@ from kui.concurrency.websocket.states import (
     WebSocketDisconnect,
 )
 from kui.connections import HTTPConnection
-from kui.http.exceptions import AnyHTTPException
 from kui.http.headers import ResponseHeaders
-from kui.http.json import decode_json
-from kui.http.text import encode_text, whole_text
+from kui.http.text import whole_text
 from kui.responses.encode import to_json
 
-__all__ = [
-    "GOING_AWAY",
-    "Encoding",
-    "Heartbeat",
-    "HowToClose",
-    "InvalidMessage",
-    "SocketState",
-    "WebSocket",
-    "WebSocketDisconnect",
-    "how_to_close",
-    "iter_encoded",
-]
+from .endings import LONGEST_REASON
+from .messages import Messages, Values, decode_message
 
-T = TypeVar("T")
+__all__ = ["DENIAL", "Heartbeat", "SocketState", "WebSocket", "WebSocketDisconnect"]
 
-Encoding: TypeAlias = Literal["anystr", "text", "bytes", "json"]
 Mode: TypeAlias = Literal["text", "binary"]
 
 DENIAL = "websocket.http.response"
-GOING_AWAY = 1001
-INTERNAL_ERROR = 1011
-REASON = 123
-"""Bytes that the reason of a close frame may have (RFC 6455, 5.5)."""
-
-
-class InvalidMessage(ValueError):
-    """The client has sent a message that cannot be used; `code` is the close code for that.
-
-    A handler may catch it and go on, or close with a code of its own. One that leaves the handler closes the
-    socket with `code`, and is not the fault of this side: it is not logged.
-    """
-
-    def __init__(self, reason: str, code: int = 1007) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.code = code
-
-
-class _Messages(Generic[T]):
-    """Iterate over the messages until the connection ends: `async for text in websocket.iter_text()`."""
-
-    __slots__ = ("__anext__",)  # called without a frame of its own in between
-
-    def __init__(self, half: ReceivingHalf, kind: Kind) -> None:
-        self.__anext__: Callable[[], Coroutine[Any, Any, T]] = partial(half.receive, kind, True)
-
-    def __aiter__(self) -> Self:
-        return self
-
-
-class _Values:
-    """Messages decoded as JSON, of either kind if none is given."""
-
-    __slots__ = ("_half", "_kind")
-
-    def __init__(self, half: ReceivingHalf, kind: Kind) -> None:
-        self._half = half
-        self._kind = kind
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Any:
-        return self._decode(await self._half.receive(self._kind, True))
-
-    def _decode(self, message: Any) -> Any:
-        return decode_message(message if self._kind else text_or_bytes(message))
-
-
-class _Data(_Values):
-    """Messages of either kind, as they come."""
-
-    __slots__ = ()
-
-    def _decode(self, message: Message) -> str | bytes:
-        return text_or_bytes(message)
 
 
 class WebSocket(HTTPConnection):
@@ -260,11 +186,11 @@ class WebSocket(HTTPConnection):
 
     def iter_text(self) -> AsyncIterator[str]:
         """Iterate over the texts, until the connection ends. A binary message ends it, as for `receive_text`."""
-        return _Messages(self.socket.receiving, "text")
+        return Messages(self.socket.receiving, "text")
 
     def iter_bytes(self) -> AsyncIterator[bytes]:
         """Iterate over the binary messages, until the connection ends. A text ends it, as for `receive_bytes`."""
-        return _Messages(self.socket.receiving, "bytes")
+        return Messages(self.socket.receiving, "bytes")
 
     def send_text(self, data: str) -> Coroutine[Any, Any, None]:
         """Send a text message: `await websocket.send_text("hello")`.
@@ -301,7 +227,7 @@ class WebSocket(HTTPConnection):
 
     def iter_json(self, mode: Mode = "text") -> AsyncIterator[Any]:
         """Iterate over the values, until the connection ends. Raises InvalidMessage as `receive_json` does."""
-        return _Values(self.socket.receiving, _kind(mode))
+        return Values(self.socket.receiving, _kind(mode))
 
     async def send_json(self, data: Any, mode: Mode = "text") -> None:
         """Send a value as JSON, with the app's `json_encoder`.
@@ -335,8 +261,10 @@ class WebSocket(HTTPConnection):
             raise ValueError(
                 f"{code!r} cannot be sent as a close code: take 1000 to 1003, 1007 to 1014, or 3000 to 4999"
             )
-        if (size := len(reason.encode())) > REASON:
-            raise ValueError(f"the reason of a close has at most {REASON} bytes, not {size}")
+        if (size := len(reason.encode())) > LONGEST_REASON:
+            raise ValueError(
+                f"the reason of a close has at most {LONGEST_REASON} bytes, not {size}"
+            )
         if self.socket.state.outgoing in (CONNECTING, OPEN):
             with shielded():
                 await self.socket.sending.close(code, reason, by_handler=True)
@@ -351,62 +279,3 @@ def _kind(mode: Mode) -> Literal["text", "bytes"]:
     if mode == "binary":
         return "bytes"
     raise ValueError(f"JSON goes in 'text' or in 'binary' messages, not in {mode!r} ones")
-
-
-def iter_encoded(websocket: WebSocket, encoding: Encoding) -> AsyncIterator[Any]:
-    """Iterate over the messages until the connection ends, in one of the encodings of a SocketView."""
-    half = websocket.socket.receiving
-    if encoding == "anystr":
-        return _Data(half, "")
-    if encoding == "json":
-        return _Values(half, "")
-    return _Messages(half, encoding)
-
-
-def text_or_bytes(message: Message) -> str | bytes:
-    text: str | None = message.get("text")
-    if text is not None:
-        return text
-    data: bytes = message["bytes"]
-    return data
-
-
-def decode_message(data: str | bytes) -> Any:
-    """Return the value of a message that is JSON. Raises InvalidMessage, with 1007, for one that is not."""
-    try:
-        return decode_json(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
-    except AnyHTTPException as error:
-        raise InvalidMessage(str(error.content)) from None
-
-
-class HowToClose(NamedTuple):
-    """How a socket is closed after an exception, and if the server is told of that."""
-
-    code: int
-    reason: str
-    failure: bool
-
-
-def how_to_close(exc: BaseException) -> HowToClose:
-    """Return what to do about an exception that has left a handler; a group is looked into."""
-    invalid: InvalidMessage | None = None
-    for each in _leaves(exc):
-        if isinstance(each, InvalidMessage):
-            invalid = invalid or each
-        elif not isinstance(each, Exception):
-            return HowToClose(GOING_AWAY, "", True)
-        elif not isinstance(each, WebSocketDisconnect):
-            return HowToClose(INTERNAL_ERROR, "", True)
-    if invalid is not None:
-        return HowToClose(
-            invalid.code, encode_text(invalid.reason)[:REASON].decode(errors="ignore"), False
-        )
-    return HowToClose(1000, "", False)
-
-
-def _leaves(exc: BaseException) -> Iterator[BaseException]:
-    if isinstance(exc, BaseExceptionGroup):
-        for each in exc.exceptions:
-            yield from _leaves(each)
-    else:
-        yield exc

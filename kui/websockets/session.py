@@ -19,8 +19,9 @@ from kui.exceptions import ExceptionTable, note
 from kui.lifetime import lifetime_of
 from kui.responses.base import HttpResponse
 
-from .connection import GOING_AWAY, WebSocket, how_to_close
+from .connection import WebSocket
 from .denials import deny
+from .endings import GOING_AWAY, how_to_close
 
 __all__ = ["serve_socket"]
 

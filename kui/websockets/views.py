@@ -14,7 +14,9 @@ from kui.argument_checks import takes
 from kui.concurrency import shielded, strays_fail
 from kui.connections import websocket_var
 
-from .connection import Encoding, SocketState, how_to_close, iter_encoded
+from .connection import SocketState
+from .endings import how_to_close
+from .messages import Encoding, iter_encoded
 
 __all__ = ["SocketView", "methods_of_view", "run_view", "view_endpoint"]
 
@@ -124,7 +126,7 @@ async def run_view(
             value = await on_connect()
             if value is not None and socket.state.outgoing is SocketState.CONNECTING:
                 return value
-            async for data in iter_encoded(websocket, view.encoding):
+            async for data in iter_encoded(socket.receiving, view.encoding):
                 await on_receive(data)
     except BaseException as exc:
         if not socket.state.accepted:

@@ -54,7 +54,10 @@ class _Held:
                 raise
         if cancelled is not None:  # the scope has caught it, but the server's code must hear of it
             self.cancelled = True
-            raise cancelled
+            try:
+                raise cancelled
+            finally:
+                cancelled = None  # its traceback holds this frame
         self.cancelled = scope.cancel_called  # on trio, the value raises it there
         return value
 
