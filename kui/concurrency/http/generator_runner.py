@@ -256,7 +256,9 @@ class Feed(Generic[T]):
     async def _call(self) -> None:
         work = self._func(self.send)
         if not isawaitable(work):
-            raise TypeError(f"{self.name} returned {work!r}: write async def, and await send(item)")
+            raise TypeError(
+                f"{self._grace.name} returned {work!r}: write async def, and await send(item)"
+            )
         await work
 
     async def send(self, item: T) -> None:
