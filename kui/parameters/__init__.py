@@ -3,7 +3,7 @@
 - `markers`: what is written. `signatures`, `shapes`: what a function and a type are. `planning`: from both to a plan.
 - `plans`: what is known of a handler then; `router.plans(route)` gives it to what describes an API.
 - `sources`, `bodies`, `validators`, `refusals`: from a request to values, or to 422.
-- `resolving`, `entering`, `app_scope`: a plan followed, and its dependencies entered and left.
+- `resolving`, `calling`, `entering`, `app_scope`: a plan followed, and its dependencies entered and left.
 - `answers`, `projection`: what is returned, written by its declared type.
 
 pydantic is imported by `validators` and `answers`, when something is declared that needs it.
