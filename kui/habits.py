@@ -32,7 +32,7 @@ _MIDDLEWARE: Final = (
 )
 _HANDLER: Final = "write @app.exception_handler(404) above a function of the exception"
 _DESCRIPTION: Final = "write @operation(...) below it, for the description of kui.openapi"
-_OPENAPI: Final = 'write kui.openapi.OpenAPI(title=...), whose routes are put behind "/docs"'
+_OPENAPI: Final = "write Kui(openapi=OpenAPI(title=...)), with OpenAPI of kui.openapi"
 _STATUS: Final = 'return it with the value, as in return "made", 201'
 
 _APP_METHODS: Final = {

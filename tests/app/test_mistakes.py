@@ -241,7 +241,7 @@ class OfStarlette:
         (lambda: Kui().post("/", status_code=201), 'return "made", 201'),
         (lambda: Kui().get("/", response_model=int), "annotate what the handler returns"),
         (lambda: Routes().http.get("/", tags=["a"]), r"write @operation\(...\) below it"),
-        (lambda: Kui(title="Shop"), r"write kui.openapi.OpenAPI\(title=...\)"),
+        (lambda: Kui(title="Shop"), r"write Kui\(openapi=OpenAPI\(title=...\)\)"),
         (lambda: HTTPException(403, detail="no"), 'write content="..."'),
         (lambda: abort(status=403), "write status_code=403"),
         (lambda: Kui().websocket("/", dependencies=[]), r"write middlewares=\[...\]"),
