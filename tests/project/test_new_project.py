@@ -29,6 +29,7 @@ def project(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     return tmp_path / "service"
 
 
+@pytest.mark.timeout(600)
 def test_a_new_project_passes_its_own_tests_and_the_type_checker(project: Path) -> None:
     pytest_run = [
         sys.executable,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -393,3 +394,15 @@ async def test_a_response_that_is_never_closed_is_left_with_the_block() -> None:
 async def test_it_is_an_httpx2_client() -> None:
     async with AsyncTestClient(ok) as client:
         assert isinstance(client, httpx2.AsyncClient)
+
+
+async def test_a_process_that_was_held_up_is_not_taken_for_an_app_that_hangs() -> None:
+    async def late(scope: Scope, receive: Receive, send: Send) -> None:
+        await checkpoint()
+        # Nothing of this process goes on meanwhile, as where the machine is busy.
+        time.sleep(0.3)  # noqa: ASYNC251 - just that
+        await checkpoint()
+        await ok(scope, receive, send)
+
+    async with AsyncTestClient(late, lifespan=False, timeout=0.1) as client:
+        assert (await client.get("/")).status_code == 200
