@@ -11,7 +11,7 @@ import enum
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import anyio
 import anyio.abc
@@ -21,12 +21,13 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import Protocol as Frames
 from websockets.protocol import Side
 
+from .handshake import Handshake
 from .pipes import CHUNK, Pipe
-from .responses import Headers, Misuse, checked_headers
+from .responses import Misuse, checked_headers
 from .state import ClientGone, ServerState
 from .timing import NEVER
 
-__all__ = ["Handshake", "ServerWebSocket"]
+__all__ = ["ServerWebSocket"]
 
 LARGEST_MESSAGE: Final = 16 * 1024 * 1024
 """Bytes of a message; a larger one closes the socket with 1009."""
@@ -38,20 +39,6 @@ QUEUED: Final = 16
 _frames_log = logging.getLogger("kui.server.frames")
 _frames_log.setLevel(logging.WARNING)  # else the library says that a connection was closed
 logger = logging.getLogger("kui.server")
-
-
-class Handshake(Protocol):
-    """How the answer to a request for a WebSocket is written."""
-
-    async def accept(self, headers: Headers) -> None:
-        """Switch to frames. Raises OSError as `Pipe.write`."""
-
-    async def respond(self, message: Message) -> bool:
-        """Write a message of a response instead, an `http.response` one; True if that was the last.
-
-        :raises Misuse: it may not be sent now, or is wrong.
-        :raises OSError: as `Pipe.write`.
-        """
 
 
 class _State(enum.StrEnum):  # whose hash is that of a str, which costs less
