@@ -13,6 +13,7 @@ pipes                what a connection needs of its socket, on every loop: `Pipe
 pipe_trio            it on trio, and accepting; a request runs in its connection's task
 readable_trio        waiting until a socket can be read, there
 pipe_asyncio         it on asyncio and uvloop, and accepting; each request in a task of its own
+tasks_asyncio        the tasks of requests, there
 burst                small parts of a response that follow one another at once
 accepting, timing    what accepting has in common; the one timer of a server
 tls                  TLS as a pipe over another one

@@ -53,13 +53,13 @@ class Http2Connection:
         "_drained",
         "_expired",
         "_frames",
-        "_group",
         "_idle_until",
         "_output",
         "_over",
         "_sockets",
         "_state",
         "_streams",
+        "_tasks",
         "pipe",
     )
 
@@ -70,7 +70,7 @@ class Http2Connection:
         self._streams: dict[int, Stream] = {}
         self._cycles: dict[int, StreamCycle] = {}
         self._sockets: dict[int, ServerWebSocket] = {}
-        self._group: anyio.abc.TaskGroup | None = None
+        self._tasks = state.new_tasks()
         self._output: anyio.Event | None = None  # what the writer waits for
         self._drained: anyio.Event | None = None  # what the reader waits for
         self._idle_until = NEVER
@@ -93,8 +93,8 @@ class Http2Connection:
         :param data: what has been read of it, preface and all.
         """
         try:
-            async with anyio.create_task_group() as self._group:
-                self._group.start_soon(self._read, data)
+            async with self._tasks, anyio.create_task_group() as group:
+                group.start_soon(self._read, data)
                 await self._write()
                 await self._linger()
                 self.pipe.close()
@@ -102,7 +102,6 @@ class Http2Connection:
             if self._state.cancelled and not self._broken:
                 self.pipe.push(self._frames.output())
             self._break()
-            self._group = None
             self.pipe.close()
             self._state.discard(self)
 
@@ -174,8 +173,7 @@ class Http2Connection:
             self._say(stream, error.status, str(error))
             return
         cycle = self._cycles[number] = StreamCycle(self._frames, stream, request, self._state)
-        assert self._group is not None
-        self._group.start_soon(self._serve, cycle)
+        self._tasks.start_soon(self._serve, cycle)
 
     def on_data(self, number: int, data: bytes, size: int) -> None:
         """See `Events`."""

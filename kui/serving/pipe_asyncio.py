@@ -15,17 +15,15 @@ import ssl
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, Self
-
-import anyio
-
-from kui.concurrency.loops import Scope, scope_maker
 
 from .accepting import Accepting
 from .burst import Burst
 from .connection import Connection, Next
 from .pipes import CHUNK, CREDIT, BytesLike, Turns, hung_up, peer_of
 from .state import ServerState
+from .tasks_asyncio import RequestTasks
 from .timing import NEVER, Ticker
 from .tls import secured
 
@@ -330,9 +328,7 @@ _buffer: Final = memoryview(bytearray(CHUNK))
 
 
 class Connections:
-    """The connections of a server, and the tasks of their requests: a task group that costs little.
-
-    Each request has a task and a cancel scope; all of them have ended at the end of the block.
+    """The connections of a server, and the tasks of their requests; all of them have ended at the end of the block.
 
     ::
 
@@ -344,35 +340,26 @@ class Connections:
         self._state = state
         self._tls = tls
         self._context = contextvars.copy_context()
-        self._loop = asyncio.get_running_loop()
-        self._new_scope = scope_maker()
-        self._busy: set[_Driver] = set()
-        self._idle: anyio.Event | None = None
-        self._group = anyio.create_task_group()
+        self._tasks = RequestTasks(state.failed)
+        state.new_tasks = partial(RequestTasks, state.failed)
 
     async def __aenter__(self) -> Self:
-        await self._group.__aenter__()
+        await self._tasks.__aenter__()
         return self
 
-    async def __aexit__(self, *error: Any) -> bool | None:
+    async def __aexit__(self, *error: Any) -> None:
         if error[0] is not None:
             self.cancel()
-        with anyio.CancelScope(shield=True):
-            while self._busy:
-                self._idle = anyio.Event()
-                await self._idle.wait()
-        return await self._group.__aexit__(*error)
+        await self._tasks.__aexit__(*error)
 
     def start(self, sock: socket.socket) -> None:
         """Serve a connection."""
-        self._group.start_soon(self._connect, sock)
+        self._tasks.start_soon(self._connect, sock)
 
     def cancel(self) -> None:
         """Cancel the tasks of all requests."""
         self._state.cancelled = True
-        self._group.cancel_scope.cancel()
-        for driver in tuple(self._busy):
-            driver.scope.cancel()
+        self._tasks.cancel()
 
     async def _connect(self, sock: socket.socket) -> None:
         full = self._state.is_full()
@@ -391,17 +378,9 @@ class Connections:
                 connection.turn_away()
             _Driver(self, connection, raw).advance()
 
-    def begin(self, driver: _Driver) -> None:
-        """Serve the request that the driver's connection has, in a task with a scope and a context of its own."""
-        self._busy.add(driver)
-        driver.scope = self._new_scope()
-        driver.task = self._loop.create_task(driver.serve(), context=self._context.copy())
-
-    def ended(self, driver: _Driver) -> None:
-        """Note that the request is over."""
-        self._busy.discard(driver)
-        if self._idle is not None and not self._busy:
-            self._idle.set()
+    def begin(self, connection: Connection, ended: Callable[[bool | None], None]) -> None:
+        """Serve the request that a connection has, in a task and a context of its own."""
+        self._tasks.start(connection.serve(), ended, self._context.copy())
 
     def failed(self, error: Exception) -> None:
         """Log that a connection has failed."""
@@ -411,14 +390,10 @@ class Connections:
 class _Driver:
     """Serves the requests of a connection, each in a task of its own.
 
-    `scope` is that of the request that is being served, `task` its task, which the loop does not keep.
-
     :param pipe: the one at the socket, which says when something has come in.
     """
 
-    __slots__ = ("_connection", "_connections", "_pipe", "scope", "task")
-    scope: Scope
-    task: asyncio.Task[None]
+    __slots__ = ("_connection", "_connections", "_pipe")
 
     def __init__(self, connections: Connections, connection: Connection, pipe: AsyncioPipe) -> None:
         self._connections = connections
@@ -437,24 +412,16 @@ class _Driver:
             return
         self._pipe.on_change = None
         if now is _SERVE:
-            self._connections.begin(self)
+            self._connections.begin(self._connection, self._ended)
         else:
             self._connection.close()
 
-    async def serve(self) -> None:
-        """Serve the request that the connection has, and look for the next one."""
-        another = False
-        try:
-            with self.scope:
-                another = await self._connection.serve()
-        except Exception as error:
-            self._connections.failed(error)
-        finally:
-            self._connections.ended(self)
-            if not another:
-                self._connection.close()
+    def _ended(self, another: bool | None) -> None:
+        """Look for the next request, when one has ended, or close the connection."""
         if another:
             self.advance()
+        else:
+            self._connection.close()
 
 
 async def accept(

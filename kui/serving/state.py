@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVarTuple
 
 import anyio
 from baize.typing import ASGIApp, Receive, Scope, Send
@@ -15,11 +16,12 @@ from kui.http.urls import request_name
 
 from .timing import Ticker, Timed
 
-__all__ = ["ClientGone", "ConnectionLimits", "Served", "ServerState"]
+__all__ = ["ClientGone", "ConnectionLimits", "Served", "ServerState", "Tasks"]
 
 logger = logging.getLogger("kui.server")
 errors = logging.getLogger("kui.error")
-errors = logging.getLogger("kui.error")
+
+Args = TypeVarTuple("Args")
 
 
 class ClientGone(ConnectionError):
@@ -61,6 +63,17 @@ class Served(Timed, Protocol):
         """End now, whatever is under way. Must not wait."""
 
 
+class Tasks(Protocol):
+    """A group of the tasks of requests, which have ended at the end of its block."""
+
+    def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, Any]], *args: *Args) -> object:
+        """Run `func(*args)` in a task."""
+
+    async def __aenter__(self) -> Tasks: ...
+
+    async def __aexit__(self, *error: Any) -> object: ...
+
+
 class ServerState:
     """See the module.
 
@@ -76,6 +89,7 @@ class ServerState:
         "connections",
         "lifespan",
         "limits",
+        "new_tasks",
         "stopping",
         "ticker",
     )
@@ -91,6 +105,8 @@ class ServerState:
         self.limits = limits
         self.lifespan = {} if lifespan is None else lifespan
         """What the lifespan has put into its state; each request gets a copy."""
+        self.new_tasks: Callable[[], Tasks] = anyio.create_task_group
+        """Makes a group for the tasks of requests."""
         self.ticker = Ticker(clock())
         self.connections: set[Served] = set()
         self.stopping = False
