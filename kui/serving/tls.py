@@ -20,6 +20,7 @@ class TlsPipe:
 
     __slots__ = (
         "_broken",
+        "_ended",
         "_finished",
         "_incoming",
         "_object",
@@ -43,6 +44,7 @@ class TlsPipe:
         self._turns = Turns()
         self._outbox = b""  # what was pushed while a message was on its way, not encrypted yet
         self._broken = False
+        self._ended = False  # True once the client's close_notify has come
         self._finished = False
 
     @property
@@ -74,20 +76,29 @@ class TlsPipe:
     def take(self) -> bytes | None:
         """See `Pipe`. What comes behind `finish` is not decrypted."""
         while not self._finished:
-            try:
-                data = self._object.read(CHUNK)
-            except ssl.SSLWantReadError:
-                raw = self._raw.take()
-                if not raw:  # without close_notify too it is the end: HTTP knows what is missing
-                    return raw
-                self._incoming.write(raw)
-            except ssl.SSLError as error:
-                self._push_out()
-                raise ConnectionResetError(f"TLS: {error.reason}") from error
-            else:
-                self._push_out()
-                return data
+            if self._ended:
+                return b""
+            if self._incoming.pending or self._object.pending():  # else reading costs an exception
+                data = self._decrypt()
+                if data is not None:
+                    self._ended = not data
+                    return data
+            raw = self._raw.take()
+            if not raw:  # without close_notify too it is the end: HTTP knows what is missing
+                return raw
+            self._incoming.write(raw)
         return self._raw.take()
+
+    def _decrypt(self) -> bytes | None:
+        """What is complete of what has come in; None if there is nothing."""
+        try:
+            return self._object.read(CHUNK)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError as error:
+            raise ConnectionResetError(f"TLS: {error.reason}") from error
+        finally:
+            self._push_out()
 
     async def wait(self) -> None:
         """See `Pipe`."""
