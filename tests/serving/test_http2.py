@@ -521,16 +521,17 @@ async def test_an_idle_connection_is_closed_when_the_server_stops(serve: Serve) 
 
 
 async def test_a_connection_that_is_cut_ends_its_apps(serve: Serve) -> None:
-    over = anyio.Event()
+    begun, over = anyio.Event(), anyio.Event()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        begun.set()
         assert (await receive())["type"] == "http.disconnect"
         over.set()
 
     async with serve(app) as server, client_of(server.port) as client:
         await client.ask()
-        await client.until(lambda: server.state.connections)
+        await within(begun)
         for connection in tuple(server.state.connections):
             connection.cut()
         await within(over)
