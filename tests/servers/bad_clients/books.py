@@ -66,9 +66,8 @@ class Books:
 
     def release(self, name: str) -> tuple[anyio.Event, threading.Event]:
         """What the handler waits for, in the loop or in a thread, until a test lets it go on."""
-        if name not in self.released:
-            self.released[name] = anyio.Event(), threading.Event()
-        return self.released[name]
+        # A thread and the loop may be the first at once: both must get the same.
+        return self.released.setdefault(name, (anyio.Event(), threading.Event()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
