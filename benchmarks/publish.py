@@ -25,6 +25,7 @@ END = "<!-- end of the results -->"
 
 def publish(pace: Pace, tell: Callable[[str], None]) -> int:
     """Returns the exit status: 1, and nothing is written, if a framework has failed in a case."""
+    about = machine()  # which may fail, and must not do so at the end
     began = time.monotonic()
     served = sockets.measure(min(pace.rounds, sockets.ROUNDS), tell=tell)
     figures = measure(list(CASES), list(FRAMEWORKS), ["asyncio", "trio"], pace, tell)
@@ -33,7 +34,7 @@ def publish(pace: Pace, tell: Callable[[str], None]) -> int:
     if figures.failed:
         return 1
     minutes = (time.monotonic() - began) / 60
-    about = {**machine(), "rounds": pace.rounds, "minutes": round(minutes, 1)}
+    about |= {"rounds": pace.rounds, "minutes": round(minutes, 1)}
     everything = {**about, **as_json(figures), "sockets": sockets.as_json(served)}
     (DOCS / "performance.json").write_text(dumps(everything, 4) + "\n")
     (DOCS / "performance.svg").write_text(chart(figures))

@@ -113,6 +113,10 @@ def _title(each: Verdict) -> str:
     return "the best peer" if each.beside == "best" else FRAMEWORKS[each.beside].title
 
 
+DISTRIBUTIONS = {"kui": "kui-anyio"}
+"""Where a package has another name at the registry."""
+
+
 def machine() -> dict[str, Any]:
     """What it was measured on, and with."""
     packages = sorted({package for each in FRAMEWORKS.values() for package in each.packages})
@@ -122,7 +126,7 @@ def machine() -> dict[str, Any]:
         "system": platform.system(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "versions": {package: version(package) for package in packages},
+        "versions": {package: version(DISTRIBUTIONS.get(package, package)) for package in packages},
     }
 
 
