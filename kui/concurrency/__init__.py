@@ -1,6 +1,6 @@
-"""The only package that knows tasks, cancel scopes, threads and timeouts (docs/design.md).
+"""Tasks, cancel scopes, threads and timeouts: the rest of Kui reaches them through this package (docs/design.md).
 
-The rest of Kui calls it by purpose. It imports nothing of Kui.
+Its functions are named by their purpose (`in_thread`, `shielded`). It imports nothing else of Kui.
 """
 
 from .async_cached import AsyncCached

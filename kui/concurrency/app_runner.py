@@ -1,7 +1,7 @@
-"""An ASGI app in a task beside the reader of its messages, one at a time: nothing is buffered.
+"""Run an ASGI app in a task of its own, and hand its messages to a reader one at a time, without a buffer.
 
-The app's `send` returns when its message has been passed on, so that a slow client holds it back. What is done with
-a message is decided by the reader.
+The app's `send` returns when the reader has dealt with its message, so that a slow client slows the app down. The
+reader decides what to do with a message.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ from .task_group import FrameworkTasks, framework_tasks
 __all__ = ["AppRunner", "CallApp", "running_apps"]
 
 CANCELLATION_REACHES_ALL: Final = 1.0
-"""Seconds in which a cancellation that has reached an app reaches the reader of its messages, too."""
+"""Seconds that the reader waits for its own cancellation after the app was cancelled."""
 
 IGNORED: Final = GRACE
-"""Seconds after its client has left for which an app may send to a server that ignores it (before ASGI 2.4)."""
+"""Seconds for which `send` ignores messages after the client has left, for an app that was told an ASGI version
+before 2.4. Afterwards it raises an OSError."""
 
 CallApp = Callable[[ASGIApp, Scope, Receive], "AppRunner"]
 
 
 @asynccontextmanager
 async def running_apps() -> AsyncIterator[CallApp]:
-    """Give a function that starts an app, and a `AppRunner` of what it sends. Those left at the end are cancelled.
+    """Give a function that starts an app in a task and returns its `AppRunner`.
+
+    Apps that still run when the block ends are cancelled.
 
     ::
 
@@ -46,7 +49,7 @@ async def running_apps() -> AsyncIterator[CallApp]:
 
 
 class AppRunner:
-    """What an app sends. One task may take it."""
+    """Receives what one app sends. Only one task may call `next` and `leave`."""
 
     __slots__ = (
         "_cancelled",
@@ -87,9 +90,12 @@ class AppRunner:
         group.start_soon(run)
 
     async def next(self) -> Message | None:
-        """Return the next message, once the one before has been dealt with; None when the app has returned.
+        """Return the app's next message, or None when the app has returned.
 
-        What the app raises is raised here, behind all that it has sent. Cancelled, it takes nothing.
+        The call says that the caller is done with the message before; only then does the app's `send` return. If
+        cancelled, no message is lost.
+
+        :raises Exception: what the app has raised, after all messages that it sent before.
         """
         if self._taken:
             self._message = None
@@ -108,10 +114,10 @@ class AppRunner:
         return self._message
 
     async def leave(self) -> None:
-        """Take nothing more, and wait for the app's end.
+        """Take no more messages, and wait until the app has ended.
 
-        Its next `send` raises an OSError if the ASGI version that it was told is 2.4 or later. Otherwise what
-        it sends is ignored, as its server would do; after 5 s the OSError is raised all the same.
+        The app's next `send` raises an OSError if its scope named ASGI 2.4 or later. Otherwise its messages are
+        ignored, as older servers do, and `send` raises the OSError 5 s after this call.
 
         :raises Exception: what the app raises.
         """

@@ -1,7 +1,7 @@
-"""Compute a value once, however many tasks ask for it.
+"""Compute a value once, for any number of tasks that await it.
 
-The first task computes, the others wait for it. If it is cancelled or fails, the next one goes on: `compute` must keep
-what it has got so far.
+The first task computes and the others wait. If the first is cancelled or fails, the next task calls `compute` again;
+`compute` must therefore keep its progress outside of the call.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ T = TypeVar("T")
 
 
 class AsyncCached(Awaitable[T]):
-    """The result of `compute`, kept as `value` once it is `done`; `working` is True while a task computes it.
+    """Awaitable that calls `compute` at its first await, and keeps the result.
 
-    `compute` is a generator function, which waits by `yield from`: a coroutine in between would be one
-    more for each body.
+    - `done`: True once there is a result.
+    - `value`: the result; not set before `done`.
+    - `working`: True while a task computes it.
+
+    `compute` is a generator function that waits with `yield from`, which saves a coroutine for each body.
 
     Example::
 
@@ -42,10 +45,10 @@ class AsyncCached(Awaitable[T]):
         self._turn: anyio.Event | None = None
 
     def __await__(self) -> Generator[Any, Any, T]:
-        """Return the value, computing it if that was not done; may be awaited any number of times.
+        """Return the value, and compute it first if there is none. May be awaited any number of times.
 
-        Whatever `compute` raises is raised here, and the next one who awaits computes again. Under
-        cancellation nothing is lost but this wait.
+        An exception of `compute` is raised here and not kept: the next task that awaits calls `compute` again. The
+        same holds if this task is cancelled.
         """
         while not self.done:
             if self.working:
@@ -56,7 +59,7 @@ class AsyncCached(Awaitable[T]):
             try:
                 self.value = yield from self._compute()
                 self.done = True
-                del self._compute  # mostly a method of the owner of this: a cycle otherwise
+                del self._compute  # usually a bound method of this object's owner, hence a reference cycle
             finally:
                 self.working = False
                 if self._turn is not None:

@@ -1,6 +1,6 @@
-"""Work that is not worth its while any more: its client has gone, or its time is over.
+"""Cancel scopes around work whose client may leave or whose time is limited.
 
-What a handler sees of it is defined in `kui/middlewares/`; the scopes are here.
+The middlewares that use them, and what a handler sees, are defined in `kui/middlewares/`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 
 class Connected(ABC):
-    """A block that is cancelled as soon as the client has gone; then its end raises what says so.
+    """A block that is cancelled as soon as the client has gone. Its end then raises the disconnect error.
 
-    An exception of the block's own is raised as itself, in no group, and so is a cancellation from
-    outside. A block that ends although the client has gone meanwhile raises as well. Task groups
-    within it, and threads, are treated as anyio treats them.
+    The disconnect error is also raised if the block ends by itself after the client has gone. An exception of the
+    block, or a cancellation from outside, is raised unchanged, never in a group. Task groups and threads inside of
+    the block are cancelled as in any cancel scope of anyio.
 
     ::
 
@@ -41,15 +41,15 @@ class Connected(ABC):
 
     @abstractmethod
     def begin(self, group: FrameworkTasks) -> None:
-        """Have `group` cancelled when the client goes."""
+        """Register `group`, so that it is cancelled when the client goes."""
 
     @abstractmethod
     def end(self, group: FrameworkTasks) -> None:
-        """Take that back."""
+        """Unregister `group`."""
 
     @abstractmethod
     def gone(self) -> Exception | None:
-        """Return what to raise, if the client has gone."""
+        """Return the exception to raise if the client has gone, otherwise None."""
 
     async def __aenter__(self) -> None:
         self._group = await framework_tasks().__aenter__()
@@ -71,9 +71,9 @@ class Connected(ABC):
 
 
 class WaitingClient(Connected):
-    """A block for a client that waits for its response. At the end it raises ClientDisconnect.
+    """A block for an HTTP request. Its end raises ClientDisconnect if the client has gone.
 
-    The client is watched while what it has sent unread fits the buffer.
+    A disconnect is not seen while the buffer of the unread request body is full (64 KiB or 16 messages).
     """
 
     __slots__ = ("_exchange", "_watch")
@@ -83,7 +83,9 @@ class WaitingClient(Connected):
         self._watch: Watch | None = None
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Await `work()` as such a block and return its result; work that does not wait is not watched.
+        """Await `work()` in such a block and return its result.
+
+        The watching task is started when `work` first waits; work that never waits costs no task.
 
         :raises ClientDisconnect: the client has gone.
         """
@@ -116,7 +118,7 @@ class WaitingClient(Connected):
 
 
 class OpenSocket(Connected):
-    """A block for a client at the other end of a WebSocket. At the end it raises WebSocketDisconnect."""
+    """A block for a WebSocket. Its end raises WebSocketDisconnect if the connection is over."""
 
     __slots__ = ("_socket",)
 
@@ -124,7 +126,10 @@ class OpenSocket(Connected):
         self._socket = socket
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Await `work()` as such a block, and return its result."""
+        """Await `work()` in such a block, and return its result.
+
+        :raises WebSocketDisconnect: the connection is over.
+        """
         async with self:
             return await work()
 
@@ -140,9 +145,11 @@ class OpenSocket(Connected):
 
 
 async def until(deadline: float, work: Callable[[], Awaitable[T]]) -> tuple[T] | None:
-    """Await `work()` and return its result in a tuple; None if it was cancelled at `deadline`, in the loop's time.
+    """Await `work()` and return its result in a tuple; return None if it was cancelled at `deadline`.
 
-    What the work raises is raised, and so is a cancellation from outside that comes in the same moment.
+    An exception of `work` is raised, and so is a cancellation from outside, even if it arrives at the deadline.
+
+    :param deadline: in the time of the event loop, in seconds.
     """
     with anyio.CancelScope(deadline=deadline):
         return (await work(),)

@@ -1,6 +1,6 @@
-"""Tasks beside the handler of a connection, none of which costs anything before it is started.
+"""Framework tasks around the handler of a connection. A handler for which none is started pays for none.
 
-`with_children` is the one place in which they are entered and left; none outlives it.
+`with_children` owns them: none outlives its block.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ logger = logging.getLogger("kui.error")
 
 
 class Children(ABC):
-    """What a block given to `with_children` starts its tasks with; none of them outlives the block."""
+    """Starts tasks for a block that was given to `with_children`. None of them outlives the block."""
 
     __slots__ = ()
 
     @abstractmethod
     def start(self, func: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start `func()` in a task. An exception of it is logged by `kui.error`, and ends nothing else."""
+        """Start `func()` in a task. If it raises, `kui.error` logs the exception, and nothing else is cancelled."""
 
 
 def this_task() -> object:
-    """Return the task that runs, to be compared by identity."""
+    """Return the running task. Use it for comparison by identity only."""
     return asyncio.current_task() if on_asyncio() else _trio_task()
 
 
 async def with_children(block: Callable[[Children], Awaitable[T]]) -> T:
-    """Await `block(children)` and return its result; then cancel what it has started, and wait for that.
+    """Await `block(children)`, then cancel the tasks that it has started and wait for them; return its result.
 
-    What the block raises is raised as itself, in no group. A cancellation from outside may reach its
-    children before it has ended: they must leave things so that the block does without them.
+    An exception of the block is raised unchanged, never in a group. A cancellation from outside may reach the
+    children while the block still runs; so the block must work without them from any moment on.
 
     Example::
 
@@ -93,16 +93,16 @@ class _OnAsyncio(Children):
 
 
 class _OnTrio(Children):
-    """Children in the task group that the block's task is in itself: to open one more would take a turn of the loop.
+    """Starts the children in the nursery of the block's own task: to open one more would take a turn of the loop.
 
-    It cannot end before them, because the task waits for them.
+    That nursery cannot close before the children have ended, because the block's task waits for them.
     """
 
     __slots__ = ("_ended", "_nursery", "tasks")
 
     def __init__(self) -> None:
         nursery = _trio_task().parent_nursery
-        assert nursery is not None  # but of trio's own first task
+        assert nursery is not None  # only trio's own first task has none
         self._nursery = nursery
         self.tasks: set[Scope] = set()
         self._ended: anyio.Event | None = None

@@ -1,4 +1,4 @@
-"""Cleanup: shielded from cancellation, and for a bounded time."""
+"""Shield cleanup from cancellation for a bounded time (docs/design.md, "Cleanup")."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ logger = logging.getLogger("kui.error")
 
 
 class shielded:
-    """A block for cleanup that waits: only the end of its time cancels what is awaited in it.
+    """Shield a block from cancellation for a limited time, so that its cleanup may wait.
 
-    The same on asyncio and on trio. An outer cancellation is delivered at the first checkpoint after the block.
-    A block that overruns its time is cancelled where it waits, and `kui.error` logs it. asyncio's own
-    `task.cancel()` belongs to no scope, and goes through.
+    The block behaves the same on asyncio and on trio. A cancellation of an outer scope is delivered at the first
+    checkpoint after the block. A block that takes longer than `seconds` is cancelled where it waits, and `kui.error`
+    logs it. asyncio's own `task.cancel()` belongs to no scope, and is delivered in the block.
 
-    The block must not contain a `yield` of a generator: the shield would then hold the code that advances it.
+    The block must not contain a `yield` of a generator: the shield would then cover the code that advances the
+    generator.
 
-    :param seconds: how long the block may take.
-    :param what: begins the sentence in the log; without it, that is the name of the function.
+    :param seconds: how long the block may take, in seconds.
+    :param what: the subject of the sentence in the log; by default "The cleanup in" and the function's name.
+    :raises ValueError: `seconds` is not positive.
 
     Example::
 
@@ -71,12 +73,12 @@ class shielded:
 
     @property
     def cancelled_caught(self) -> bool:
-        """True if the block overran its time, and was cancelled. To be asked after the block."""
+        """True if the block has overrun its time and was cancelled. Valid after the block only."""
         return self._scope.cancelled_caught
 
 
 def _function_around() -> str:
-    """Return the beginning of a sentence about the function whose block is left."""
+    """Return the subject of a log sentence: the cleanup in the function that leaves the block."""
     frame = inspect.currentframe()
     for _ in range(2):
         frame = frame and frame.f_back
@@ -86,10 +88,10 @@ def _function_around() -> str:
 async def uninterrupted(
     wait: Callable[[], Awaitable[object]], done: Callable[[], bool]
 ) -> BaseException | None:
-    """Await `wait()` again and again until `done()`, whatever is cancelled.
+    """Await `wait()` until `done()` is true, and repeat it after a cancellation.
 
-    Return asyncio's own cancellation of the task if it came meanwhile, which no scope holds back: the caller must
-    raise it.
+    Return the cancellation by asyncio's `task.cancel()` if one arrived meanwhile, since no scope shields from it; the
+    caller must raise it. Otherwise return None.
     """
     native = None
     with anyio.CancelScope(shield=True):
@@ -102,9 +104,10 @@ async def uninterrupted(
 
 
 async def raise_cancellation() -> None:
-    """Raise a cancellation of a scope around the caller that is due; otherwise it is a checkpoint.
+    """Raise the cancellation if a scope around the caller is cancelled; otherwise act as a checkpoint.
 
-    It is raised as it is raised from a wait, so that a `CleanupShield` is up before the cleanup begins, on trio too.
+    The cancellation is delivered to a real wait, not to a mere checkpoint, so that a `CleanupShield` sees it before
+    the cleanup begins, on trio too.
     """
     if anyio.current_effective_deadline() == float("-inf"):
         await anyio.sleep_forever()

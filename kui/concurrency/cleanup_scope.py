@@ -1,7 +1,7 @@
-"""One scope around work and its cleanup, which becomes the shield of the cleanup.
+"""One cancel scope around work and its cleanup, which becomes the shield of the cleanup.
 
-What the work has entered may hold cancel scopes and task groups open, so that a shield that is opened around the
-cleanup alone would be left in the wrong order. This one is opened before all of them.
+The context managers that the work has entered may hold cancel scopes and task groups open. A shield that is opened for
+the cleanup alone would then be left in the wrong order, so this one is opened before all of them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ logger = logging.getLogger("kui.error")
 
 
 class CleanupScope:
-    """A scope that is opened before the first thing that needs cleanup, and closed in the same task.
+    """A scope that is opened before the first resource that needs cleanup, and closed in the same task.
 
-    From `close` on nothing cancels the cleanup, but that it may take `seconds` from the moment in which
-    it would have been cancelled; then it is, and `kui.error` says so.
+    From `close` on the cleanup is shielded. Its time of `seconds` begins with the first cancellation from outside; a
+    cleanup that overruns it is cancelled, and `kui.error` logs it. Without a cancellation it may take any time.
 
     ::
 
@@ -67,7 +67,11 @@ class CleanupScope:
 
     @classmethod
     async def open(cls, name: str, seconds: float = GRACE) -> CleanupScope:
-        """Return a new one, entered. `name` is for the message of a cleanup that overruns."""
+        """Return a new scope, already entered.
+
+        :param name: what is cleaned up, for the log line of a cleanup that overruns.
+        :param seconds: how long the cleanup may take once it is cancelled from outside.
+        """
         made = cls(name, seconds)
         await made._group.__aenter__()
         made._scope.__enter__()
@@ -78,9 +82,12 @@ class CleanupScope:
         leave: Callable[[BaseException | None], Awaitable[BaseException | None]],
         error: BaseException | None,
     ) -> BaseException | None:
-        """Await `leave(error)` behind the shield; return what must be raised.
+        """Await `leave(error)` behind the shield; return the exception that the caller must raise, or None.
 
-        That is what `leave` returns, which raises nothing; or the cancellation that came meanwhile.
+        That is the exception that `leave` returns, or the cancellation that arrived meanwhile.
+
+        :param leave: does the cleanup. It must return an exception instead of raising it.
+        :param error: the exception that the work has ended with, if any.
         """
         if isinstance(error, anyio.get_cancelled_exc_class()):
             self.bound()
@@ -100,17 +107,17 @@ class CleanupScope:
         return raised
 
     async def cancelled_around(self, error: BaseException) -> bool:
-        """Find out whether `error` is the cancellation of a scope around the last guard, or asyncio's own.
+        """Return True if `error` is the cancellation of a scope around the last guard, or of asyncio's `task.cancel()`.
 
-        Behind the shield a task group takes such a cancellation for its own, and swallows it. To be
-        called when all scopes within the guard are left.
+        The caller must raise such an `error` again: behind the shield a task group takes it for its own and swallows
+        it. Must be called when all scopes within the guard have been left.
         """
         if not isinstance(error, anyio.get_cancelled_exc_class()):
             return False
         if on_asyncio() and (not error.args or cancellations() > self._cancellations):
-            return True  # that of a scope has a message
+            return True  # `task.cancel()` was called; the cancellations of anyio's scopes have a message
         guard = self._guards[-1]
-        guard.shield = False  # for a look only: nothing waits meanwhile
+        guard.shield = False  # lowered to read the deadline only: no wait in between
         near = anyio.current_effective_deadline() == -math.inf
         guard.shield = True
         return near or await is_cancelled(self._group)
@@ -118,9 +125,9 @@ class CleanupScope:
     # ---- one by one
 
     def guard(self) -> Scope:
-        """Return a scope, entered, to be opened before each of several things that are cleaned up by themselves.
+        """Open and return a scope around one of several resources; call it before each resource is entered.
 
-        What is cleaned up first must not be cut by the task group of one that is cleaned up later.
+        The cleanup of one resource must not be cancelled by the task group of another that is cleaned up later.
         """
         scope = cancel_scope()
         scope.__enter__()
@@ -128,15 +135,17 @@ class CleanupScope:
         return scope
 
     def shield(self) -> None:
-        """Begin the cleanup of what the last guard was opened for."""
+        """Raise the shield of the last guard, because the cleanup of its resource begins."""
         guard = self._guards[-1]
         guard.shield = True
         guard.deadline = self._scope.deadline
 
     def unguard(self, raised: BaseException | None) -> BaseException | None:
-        """Leave the last guard with what its cleanup has raised; return what is left of that.
+        """Leave the last guard; return the exception that remains of `raised`.
 
-        That is None if the cleanup has overrun, and was cancelled.
+        That is None if the cleanup has overrun its time and was cancelled.
+
+        :param raised: what the cleanup of the guard's resource has raised, or None.
         """
         guard = self._guards.pop()
         self._overran = self._overran or guard.cancel_called
@@ -144,7 +153,7 @@ class CleanupScope:
 
     @contextmanager
     def lowered(self) -> Iterator[None]:
-        """A block of a cleanup that is cancelled as if it were work."""
+        """A block within the cleanup without the shield: a cancellation reaches it as it reaches work."""
         scopes = (self._guards[-1], self._scope)
         for scope in scopes:
             scope.shield = False
@@ -155,7 +164,7 @@ class CleanupScope:
                 scope.shield = True
 
     def bound(self) -> None:
-        """Let the time for the cleanup begin."""
+        """Start the time for the cleanup. Only the first call counts."""
         if not self._bounded:
             self._bounded = True
             deadline = anyio.current_time() + self._seconds
@@ -170,7 +179,7 @@ class CleanupScope:
             self._group.start_soon(self._notice)
 
     async def _notice(self) -> None:
-        """Wait outside of the shield, where a cancellation is delivered."""
+        """Wait outside of the shield for a cancellation, and then start the time for the cleanup."""
         try:
             await anyio.sleep_forever()
         finally:
@@ -178,7 +187,7 @@ class CleanupScope:
 
 
 async def is_cancelled(group: anyio.abc.TaskGroup) -> bool:
-    """Find out whether a task group is cancelled, itself or by a scope around it, from behind any shield."""
+    """Return True if the scope of a task group, or a scope around it, is cancelled. Works from behind any shield."""
     asked = anyio.Event()
     found = False
 
@@ -194,11 +203,11 @@ async def is_cancelled(group: anyio.abc.TaskGroup) -> bool:
 
 
 def _left(scope: Scope, raised: BaseException | None) -> BaseException | None:
-    """Leave a scope; return what is left of what was raised in it."""
+    """Leave a scope with `raised`; return the exception that remains of it, or None if the scope caught it."""
     kind = None if raised is None else type(raised)
     try:
         if scope.__exit__(kind, raised, None if raised is None else raised.__traceback__):
             return None
-    except BaseException as rest:  # of a group with cancellations of this scope
+    except BaseException as rest:  # a group from which the scope has taken its own cancellations
         return rest
     return raised

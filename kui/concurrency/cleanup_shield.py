@@ -1,8 +1,7 @@
-"""Cleanup that is shielded from the moment in which a cancellation is delivered (docs/design.md, "Cleanup").
+"""Shield a source's cleanup from the moment at which a cancellation is delivered (docs/design.md, "Cleanup").
 
-A shield that a `finally` block opens for itself comes too late for its own first wait where the block forgets it.
-So the work is stepped here: the shield goes up between the delivery of a cancellation from outside and the first
-line of the `finally` blocks that it reaches.
+A `finally` block of a user often waits without a shield of its own. So the work is advanced here step by step, and the
+shield goes up after a cancellation from outside is delivered and before the first line of the `finally` block runs.
 """
 
 from __future__ import annotations
@@ -26,29 +25,33 @@ from .waits import is_checkpoint
 __all__ = ["CancellationSwallowed", "CleanupShield", "cancellations"]
 
 _SWALLOWED: Final = 100
-"""Waits after the end of its time, each of them cancelled, after which work is given up."""
+"""Number of cancelled waits, counted after the end of the cleanup's time, after which the work is given up."""
 _INSISTENCE: Final = 0.25
-"""Seconds that these waits must take at least, so that a cleanup which unwinds has time to do so."""
+"""Minimum of seconds that these waits must take in all, so that a cleanup that unwinds slowly can end."""
 
 logger = logging.getLogger("kui.error")
 
 
 class CancellationSwallowed(RuntimeError):
-    """The source of a response went on, whenever it was cancelled, beyond the time for its cleanup."""
+    """The source of a response has swallowed every cancellation after the time for its cleanup, and was given up."""
 
 
 class CleanupShield:
-    """Work that has a bounded time for its cleanup when it is cancelled from outside.
+    """Runs work whose cleanup is shielded, for a bounded time, when the work is cancelled from outside.
 
-    The shield is up from the delivery of the cancellation on. While it passes a scope or task group of the work's
-    own that is cancelled too, the shield is down: behind it, that scope would take the cancellation for its own.
+    The shield is up from the delivery of the cancellation on. While the cancellation passes a scope or task group
+    of the work's own that is cancelled too, the shield is down: behind the shield, that scope would take the
+    cancellation for its own and swallow it.
 
-    On trio, a cancellation that is met at a mere checkpoint, or only by the children of a nursery of the work's own,
-    reaches the cleanup before the shield is up. There trio's usual rule holds: cleanup that waits shields itself, as
-    `shielded(seconds)` does.
+    On trio the shield comes too late for a cancellation that the work meets at a mere checkpoint, or that only the
+    children of a nursery of the work's own meet. There cleanup that waits must shield itself with
+    `shielded(seconds)`.
 
     - `cancelled`: the cancellation from outside that was delivered, or None.
-    - `waited`: set to True at each wait, for the owner to reset.
+    - `waited`: set to True at each wait; the owner resets it.
+
+    :param name: what is run, for the log.
+    :param seconds: how long the cleanup may take, in seconds.
 
     Example::
 
@@ -86,12 +89,12 @@ class CleanupShield:
     async def run(
         self, work: Coroutine[Any, Any, None], on_first_wait: Callable[[], object] | None = None
     ) -> None:
-        """Await `work`; `on_first_wait()` is called once, when it first waits.
+        """Await `work`, and call `on_first_wait()` once, when it first waits.
 
-        A cancellation from outside is raised at the end, also if the work has swallowed it. What overruns the time
-        for its cleanup is cancelled and logged by `kui.error`.
+        A cancellation from outside is raised at the end even if the work has swallowed it. A cleanup that overruns
+        its time is cancelled, and `kui.error` logs it.
 
-        :raises CancellationSwallowed: the work goes on whenever it is cancelled; it was given up.
+        :raises CancellationSwallowed: the work swallowed every cancellation and was given up.
         """
         self._cancelling = cancellations()
         try:
@@ -105,12 +108,12 @@ class CleanupShield:
             raise self.cancelled
 
     def begin(self) -> None:
-        """Shield what follows, for as long as a cleanup may take."""
+        """Raise the shield, for as long as a cleanup may take."""
         self._scope.shield = True
         self._scope.deadline = anyio.current_time() + self.seconds
 
     def cancelled_from_outside(self) -> bool:
-        """True if a scope around the work is cancelled and reaches it, and none within the work is cancelled."""
+        """True if a scope around the work is cancelled and reaches the work, and no scope within it is cancelled."""
         if self._scope.shield or anyio.current_effective_deadline() > -math.inf:
             return False
         self._scope.shield = True
@@ -119,27 +122,27 @@ class CleanupShield:
         return not within
 
     def delivered(self, error: BaseException) -> None:
-        """Take note of a cancellation that is about to be raised in the work."""
+        """Record a cancellation that is about to be raised in the work, and raise the shield if it is from outside."""
         if self.cancelled is None and not self._scope.shield:
             self._suspect = error
             self.from_outside()
 
     def from_outside(self) -> bool:
-        """True if a cancellation from outside was delivered and is not over; the shield is up from now on."""
+        """True if a cancellation from outside was delivered and is still in force. Raises or lowers the shield."""
         if self._suspect is not None:
             if self.cancelled_from_outside():
                 self._native = False
             elif anyio.current_effective_deadline() == -math.inf:
-                return False  # a scope within is cancelled: it may be the only one
+                return False  # a scope within is cancelled, perhaps only that one
             elif cancellations() > self._cancelling:
                 self._native = True
             else:
-                self._suspect = None  # it was from within, and is over
+                self._suspect = None  # it came from a scope within, which has been left
                 return False
             self.cancelled, self._suspect = self._suspect, None
             self.begin()
         elif self._native and cancellations() <= self._cancelling:
-            self.cancelled = None  # it was a timeout of asyncio, within
+            self.cancelled = None  # it came from a timeout of asyncio within the work
             self._native = False
             self._scope.shield = False
             self._scope.deadline = math.inf
@@ -157,9 +160,9 @@ class CleanupShield:
                 self._about_to_wait(trap)
                 try:
                     value = yield trap
-                except BaseException as error:  # asyncio raises what the wait ended with
+                except BaseException as error:  # asyncio raises the error of the wait
                     trap = work.throw(self._instead_of(error, work) or error)
-                else:  # trio hands over an outcome
+                else:  # trio sends an outcome object
                     failure = self._instead_of(getattr(value, "error", None), work)
                     trap = work.send(value) if failure is None else work.throw(failure)
         except StopIteration:
@@ -184,9 +187,9 @@ class CleanupShield:
     def _instead_of(
         self, error: BaseException | None, work: Coroutine[Any, Any, None]
     ) -> BaseException | None:
-        """Return what to raise in the work instead of this end of its wait; None for the error itself.
+        """Return the exception to raise in the work instead of `error`; None if `error` itself must be raised.
 
-        :raises CancellationSwallowed: the work has swallowed that, too, and was left.
+        :raises CancellationSwallowed: the work has swallowed the CancellationSwallowed too, and was left.
         """
         if not isinstance(error, anyio.get_cancelled_exc_class()):
             return None
@@ -209,7 +212,7 @@ class CleanupShield:
 
 
 def cancellations() -> int:
-    """Return how many calls of asyncio's `task.cancel()` the current task has still to answer."""
+    """Return the current task's pending `cancelling()` count on asyncio; 0 on trio."""
     if not on_asyncio():
         return 0
     task = asyncio.current_task()
@@ -217,8 +220,9 @@ def cancellations() -> int:
 
 
 def _is_mere_checkpoint(trap: object) -> bool:
-    """True if the work waits for nothing: it may have noticed a cancellation already, which a shield would hide.
+    """True if the work only passes a checkpoint. It may have seen a cancellation already, which a shield would hide.
 
-    `checkpoint_if_cancelled` of both libraries does so, and never returns if that is not raised.
+    `checkpoint_if_cancelled` of both libraries looks for a cancellation first, and never returns if the cancellation
+    is then not raised.
     """
     return trap is None or is_checkpoint(trap)

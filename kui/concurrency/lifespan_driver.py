@@ -1,6 +1,6 @@
-"""The server's side of one app's lifespan, as `kui run`, an app with mounted apps and `kui.testing` need it.
+"""The server's side of one app's lifespan, shared by `kui run`, apps with mounted apps and `kui.testing`.
 
-The driver tells what the app has answered and raised. What becomes of it is decided by the caller.
+The driver reports what the app has answered and raised. Its caller decides what to do then.
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ class LifespanFailed(RuntimeError):
 
 
 class LifespanDriver:
-    """Calls an app with a lifespan scope in the task of `run`; other tasks start and stop it (ASGI lifespan 2.0).
+    """Calls an app with a lifespan scope in the task of `run`; other tasks stop it (ASGI lifespan 2.0).
 
-    `started` and `stopped` are set when the app has answered, or has ended without an answer; `ended` is set when
-    it has returned, raised or been cancelled.
+    - `started`, `stopped`: set when the app has answered the start-up or the shutdown, or has ended without an
+      answer.
+    - `ended`: set when the app has returned, raised or been cancelled.
+    - `error`: the exception that the app has raised, or None.
+
+    :param app: the ASGI app.
 
     :param state: becomes `scope["state"]`.
     :param extensions: become `scope["extensions"]`.
@@ -58,7 +62,8 @@ class LifespanDriver:
         self.ended = anyio.Event()
         self.error: Exception | None = None
         self.supported = True
-        """False if the app raised before it received anything, or because it sent what no lifespan sends."""
+        """False if the app has no lifespan: it raised before it received a message, or after it sent a message of
+        another protocol."""
         self._app = app
         self._extensions = extensions
         self._on_crash = on_crash
@@ -74,12 +79,15 @@ class LifespanDriver:
         return "lifespan.startup.complete" in self._answers and not self.ended.is_set()
 
     def refusal(self, phase: LifespanPhase) -> str | None:
-        """Return the message of `lifespan.PHASE.failed`; None if the app has not sent that."""
+        """Return the text of the app's `lifespan.<phase>.failed`; None if the app has not sent that message."""
         answer = self._answers.get(f"lifespan.{phase}.failed")
         return None if answer is None else answer.get("message", "")
 
     def failure(self, phase: LifespanPhase) -> Exception | None:
-        """Return what the app has raised, or a LifespanFailed if `phase` failed; None if the app has no lifespan."""
+        """Return the exception that the app has raised, or a LifespanFailed if it said that `phase` failed.
+
+        Return None if neither happened, or if the app has no lifespan.
+        """
         if self.error is not None:
             return self.error if self.supported else None
         refusal = self.refusal(phase)
@@ -88,7 +96,7 @@ class LifespanDriver:
         return LifespanFailed(f"the {phase} of {self._app!r} failed: {refusal}")
 
     async def run(self) -> None:
-        """Call the app, and keep the exception that it raises. Return early after `cancel`."""
+        """Call the app, and keep the exception that it raises as `error`. `cancel` ends it early."""
         scope = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
@@ -123,7 +131,7 @@ class LifespanDriver:
         if self._received == 2:
             return {"type": "lifespan.shutdown"}
         await anyio.sleep_forever()
-        raise AssertionError("this wait has no end")
+        raise AssertionError("sleep_forever() has returned")
 
     async def _send(self, message: Message) -> None:
         kind = message["type"]

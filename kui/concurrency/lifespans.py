@@ -1,6 +1,6 @@
-"""The lifespans of apps within an app: each in a task of its own, started and stopped as a server would.
+"""The lifespans of the apps that are mounted in an app. Each runs in a task of its own, as under a server.
 
-Which apps there are, and what becomes of one that has failed, is decided by the app around them.
+The app around them says which apps there are, and raises what fails.
 """
 
 from __future__ import annotations
@@ -24,18 +24,16 @@ async def lifespans(
     apps: Sequence[tuple[ASGIApp, dict[str, Any]]],
     extensions: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[None]:
-    """Start each app, the first first; when the block ends, stop each, the last first.
+    """Start the apps in order; when the block ends, stop them in reverse order.
 
-    An app that raises before it has received anything, or that returns, knows no lifespan, which
-    is all right.
+    An app that raises before it has received a message, or that returns at once, has no lifespan, and is skipped.
 
-    :param apps: each with the mapping for its `scope["state"]`.
-    :param extensions: what each finds under `scope["extensions"]`.
-    :raises LifespanFailed: an app has said that its start-up or its shutdown failed, and raised
-        nothing. Those that have started already are stopped.
-
-    What an app raises at its start-up, while it is up (the block is cancelled then) or at its
-    shutdown is raised as itself.
+    :param apps: pairs of an app and the mapping for its `scope["state"]`.
+    :param extensions: becomes `scope["extensions"]` of each app.
+    :raises LifespanFailed: an app has answered that its start-up or its shutdown failed, and raised no exception.
+        The apps that have started already are stopped first.
+    :raises Exception: an app has raised it at its start-up, at its shutdown, or in between; in the last case the
+        block is cancelled. The exception is in no group.
 
     ::
 
@@ -68,7 +66,7 @@ async def lifespans(
 
 
 async def _stop(drivers: list[LifespanDriver]) -> Exception | None:
-    """Stop all apps, whatever becomes of each; return the first failure."""
+    """Stop all apps, also after one has failed; return the first failure."""
     first = None
     for driver in reversed(drivers):
         if driver.up:
@@ -80,6 +78,6 @@ async def _stop(drivers: list[LifespanDriver]) -> Exception | None:
 
 
 async def _end(driver: LifespanDriver) -> None:
-    """Let an app that has given its last answer return, or raise its own exception."""
+    """Wait up to 5 s until an app that has given its last answer returns or raises."""
     with anyio.move_on_after(GRACE):
         await driver.ended.wait()

@@ -1,6 +1,6 @@
-"""Which event loop runs, what time it is there, and how to reach it from outside.
+"""The running event loop: whether it is asyncio's or trio's, its clock, its cancel scope, and calls from threads.
 
-Neither loop is imported before it runs. Tasks, scopes and threads are the neighbours' business.
+trio is imported only if it runs.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ __all__ = [
 ]
 
 GRID: Final = 0.25
-"""Seconds between the points of time at which Kui's own timers fire, all of them together."""
+"""Seconds between two points of the common grid. Kui's timers fire on the grid, so that many fire together."""
 
 
 def on_asyncio() -> bool:
-    """True if the running event loop is asyncio's. Otherwise it is trio's, which says so wherever it runs code."""
+    """True if the running event loop is asyncio's, or if none runs. trio sets this thread-local while it runs code."""
     return sniffio.thread_local.name != "trio"
 
 
 class Scope(Protocol):
-    """What the cancel scopes of anyio and of trio have in common."""
+    """The interface that the cancel scopes of anyio and trio share."""
 
     deadline: float
     shield: bool
@@ -57,12 +57,12 @@ _scopes: dict[bool, Callable[[], Scope]] = {}
 
 
 def cancel_scope() -> Scope:
-    """Return a cancel scope of the running loop's own kind; what anyio puts in front of it costs as much again."""
+    """Return a cancel scope of the running loop's own class. It costs half of `anyio.CancelScope()`, a wrapper."""
     return scope_maker()()
 
 
 def scope_maker() -> Callable[[], Scope]:
-    """Return what makes a cancel scope of the running loop's own kind, for those who make many."""
+    """Return the cancel scope class of the running loop, for callers that make many scopes."""
     aio = on_asyncio()
     make = _scopes.get(aio)
     if make is None and aio:
@@ -75,7 +75,7 @@ def scope_maker() -> Callable[[], Scope]:
 
 
 def clock() -> Callable[[], float]:
-    """Return the clock of the running event loop, in seconds, as a function that is cheap to call often."""
+    """Return the function that tells the time of the running event loop, in seconds."""
     if on_asyncio():
         return asyncio.get_running_loop().time
     import trio.lowlevel
@@ -84,12 +84,12 @@ def clock() -> Callable[[], float]:
 
 
 def on_the_grid(time: float) -> float:
-    """Return the first point of the common grid that is not before `time`; infinity stays infinity."""
+    """Return the first point of the common grid that is not before `time` (in seconds); infinity stays infinity."""
     return time if math.isinf(time) else math.ceil(time / GRID) * GRID
 
 
 class Loop:
-    """The running event loop, as a thread or a signal handler reaches it.
+    """Calls functions in the event loop that runs now, from a thread or a signal handler.
 
     ::
 
@@ -109,9 +109,9 @@ class Loop:
             self._run_soon = trio.lowlevel.current_trio_token().run_sync_soon
 
     def soon(self, call: Callable[[], object]) -> bool:
-        """Call `call()` in the loop soon. May be called from any thread or signal handler.
+        """Schedule `call()` in the loop. May be called from any thread or signal handler.
 
-        Return True if it will be called: a loop that has ended calls nothing.
+        Return False if the loop has ended, so that `call()` is never called.
         """
         try:
             self._run_soon(call)

@@ -1,4 +1,4 @@
-"""How one task wakes many others, and the waits that a resource of the application needs."""
+"""A notice by which one task wakes many others, and two plain waits for code that must not import anyio."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import anyio.lowlevel
 __all__ = ["Notice", "checkpoint", "pause"]
 
 checkpoint = anyio.lowlevel.checkpoint
-"""Give other tasks a turn, and be cancelled if that is due."""
+"""Give other tasks a turn, and raise a cancellation that is due."""
 pause = anyio.sleep
 """Wait for a number of seconds."""
 
 
 class Notice:
-    """Wakes all tasks that wait at this moment; one that comes later waits for the next time.
+    """Wakes all tasks that wait now. A task that calls `wait()` later waits for the next `notify()`.
 
-    A task looks at what it waits for, and calls `wait()` without a checkpoint in between: then it
-    misses nothing. Cancelling a wait changes nothing for the others.
+    A task must check its condition and then call `wait()` without a checkpoint in between; then it misses no
+    `notify()`. Cancelling one wait does not affect the others.
     """
 
     __slots__ = ("__weakref__", "_event")
@@ -26,13 +26,13 @@ class Notice:
         self._event: anyio.Event | None = None
 
     def notify(self) -> None:
-        """Wake the tasks that wait now. Never waits itself."""
+        """Wake the tasks that wait now."""
         if self._event is not None:
             self._event.set()
             self._event = None
 
     async def wait(self) -> None:
-        """Wait until `notify` is called."""
+        """Wait until the next `notify()`."""
         if self._event is None:
             self._event = anyio.Event()
         await self._event.wait()

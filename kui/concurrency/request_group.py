@@ -1,4 +1,4 @@
-"""A task group around a handler, whose children do not outlive it and whose client may leave without it."""
+"""The task group that a handler declares (`RequestTasks`): its children are cancelled when the client leaves."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ logger = logging.getLogger("kui.error")
 
 
 class RequestGroup:
-    """The children are in a task of their own, so that they can be cancelled while the handler goes on.
+    """Runs a task group for the children of a handler. They do not outlive it.
 
-    `tasks` is their task group. `enter` and `leave` are called by one task.
+    The group is entered in a task of its own (the host), so that the children can be cancelled while the handler
+    goes on. `tasks` is the group. `enter` and `leave` must be called by the same task.
 
-    - `sent`: the children are cancelled at the end, and not waited for.
-    - `watch`: called with the callback for when the client leaves; returns what takes that back.
-      It is given a task group for what it starts.
+    :param watch: called as `watch(group, client_left)`. It must call `client_left()` when the client leaves, may
+        start tasks in `group`, and returns a function that ends the watching.
+    :param sent: if True, `leave` cancels the children; otherwise it waits for them.
 
     ::
 
@@ -66,7 +67,7 @@ class RequestGroup:
         self._outer: anyio.abc.TaskGroup = anyio.create_task_group()
 
     async def enter(self) -> anyio.abc.TaskGroup:
-        """Open the group; cancelled, nothing is left of it."""
+        """Open the group and return it. If cancelled, the group is closed again."""
         await self._outer.__aenter__()
         try:
             await self._outer.start(self._host)
@@ -79,7 +80,7 @@ class RequestGroup:
         return self.tasks
 
     def unwatch(self) -> None:
-        """Stop watching the client, because another block does. May be called again."""
+        """Stop watching the client. May be called again."""
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
@@ -87,9 +88,9 @@ class RequestGroup:
     async def leave(
         self, error: BaseException | None, cleanup: CleanupScope
     ) -> BaseException | None:
-        """Wait for the children, or cancel them if there is an error; return what must be raised.
+        """Wait for the children, or cancel them if there is an error; return the exception to raise, or None.
 
-        That is `error`, a child's failure as itself, or a cancellation that came meanwhile.
+        That is `error`, or the failure of a child (in no group), or a cancellation that arrived meanwhile.
         """
         if error is None and not self._sent:
             self._closing.set()
@@ -101,9 +102,9 @@ class RequestGroup:
         self.unwatch()
         self._closing.set()
         self.tasks.cancel_scope.cancel()
-        # The task group must not meet asyncio's own cancellation: it would take it back from the task.
+        # The task group must not see asyncio's own cancellation: it would uncancel the task.
         native = await uninterrupted(self._ended.wait, self._ended.is_set)
-        # Only a cancellation of this group's own is its business; all else passes as itself.
+        # The group may catch only a cancellation of its own; any other exception passes by it.
         own = error if self._failure is not None and not isinstance(error, Exception) else None
         try:
             if own is None:
@@ -137,7 +138,10 @@ class RequestGroup:
             self._ended.set()
 
     async def _stay_open(self) -> None:
-        """Wait for the end; cancelled, too, unless a child has failed: the handler may still start tasks."""
+        """Keep the group open until `leave`.
+
+        If it is cancelled, but not because a child has failed, it stays open: the handler may still start tasks.
+        """
         try:
             await self._closing.wait()
         except anyio.get_cancelled_exc_class():

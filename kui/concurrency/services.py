@@ -1,6 +1,6 @@
-"""An app's life as tasks: one task that starts, waits and winds down, and services beside it.
+"""The tasks of an app's lifespan: one main task that starts up, waits and shuts down, and the app's services.
 
-What is called when, and which messages a server sends for it, is kui/lifespan.py's business.
+`kui/lifespan.py` defines which callbacks the main task calls, and answers the server's messages.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ LOOK_EVERY: Final = 0.01
 
 
 async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
-    """Wait until `holds()` is true, for `seconds` at most; return whether it is.
+    """Wait until `holds()` is true, for at most `seconds`. Return True if it is.
 
-    For what is rarely waited for, and must cost nothing where it changes: it is asked 100 times a second.
+    `holds` is called 100 times a second: use this for rare waits on a condition whose changes must cost nothing.
     """
     with anyio.move_on_after(seconds):
         while not holds():  # noqa: ASYNC110 - an event would burden all code that changes it
@@ -42,10 +42,11 @@ async def wait_until(holds: Callable[[], bool], seconds: float) -> bool:
 def split_cancelled(
     error: BaseException,
 ) -> tuple[Exception | None, BaseException | None]:
-    """Return what failed, and what of the error has to be raised on: Cancelled, or something that is no failure.
+    """Split an exception into the failure and the part that the caller must raise again.
 
-    The first is None if a group holds nothing but Cancelled, or something that is no failure, such as
-    KeyboardInterrupt; the second is None if all of it is a failure.
+    The first is an Exception, or None if there is none to handle: the error is a cancellation, or holds something such
+    as KeyboardInterrupt. The second is the cancellations of a group, or the whole error if the first is None; it is
+    None if `error` is an Exception.
     """
     if isinstance(error, Exception):
         return error, None
@@ -60,13 +61,16 @@ def split_cancelled(
 def stepwise(
     run: Callable[[Callable[[Any], Any], Any], Any], work: Coroutine[Any, Any, T]
 ) -> Generator[Any, Any, T]:
-    """Await `work`, each step of it by `run(step, value)`, and return its result; `context.run` is such a `run`."""
+    """Await `work`, calling each step of it as `run(step, value)`, and return its result.
+
+    :param run: calls the step; for example, `context.run` runs every step in one Context.
+    """
     try:
         trap = run(work.send, None)
         while True:
             try:
                 value = yield trap
-            except BaseException as error:  # it is for `work` to handle
+            except BaseException as error:  # raised in `work`, which may handle it
                 trap = run(work.throw, error)
             else:
                 trap = run(work.send, value)
@@ -96,11 +100,11 @@ def _name(func: object, name: object) -> str:
 
 
 class Services:
-    """The task group of the app, `app.task_group`: what runs in it lives as long as the app does.
+    """The task group of the app, `app.task_group`. Its tasks (services) may run as long as the app does.
 
-    A service that is started while the app serves gets the context of the app's start-up, not that
-    of the request it was started from. When one raises, the app goes down; when one returns, that
-    is all right. All are cancelled after `on_shutdown`.
+    A service that is started while the app serves gets the context of the app's start-up, not that of the request
+    from which it was started. A service may return at any time. If a service raises, the app is stopped. All services
+    are cancelled after `on_shutdown`.
 
     Example::
 
@@ -120,28 +124,32 @@ class Services:
     def start_soon(
         self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any, name: object = None
     ) -> None:
-        """Start `func(*args)` as a service; returns at once.
+        """Start `func(*args)` as a service, and return at once.
 
-        :param name: the name that debuggers show for the task.
-        :raises RuntimeError: there is no lifespan, or it is over.
-        :raises TypeError: `func(*args)` is no coroutine.
+        :param name: the name that debuggers show for the task; by default that of the function.
+        :raises RuntimeError: there is no lifespan, or the lifespan is over.
+        :raises TypeError: `func(*args)` did not return a coroutine.
         """
         group = self._open_group()
         coroutine = func(*args)
         if not inspect.iscoroutine(coroutine):
-            raise TypeError(f"a service is an async def; {_name(func, None)}() gave {coroutine!r}")
+            raise TypeError(
+                f"a service is an async def; {_name(func, None)}() returned {coroutine!r}"
+            )
         context = copy_context() if self._context is None else self._context.copy()
         context.run(partial(group.start_soon, self._run, coroutine, name=_name(func, name)))
 
     async def start(
         self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any, name: object = None
     ) -> Any:
-        """Start `func(*args, task_status=...)`; return what it gives to `task_status.started()`.
+        """Start `func(*args, task_status=...)` as a service and wait until it calls `task_status.started(value)`.
 
-        What it raises before that is raised here, and the app stays up. When cancelled before that,
-        the service is cancelled too.
+        Return `value`. If the caller is cancelled before that call, the service is cancelled too.
 
-        :raises RuntimeError: there is no lifespan, or it is over; or `func` returned unstarted.
+        :param name: the name that debuggers show for the task; by default that of the function.
+        :raises RuntimeError: there is no lifespan, or the lifespan is over, or `func` has returned without calling
+            `task_status.started()`.
+        :raises Exception: what `func` has raised before that call; the app stays up.
         """
         group = self._open_group()
         context = copy_context() if self._context is None else self._context.copy()
@@ -150,11 +158,11 @@ class Services:
         )
 
     def adopt_context(self) -> None:
-        """Start services, from now on, in the context that the caller has now."""
+        """From now on, start services in a copy of the caller's present context."""
         self._context = copy_context()
 
     async def host(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
-        """Keep the group open until `stop`, or until cancelled."""
+        """Keep the group open until `stop` is called or this task is cancelled."""
         self._ended = anyio.Event()
         self._context = None
         try:
@@ -167,7 +175,7 @@ class Services:
             self._ended.set()
 
     async def stop(self) -> None:
-        """Cancel every service, and wait until the last one has ended. May be called again."""
+        """Cancel all services, and wait until they have ended. May be called again."""
         if self._group is not None:
             self._group.cancel_scope.cancel()
             self._group = None
@@ -180,8 +188,8 @@ class Services:
         if self._ended is not None:
             raise RuntimeError("app.task_group is closed: the app's lifespan is over")
         raise RuntimeError(
-            "app.task_group needs a lifespan, and the server has not sent one; services can be"
-            " started from `lifespan` or `on_startup` on"
+            "app.task_group needs a lifespan, which the server has not begun: start services in"
+            " `lifespan` or `on_startup`, or later"
         )
 
     async def _run_started(
@@ -195,7 +203,7 @@ class Services:
         await self._run(func(*args, task_status=status), status)
 
     async def _run(self, service: Awaitable[Any], status: _Status | None = None) -> None:
-        """Await a service; what it raises is a crash, but raised as itself where `status` was not used yet."""
+        """Await a service, and report what it raises as a crash; raise it if `status` was given and not yet used."""
         try:
             with strays_fail:
                 await service
@@ -209,12 +217,15 @@ class Services:
 
 
 class Life:
-    """One life of an app: its main task, seen from the task that talks to the server."""
+    """One run of an app's main task, as the task that answers the server's lifespan messages sees it.
+
+    `started` is True once the start-up is complete.
+    """
 
     def __init__(self) -> None:
         self.started = False
         self.error: Exception | None = None
-        """What the main task raised."""
+        """The exception that the main task has raised, or None."""
         self._scope = anyio.CancelScope()
         self._settled = anyio.Event()
         self._stop = anyio.Event()
@@ -222,19 +233,19 @@ class Life:
 
     @property
     def overran(self) -> bool:
-        """True if the winding down had to be cut off."""
+        """True if the shutdown overran its time and was cancelled."""
         return self.started and self._scope.cancelled_caught
 
     @property
     def stopping(self) -> bool:
-        """True if the server has asked for the end."""
+        """True if the server has asked the app to shut down."""
         return self._stop.is_set()
 
     async def pause(self) -> None:
-        """Called by the main task between start-up and shutdown: returns when it must wind down.
+        """Wait, between start-up and shutdown, until the app must shut down. Called by the main task.
 
-        From here on the server's cancellation does not reach the main task. Cancelled is raised only
-        by a scope of the main task's own: a task group open across this call, one of whose tasks failed.
+        From this call on the server's cancellation does not reach the main task. Cancelled is raised only if a scope
+        of the main task's own is cancelled, such as a task group open around this call in which a task has failed.
         """
         if self._scope.cancel_called:
             await anyio.lowlevel.checkpoint()
@@ -244,12 +255,12 @@ class Life:
         await self._stop.wait()
 
     def fail(self) -> None:
-        """Give the start-up up. Does nothing once it is complete."""
+        """Cancel the start-up. Does nothing once it is complete."""
         if not self.started:
             self._scope.cancel()
 
     async def run(self, main: Callable[[Life], Awaitable[None]], services: Services) -> None:
-        """Run `main(life)` with the services open; keep what it raises."""
+        """Run `main(life)` while services may run; keep the exception that it raises as `error`."""
         try:
             with self._scope:
                 async with anyio.create_task_group() as group:
@@ -276,11 +287,13 @@ class Life:
 async def alive(
     main: Callable[[Life], Awaitable[None]], services: Services, grace: float = GRACE
 ) -> AsyncIterator[Life]:
-    """Run `main` from here to the end of the block; it is up, or has failed, when the block begins.
+    """Run `main` in a task of its own until the end of the block. Its start-up is over when the block begins.
 
-    `main(life)` starts up, awaits `life.pause()`, and winds down, in one task of its own. When the
-    block ends, the pause ends, and so does this when `main` has. When the block is left by an
-    exception or by cancellation, a start-up is cancelled, and the winding down is after `grace` seconds.
+    `main(life)` must start up, await `life.pause()`, and shut down. The end of the block ends the pause, and then waits
+    until `main` has ended. If an exception or a cancellation leaves the block, a start-up that is still running is
+    cancelled at once, and a shutdown after `grace` seconds.
+
+    :param grace: seconds for the shutdown after an exception or a cancellation.
     """
     life = Life()
     async with anyio.create_task_group() as group:

@@ -1,7 +1,7 @@
-"""How everything that waits learns that the server stops (design: "The server stops").
+"""Tell streams, WebSockets and other waiting code that the app must stop.
 
-`ExitSignal` is one application's; `chained_signals` lets it know where the server itself says nothing. Who sets it,
-and how long a drain may take, is decided in the lifespan and the server runner.
+An application has one `ExitSignal`. The lifespan and the server runner set it, and decide how long the drain may take;
+`chained_signals` sets it under servers that do not tell the application.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class ExitSignal:
-    """Tells that the server is stopping: `is_set`, `wait()`, or a listener. All of it in one event loop.
+    """Tells that the app must stop. Read `is_set`, await `wait()`, or register a listener, in one event loop.
 
     ::
 
@@ -42,7 +42,10 @@ class ExitSignal:
         self._listeners: dict[Callable[[], object], None] = {}
 
     def set(self) -> None:
-        """Wake all waiters and call all listeners, once. Must be called in the event loop; see `Loop.soon`."""
+        """Wake all waiters and call all listeners. Only the first call counts.
+
+        Must be called in the event loop; `Loop.soon` calls it there from a thread or a signal handler.
+        """
         if self.is_set:
             return
         self.is_set = True
@@ -52,24 +55,24 @@ class ExitSignal:
             listener()
 
     def clear(self) -> None:
-        """Begin anew, for an application whose lifespan is run again, perhaps in another loop."""
+        """Reset the signal, for an application whose lifespan is run again, perhaps in another loop."""
         self.is_set = False
         self._notice = Notice()
         self._listeners.clear()
 
     def listen(self, listener: Callable[[], object]) -> None:
-        """Call `listener()` when the server stops: at once if it does already."""
+        """Call `listener()` when the app must stop; at once if the signal is set."""
         if self.is_set:
             listener()
         else:
             self._listeners[listener] = None
 
     def unlisten(self, listener: Callable[[], object]) -> None:
-        """Take back `listen`; nothing happens if it has been called already."""
+        """Remove a listener. Does nothing if the listener was called or is unknown."""
         self._listeners.pop(listener, None)
 
     async def wait(self) -> None:
-        """Wait until the server stops; return at once, after a checkpoint, if it does already."""
+        """Wait until the app must stop. If the signal is set, this is only a checkpoint."""
         if self.is_set:
             await checkpoint()
         else:
@@ -78,14 +81,14 @@ class ExitSignal:
 
 @contextmanager
 def chained_signals(notice: Callable[[], object]) -> Iterator[bool]:
-    """While the block runs, have `notice()` called in the event loop before the server's own signal handler.
+    """While the block runs, call `notice()` in the event loop on SIGTERM and Ctrl-C, before the server's own handler.
 
-    uvicorn and granian tell an application nothing of SIGTERM and Ctrl-C while a response is open.
-    Their handlers stay in charge: ours only notes the signal, and calls the one it has replaced.
-    Afterwards the old one is put back, unless ours was replaced by another meanwhile.
+    uvicorn and granian do not tell an application of these signals while a response is open. Kui's handler schedules
+    `notice` and calls the handler that it has replaced. At the end of the block the old handler is restored, unless
+    some other code has replaced Kui's meanwhile.
 
-    Gives True if a handler was chained. None is outside of the main thread, nor where
-    no handler is installed: a worker of hypercorn's process manager learns of it only when it is cancelled.
+    The block gets True if a handler was replaced. It gets False outside of the main thread, and if the server has
+    installed no handler: a worker of hypercorn's process manager learns of the stop only by its cancellation.
     """
     replaced: list[tuple[signal.Signals, SignalHandler, SignalHandler]] = []
     if threading.current_thread() is threading.main_thread():
@@ -106,7 +109,7 @@ def chained_signals(notice: Callable[[], object]) -> Iterator[bool]:
 
 def _chain(loop: Loop, notice: Callable[[], object], old: SignalHandler) -> SignalHandler:
     def handler(number: int, frame: FrameType | None) -> None:
-        loop.soon(notice)  # and nothing else: an Event set here would not wake asyncio's loop
+        loop.soon(notice)  # not `notice()`: an Event that is set here would not wake asyncio's loop
         old(number, frame)
 
     return handler

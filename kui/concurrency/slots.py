@@ -1,4 +1,4 @@
-"""A number of slots, and a queue of bounded length for them."""
+"""A limited number of slots, with a queue of bounded length for tasks that wait for one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ __all__ = ["ConcurrencySlots", "Full"]
 
 
 class Full(Exception):
-    """There is no slot, and no room in the queue either."""
+    """Raised if all slots are taken and the queue is full."""
 
 
 class ConcurrencySlots:
-    """`count` slots, for which `waiting` tasks at most may wait; first come, first served.
+    """A number of slots that tasks take and give back. Waiting tasks get them in the order in which they came.
+
+    :param count: how many slots there are.
+    :param waiting: how many tasks may wait for a slot.
 
     ::
 
@@ -36,13 +39,13 @@ class ConcurrencySlots:
 
     @property
     def idle(self) -> bool:
-        """True if no slot is taken, and therefore no task waits."""
+        """True if no slot is taken, so that no task waits either."""
         return self._free == self._count
 
     def take(self) -> bool:
-        """Take a slot, if there is one.
+        """Take a slot and return True; return False if all are taken and the caller must call `wait`.
 
-        :raises Full: there is none, nor room in the queue.
+        :raises Full: all slots are taken and the queue is full.
         """
         if self._free:
             self._free -= 1
@@ -52,7 +55,7 @@ class ConcurrencySlots:
         return False
 
     async def wait(self) -> None:
-        """Wait in the queue until there is a slot. Cancelled, it takes none, and leaves the queue."""
+        """Wait in the queue until a slot is free, and take it. If cancelled, take none and leave the queue."""
         turn = anyio.Event()
         self._queue.append(turn)
         try:
@@ -65,7 +68,7 @@ class ConcurrencySlots:
             raise
 
     def give_back(self) -> None:
-        """Give a slot back: to the first task in the queue, if there is one."""
+        """Give a slot back. The first task in the queue, if any, gets it."""
         if self._queue:
             self._queue.popleft().set()
         else:

@@ -1,6 +1,6 @@
-"""Tell a cancellation of the running task from one that only looks like it.
+"""Distinguish a cancellation of the running task from a CancelledError of a task that it has awaited.
 
-Defined here is where a cancellation comes from. What becomes of the failure is decided by the caller.
+On asyncio both are the same exception. The second one (a stray CancelledError) is a failure, which the caller handles.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ __all__ = ["AwaitedTaskCancelled", "failure_of", "strays_fail"]
 
 
 class AwaitedTaskCancelled(RuntimeError):
-    """A task that this code awaited was cancelled. The task that awaited it was not.
+    """Raised if a task that was awaited here was cancelled, while the task that awaited it was not.
 
-    asyncio raises the same CancelledError for both. Kui treats this one as a failure like any other.
+    asyncio raises CancelledError in both cases. Kui treats this case as an ordinary failure.
     """
 
 
@@ -41,7 +41,7 @@ class _StraysFail:
 
 
 strays_fail: Final = _StraysFail()
-"""A block around the code of a user that turns a stray CancelledError into AwaitedTaskCancelled.
+"""A block around a user's code that raises AwaitedTaskCancelled in place of a stray CancelledError.
 
 A cancellation of the running task, by `task.cancel()` or by a cancel scope, passes unchanged.
 
@@ -56,9 +56,9 @@ Example::
 
 
 def failure_of(error: BaseException) -> Exception | None:
-    """Return the failure that an exception is, a stray CancelledError among them; None for one that must pass.
+    """Return `error` if it is an Exception, an AwaitedTaskCancelled for a stray CancelledError, otherwise None.
 
-    For an `except` clause around the code of a user where the block of `strays_fail` would cost more than it::
+    It does what `strays_fail` does in an `except` clause, which costs nothing if nothing is raised::
 
         except BaseException as error:
             failure = failure_of(error)
@@ -81,7 +81,7 @@ def _of_a_task() -> AwaitedTaskCancelled:
 
 
 def _is_stray() -> bool:
-    """True if the running task has not been cancelled, neither by itself nor by a scope around it."""
+    """True if neither `task.cancel()` was called for the running task nor a scope around it is cancelled."""
     if not on_asyncio():
         return False
     task = asyncio.current_task()

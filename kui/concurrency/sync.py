@@ -1,6 +1,7 @@
-"""Synchronous generators, advanced in threads, as asynchronous ones (docs/design.md, "Cleanup").
+"""Make an async generator of a synchronous iterable, which is advanced in worker threads (docs/design.md, "Cleanup").
 
-One Context for the generator's life, whichever thread it is in; a limiter of its own; StopIteration never crosses.
+A generator has one Context for all its steps, in whatever thread they run. Generators have a thread limiter of their
+own. StopIteration never reaches a coroutine.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ logger = logging.getLogger("kui.error")
 class InThreads(AsyncGenerator[T, None]):
     """Iterates over `iterable` in worker threads, one step at a time.
 
-    Cancelled while a thread is at work, it lets go of it at once; a generator is then closed by that
-    thread when it comes back. Each generator is closed exactly once, unless it has ended before.
+    A step that is cancelled while its thread works ends at once: the thread is abandoned, and closes the generator
+    when its step is done. A generator that has not ended is closed exactly once.
 
     ::
 
@@ -44,12 +45,13 @@ class InThreads(AsyncGenerator[T, None]):
         self._iterator: Iterator[T] | None = None  # None before its first step
         self._context: contextvars.Context | None = None
         self._ended = False
-        self._left = False  # True if a thread was left to itself in it, and will close it
+        self._left = False  # True if a step was abandoned; its thread closes the generator
 
     async def asend(self, value: None) -> T:
-        """Return the next item; `value` must be None.
+        """Return the next item.
 
-        :raises StopAsyncIteration: there is none.
+        :param value: must be None.
+        :raises StopAsyncIteration: there are no more items.
         """
         return await self._step(self._next)
 
@@ -59,10 +61,12 @@ class InThreads(AsyncGenerator[T, None]):
         val: BaseException | object = None,
         tb: TracebackType | None = None,
     ) -> T:
-        """Raise an exception where the generator is suspended; return what it yields next.
+        """Raise an exception where the generator is suspended, and return what it yields next.
 
-        What is not an Exception, such as a cancellation, is no business of synchronous code: it
-        closes the generator, and is raised on.
+        If `typ` is no Exception (such as a cancellation) or the iterator has no `throw`, the generator is closed and
+        the exception is raised here: synchronous code never sees a cancellation.
+
+        :raises StopAsyncIteration: the generator has caught the exception and ended.
         """
         error = typ if isinstance(typ, BaseException) else typ()
         throw = getattr(self._iterator, "throw", None)
@@ -72,7 +76,7 @@ class InThreads(AsyncGenerator[T, None]):
         return await self._step(lambda: throw(error))
 
     async def aclose(self) -> None:
-        """Close the generator, in a thread if any of it has run. May be called again."""
+        """Close the generator, in a thread if its code has begun to run. May be called again."""
         if self._ended or self._left:
             return
         if self._iterator is None:
@@ -99,9 +103,9 @@ class InThreads(AsyncGenerator[T, None]):
         return cast(T, item)
 
     async def _begin_and_close(self) -> None:
-        """Run a generator to its first yield although it was cancelled before, and close it there.
+        """Run a generator that was cancelled before its first step to its first yield, and close it there.
 
-        So it frees what was given to it, as an async generator does, which always begins.
+        So its `finally` blocks run, as those of an async generator do, which always begins.
         """
         if not isinstance(self._iterable, Generator):
             return

@@ -1,8 +1,8 @@
-"""Framework tasks around user code: what the code raises is never wrapped in a group (docs/design.md, "Tasks").
+"""Framework tasks around user code. An exception of that code is never wrapped in a group (docs/design.md, "Tasks").
 
-On trio they are children of a nursery. On asyncio a task needs no parent to be started, so a block without tasks has
-only a cancel scope. anyio's TaskGroup would do for both, but what it leaves behind on asyncio is in cycles, which the
-garbage collector would have to find after each response that was watched.
+On trio the tasks are children of a nursery. On asyncio a task needs no parent to be started, so a block without tasks
+has only a cancel scope. anyio's TaskGroup would serve both, but on asyncio it leaves reference cycles, which the
+garbage collector would have to find after each watched response.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Args = TypeVarTuple("Args")
 
 
 def framework_tasks() -> FrameworkTasks:
-    """Return a group of tasks that live no longer than a block of user code, and change nothing that it raises.
+    """Return a group of framework tasks for a block of user code; they end with the block (see `FrameworkTasks`).
 
     ::
 
@@ -39,12 +39,12 @@ def framework_tasks() -> FrameworkTasks:
 
 
 class FrameworkTasks(ABC):
-    """A group of tasks beside a block. What the block raises leaves it as itself.
+    """A group of framework tasks around a block. An exception of the block is raised unchanged.
 
-    When the block ends, its tasks are cancelled and waited for. A task that raises cancels the block, and its
-    exception is raised unless the block raises one of its own. A cancellation by `cancel` is taken out of what the
-    block raises, also out of a group of the user's. One from outside is raised, and wins over an exception if it
-    arrives while the tasks end.
+    When the block ends, the tasks are cancelled and waited for. If a task raises, the block is cancelled, and the
+    task's exception is raised unless the block raises one of its own. A cancellation by `cancel` ends at the block; it
+    is also removed from an exception group that the block raises. A cancellation from outside is raised, and replaces
+    an exception of the block if it arrives while the tasks end.
     """
 
     __slots__ = ()
@@ -59,7 +59,10 @@ class FrameworkTasks(ABC):
 
     @abstractmethod
     def warn_after(self, seconds: float, call: Callable[[], object]) -> None:
-        """Call `call()` unless the block has ended in `seconds`, whatever is cancelled. Only the first counts."""
+        """Call `call()` if the block has not ended after `seconds`, also if the block is cancelled.
+
+        Only the first call of this method counts.
+        """
 
     @abstractmethod
     async def __aenter__(self) -> FrameworkTasks: ...
@@ -125,7 +128,7 @@ class _OnAsyncio(FrameworkTasks):
 
     async def _end(self) -> BaseException | None:
         """Cancel the tasks and wait for them. Return asyncio's own cancellation, if one came meanwhile."""
-        cancelled: set[asyncio.Task[None]] = set()  # each once, so that no cleanup is cut
+        cancelled: set[asyncio.Task[None]] = set()  # each is cancelled once; twice would cut its cleanup
 
         async def end_all() -> None:
             for task in self._tasks:
@@ -135,7 +138,7 @@ class _OnAsyncio(FrameworkTasks):
             await asyncio.wait(self._tasks)
 
         interrupted = await uninterrupted(end_all, lambda: all(task.done() for task in self._tasks))
-        self._tasks.clear()  # what they were cancelled with knows who knows this group
+        self._tasks.clear()  # their exceptions hold frames that hold this group: a reference cycle
         return interrupted
 
 
@@ -185,7 +188,7 @@ class _OnTrio(FrameworkTasks):
     def _unpacked(
         self, group: BaseExceptionGroup[BaseException], error: BaseException | None
     ) -> BaseException:
-        """Return what the block or a task of ours has raised, without the nursery's group around it."""
+        """Return the exception of the block or of a framework task, without the nursery's group around it."""
         if isinstance(error, Exception):
             return error
         cancelled = anyio.get_cancelled_exc_class()
@@ -195,7 +198,7 @@ class _OnTrio(FrameworkTasks):
         if not left:
             return error or group.exceptions[0]
         if isinstance(error, BaseExceptionGroup) and error.subgroup(cancelled) is None:
-            return error  # of which the nursery has made a copy
+            return error  # the nursery raises a copy of this group
         return left[0]
 
 

@@ -1,6 +1,6 @@
-"""Work in threads, each purpose with a limiter of its own, so that none can starve another.
+"""Run work in threads. Each purpose has a limiter of its own, so that none can starve another.
 
-A thread sees a copy of its caller's context. How a synchronous generator lives in threads, `sync` knows.
+A thread runs in a copy of its caller's context. Synchronous generators in threads are defined in `sync`.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ T = TypeVar("T")
 
 
 class Limiter:
-    """How many threads one purpose may hold at once, on each event loop.
+    """Limits how many threads one purpose may use at once in each event loop.
 
     :param threads: a whole number of at least 1, or `math.inf`.
-    :raises ValueError: it is no number of threads.
+    :raises ValueError: `threads` is neither.
 
     ::
 
@@ -61,17 +61,17 @@ class Limiter:
 
 
 HANDLERS: Final = Limiter(40)
-"""`def` handlers and callbacks of the user."""
+"""For `def` handlers and other callbacks of the user."""
 GENERATORS: Final = Limiter(100)
-"""Synchronous generators: one thread for each that is working on its next chunk."""
+"""For synchronous generators. One uses a thread only while it works on its next chunk."""
 CLOSING_THREADS: Final = Limiter(20)
-"""Synchronous generators that are closed: never behind those that work."""
+"""For closing synchronous generators, so that a close never waits for a generator that works."""
 FILE_THREADS: Final = Limiter(20)
-"""Reads of files to be sent."""
+"""For reading files that are sent."""
 UPLOAD_THREADS: Final = Limiter(20)
-"""Writes of uploads to disk."""
+"""For writing uploads to disk."""
 
-_UNLIMITED: Final = Limiter(math.inf)  # for jobs, which count for themselves
+_UNLIMITED: Final = Limiter(math.inf)  # for jobs, which take a token of their limiter themselves
 
 
 async def in_thread(
@@ -80,13 +80,18 @@ async def in_thread(
     limiter: Limiter = HANDLERS,
     abandon_on_cancel: bool = False,
 ) -> T:
-    """Call `func(*args)` in a worker thread, in a copy of the caller's context, and return what it returns.
+    """Call `func(*args)` in a worker thread, in a copy of the caller's context, and return its result.
 
-    :param limiter: whose threads it uses; waits while all of them are taken.
-    :param abandon_on_cancel: when cancelled, leave the thread to itself and let go at once; it counts
-        for the limiter until it comes back. Otherwise a scope's cancellation is raised only after the
-        thread has come back; asyncio's own `task.cancel()` does not wait for it.
-    :raises RuntimeError: `func` raised StopIteration, which cannot cross into a coroutine (PEP 479).
+    :param limiter: limits how many threads are used; the call waits while all of them are taken.
+    :param abandon_on_cancel: if True, a cancellation is raised at once and the thread is abandoned, but counts for
+        the limiter until `func` returns. If False, the cancellation of a scope is raised only after `func` has
+        returned; asyncio's own `task.cancel()` does not wait for the thread.
+    :raises RuntimeError: `func` raised StopIteration, which cannot be raised in a coroutine (PEP 479).
+    :raises Exception: any other exception of `func`.
+
+    ::
+
+        size = await in_thread(os.path.getsize, path)
     """
     call = partial(_without_stop_iteration, func, args)
     if abandon_on_cancel:
@@ -102,10 +107,10 @@ def _without_stop_iteration(func: Callable[..., T], args: tuple[object, ...]) ->
 
 
 class Job(Generic[T]):
-    """One call in a thread, which may be left to itself when the task that waits for it is cancelled.
+    """One call in a thread, which is abandoned when the task that waits for it is cancelled.
 
-    Cancelled, `run` lets go at once. Then either `func` is never called, or `left` is true: the thread
-    is still in it, counts for its limiter until it comes back, and then calls `afterwards()`.
+    A cancellation is raised from `run` at once. Then either `func` is never called, or `left` is True: the thread
+    still runs `func`, counts for its limiter until `func` returns, and then calls `afterwards()`.
     """
 
     __slots__ = ("_began", "_cancelled", "_ended", "_func", "_lock", "afterwards")
@@ -125,11 +130,14 @@ class Job(Generic[T]):
 
     @property
     def left(self) -> bool:
-        """True if the thread was left to itself."""
+        """True if the thread was abandoned during the call."""
         return self._began and self._cancelled
 
     async def run(self, limiter: Limiter) -> T:
-        """Wait for a thread, then for the call in it, and return its result."""
+        """Wait for a thread of the limiter, run the call in it, and return its result.
+
+        :raises Exception: what `func` raises.
+        """
         tokens = limiter.get()
         await tokens.acquire_on_behalf_of(self)
         release = partial(tokens.release_on_behalf_of, self)

@@ -1,7 +1,7 @@
-"""See a coroutine wait, from outside of it.
+"""Notice from outside when a coroutine waits.
 
-Each wait of a coroutine passes through the code that awaits it, as the value that it yields to the event loop. The
-functions here look at these values, so that what only waiting work needs costs other work nothing.
+A coroutine waits by yielding a value to the event loop, through the code that awaits it. The functions here see these
+values, so that tasks and timers that only waiting work needs can be started at its first wait.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def on_first_wait(work: Awaitable[T], call: Callable[[], object]) -> Awaitable[T]:
-    """Await `work` and return its result; call `call()` once, when it first waits."""
+    """Await `work` and return its result; call `call()` once, when `work` first waits."""
     return _first_wait(work if isinstance(work, Coroutine) else as_coroutine(work), call)
 
 
@@ -41,7 +41,7 @@ def _first_wait(work: Coroutine[Any, Any, T], call: Callable[[], object]) -> Gen
 def on_every_wait(
     work: Coroutine[Any, Any, T], call: Callable[[], object]
 ) -> Generator[Any, Any, T]:
-    """Await `work` and return its result; call `call()` whenever it waits, but not at trio's checkpoints."""
+    """Await `work` and return its result; call `call()` whenever `work` waits, but not at trio's checkpoints."""
     try:
         trap = work.send(None)
         while True:
@@ -59,13 +59,13 @@ def on_every_wait(
 
 
 async def as_coroutine(work: Awaitable[T]) -> T:
-    """Await `work`, whatever kind of awaitable it is."""
+    """Return a coroutine that awaits any awaitable."""
     return await work
 
 
 def is_checkpoint(trap: object) -> bool:
-    """True if this is what a checkpoint of trio yields, which the run loop resumes at once.
+    """True if `trap` is the value that a checkpoint of trio yields. trio's run loop resumes such a task at once.
 
-    trio has no public name for it. Where its name should change, a checkpoint counts as a wait.
+    trio has no public name for that value. If a release changes the name, a checkpoint counts as a wait.
     """
     return getattr(trap, "__name__", None) == "CancelShieldedCheckpoint"

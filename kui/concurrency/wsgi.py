@@ -1,7 +1,7 @@
-"""Synchronous code in one worker thread for its whole life, which asks its task to await things for it.
+"""Run synchronous code in one worker thread, from which it asks a task to await things for it.
 
-So everything asynchronous is done by the task that the code belongs to, one thing at a time, and a cancellation
-reaches it there. What is awaited, and what it means that the client has left, is decided above.
+That task awaits them one at a time, and is where a cancellation arrives. `kui/asgi_apps/wsgi.py` defines what is
+awaited, and how a WSGI app learns that its client has left.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ T = TypeVar("T")
 
 
 class WSGIClientLeft(ClientDisconnect, ConnectionError):
-    """What synchronous code gets when it asks for something of a client that has left: an OSError."""
+    """Raised in the thread if it asks for something after the client has left. It is an OSError."""
 
 
 @asynccontextmanager
 async def dialogue(work: Callable[[Dialogue], object], limiter: Limiter) -> AsyncIterator[Dialogue]:
-    """Run `work(dialogue)` in a thread of the limiter while the block serves it.
+    """Run `work(dialogue)` in a thread while the block serves its requests.
 
-    A thread that still works when the block ends gets WSGIClientLeft from its next `ask`, is left to
-    itself, and counts for the limiter until it comes back.
+    If the thread still works when the block ends, it is abandoned: its next `ask` raises WSGIClientLeft, and it counts
+    for the limiter until `work` returns.
+
+    :param limiter: limits how many threads are used.
 
     ::
 
@@ -52,7 +54,7 @@ async def dialogue(work: Callable[[Dialogue], object], limiter: Limiter) -> Asyn
 
 
 class Dialogue:
-    """One thread, and the task that serves it."""
+    """Connects one thread, which calls `ask`, with the task that calls `serve` and `end`."""
 
     __slots__ = (
         "_answers",
@@ -68,7 +70,7 @@ class Dialogue:
 
     def __init__(self) -> None:
         self.ended = False
-        """True once the thread has come back."""
+        """True once `work` has returned or raised."""
         self._loop = Loop()
         self._asking = threading.Lock()
         self._lock = threading.Lock()
@@ -81,11 +83,11 @@ class Dialogue:
     # In the thread.
 
     def ask(self, errand: Callable[[], Awaitable[T]]) -> T:
-        """Let the task await `errand()`; return its result, or raise its exception.
+        """Have the task await `errand()`; return its result, or raise its exception. Called in the thread.
 
-        :raises WSGIClientLeft: this thread is no longer served.
+        :raises WSGIClientLeft: the client has left, or the block has ended.
         """
-        with self._asking:  # whatever threads of its own the code has
+        with self._asking:  # the synchronous code may have started threads of its own
             with self._lock:
                 if self._left:
                     raise WSGIClientLeft("the client has left")
@@ -101,13 +103,13 @@ class Dialogue:
     def _work(self, work: Callable[[Dialogue], object]) -> None:
         try:
             work(self)
-        except StopIteration as stop:  # which cannot cross into a coroutine (PEP 479)
+        except StopIteration as stop:  # it cannot be raised in a coroutine (PEP 479)
             raise RuntimeError("the code in a thread raised StopIteration") from stop
 
     # In the task.
 
     async def run(self, work: Callable[[Dialogue], object], limiter: Limiter) -> None:
-        """Run the thread, and keep what it raises for `end`."""
+        """Run `work` in a thread, and keep the exception that it raises for `end`."""
         try:
             await Job(partial(self._work, work)).run(limiter)
         except Exception as error:
@@ -120,9 +122,10 @@ class Dialogue:
         self._news.set()
 
     async def serve(self, until: Callable[[], bool] = lambda: False) -> None:
-        """Do what the thread asks for, until it has come back, or until `until()` after that.
+        """Await what the thread asks for, until `work` has ended or `until()` is true.
 
-        Cancelled while it does something, it has the thread get WSGIClientLeft for it.
+        `until` is called before each wait for the thread. If this is cancelled while it awaits something, the
+        thread's `ask` raises WSGIClientLeft.
         """
         while not self.ended and not until():
             await self._news.wait()
@@ -144,7 +147,7 @@ class Dialogue:
                 self._answers.put((answer, None))
 
     def leave(self) -> None:
-        """Serve it no longer: what it asks for from now on gives WSGIClientLeft."""
+        """Stop serving the thread: its `ask` raises WSGIClientLeft from now on."""
         with self._lock:
             self._left = True
             waiting, self._errand = self._errand is not None, None
@@ -152,7 +155,10 @@ class Dialogue:
             self._answers.put((None, WSGIClientLeft("the client has left")))
 
     async def end(self) -> None:
-        """Serve it until it has come back, and raise what it has raised."""
+        """Serve the thread until `work` has ended.
+
+        :raises Exception: what `work` has raised.
+        """
         await self.serve()
         if self._error is not None:
             raise self._error

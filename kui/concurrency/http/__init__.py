@@ -1,1 +1,1 @@
-"""The waiting of an HTTP exchange: which task receives, which sends, which watches the client."""
+"""Receive, send and watch the client of one HTTP request (docs/design.md)."""

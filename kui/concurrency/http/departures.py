@@ -1,4 +1,4 @@
-"""What tells that a client has gone: to the application, and from the server."""
+"""The exceptions by which a server says that a client has gone, and the one that tells the application."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ __all__ = ["ClientDisconnect", "disconnect_errors", "send_failures"]
 
 
 class ClientDisconnect(Exception):
-    """The client left before its request was read, or before the work for it was done."""
+    """Raised if the client left before its request was read, or before its response was ready or sent."""
 
 
 def disconnect_errors() -> tuple[type[Exception], ...]:
-    """Return what a server's `send` raises when the client has gone; for an `except`.
+    """Return the exceptions that a server's `send` raises when the client has gone, for an `except` clause.
 
-    OSError, by ASGI. hypercorn on trio closes a connection while the app sends on it, which trio reports as busy.
+    That is OSError (ASGI 2.4). On trio, hypercorn may close a connection while the app sends on it, and trio's
+    BusyResourceError comes through.
     """
     trio = sys.modules.get("trio")
     return (OSError,) if trio is None else (OSError, trio.BusyResourceError)
 
 
 def send_failures() -> tuple[type[Exception], ...]:
-    """Return what a `send` raises that has not reached the client; for an `except`."""
+    """Return the exceptions of a `send` whose client has gone or has stalled, for an `except` clause."""
     return (Stalled, *disconnect_errors())

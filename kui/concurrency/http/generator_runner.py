@@ -1,8 +1,8 @@
-"""The one place that advances and closes a user's generator (PEP 789; docs/design.md, "One request").
+"""Advance and close a user's generator, or await a user's `feed(send)` (PEP 789; docs/design.md, "One request").
 
-One task does it, from first to last. What is raised while the generator is suspended goes into it before it goes
-anywhere else: a scope or a task group of its own may be what raised it, and would be left open. What the items are
-for, and what stops it, is decided in `stream`; a synchronous generator comes as one of `sync`.
+One task advances the generator and closes it. An exception that is raised while the generator is suspended is first
+thrown into the generator: a scope or task group of its own may have caused it, and would otherwise be left open.
+`stream` sends the items and decides when to stop; synchronous generators are wrapped by `sync.InThreads` before.
 """
 
 from __future__ import annotations
@@ -23,30 +23,29 @@ __all__ = ["Feed", "GeneratorRunner", "ItemLost", "close_unstarted", "name_of"]
 
 T = TypeVar("T")
 
-_FAIR_SHARE: Final = 0.005  # seconds that a generator may run before others have a turn
+_FAIR_SHARE: Final = 0.005  # seconds that a source may run without a wait before other tasks get a turn
 
 
 class ItemLost(RuntimeError):
-    """A generator's own scope has cut what was done with an item it had yielded."""
+    """Raised if a scope of the generator's own has cancelled the sending of an item that it had yielded."""
 
 
 class GeneratorRunner(Generic[T]):
     """Advances `source` to its end and gives each item to `consume`, in the task that calls `run`.
 
-    :param source: an async generator, which is closed whatever happens, or another async iterable,
-        which is left open at the end.
-    :param consume: an async function. It is never cancelled by `stop`.
-    :param explain: is given what awaiting it has raised, and raises something else if that says more.
-    :param interrupt: cancels a scope around `run`: how `stop` ends a generator that waits.
-    :param grace: seconds that the generator's cleanup may take, once it is cancelled or closed.
+    :param source: an async generator, which is always closed in the end, or another async iterable, which is not.
+    :param consume: an async function. `stop` never cancels it.
+    :param explain: called with an exception that `consume` has raised; may raise a clearer one in its place.
+    :param interrupt: cancels a scope around `run`. `stop` calls it while the generator waits.
+    :param grace: seconds that the generator's cleanup may take once it is cancelled or closed.
 
-    `since` is the time, by the loop's clock, since which it waits for the generator, or for `consume`.
+    `since` is the time, by the loop's clock, at which the present wait for the generator or for `consume` began.
 
     ::
 
         with anyio.CancelScope() as scope:
-            drive = GeneratorRunner(numbers(), send, interrupt=scope.cancel)
-            await drive.run()
+            runner = GeneratorRunner(numbers(), send, interrupt=scope.cancel)
+            await runner.run()
     """
 
     __slots__ = (
@@ -79,7 +78,7 @@ class GeneratorRunner(Generic[T]):
         self._interrupt = interrupt
         self._explain = explain
         self._grace = CleanupShield(name_of(source), grace)
-        self._advancing = False  # True while the generator is at work, and not suspended at a yield
+        self._advancing = False  # True while the generator runs or waits, and is not suspended at a yield
         self._stopping = False
         self._clock = clock()
         self.since = self._clock()
@@ -90,22 +89,22 @@ class GeneratorRunner(Generic[T]):
         return not self._advancing
 
     def stop(self) -> None:
-        """End the source. While it waits it is cancelled; an item that it has yielded is consumed first."""
+        """End the source: cancel it if it is being advanced; otherwise consume the item that it has yielded first."""
         self._stopping = True
         if self._advancing:
             self._interrupt()
 
     async def run(self, waits: Callable[[], object] | None = None) -> None:
-        """GeneratorRunner the source to its end, or until `stop`. `waits()` is called when there is a first wait.
+        """Advance the source to its end, or until `stop`.
 
-        Cancelled, by `stop` or from outside, it cancels the generator where it waits; its cleanup
-        runs shielded, from the first line of its `finally` blocks, for the time of grace.
+        A cancellation, by `stop` or from outside, is raised in the generator where it waits. The generator's cleanup
+        is shielded for the time of grace, from the first line of its `finally` blocks on.
 
-        :raises ItemLost: a scope or timeout of the generator's own has ended while an item was
-            being consumed, and the generator went on: the item may have been lost.
-
-        What the generator raises is raised as itself, and so is what `consume` raises, unless the
-        generator, into which it is thrown first, raises something else.
+        :param waits: called once, when `source` or `consume` first waits.
+        :raises ItemLost: a scope or timeout of the generator's own has ended while an item was being consumed, and
+            the generator went on: the item may have been lost.
+        :raises Exception: what the generator raises, unchanged; or what `consume` raises, which is first thrown into
+            the generator, and replaced if the generator raises something else.
         """
         await self._grace.run(self._to_the_end(), waits)
 
@@ -121,7 +120,7 @@ class GeneratorRunner(Generic[T]):
             finally:
                 self._advancing = False
             if grace.waited and grace.from_outside():
-                break  # it has swallowed its cancellation
+                break  # the generator has swallowed its cancellation
             try:
                 if grace.waited:
                     grace.waited = False
@@ -145,7 +144,7 @@ class GeneratorRunner(Generic[T]):
         await self._close()
 
     async def _throw(self, error: BaseException) -> None:
-        """Raise `error` inside of the generator, where it is suspended; always raises."""
+        """Throw `error` into the generator where it is suspended, and then raise `error` or what replaces it."""
         if self._generator is None or isinstance(error, GeneratorExit):
             raise error
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
@@ -173,20 +172,20 @@ class GeneratorRunner(Generic[T]):
         self._grace.begin()
         try:
             await self._generator.aclose()
-        except BaseExceptionGroup as group:  # what its own task group makes of the GeneratorExit
+        except BaseExceptionGroup as group:  # a task group of the generator's has wrapped the GeneratorExit
             rest = group.split(GeneratorExit)[1]
             if rest is not None:
                 raise rest from None
 
 
 def name_of(source: object) -> str:
-    """Return what a source is called in logs: the name of its function, or of its class."""
+    """Return the name of a source for logs: that of its function or of its class."""
     name: str = getattr(source, "__qualname__", type(source).__qualname__)
     return name
 
 
 async def close_unstarted(source: object) -> None:
-    """Close a generator before its first step, so that none of its code runs. Anything else is left alone."""
+    """Close a generator that has not begun, so that none of its code runs. Does nothing to other sources."""
     if isinstance(source, AsyncGenerator):
         await source.aclose()
     elif isinstance(source, Generator):
@@ -194,10 +193,10 @@ async def close_unstarted(source: object) -> None:
 
 
 class Feed(Generic[T]):
-    """A user's function that sends by itself, `await func(send)`, in place of a generator.
+    """Awaits a user's function `func(send)`, which sends its items itself, in place of a generator.
 
-    Its scopes and task groups never see more of ours than the `send` it awaits. The parameters and
-    `since` are those of `GeneratorRunner`.
+    The function may open scopes and task groups freely, because it is never suspended at a `yield`. The parameters
+    and `since` are those of `GeneratorRunner`.
     """
 
     __slots__ = (
@@ -240,13 +239,13 @@ class Feed(Generic[T]):
         return self._in_flight > 0
 
     def stop(self) -> None:
-        """Cancel the function, once what it is sending has been sent."""
+        """Cancel the function; an item that it is sending is sent first."""
         self._stopping = True
         if not self._in_flight:
             self._interrupt()
 
     async def run(self, waits: Callable[[], object] | None = None) -> None:
-        """Await the function to its end; what it raises is raised. See `GeneratorRunner.run`."""
+        """Await the function to its end, and raise what it raises. See `GeneratorRunner.run`."""
         if not self._stopping:
             try:
                 await self._grace.run(self._call(), waits)
@@ -262,7 +261,10 @@ class Feed(Generic[T]):
         await work
 
     async def send(self, item: T) -> None:
-        """Send one item: what the function is given. From several tasks, one after the other.
+        """Send one item. This is the `send` that the function gets.
+
+        Several tasks may call it; the items are sent one at a time. If the source was stopped, it waits for its
+        cancellation.
 
         :raises RuntimeError: the response is over.
         """

@@ -1,8 +1,8 @@
-"""What was read of a request's body, and which reader may still have it: no waiting, no messages from a server.
+"""What was read of a request's body, and which reader may still read it. Nothing here waits.
 
-A body arrives once, and may be wanted by several: middlewares, the handler, an app that is mounted.
-A reader that keeps what it reads (`request.body`) leaves it for all others; one that is given the body to read it
-once (`request.stream()`) is the only one.
+A body arrives once, but middlewares, the handler and a mounted app may all want to read it. A reader that keeps what it
+reads (`request.body`) leaves the body for all others. A reader that takes the body away (`request.stream()`) is the
+only one.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from baize.typing import Message
 __all__ = ["NEXT_APP", "HeldBody"]
 
 NEXT_APP = "the next app"
-"""The reader that calls the ASGI `receive` itself."""
+"""The name of the reader that calls the ASGI `receive` itself."""
 
 
 class HeldBody:
     """The state of one body.
 
-    - `chunks`: what was read and kept, in order; `size` is its length in bytes.
-    - `complete`: True if that is all of it.
-    - `reader`: the name of the reader that was given the body to read it once, such as `"request.stream()"`, or None.
-    - `taken`: True if that reader has taken any of it.
+    - `chunks`: what was read and kept, in order.
+    - `size`: the length of `chunks`, in bytes.
+    - `complete`: True if `chunks` is the whole body.
+    - `reader`: the name of the only reader that may read the body, such as `"request.stream()"`, or None.
+    - `taken`: True if that reader has taken a part of it.
     """
 
     __slots__ = ("chunks", "complete", "reader", "size", "taken")
@@ -42,15 +43,18 @@ class HeldBody:
             self.complete = True
 
     def value(self) -> bytes:
-        """Return all that was kept, as one."""
+        """Return what was kept, as one bytes object."""
         if len(self.chunks) != 1:
             self.chunks = [b"".join(self.chunks)]
         return self.chunks[0]
 
     def first_chunks(self) -> list[bytes]:
-        """Return the chunks with which a reader begins, and which it takes out of the list; `b""` ends a whole body.
+        """Return a list of the chunks that were kept, with which a new reader begins.
 
-        :raises RuntimeError: if the body was given to another.
+        If the body is complete, the list is a copy that ends with `b""`. Otherwise it is `chunks` itself, from which
+        the reader must remove what it takes.
+
+        :raises RuntimeError: the body was given to another reader.
         """
         if self.complete:
             return [*filter(None, self.chunks), b""]
@@ -58,12 +62,15 @@ class HeldBody:
         return self.chunks
 
     def give(self, reader: str) -> None:
-        """Note that this reader alone reads the body from now on, unless all of it is kept."""
+        """Make `reader` the only reader, unless the whole body is kept."""
         if not self.complete:
             self.reader = reader
 
     def check(self) -> None:
-        """Raise RuntimeError if a reader was given the body."""
+        """Check that no reader was given the body.
+
+        :raises RuntimeError: it was.
+        """
         if self.reader is not None:
             how = "to" if self.reader == NEXT_APP else "away by"
             raise RuntimeError(
@@ -73,16 +80,16 @@ class HeldBody:
 
     @property
     def to_hand_on(self) -> bool:
-        """True if the next app must begin with `hand_on`: the body was read, or may be read, by another reader."""
+        """True if the next app must begin with `hand_on`: a part was kept, or the body was given to another reader."""
         if self.reader is None:
             return bool(self.chunks) or self.complete
         return self.reader != NEXT_APP
 
     def hand_on(self, over: bool) -> Message:
-        """Return the message with which the next app gets what was kept.
+        """Return an `http.request` message with what was kept, for the next app, which is the reader from now on.
 
         :param over: True if the body has been received to its end.
-        :raises RuntimeError: if another reader was given the body, unless that was empty.
+        :raises RuntimeError: another reader was given the body, unless the body was empty.
         """
         if self.reader is not None and (self.taken or not over):
             self.check()

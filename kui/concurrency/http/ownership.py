@@ -1,4 +1,4 @@
-"""The exchange of a pair of ASGI callables: the one that they belong to, or a new one for as long as a block lasts."""
+"""Find the exchange that a pair of ASGI callables belongs to, or make one for the time of a block."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["exchange_of", "owner_of"]
 
 
 def owner_of(receive: Receive, send: Send) -> Exchange | None:
-    """Return the exchange whose `receive` and `send` these are; None if they do not both belong to the same one.
+    """Return the exchange whose `receive` and `send` these are; None if they do not both belong to the same exchange.
 
-    Both count: a middleware that replaces one of the two must not be passed by.
+    Both must match: a middleware that has replaced one of the two must not be bypassed.
     """
     owner = getattr(send, "__self__", None)
     if isinstance(owner, Exchange) and getattr(receive, "__self__", None) is owner:
@@ -21,10 +21,10 @@ def owner_of(receive: Receive, send: Send) -> Exchange | None:
 
 
 class exchange_of:
-    """A block with the exchange of these callables, which is settled at its end if it was made for the block.
+    """A block that gets the exchange of these callables, or a new exchange, which is settled at the block's end.
 
-    A response that is called within a request shares the request's exchange, which the request settles.
-    Called by itself, as an ASGI app, it gets one of its own.
+    A response that is called within a request gets the request's exchange, which the request settles. A response that
+    is called as an ASGI app by itself gets a new one.
 
     Example::
 

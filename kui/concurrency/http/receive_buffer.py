@@ -1,12 +1,12 @@
-"""The only reader of a request's `receive` (docs/design.md, "Receiving").
+"""The only caller of a server's `receive` (docs/design.md, "Receiving").
 
-A reader, a poll and a watcher may all want the next message; one of them receives, the others look into the
-buffer. What a message means, and what is done when the client has gone, is decided above.
+A reader, a poll and a watcher may all want the next message: one of them receives, and the others look into the
+buffer. `Exchange` defines what a message means and what happens when the client has gone.
 
-While there is no watcher, a reader awaits the server's own `receive()`. To look without waiting, a `receive` that has found
-nothing is cancelled on trio, whose channels promise to survive it. asyncio's servers do not all promise that
-(granian loses what a cancelled `receive` had in hand): there one task keeps receiving until the buffer is full;
-the buffer is its parent, and `close` its end.
+While there is no watcher, a reader awaits the server's own `receive()`. A poll must not wait. On trio it cancels a
+`receive` that has found nothing, which trio's channels promise to survive. Not all servers on asyncio promise that
+(granian loses the message that a cancelled `receive` holds); there one task (the pull) keeps receiving until the buffer
+is full. The buffer owns that task, and `close` ends it.
 """
 
 from __future__ import annotations
@@ -26,35 +26,34 @@ from kui.concurrency.waits import on_every_wait
 __all__ = ["BUFFERED_BYTES", "BUFFERED_MESSAGES", "ReceiveBuffer"]
 
 BUFFERED_BYTES: Final = 64 * 1024
-"""Bytes of unread messages that are kept; the message that exceeds them is the last one."""
+"""Limit of the unread messages, in bytes. The message that reaches it is still kept."""
 BUFFERED_MESSAGES: Final = 16
-"""How many unread messages are kept."""
+"""Limit of the unread messages, in number."""
 
-_TURNS: Final = (
-    3  # of asyncio's loop, in which a receive() that need not wait for the client returns
-)
+_TURNS: Final = 3
+"""Turns of asyncio's loop in which a `receive()` returns that need not wait for the client."""
 
 
 class ReceiveBuffer:
-    """The messages of one connection, in order, for a reader, polls and watchers at once.
+    """Keeps the messages of one connection, in order, for a reader, polls and watchers.
 
-    `ended` is the disconnect message, once it has come in: behind every message that came before it.
-    `was_read` is True once `receive` was called; `messages_buffered` is the number of messages
-    that arrived while no reader was waiting for one.
+    - `ended`: the disconnect message, once it has arrived. A reader gets it after all messages that came before.
+    - `was_read`: True once `receive` was called.
+    - `messages_buffered`: how many messages have arrived while no reader waited for one.
     """
 
-    # Those of the class are for the few that change them: to set all of these takes as long as the rest.
+    # Class attributes, because few buffers change them: setting them all would double the time to make a buffer.
     ended: Message | None = None
     messages_buffered = 0
     was_read = False
     _size = 0
     _receiving = False  # True while a task awaits the server's receive()
-    _failure: Exception | None = None  # what receive() raised in a task of the framework
-    _refusal: Exception | None = None  # what a reader gets that comes too late
+    _failure: Exception | None = None  # what receive() has raised in the pull or a watcher
+    _refusal: Exception | None = None  # raised in a reader if a part of the body was discarded
     _listeners: list[Callable[[], object]] | None = None
-    _told = False  # True once they have been called
+    _told = False  # True once the listeners have been called
     _watchers = 0
-    _pulls = False  # True while it is watched on asyncio, where one task keeps receiving
+    _pulls = False  # True while there is a watcher on asyncio: the pull is started again after each read
     _pull: asyncio.Task[None] | None = None
     _changes: anyio.Event | None = None  # set when anything here has changed
 
@@ -74,7 +73,7 @@ class ReceiveBuffer:
         return self.ended is None and self._failure is None and not self.full
 
     def listen(self, listener: Callable[[], object]) -> None:
-        """Call `listener()` once, when the client has gone: at once if it has."""
+        """Call `listener()` once, when the client has gone; at once if it has gone already."""
         if self._told:
             listener()
         elif self._listeners is None:
@@ -83,24 +82,24 @@ class ReceiveBuffer:
             self._listeners.append(listener)
 
     def unlisten(self, listener: Callable[[], object]) -> None:
-        """Take back `listen`; nothing happens if it has been called already."""
+        """Remove a listener. Does nothing if it was called already."""
         if self._listeners and listener in self._listeners:
             self._listeners.remove(listener)
 
     def watch(self) -> None:
-        """Keep receiving between the calls of a watcher, which waits in `change` from now on, where that is done."""
+        """Register a watcher, which waits in `change`. On asyncio the pull keeps receiving from now on."""
         self._watchers += 1
         if on_asyncio():
             self._pulls = True
             self._start_pull()
 
     def unwatch(self) -> None:
-        """Take back one `watch`."""
+        """Unregister one watcher."""
         self._watchers -= 1
         self._pulls = self._pulls and self._watchers > 0
 
     def _arrived(self, message: Message) -> None:
-        """Take note of a message that came in, before a reader takes it."""
+        """Record a message that has arrived, before a reader takes it."""
         if message["type"].endswith(".disconnect"):
             self.ended = message
             self._tell()
@@ -131,7 +130,7 @@ class ReceiveBuffer:
         return message
 
     def wake(self) -> None:
-        """Wake the tasks that wait in `change`, so that they look again at what they wait for."""
+        """Wake the tasks that wait in `change`, so that they check their condition again."""
         self._changed()
 
     def _changed(self) -> None:
@@ -142,15 +141,17 @@ class ReceiveBuffer:
     # Waiting.
 
     async def receive(self) -> Message:
-        """Return the next message in order; after the disconnect, the disconnect again and again.
+        """Return the next message in order. After the disconnect, return the disconnect each time.
 
-        Whatever the server's `receive` raises is raised here. Cancelled, it takes no message, as
-        far as the server's own `receive` keeps that promise.
+        If cancelled, no message is lost, provided that the server's own `receive` keeps that promise.
+
+        :raises RuntimeError: a part of the body was discarded (see `Exchange`).
+        :raises Exception: what the server's `receive` raises.
         """
         self.was_read = True
         while not self._kept:
             if self.ended is not None:
-                await raise_cancellation()  # which the disconnect may have caused
+                await raise_cancellation()  # the disconnect may have cancelled this task
                 return self.ended
             if self._failure is not None:
                 raise self._failure
@@ -159,7 +160,7 @@ class ReceiveBuffer:
             if self._receiving:
                 await self._until_changed()
                 continue
-            self._receiving = True  # `_receive_here`, but for the call: most bodies are one message
+            self._receiving = True  # as `_receive_here`, without the call: most bodies are one message
             try:
                 message = await self._receive()
             finally:
@@ -174,9 +175,9 @@ class ReceiveBuffer:
         return self._take()
 
     async def poll(self) -> None:
-        """Take in what has arrived already, as far as there is room.
+        """Receive the messages that have arrived already, until the buffer is full.
 
-        It is a checkpoint, but never waits for the client, and loses nothing.
+        This is a checkpoint. It never waits for the client, and loses no message.
         """
         looked = False
         while self._more:
@@ -191,7 +192,7 @@ class ReceiveBuffer:
                 break
             else:
                 with anyio.CancelScope() as scope:
-                    # Cancelled before, it would be cut at its first checkpoint, and not have looked yet.
+                    # A scope that was cancelled before would end `receive` at its first checkpoint, before it looks.
                     self._keep(await on_every_wait(self._receive_here(), scope.cancel))
             looked = True
             if self.messages_buffered == count:
@@ -200,9 +201,9 @@ class ReceiveBuffer:
             await anyio.lowlevel.checkpoint()
 
     async def change(self) -> None:
-        """Wait until a message has arrived or been taken out; receive it, unless another task does.
+        """Wait until a message has arrived or was taken out; receive it, unless another task is receiving.
 
-        For watchers. Cancelled, it takes no message.
+        Watchers call this. If cancelled, no message is lost.
         """
         if not self._more or self._receiving:
             await self._until_changed()
@@ -219,7 +220,7 @@ class ReceiveBuffer:
                 self._keep(message)
 
     async def close(self) -> None:
-        """End what asyncio keeps receiving. Nothing is received after it."""
+        """Cancel the pull and wait for it. The buffer must not receive afterwards."""
         pull = self._pull
         if pull is not None:
             pull.cancel()

@@ -1,8 +1,8 @@
 """Give up a `send` that makes no progress: its client has stopped reading (docs/design.md, "A client that stalls").
 
-On asyncio a timer that begins with the first wait does it, so that a send which does not wait pays nothing. trio
-cancels by scopes only, which must be there before; where that is worth its cost, `Exchange` has a task beside the
-send instead.
+On asyncio a timer cancels the `send`. The timer is started at the first wait, so that a `send` that does not wait pays
+nothing. trio can only cancel a scope that was entered before the wait; there `Exchange` starts a task beside a long
+`send` instead.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from kui.concurrency.waits import as_coroutine
 __all__ = ["LIMIT_AT_EXIT", "PIECE", "STALL", "Stalled", "pieces_of", "send_within"]
 
 STALL: Final = 30.0
-"""Seconds that a `send` may take without progress; then the client counts as gone."""
+"""Seconds that a `send` may take. After that the client counts as gone."""
 LIMIT_AT_EXIT: Final = 1.0
-"""Seconds that it may take once the app must stop."""
+"""Seconds that a `send` may take once the app must stop."""
 PIECE: Final = 64 * 1024
-"""Bytes of a body that are sent at once: a client that takes so many in time is slow, and has not stalled."""
+"""Bytes of a body that one `send` gets at most: a client that takes so many within the limit is slow, not stalled."""
 
 
 class Stalled(Exception):
-    """A `send` was given up."""
+    """Raised if a `send` was given up."""
 
 
 @types.coroutine
@@ -41,12 +41,12 @@ def send_within(
     drain: float,
     exit_signal: Callable[[], ExitSignal | None],
 ) -> Generator[Any, Any, None]:
-    """Await a server's `send` of each message on asyncio, in `seconds` for all, or in `drain` once the app must stop.
+    """Await a server's `send` of each message, on asyncio, within a limit of time. A cancellation from outside passes.
 
-    :param exit_signal: returns what tells that the app must stop; called only if a `send` waits.
-    :raises Stalled: the time was over. What the server has done of the message is unknown.
-
-    A cancellation from outside is raised as itself.
+    :param seconds: the limit for all messages together, in seconds from the first wait.
+    :param drain: the limit once the app must stop, in seconds from then.
+    :param exit_signal: returns the app's exit signal; called only if a `send` waits.
+    :raises Stalled: the limit was reached. It is unknown what the server has sent of the message.
     """
     timer: _Timer | None = None
     try:
@@ -77,7 +77,7 @@ def send_within(
 
 
 class _Timer:
-    """Cancels the task that began it, as `asyncio.timeout` does."""
+    """Cancels the task that called `begin`, as `asyncio.timeout` does."""
 
     __slots__ = ("_drain", "_exit_signal", "_fired", "_handle", "_task")
 
@@ -114,7 +114,7 @@ class _Timer:
                 self._exit_signal.unlisten(self._hasten)
 
     def is_to_blame(self) -> bool:
-        """True if this timer alone has cancelled the task; its cancellation is taken back then."""
+        """True if only this timer has cancelled the task. If the timer has fired, the task is uncancelled."""
         if not self._fired or self._task is None:
             return False
         others = self._task.uncancel()
@@ -122,7 +122,7 @@ class _Timer:
 
 
 def pieces_of(message: Message) -> Iterator[Message]:
-    """Yield the messages as which a long piece of a body is sent."""
+    """Yield the messages of at most `PIECE` bytes into which a long piece of a body is split."""
     body = memoryview(message["body"])
     for begin in range(0, len(body), PIECE):
         last = begin + PIECE >= len(body)

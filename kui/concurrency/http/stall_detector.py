@@ -1,7 +1,7 @@
-"""Notice a client that has stopped reading, or whose unread body hides whether it has left (docs/design.md, "A client that stalls").
+"""Notice a client that has stopped reading (docs/design.md, "A client that stalls").
 
-A server tells that a client has gone only behind all that it has sent, in a queue that may be full as well. The task
-that looks, and when, is the watch's; what is cancelled when a client is given up is decided by its owner.
+A server reports a disconnect only after all messages that the client has sent, in a queue that may be full. A `Watch`
+calls the detector; the owner of the watch cancels its work when the client is given up.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from .states import Gone
 __all__ = ["NEGLECT", "StallDetector"]
 
 NEGLECT: Final = 300.0
-"""Seconds after which the rest of a body that was read in part is no longer expected to be read."""
+"""Seconds without a read after which the rest of a partly read body is discarded."""
 
 
 class StallDetector:
-    """Looks after `exchange` while its response is sent.
+    """Watches the progress of `exchange` while its response is sent.
 
-    A client whose `send` makes no progress for 30 s, or for 1 s once the app must stop, has gone. A body that fills
-    the buffer is discarded when the app has not begun to read it for 30 s, or not read on for 300 s: then a disconnect
-    behind it is seen.
+    A client counts as gone if a `send` makes no progress for 30 s, or for 1 s once the app must stop. An unread body
+    that fills the buffer is discarded if the app has not begun to read it for 30 s, or has not read on for 300 s, so
+    that a disconnect behind it is seen.
     """
 
     __slots__ = (
@@ -51,14 +51,17 @@ class StallDetector:
         self._blocked_since = 0.0
 
     def due(self, sending: object) -> float:
-        """Return when to look next, in the loop's time; `sending` is as for `look`."""
+        """Return the time at which `look` must be called next, in the loop's time.
+
+        :param sending: as for `look`.
+        """
         if self._exchange.client_gone:
             return math.inf
         ends = math.inf if sending is None else self._ends(sending)
         return min(ends, self._clock() + STALL / 10)
 
     def _ends(self, sending: object) -> float:
-        """Return when a `send` will have stalled."""
+        """Return the time at which the present `send` counts as stalled."""
         now = self._clock()
         since = self._blocked_since if sending == self._sending else now
         ends = since + STALL
@@ -69,14 +72,13 @@ class StallDetector:
         return ends
 
     def look(self, sending: object) -> None:
-        """Look whether anything has happened.
+        """Compare with the last look, and give up the client or discard its body if nothing has changed for too long.
 
         :param sending: a value that changes with each message that the server takes; None while nothing is sent.
         """
         exchange, now = self._exchange, self._clock()
-        taken = (
-            exchange.messages_buffered if exchange.full else None
-        )  # none arrives before one was taken
+        # While the buffer is full, a message arrives only after one was taken.
+        taken = exchange.messages_buffered if exchange.full else None
         if taken is None or taken != self._taken:
             self._taken, self._unread_since = taken, now
         if sending is None or sending != self._sending:

@@ -1,7 +1,7 @@
 """The task that watches a client while its response is produced (docs/design.md, "One request").
 
-It begins when the work first waits, receives while no other task does, and wakes up on the common grid when there is
-something to do. Its owner decides what that is, and what is cancelled when the client leaves.
+It is started when the work first waits, and receives while no other task does. Its owner says when it must wake up and
+what it does then, and cancels the work when the client leaves.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from .receive_buffer import ReceiveBuffer
 __all__ = ["WATCH_AFTER", "Watch"]
 
 WATCH_AFTER: Final = 0.005
-"""Seconds that the work has waited before a watch begins, where a timer costs less than a task."""
+"""Seconds that the work must have waited before a watch begins on asyncio, where a timer costs less than a task."""
 
 
 class Starter(Protocol):
-    """What a watch starts its tasks with: a `Beside`, or a task group."""
+    """The part of `FrameworkTasks` and of a task group that a watch uses."""
 
     def start_soon(self, func: Callable[[], Coroutine[Any, Any, None]], /) -> object:
         """Start `func()` in a task."""
@@ -33,10 +33,10 @@ class Starter(Protocol):
 
 
 class Watch:
-    """Watches `buffer` from a task in `group`, from `begin` until `end`.
+    """Watches the client of `buffer` in a task of `group`, from `begin` until `end`.
 
-    :param due: tells when to call `tick` next, in the loop's time; asked again after each message.
-    :param tick: what to do then.
+    :param due: returns the time at which to call `tick` next, in the loop's time; called again after each message.
+    :param tick: called at that time.
 
     ::
 
@@ -66,7 +66,7 @@ class Watch:
         self._scope: anyio.CancelScope | None = None
 
     def begin(self) -> None:
-        """Begin to watch: on trio now, on asyncio when the work has waited for a moment."""
+        """Begin to watch: on trio now, on asyncio after the work has waited for 5 ms."""
         if on_asyncio():
             self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._begin)
         else:
@@ -79,7 +79,7 @@ class Watch:
             self._group.start_soon(self._run)
 
     def end(self) -> None:
-        """Watch no longer. The task itself ends with the block that it is beside."""
+        """Stop watching. The task itself ends with its group."""
         if self._timer is not None:
             self._timer.cancel()
         if self._begun:
@@ -87,7 +87,7 @@ class Watch:
             self._inbox.unwatch()
 
     def look_again(self) -> None:
-        """Ask `due` again, if the watch has begun: what is due has changed."""
+        """Call `due` again, because its answer has changed. Does nothing before the watch has begun."""
         if self._scope is not None:
             self._scope.deadline = min(self._scope.deadline, self._due())
 
@@ -101,7 +101,7 @@ class Watch:
                 await on_every_wait(tick(), self._hand_over)
 
     def _hand_over(self) -> None:
-        """Let another task receive while this one waits for something else, such as a client that does not read."""
+        """Start another task that receives, because `tick` waits, perhaps for a client that does not read."""
         if self._receives and not on_asyncio():
             self._receives = False
             self._group.start_soon(self._receive)

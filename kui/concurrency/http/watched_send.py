@@ -1,7 +1,7 @@
-"""Sending what Kui itself has at hand, such as a file, to a client that may leave (design: "Watching").
+"""Send a file, or other work of Kui's own, to a client that may leave (docs/design.md, "One request").
 
-There is no generator of a user's here that has to clean up, and no chunk that may not be lost: the work is simply
-cancelled. An exit does not cut it short either, for a length has been promised; `stream` is for all else.
+When the client leaves, the work is cancelled: unlike in `stream`, no generator of a user has to clean up. An exit of
+the app does not end the work early, because the response has promised a length.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ T = TypeVar("T")
 
 
 async def watched_send(exchange: Exchange, work: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
-    """Await `work()`, which sends all but the last message, and return its result; None if the client has left.
+    """Await `work()` and return its result; return None if the client has left.
 
-    The client is watched from when the work first waits. When it leaves, or is given up (`StallDetector`),
-    the work is cancelled where it waits, and `exchange.gone` tells.
+    The client is watched from the first wait of the work on. If the client leaves or stalls (`StallDetector`), the
+    work is cancelled where it waits, and `exchange.gone` is set. A cancellation from outside is raised.
 
-    What the work raises is raised as itself, and so is a cancellation from outside. Send the last
-    message after it: a server's own disconnect would cancel that, were it watched.
+    :param work: sends all messages but the last. The caller must send the last one afterwards: the server's own
+        disconnect would otherwise cancel it.
+    :raises Exception: what `work` raises, unchanged.
 
     ::
 
