@@ -59,7 +59,8 @@ class AsyncCached(Awaitable[T]):
             try:
                 self.value = yield from self._compute()
                 self.done = True
-                del self._compute  # usually a bound method of this object's owner, hence a reference cycle
+                # Usually a bound method of this object's owner, hence a reference cycle.
+                del self._compute
             finally:
                 self.working = False
                 if self._turn is not None:

@@ -115,7 +115,8 @@ class CleanupScope:
         if not isinstance(error, anyio.get_cancelled_exc_class()):
             return False
         if on_asyncio() and (not error.args or cancellations() > self._cancellations):
-            return True  # `task.cancel()` was called; the cancellations of anyio's scopes have a message
+            # `task.cancel()` was called; the cancellations of anyio's scopes have a message.
+            return True
         guard = self._guards[-1]
         guard.shield = False  # lowered to read the deadline only: no wait in between
         near = anyio.current_effective_deadline() == -math.inf

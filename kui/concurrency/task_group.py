@@ -128,7 +128,8 @@ class _OnAsyncio(FrameworkTasks):
 
     async def _end(self) -> BaseException | None:
         """Cancel the tasks and wait for them. Return asyncio's own cancellation, if one came meanwhile."""
-        cancelled: set[asyncio.Task[None]] = set()  # each is cancelled once; twice would cut its cleanup
+        # Each is cancelled once; twice would cut its cleanup.
+        cancelled: set[asyncio.Task[None]] = set()
 
         async def end_all() -> None:
             for task in self._tasks:

@@ -1,7 +1,7 @@
-"""One HTTP request's `receive` and `send`, for whatever answers it (docs/design.md, "One request").
+"""Receive and send the messages of one HTTP request (docs/design.md, "One request").
 
-The states and their transitions are defined in `states`, the buffer of unread messages in `receive_buffer`. Here is
-what waits: reading the body, sending beside a body that nothing reads, and the end.
+The states and their transitions are defined in `states`, the buffer of unread messages in `receive_buffer`. This module
+has what waits: reading the body, sending while an unread body arrives, and the end of the request.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from .states import (
 __all__ = ["ClientDisconnect", "Exchange", "Gone", "body_expected", "disconnect_errors"]
 
 _SMALL: Final = 4096
-"""Bytes of a message on trio up to which its `send` is not watched: the server's buffers take it."""
+"""Largest body of a message, in bytes, whose `send` is not watched on trio: the server's buffers take it."""
 _FILES: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
-"""Messages that take as long as their file does; whether it makes progress only the server knows."""
+"""Messages without a time limit: sending a file may take long, and only the server sees its progress."""
 
 
 async def _receive_too_late() -> Message:
@@ -49,14 +49,18 @@ async def _send_too_late(message: Message) -> None:
 
 
 class Exchange(ReceiveBuffer):
-    """One HTTP request's receive and send.
+    """Receives and sends for one HTTP request.
 
-    `receive` and `send` are ASGI callables: pass them on to any ASGI app, and `owner_of` finds the
-    exchange again. The creator must call `settle` in a `finally`: see `exchange_of` and `HttpRequest.settle`.
+    `receive` and `send` are ASGI callables for any ASGI app; `owner_of` finds the exchange of both. The creator must
+    call `settle` in a `finally`, as `exchange_of` and `HttpRequest.settle` do.
 
     - `state`: the states of the request body and of the response, and why the exchange is over.
-    - `on_start`: a function that may replace `http.response.start`, for headers that every answer must have.
-    - `progress`: how many messages the server has taken; `in_send`: True while it has not taken the next one.
+    - `on_start`: a function that gets `http.response.start` and returns the message to send, for headers that each
+      response must have.
+    - `progress`: how many messages the server has taken.
+    - `in_send`: True while the server has not taken the next message.
+
+    :param fields: the headers of the scope as a dictionary, if the caller has one.
 
     ::
 
@@ -97,12 +101,12 @@ class Exchange(ReceiveBuffer):
 
     @property
     def gone(self) -> Gone | None:
-        """Why the exchange is over, or None."""
+        """The reason why the exchange is over, or None."""
         return self.state.gone
 
     @property
     def client_gone(self) -> bool:
-        """True if the client is known to have left, or was given up."""
+        """True if the client is known to have left, or counts as gone because it has stalled."""
         return self.state.gone is Gone.CLIENT_LEFT or self.state.gone is Gone.STALLED
 
     @property
@@ -117,14 +121,14 @@ class Exchange(ReceiveBuffer):
 
     @property
     def held(self) -> HeldBody:
-        """What was read of the body, and which reader may still have it."""
+        """The state of the body: what was read, and which reader may still read it."""
         if self._held is None:
             self._held = HeldBody()
         return self._held
 
     @property
     def exit_signal(self) -> ExitSignal | None:
-        """The `exit_signal` of the app in the scope, if there is one: it tells that the server stops."""
+        """The exit signal of `scope["app"]`, or None if that app has none."""
         return self._exit_signal()
 
     def _exit_signal(self) -> ExitSignal | None:
@@ -132,9 +136,9 @@ class Exchange(ReceiveBuffer):
         return signal if isinstance(signal, ExitSignal) else None
 
     def terminate(self, why: Gone) -> None:
-        """End the exchange. The first reason stays, except that any other replaces a drain.
+        """End the exchange, and call the listeners unless `why` is a drain, which lets a `send` finish.
 
-        Listeners are called, unless it is a drain, which lets a `send` come to its end.
+        The first reason is kept, except that any other replaces a drain.
         """
         if self.state.terminate(why) and why is not Gone.DRAIN:
             self._tell()
@@ -144,7 +148,8 @@ class Exchange(ReceiveBuffer):
     def _arrived(self, message: Message) -> None:
         if message["type"] == "http.disconnect":
             self.ended = message
-            if not self.state.answered:  # a server says so as well when the answer is complete
+            # Servers send a disconnect after a complete response as well.
+            if not self.state.answered:
                 self.terminate(Gone.CLIENT_LEFT)
         elif not message.get("more_body", False):
             self.state.body_event(BodyEvent.ENDS)
@@ -167,11 +172,11 @@ class Exchange(ReceiveBuffer):
             )
 
     async def receive(self) -> Message:
-        """Receive the next message (ASGI), for the next app: what was read and kept of the body comes first.
+        """Receive the next message for the next app (ASGI). What was read and kept of the body comes first.
 
-        :raises RuntimeError: some of the body is gone, because it was given to another reader.
+        If cancelled, no message is lost.
 
-        Cancelled, it takes nothing.
+        :raises RuntimeError: the body was given to another reader, or a part of it was discarded.
         """
         held = self._held
         if held is not None and held.to_hand_on:
@@ -183,7 +188,10 @@ class Exchange(ReceiveBuffer):
         return message
 
     async def next_chunk_of_app(self) -> bytes:
-        """`next_chunk` for an app that calls no `receive`: what was read and kept comes first."""
+        """Return the next chunk as `next_chunk` does, but begin with what was read and kept.
+
+        This is for an app that does not call `receive`, such as a WSGI app.
+        """
         if self._held is not None and self._held.to_hand_on:
             message = await self.receive()
             if message["body"]:
@@ -191,9 +199,9 @@ class Exchange(ReceiveBuffer):
         return await self._next_chunk(self.receive)
 
     def next_chunk(self) -> Coroutine[Any, Any, bytes]:
-        """Return the next chunk of the body that is not empty; b"" at its end, again and again.
+        """Return the next chunk of the body that is not empty; at the end, return b"" each time.
 
-        What arrived before the client left is still returned. Cancelled, it takes nothing.
+        Chunks that arrived before the client left are still returned. If cancelled, no chunk is lost.
 
         :raises ClientDisconnect: the client left before the end of the body.
         :raises RuntimeError: a part of the body was discarded.
@@ -211,23 +219,23 @@ class Exchange(ReceiveBuffer):
         return b""
 
     async def is_disconnected(self) -> bool:
-        """True if the client has left. A checkpoint that never waits for the client, and never loses a message.
+        """Return True if the client has left. This is a checkpoint; it never waits for the client or loses a message.
 
-        While more of the body has arrived unread than the buffer holds, a disconnect behind it is not seen.
+        While the unread body fills the buffer (64 KiB or 16 messages), a disconnect behind it is not seen.
         """
         if self.state.gone in (None, Gone.DRAIN) and not self.finished:
             await self.poll()
         return self.client_gone
 
     def give_up_body(self) -> None:
-        """Discard what arrives of the body from now on: the handler has returned, and its response needs none.
+        """Allow to discard what arrives of the body from now on, because the handler has returned.
 
-        A reader that comes after something was discarded gets a RuntimeError.
+        A reader that reads after a part was discarded gets a RuntimeError.
         """
         self.state.give_up_body()
 
     def discard(self) -> None:
-        """Discard what is left of the body, now and later, so that a disconnect behind it is seen."""
+        """Discard the unread body, and what still arrives of it, so that a disconnect behind it is seen."""
         self.give_up_body()
         self._forget()
         self._changed()
@@ -243,16 +251,17 @@ class Exchange(ReceiveBuffer):
     # Sending.
 
     async def send(self, message: Message) -> None:
-        """Send one message (ASGI); a long piece of a body in pieces of 64 KiB.
+        """Send one message (ASGI). A body longer than 64 KiB is sent in pieces of 64 KiB.
 
-        While the server waits in a `send`, an unread body is received beside it: a server may put its own
-        disconnect into the queue that the body has filled. Beside the last message, and after `give_up_body`, the
-        body is discarded; otherwise the buffer keeps what fits, and discards what has not been read for 30 s.
-        A `send` without progress for 30 s, or 1 s once the app must stop, is given up, where the server can be
+        While the server's `send` waits, an unread body is received at the same time, because a server may wait in
+        `send` for room in the queue that the body has filled. During the last message, and after `give_up_body`, that
+        body is discarded; otherwise the buffer keeps what fits, and discards what has not been read for 30 s. A `send`
+        without progress for 30 s, or for 1 s once the app must stop, is given up if the server's `send` can be
         cancelled.
 
-        :raises ClientDisconnect: the server says that the client has gone (ASGI 2.4; most say nothing), or
-            the client counts as gone because it has stopped reading.
+        :raises ClientDisconnect: the server says that the client has gone (ASGI 2.4; most servers do not), or the
+            client counts as gone because it has stopped reading.
+        :raises Exception: any other exception of the server's `send`.
         """
         kind = message["type"]
         if kind == "http.response.body" and len(message.get("body", b"")) > PIECE:
@@ -267,7 +276,7 @@ class Exchange(ReceiveBuffer):
             await self._passing(message)
         except send_failures() as error:
             if kind == "http.response.pathsend" and not isinstance(error, Stalled):
-                raise  # about the file, more likely
+                raise  # an OSError here is more likely about the file
             self.disconnected(error)
         finally:
             self.in_send = False
@@ -278,9 +287,9 @@ class Exchange(ReceiveBuffer):
                 await self.close()
 
     async def send_whole(self, start: Message, last: Message) -> None:
-        """Send a response of two messages. Raises as `send` does.
+        """Send a response that consists of two messages. Raises what `send` raises.
 
-        Where nothing arrives beside it, a small one is one `send`: its messages share the limit of time.
+        If its body has at most 4 KiB and no request body is arriving, both messages share one time limit.
         """
         state = self.state
         if self._watchers or state.body_is_coming or len(last["body"]) > _SMALL:
@@ -308,12 +317,12 @@ class Exchange(ReceiveBuffer):
             await self.close()
 
     async def send_chunk(self, body: bytes) -> None:
-        """Send a piece of the response's body, which another one follows. Raises as `send` does."""
+        """Send a piece of the response's body that is not the last. Raises what `send` raises."""
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
 
     def _passing(self, message: Message) -> Awaitable[None]:
-        """Return the server's `send`, beside what it needs; to be awaited."""
-        if self._watchers:  # the watch of a stream sees to all of it
+        """Return an awaitable of the server's `send` and of the tasks that the message needs at the same time."""
+        if self._watchers:  # the watch receives and keeps the time
             return self.server_send(message)
         if self.state.body_is_coming and self.ended is None:
             return self._send_beside_body(message)
@@ -332,7 +341,7 @@ class Exchange(ReceiveBuffer):
 
     async def _send_beside_body(self, message: Message) -> None:
         if self.scope.get("http_version", "1.1") >= "2":
-            # It announces no body. Mostly there is none, and its end is there already.
+            # HTTP/2 and 3 do not announce a body. Usually there is none, and its end has arrived already.
             await self.poll()
         if self.state.body_is_coming:
             await self._send_watched(message)
@@ -340,7 +349,7 @@ class Exchange(ReceiveBuffer):
             await self._send_alone(message)
 
     def disconnected(self, error: Exception) -> NoReturn:
-        """Take note that the server's `send` has said that the client has gone, or that it was given up.
+        """End the exchange, because `send` has failed with one of `send_failures`.
 
         :raises ClientDisconnect: always.
         """
@@ -351,7 +360,7 @@ class Exchange(ReceiveBuffer):
         raise ClientDisconnect("the client left before the end of the response") from error
 
     async def _send_watched(self, message: Message) -> None:
-        """Send beside a task that receives what is left of the body, and gives the `send` up when it stalls."""
+        """Send while a task receives what is left of the body, and cancels the `send` if it stalls."""
         stalled = False
 
         async def watch() -> None:
@@ -366,7 +375,10 @@ class Exchange(ReceiveBuffer):
             raise Stalled
 
     async def _look_after_send(self, gives_up: bool) -> None:
-        """Make room while a `send` waits; return when it has stalled."""
+        """Receive the unread body while a `send` waits; return when the `send` has stalled.
+
+        :param gives_up: False for a message without a time limit, such as a file.
+        """
         signal = self.exit_signal
         patience = anyio.CancelScope()
         stopping = False
@@ -412,24 +424,24 @@ class Exchange(ReceiveBuffer):
 
     @property
     def unsettled(self) -> bool:
-        """True if `settle` has anything to do."""
+        """True if `settle` must wait: a body is still arriving, or a task of the buffer receives."""
         state = self.state
         return self._pull is not None or (not state.finished and state.body_is_coming)
 
     async def settle(self) -> None:
-        """End what the exchange began, and make room in the server's queue, before the app returns or raises.
+        """End the exchange's tasks, and discard the unread body of an unfinished response.
 
-        The server cuts off a response that is not complete, and first tells itself that the client has gone, in the
-        queue that an unread body may have filled. Settling takes 5 s at most, while the client sends faster than
-        it can be discarded. No scope cancels it. A task that outlives the request gets a RuntimeError from
-        `receive` and `send` afterwards.
+        Must be called before the app returns or raises. The server then cuts off an unfinished response, and before
+        that may wait for room in the queue that an unread body has filled. This takes at most 5 s, which only a client
+        needs that sends faster than its body can be discarded. No scope cancels it. Afterwards `receive` and `send`
+        raise a RuntimeError in a task that outlives the request.
         """
         if self.unsettled:
             await self._make_room()
         self.release()
 
     def release(self) -> None:
-        """Let go of the server's `receive` and `send`. The caller that uses an exchange that is `unsettled` must `settle` it."""
+        """Drop the server's `receive` and `send`. If the exchange is `unsettled`, the caller must `settle` it instead."""
         self._receive, self.server_send = _receive_too_late, _send_too_late
 
     async def _make_room(self) -> None:

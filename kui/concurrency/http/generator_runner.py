@@ -23,7 +23,8 @@ __all__ = ["Feed", "GeneratorRunner", "ItemLost", "close_unstarted", "name_of"]
 
 T = TypeVar("T")
 
-_FAIR_SHARE: Final = 0.005  # seconds that a source may run without a wait before other tasks get a turn
+# Seconds that a source may run without a wait before other tasks get a turn.
+_FAIR_SHARE: Final = 0.005
 
 
 class ItemLost(RuntimeError):
@@ -78,7 +79,8 @@ class GeneratorRunner(Generic[T]):
         self._interrupt = interrupt
         self._explain = explain
         self._grace = CleanupShield(name_of(source), grace)
-        self._advancing = False  # True while the generator runs or waits, and is not suspended at a yield
+        # True while the generator runs or waits, and is not suspended at a yield.
+        self._advancing = False
         self._stopping = False
         self._clock = clock()
         self.since = self._clock()
@@ -172,7 +174,7 @@ class GeneratorRunner(Generic[T]):
         self._grace.begin()
         try:
             await self._generator.aclose()
-        except BaseExceptionGroup as group:  # a task group of the generator's has wrapped the GeneratorExit
+        except BaseExceptionGroup as group:  # from a task group around the GeneratorExit
             rest = group.split(GeneratorExit)[1]
             if rest is not None:
                 raise rest from None

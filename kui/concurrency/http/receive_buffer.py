@@ -53,7 +53,8 @@ class ReceiveBuffer:
     _listeners: list[Callable[[], object]] | None = None
     _told = False  # True once the listeners have been called
     _watchers = 0
-    _pulls = False  # True while there is a watcher on asyncio: the pull is started again after each read
+    # True while there is a watcher on asyncio: the pull is started again after each read.
+    _pulls = False
     _pull: asyncio.Task[None] | None = None
     _changes: anyio.Event | None = None  # set when anything here has changed
 
@@ -160,7 +161,8 @@ class ReceiveBuffer:
             if self._receiving:
                 await self._until_changed()
                 continue
-            self._receiving = True  # as `_receive_here`, without the call: most bodies are one message
+            # As `_receive_here`, without the call: most bodies are one message.
+            self._receiving = True
             try:
                 message = await self._receive()
             finally:

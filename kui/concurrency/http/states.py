@@ -1,7 +1,7 @@
-"""The states of an HTTP exchange, and the tables that say how they change (docs/design.md, "The states").
+"""The states of an HTTP exchange, and the tables of their transitions (docs/design.md, "The states").
 
-Nothing here waits, and nothing knows a server: what happens is an event, and a table gives the next state. An event
-that a row does not name changes nothing.
+Nothing here waits or calls a server. A table gives the next state for a state and an event; an event that a row does
+not name changes nothing.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ _HTTP_1: Final = frozenset(("1.0", "1.1"))
 
 
 class RequestBodyState(enum.IntEnum):
-    """What is known of the request's body."""
+    """The state of the request's body."""
 
     COMING = 0
     """More may arrive, and is kept for a reader."""
     UNWANTED = 1
-    """More may arrive. The handler has returned: it may be discarded to make room."""
+    """More may arrive, and may be discarded to make room, because the handler has returned."""
     CUT = 2
     """A part was discarded, and more may arrive."""
     UNANNOUNCED = 3
-    """None was announced. A reader asks the server all the same."""
+    """The headers announced no body. A reader asks the server nevertheless."""
     WHOLE = 4
-    """Its end has arrived, or there is none."""
+    """The end of the body has arrived, or there is no body."""
     CUT_SHORT = 5
-    """Its end has arrived, and a part was discarded."""
+    """The end of the body has arrived, and a part was discarded."""
 
 
 class BodyEvent(enum.IntEnum):
-    """What happens to the request's body."""
+    """An event of the request's body."""
 
     ENDS = 0
-    """Its last message arrives."""
+    """The last message of the body arrives."""
     GIVEN_UP = 1
     """The handler has returned, or the last message of the response is sent."""
     DISCARDED = 2
-    """A part that was not read is thrown away."""
+    """An unread part is discarded."""
 
 
 BODY: Final[Mapping[RequestBodyState, Mapping[BodyEvent, RequestBodyState]]] = {
@@ -78,25 +78,25 @@ BODY: Final[Mapping[RequestBodyState, Mapping[BodyEvent, RequestBodyState]]] = {
 
 
 class ResponseState(enum.IntEnum):
-    """How far the response has come."""
+    """The state of the response."""
 
     NOT_BEGUN = 0
     BODY = 1
-    """It has begun; the last piece of its body ends it."""
+    """The response has begun; the last piece of its body ends it."""
     BODY_THEN_TRAILERS = 2
-    """It has begun; trailers end it."""
+    """The response has begun; its trailers end it."""
     ENDING = 3
-    """Its last message is being sent. A disconnect from now on means nothing: servers send one behind it."""
+    """The last message is being sent. A disconnect is ignored from now on: servers send one after each response."""
     ENDED = 4
-    """Its last message was sent."""
+    """The last message was sent."""
     CUT_OFF = 5
-    """It has begun, and nothing more will be sent."""
+    """The response has begun, and nothing more will be sent."""
     NEVER_BEGUN = 6
-    """Nothing was sent, and nothing will be."""
+    """Nothing was sent, and nothing will be sent."""
 
 
 class ResponseEvent(enum.IntEnum):
-    """What happens to the response."""
+    """An event of the response."""
 
     START = 0
     START_WITH_TRAILERS = 1
@@ -109,14 +109,14 @@ class ResponseEvent(enum.IntEnum):
     ABANDONED = 5
     """The request ends."""
     OTHER = 6
-    """A message that others follow: a piece of the body, an early hint."""
+    """A message that is not the last, such as a piece of the body or an early hint."""
 
 
 RESPONSE: Final[Mapping[ResponseState, Mapping[ResponseEvent, ResponseState]]] = {
     ResponseState.NOT_BEGUN: {
         ResponseEvent.START: ResponseState.BODY,
         ResponseEvent.START_WITH_TRAILERS: ResponseState.BODY_THEN_TRAILERS,
-        # Without a start, the server refuses these; what is left of the request is discarded meanwhile.
+        # The server refuses these without a start; the rest of the request is discarded meanwhile.
         ResponseEvent.LAST_PIECE: ResponseState.ENDING,
         ResponseEvent.LAST_TRAILERS: ResponseState.ENDING,
         ResponseEvent.ABANDONED: ResponseState.NEVER_BEGUN,
@@ -140,7 +140,7 @@ RESPONSE: Final[Mapping[ResponseState, Mapping[ResponseEvent, ResponseState]]] =
 
 
 class Gone(enum.Enum):
-    """Why an exchange is over before its last message was sent."""
+    """The reason why an exchange is over before its last message was sent."""
 
     CLIENT_LEFT = "the client left"
     SERVER_CANCELLED = "the server cancelled the request"
@@ -149,14 +149,14 @@ class Gone(enum.Enum):
 
 
 REPLACEABLE: Final = frozenset((None, Gone.DRAIN))
-"""The reasons that a later one replaces: a client may leave while the server drains. Other reasons stay."""
+"""The reasons that a later reason replaces: a client may leave while the server drains."""
 
 
 _Rows: TypeAlias = tuple[tuple[S, ...], ...]
 
 
 def _rows(table: Mapping[S, Mapping[E, S]], states: type[S], events: type[E]) -> _Rows[S]:
-    """Return the same table, where a state and an event are an index each: enums are slow keys of a dictionary."""
+    """Return the table as tuples that are indexed by state and event, which is faster than a dictionary of enums."""
     return tuple(tuple(table[state].get(event, state) for event in events) for state in states)
 
 
@@ -201,7 +201,10 @@ class ExchangeState:
         self.response = _RESPONSE[self.response][event]
 
     def sends(self, message: Message) -> bool:
-        """Note that a message of the response is about to be sent; True if it is the last: then no body is wanted."""
+        """Record that a message of the response is about to be sent; return True if it is the last.
+
+        With the last message, the request's body is given up.
+        """
         self.response_event(event_of(message))
         if self.response is not _ENDING:
             return False
@@ -209,20 +212,20 @@ class ExchangeState:
         return True
 
     def sends_whole(self) -> None:
-        """Note that the two messages that a response consists of are about to be sent."""
+        """Record that both messages of a response of two messages are about to be sent."""
         self.response = _RESPONSE[_RESPONSE[self.response][_START]][_LAST_PIECE]
         self.body = _BODY[self.body][_GIVEN_UP]
 
     def sent_the_last(self) -> None:
-        """Note that the last message of the response has been sent."""
+        """Record that the last message of the response was sent."""
         self.response = _RESPONSE[self.response][_SENT]
 
     def give_up_body(self) -> None:
-        """Keep no more of the request's body: the handler has returned, or the last message is sent."""
+        """Record that the request's body may be discarded."""
         self.body_event(_GIVEN_UP)
 
     def terminate(self, why: Gone) -> bool:
-        """End the exchange; True if this is the reason now, and not one that came before."""
+        """End the exchange; return True if `why` is now the reason, False if an earlier reason is kept."""
         if self.gone not in REPLACEABLE or self.gone is why:
             return False
         self.gone = why
@@ -235,7 +238,7 @@ class ExchangeState:
 
     @property
     def body_is_open(self) -> bool:
-        """True if a reader has to ask for more, or to be told that a part was discarded."""
+        """True if a reader must receive, or must be told that a part was discarded."""
         return self.body is not _WHOLE
 
     @property
@@ -245,7 +248,7 @@ class ExchangeState:
 
     @property
     def answered(self) -> bool:
-        """True if the last message of the response is on its way, or there will be none."""
+        """True if the last message of the response is being sent or was sent, or none will be sent."""
         return self.response >= _ENDING
 
     @property
@@ -255,7 +258,7 @@ class ExchangeState:
 
 
 def event_of(message: Message) -> ResponseEvent:
-    """Return the event that sending an ASGI message is."""
+    """Return the event for sending an ASGI message."""
     kind = message["type"]
     if kind == "http.response.body" or kind == "http.response.zerocopysend":
         return _OTHER if message.get("more_body") else _LAST_PIECE
@@ -269,9 +272,10 @@ def event_of(message: Message) -> ResponseEvent:
 
 
 def body_expected(scope: Mapping[str, Any], fields: Mapping[bytes, bytes] | None = None) -> bool:
-    """True if this request may have a body.
+    """Return True if a request may have a body.
 
-    HTTP/1 says so in its headers (RFC 9112, section 6.3); HTTP/2 and 3 only say when there is none.
+    The headers of HTTP/1 say so (RFC 9112, section 6.3). In HTTP/2 and 3 a body needs no announcement; only
+    `Content-Length: 0` says that there is none.
 
     :param fields: the headers as a dictionary, if the caller has one.
     """

@@ -1,7 +1,7 @@
-"""A response that takes its time: chunks from a generator or a function, pings, a client that may leave.
+"""Send a streamed response: chunks of a generator or a function, and pings, to a client that may leave.
 
-What a chunk is, which headers there are and what a ping says, the responses know. Here is decided who is advanced,
-sent, watched, cancelled and closed, and in which order (docs/design.md, "One request").
+This module decides what is advanced, sent, watched, cancelled and closed, and in which order (docs/design.md, "One
+request"). The responses define chunks, headers and pings.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["OVERDUE", "StreamSource", "stream"]
 T = TypeVar("T")
 
 OVERDUE: Final = 1.0
-"""Seconds beyond its grace after which a source that is still at work is logged."""
+"""Seconds after the end of its grace at which a source that is still running is logged."""
 
 logger = logging.getLogger("kui.error")
 
@@ -57,26 +57,29 @@ async def stream(
 ) -> None:
     """Send a response whose body comes from `source`, chunk by chunk.
 
-    An async generator is advanced and closed by this task alone; a sync one in threads; a function
-    is awaited, and may call its `send` from any task of its own task groups. A slow client holds
-    them back. When the client leaves, or stops reading while it still sends (30 s), the source is cancelled
-    and this returns, with `exchange.gone` set. When the app must stop, the source is cancelled
-    while it works, but never while a chunk is being sent, and the response ends properly.
+    An async generator is advanced and closed by this task alone, a synchronous one in threads. A function is awaited,
+    and may call its `send` from any task of its own task groups. The source waits while the client is slow.
 
-    :param start: `http.response.start`, sent with the first chunk: until then another answer is
-        possible, if `exchange.started` is false when this raises.
-    :param encode: makes bytes of a chunk; empty ones are not sent.
-    :param ping: sent whenever nothing else has been for `ping_interval` seconds; never inside of a
-        chunk, and no business of the source's.
+    If the client leaves, or a `send` makes no progress for 30 s, the source is cancelled and this returns, with
+    `exchange.gone` set. If the app must stop, the source is cancelled while it is advanced, but never while a chunk is
+    sent, and the response ends with a proper last chunk. A cancellation from outside is raised when the source has
+    cleaned up.
+
+    :param source: where the chunks come from.
+    :param start: `http.response.start`, sent with the first chunk. If this raises while `exchange.started` is False,
+        the caller may still send another response.
+    :param encode: returns the bytes of a chunk; an empty result is not sent.
+    :param ping: sent when nothing was sent for `ping_interval` seconds, never in the middle of a chunk, without the
+        source.
+    :param ping_interval: in seconds.
     :param open_after: seconds after which `start` is sent without a chunk.
-    :param farewell: makes the last chunk of a stream that ends because the app must stop.
-    :param grace: seconds for the source's cleanup when it is cancelled; what overruns them is logged.
+    :param farewell: returns the last chunk of a stream that ends because the app must stop.
+    :param grace: seconds for the source's cleanup when it is cancelled. A cleanup that overruns them is cancelled and
+        logged.
     :raises ItemLost: see `GeneratorRunner.run`.
-
-    What the source raises is raised as itself, and so is what `encode` and the server's `send`
-    raise, unless the generator, which they go into first, raises something else. The response
-    is then unfinished, and the server cuts the connection. A cancellation from outside is raised
-    when the source has cleaned up.
+    :raises Exception: what the source raises, unchanged; or what `encode` or the server's `send` raises, which is
+        first thrown into a generator, and replaced if the generator raises something else. The response is then
+        unfinished, and the server cuts the connection.
 
     ::
 
@@ -105,9 +108,9 @@ async def stream(
 async def _run(
     sending: _Sending[T], source: StreamSource[T], group: FrameworkTasks, grace: float
 ) -> None:
-    """Run the source beside a watch, both of them within `group`."""
+    """Run the source and a watch in `group`."""
     exchange = sending.exchange
-    # Not of `work`, which knows `leave`: garbage in a cycle waits for the collector.
+    # It holds the name only, not `work`, which holds `leave`: that would be a reference cycle.
     warn = partial(_warn_overdue, name_of(source), grace + OVERDUE)
 
     def leave() -> None:
@@ -159,7 +162,7 @@ def _warn_overdue(name: str, seconds: float) -> None:
 
 
 class _Sending(Generic[T]):
-    """What is sent, one message at a time, by the source and by the watch."""
+    """Sends the messages of the source and of the watch, one at a time."""
 
     __slots__ = (
         "_clock",
@@ -197,19 +200,19 @@ class _Sending(Generic[T]):
         self._ping_interval = math.inf if ping is None else ping_interval
         self._send = exchange.server_send
         self._clock = clock()
-        self._said = self._clock()  # when the watch has sent something last
+        self._said = self._clock()  # the time at which the watch last sent something
         self._open_at = self._said + open_after
         self._open = False  # True if the source may send a chunk at once
         self._saying = False  # True while the watch is sending
         self._freed: anyio.Event | None = None
         self._then: Callable[[], object] | None = None
-        self._patience: anyio.CancelScope | None = None  # of what the watch is sending
+        self._patience: anyio.CancelScope | None = None  # around what the watch is sending
         self._stall = StallDetector(exchange)
 
     def send(self, item: T) -> Awaitable[None]:
-        """Send one chunk of the source's, which sends one at a time; behind `start` if it is the first.
+        """Send one chunk of a generator, and `start` before the first one.
 
-        What awaiting it raises is for `explain`.
+        The caller must pass an exception of the awaitable to `explain`.
         """
         body = self._encode(item)
         if self._open and 0 < len(body) <= PIECE:
@@ -217,15 +220,15 @@ class _Sending(Generic[T]):
         return self._send_in_turn(body)
 
     def explain(self, error: Exception) -> None:
-        """Turn what the server raises when the client has gone into Kui's exception."""
+        """Raise ClientDisconnect if `error` is one by which the server says that the client has gone."""
         if isinstance(error, disconnect_errors()):
             self.exchange.disconnected(error)
 
     async def send_and_look(self, item: T) -> None:
-        """Send one chunk, as `send` does, and be cancelled if the client has gone meanwhile."""
+        """Send one chunk of a function, with a checkpoint afterwards if the exchange is over."""
         await self._send_in_turn(self._encode(item))
         if self.exchange.gone is not None:
-            await anyio.lowlevel.checkpoint()  # which raises nothing if it is for a drain
+            await anyio.lowlevel.checkpoint()  # cancelled if the client has gone, not for a drain
 
     async def _send_in_turn(self, body: bytes) -> None:
         await self.until_free()
@@ -236,28 +239,28 @@ class _Sending(Generic[T]):
             await self.exchange.send_chunk(body)
 
     def when_free(self, call: Callable[[], object]) -> None:
-        """Call `call()` as soon as the watch is not sending: now, or when the ping under way has been sent."""
+        """Call `call()` as soon as the watch is not sending: now, or when its ping was sent."""
         if self._saying:
             self._then = call
         else:
             call()
 
     async def until_free(self) -> None:
-        """Wait until the watch is not sending: what is under way is not to be cut in its middle."""
+        """Wait until the watch is not sending, so that its message is not cut in the middle."""
         while self._saying:
             if self._freed is None:
                 self._freed = anyio.Event()
             await self._freed.wait()
 
     def end(self) -> None:
-        """Let go of the work, which knows this one too: garbage in a cycle waits for the collector."""
-        with suppress(AttributeError):  # there is none if the source refuses to be iterated over
+        """Drop the reference to the work, which holds this object too: a cycle would wait for the garbage collector."""
+        with suppress(AttributeError):  # not set if the source could not be iterated over
             del self.work
 
     # For the watch.
 
     def due(self) -> float:
-        """Return when there is something to do, if nothing happens before."""
+        """Return the time at which `tick` must be called next, on the common grid."""
         exchange, work, now = self.exchange, self.work, self._clock()
         if exchange.started and not work.consuming:
             time = max(self._said, work.since) + self._ping_interval
@@ -268,12 +271,12 @@ class _Sending(Generic[T]):
         return on_the_grid(min(time, self._stall.due(self._in_send())))
 
     def _in_send(self) -> object:
-        """Return what is being sent of the source's, or None; another value for each message."""
+        """Return a value that differs for each message of the source that is being sent; None if none is."""
         work = self.work
         return (work.since, self.exchange.progress) if work.consuming else None
 
     async def tick(self) -> None:
-        """Open the response, send a ping or give the client up, whichever is due."""
+        """Send `start`, send a ping or give up the client, if one of these is due."""
         now = self._clock()
         exchange, work = self.exchange, self.work
         self._stall.look(self._in_send())
@@ -304,7 +307,7 @@ class _Sending(Generic[T]):
                 then()
 
     def hasten(self) -> None:
-        """Shorten the time of a ping that is being sent: the app must stop."""
+        """Shorten the time limit of a ping that is being sent, because the app must stop."""
         if self._saying and self._patience is not None:
             ends = anyio.current_time() + LIMIT_AT_EXIT
             self._patience.deadline = min(self._patience.deadline, ends)

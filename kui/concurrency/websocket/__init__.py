@@ -1,1 +1,1 @@
-"""The waiting of a WebSocket: which task receives, which sends, which keeps the connection alive."""
+"""Receive, send and keep the time for one WebSocket (docs/design.md, "A WebSocket")."""

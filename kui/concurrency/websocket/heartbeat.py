@@ -1,7 +1,7 @@
-"""A heartbeat of an application's own: a client that no longer answers is dropped (docs/websockets.md).
+"""A heartbeat in messages of the application: a client that does not answer is dropped (docs/guides/websockets.md).
 
-ASGI has no ping frames; servers send theirs where they are told to. This is for those that do not, and for clients
-whose connection lives while their script does not.
+ASGI has no ping frames, and some servers send none. A heartbeat in messages also finds a client whose connection
+answers pings but whose script has stopped.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from .states import WebSocketDisconnect
 __all__ = ["Heartbeat", "keep_alive"]
 
 SILENT = 1011
+"""The close code for a client that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """How to find out that a client is still there: `websocket.accept(heartbeat=Heartbeat(20))`.
+    """Drops a client that does not answer: `websocket.accept(heartbeat=Heartbeat(20))`.
 
-    :param interval: seconds of silence after which the client is asked; and seconds that it has to say something.
-    :param ping: the text that asks.
-    :param pong: the text that answers; handlers never see it. Any other message is an answer, too.
-    :raises ValueError: the interval is no positive number.
+    After `interval` seconds without a message the client gets `ping`. If no message arrives within another `interval`
+    seconds, the connection is closed with 1011. While the queue of unread messages is full, no ping is sent.
 
-    While more is unread than is kept, the client is not asked.
+    :param interval: in seconds.
+    :param ping: the text that is sent to the client.
+    :param pong: the text of the client's answer, which the handler does not get. Any other message counts as an
+        answer too.
+    :raises ValueError: the interval is not a positive, finite number.
     """
 
     interval: float
@@ -42,7 +45,7 @@ class Heartbeat:
 
 
 def keep_alive(socket: Socket, heartbeat: Heartbeat) -> None:
-    """Drop the client of an open socket, with 1011, when it does not answer; where the server can, out of a send."""
+    """Start the heartbeat of an open socket. A send that waits is given up when the client is dropped."""
     heard = 0
 
     def hear(message: Message) -> bool:
@@ -69,7 +72,7 @@ def keep_alive(socket: Socket, heartbeat: Heartbeat) -> None:
             try:
                 await socket.sending.send("text", heartbeat.ping)
             except WebSocketDisconnect:
-                pass  # `scope` is cancelled now
+                pass  # `scope` is cancelled, because the connection is over
             await anyio.sleep_forever()
         return heard != before or socket.receiving.full
 

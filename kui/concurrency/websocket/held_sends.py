@@ -1,8 +1,8 @@
-"""Sends that the server holds back, and how they are given up (docs/design.md, "A client that stalls").
+"""Give up a WebSocket's sends that wait for too long (docs/design.md, "A client that stalls").
 
-A send that does not wait never comes here, and costs nothing. One that waits begins a task that keeps the time for all
-of them, unless there is one. Each of its waits has a cancel scope, which is left before the server's code goes on: so it is
-never between scopes of the server's own, and not held off by their shields.
+A send that does not wait never comes here, and pays nothing. The first that waits starts a task that keeps the time for
+all sends that wait. Each wait has a cancel scope of its own, which is left before the server's code goes on. So the
+scope is never nested with the server's scopes, and the server's shields do not hold it off.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .states import WebSocketState
 __all__ = ["STALLED", "GivenUp", "HeldSends"]
 
 STALLED: Final = "the client has stopped reading"
-"""The reason of a WebSocketDisconnect, with the code 1006, when a send has stalled."""
+"""The reason of the WebSocketDisconnect (code 1006) that is raised if a send has stalled."""
 
 
 class GivenUp(OSError):
-    """A send was given up. What the server has done of the message is unknown."""
+    """Raised if a send was given up. It is unknown what the server has sent of the message."""
 
 
 class _Held:
@@ -37,11 +37,11 @@ class _Held:
     def __init__(self, size: int) -> None:
         self.size = size
         self.given_up = False
-        self.cancelled = False  # was it, for it was given up?
+        self.cancelled = False  # True if its last wait was cancelled because it was given up
         self._scope: Scope | None = None
 
     def pause(self, trap: Any) -> Generator[Any, Any, Any]:
-        """Let the event loop have what the server's code has yielded, and return its answer."""
+        """Yield `trap`, the value that the server's code has yielded, to the event loop, and return the answer."""
         cancelled: BaseException | None = None
         scope = self._scope = cancel_scope()
         if self.given_up:
@@ -52,26 +52,27 @@ class _Held:
             except anyio.get_cancelled_exc_class() as error:
                 cancelled = error
                 raise
-        if cancelled is not None:  # the scope has caught it, but the server's code must hear of it
+        if cancelled is not None:  # the scope has caught it, but the server's code must get it
             self.cancelled = True
             try:
                 raise cancelled
             finally:
                 cancelled = None  # its traceback holds this frame
-        self.cancelled = scope.cancel_called  # on trio, the value raises it there
+        # On trio, `value` is an outcome that raises it in the server's code.
+        self.cancelled = scope.cancel_called
         return value
 
     def give_up(self) -> None:
-        """Cancel the wait, and every later one of this send."""
+        """Cancel this wait, and every later wait of this send."""
         self.given_up = True
         if self._scope is not None:
             self._scope.cancel()
 
 
 class HeldSends:
-    """The sends of one WebSocket that wait now, and their limit: 30 s without progress for each 64 KiB.
+    """The sends of one WebSocket that wait now, and their time limit: 30 s without progress for each 64 KiB.
 
-    :param on_wait: called when a send begins to wait.
+    :param on_wait: called each time a send begins to wait.
     """
 
     __slots__ = ("_clock", "_hastened", "_news", "_on_wait", "_progress", "_sends", "_state")
@@ -81,19 +82,20 @@ class HeldSends:
         self._state = state
         self._on_wait = on_wait
         self._sends: list[_Held] = []
-        self._progress = 0.0  # when a send has last begun to wait as the first, or ended
+        self._progress = 0.0  # the time at which the first send began to wait, or a send last ended
         self._hastened: float | None = None
-        self._news: anyio.Event | None = None  # there while the time is kept
+        self._news: anyio.Event | None = None  # not None while the task keeps the time
 
     @types.coroutine
     def wait(
         self, steps: Generator[Any, Any, None], trap: Any, size: int
     ) -> Generator[Any, Any, None]:
-        """Go on with a server's `send` that waits.
+        """Continue a server's `send` that waits.
 
-        :param steps: its iterator, which has yielded `trap`.
-        :param size: bytes that the server may have to be rid of meanwhile.
-        :raises GivenUp: it made no progress in time, or the client has gone.
+        :param steps: the iterator of the `send`, which has yielded `trap`.
+        :param trap: the value that it has yielded.
+        :param size: the number of bytes that the server may have to send meanwhile; the time limit grows with it.
+        :raises GivenUp: the `send` made no progress in time, or the client has gone.
         """
         held: _Held | None = None
         try:
@@ -139,19 +141,19 @@ class HeldSends:
         self._progress = self._clock()
 
     def give_up(self) -> None:
-        """Cancel the sends that wait."""
+        """Give up all sends that wait."""
         for held in self._sends:
             held.give_up()
 
     def hasten(self) -> None:
-        """Give a send 1 s from now on, because the app must stop."""
+        """Shorten the time limit to 1 s from now on, because the app must stop."""
         if self._sends:
             self._hastened = self._clock()
         if self._news is not None:
             self._news.set()
 
     def _due(self) -> float:
-        """Return when the sends that wait will have stalled."""
+        """Return the time at which the sends that wait count as stalled."""
         size = max(held.size for held in self._sends)
         due = self._progress + STALL * (1 + size // PIECE)
         if self._hastened is not None:
@@ -159,7 +161,7 @@ class HeldSends:
         return due
 
     async def _keep_time(self) -> None:
-        """Lose the connection when its sends stall; end when none waits."""
+        """End the connection with 1006 if its sends stall. Return when none waits."""
         try:
             while self._sends:
                 due = self._due()

@@ -1,4 +1,4 @@
-"""WebSocket messages that arrived before the handler asked for them, up to a bound."""
+"""A bounded queue of WebSocket messages that the handler has not received yet."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ from baize.typing import Message
 __all__ = ["BYTES", "MESSAGES", "MessageQueue"]
 
 MESSAGES: Final = 1024
-"""How many messages are kept."""
+"""Limit of the queue, in messages."""
 BYTES: Final = 1024 * 1024
-"""How many bytes (or characters) of them; the message that passes it is the last one that is kept."""
+"""Limit of the queue, in bytes of binary messages and characters of text. The message that reaches it is still kept."""
 
 
 class MessageQueue:
-    """Messages in the order in which they came.
-
-    The caller of `put` must ask `full` first; the bounds are for memory, not for the reader.
-    """
+    """Keeps messages in the order in which they came. The caller of `put` must check `full` first."""
 
     __slots__ = ("_messages", "_room", "_size")
 
@@ -34,16 +31,16 @@ class MessageQueue:
 
     @property
     def full(self) -> bool:
-        """True if there is no room for another message."""
+        """True if no other message may be put."""
         return len(self._messages) >= MESSAGES or self._size >= BYTES
 
     def put(self, message: Message) -> None:
-        """Keep a message."""
+        """Append a message."""
         self._messages.append(message)
         self._size += _size(message)
 
     def take(self) -> Message:
-        """Take the oldest message out. There must be one."""
+        """Remove and return the oldest message. The queue must not be empty."""
         message = self._messages.popleft()
         self._size -= _size(message)
         if self._room is not None:
@@ -51,14 +48,14 @@ class MessageQueue:
         return message
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Remove all messages."""
         self._messages.clear()
         self._size = 0
         if self._room is not None:
             self._room.set()
 
     async def room(self, seconds: float) -> None:
-        """Wait until a message was taken out, but for `seconds` at most. One task may wait."""
+        """Wait until a message was taken out, for at most `seconds`. Only one task may wait."""
         self._room = anyio.Event()
         with anyio.move_on_after(seconds):
             await self._room.wait()

@@ -1,7 +1,7 @@
-"""The receiving half of a WebSocket: the one reader of `receive`, and what is kept for the handler.
+"""The receiving half of a WebSocket: it alone calls the server's `receive`, and queues messages for the handler.
 
-The reader is the handler itself, or a task that keeps what arrives. The state that this half shares with the sending
-half is defined in `states`.
+The reader is the handler itself, or a task that queues what arrives (the pump). The state that this half shares with
+the sending half is defined in `states`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["UNREAD_FOR", "Kind", "ReceivingHalf"]
 Kind: TypeAlias = Literal["", "text", "bytes"]
 
 UNREAD_FOR: Final = 10.0
-"""Seconds after its last `receive` in which a handler may let more arrive than is kept, and send all the same."""
+"""Seconds without a `receive` after which a handler that sends, while the queue is full, has its socket closed."""
 
 
 # As in `states`: Python 3.11 finds a name faster than a member.
@@ -47,11 +47,11 @@ _HANDSHAKE: Final = Incoming.HANDSHAKE
 
 
 class ReceivingHalf:
-    """What comes in on one WebSocket.
+    """Receives the messages of one WebSocket.
 
-    A handler that receives awaits the server's own `receive`. While it does not, and a disconnect must be seen,
-    a task takes over: the pump. It reads until the queue is full, or the handler takes what it has read from its hands, and is
-    never cancelled while the connection lives, for not every server survives that without losing a message.
+    A handler that receives awaits the server's own `receive`. While it does not receive and a disconnect must be seen,
+    a task reads: the pump. The pump reads until the queue is full or the handler receives again. It is never cancelled
+    while the connection is open, because some servers lose a message when their `receive` is cancelled.
     """
 
     __slots__ = (
@@ -73,24 +73,25 @@ class ReceivingHalf:
 
     def __init__(self, state: WebSocketState, receive: Receive) -> None:
         self.filter: Callable[[Message], bool] | None = None
-        """Called with each message that the pump reads; the handler does not get those for which it returns True."""
+        """Called with each message that the pump reads. If it returns True, the handler does not get the message."""
         self.discarded = 0
-        """How many messages were discarded."""
+        """The number of messages that were discarded."""
         self._state = state
         self._receive = receive
-        self._waiting: anyio.Event | None = None  # set when the handler that waits must look again
-        self._news: anyio.Event | None = None  # set at the end, and when a message was discarded
+        self._waiting: anyio.Event | None = None  # wakes the handler that waits for the pump
+        # Wakes `drain`: a message was discarded, or none follows.
+        self._news: anyio.Event | None = None
         self._prepared = False
 
     @property
     def full(self) -> bool:
-        """True if the pump waits for the handler to receive; a disconnect cannot be detected meanwhile."""
+        """True if the queue is full; a disconnect cannot be detected until the handler receives."""
         return self._prepared and self._queue.full
 
     # The handshake and the end.
 
     async def connect(self) -> Message:
-        """Receive `websocket.connect`, the first message of every connection, unless that was done.
+        """Receive `websocket.connect`, the first message of each connection, unless it was received before.
 
         :raises WebSocketDisconnect: the client has gone already.
         """
@@ -109,24 +110,28 @@ class ReceivingHalf:
         return {"type": "websocket.connect"}
 
     def open(self) -> None:
-        """Let the handler receive: the handshake has been accepted."""
+        """Allow the handler to receive, because the handshake was accepted."""
         self._clock = clock()
         self._pumped_at = self._clock()
         if self._state.reader is _BARRED:
             self._state.reader = _NEW
 
     def end_comes(self) -> None:
-        """Let the handler have what is kept, and nothing else; what the client still sends is read all the same."""
+        """Record that the connection is over: the handler gets the queued messages and nothing else.
+
+        What the client still sends is read and discarded.
+        """
         if self._state.reader is _HANDLER:
             self._state.reader = _HANDLER_ONCE
         elif self._state.reader in _IDLE:
             self._state.reader = _BARRED
         self._wake()
         if self._state.incoming is Incoming.UNWANTED:
-            self.start()  # so that the close frame does not wait for a client that has gone
+            # To see a disconnect, so that the close frame does not wait for a client that has gone.
+            self.start()
 
     async def drain(self, seconds: float) -> None:
-        """After the end of the connection, discard messages until the client has gone or is silent for `seconds`."""
+        """Discard messages, after the end, until the client has gone or has sent nothing for `seconds`."""
         self._prepare()
         self._queue.clear()
         self.start()
@@ -138,19 +143,19 @@ class ReceivingHalf:
             if self.discarded == before:
                 break
 
-    # Who sees the end.
+    # Noticing the end.
 
     def look(self) -> bool:
-        """Have the end noticed, because the handler sends again without receiving; return True if there is a reader.
+        """Start the pump because the handler sends again without receiving; return True if there is a reader.
 
-        The pump is not started more often than four times a second: the handler may be about to receive.
+        The pump is started at most four times a second, because the handler may be about to receive.
         """
         if self._state.reader in _IDLE and self._clock() < self._pumped_at + GRID:
             return False
         return self.start()
 
     def start(self) -> bool:
-        """Let the pump read unless there is a reader; return True if there is one now."""
+        """Start the pump unless there is a reader; return True if there is a reader now."""
         state = self._state
         if state.reader is _HANDLER:
             state.reader = _HANDLER_ONCE
@@ -161,16 +166,15 @@ class ReceivingHalf:
         self._prepare()
         self._pumped_at = self._clock()
         if state.reader is None or state.reader is _UNHEARD:
-            self._last_receive = self._pumped_at  # or a little earlier
+            self._last_receive = self._pumped_at  # the handler may have received a little earlier
         state.reader = _PUMP
         state.children.start(self._pump)
         return True
 
     def watch(self, call: Callable[[], object]) -> None:
-        """Call `call()` once the connection is over: at once if it is.
+        """Call `call()` once the connection is over; at once if it is over already.
 
-        What the client sends meanwhile is kept; while more than that is unread,
-        nothing is known of the client.
+        What the client sends meanwhile is queued. While the queue is full, a disconnect cannot be detected.
         """
         self._state.listen(call)
         if self._state.ending is None:
@@ -179,12 +183,14 @@ class ReceivingHalf:
     # The handler.
 
     async def receive(self, kind: Kind = "", ends: bool = False) -> Any:
-        """Return the next message: its text or its bytes, or all of it. Cancelled, it takes none.
+        """Return the next message. If cancelled, no message is lost.
 
-        :param kind: what it must have; otherwise the connection is closed with 1003.
-        :param ends: raise StopAsyncIteration when the connection is over.
-        :raises WebSocketDisconnect: the connection is over, and all that came before was received.
-        :raises RuntimeError: it was not accepted, was closed by this task, or another task is receiving.
+        :param kind: `"text"` or `"bytes"` returns that part of the message, and closes the connection with 1003 if the
+            message has none. `""` returns the ASGI message.
+        :param ends: if True, raise StopAsyncIteration in place of WebSocketDisconnect.
+        :raises WebSocketDisconnect: the connection is over, and all messages that came before were received.
+        :raises RuntimeError: the connection was not accepted, was closed by this task, or another task is receiving.
+        :raises Exception: what the server's `receive` has raised.
         """
         state = self._state
         if state.reader is not _UNHEARD and state.reader is not None:
@@ -207,7 +213,7 @@ class ReceivingHalf:
         return self._unpack(message, kind, ends)
 
     async def _receive_kept(self, kind: Kind, ends: bool) -> Any:
-        """Receive where the server's own `receive` will not do, or is not known to."""
+        """Receive if a message may be queued, if the pump reads, or if the handler may not receive."""
         if self._state.reader is _NEW:
             self._state.reader = None
             return await self.receive(kind, ends)
@@ -242,7 +248,7 @@ class ReceivingHalf:
         return self._unpack(message, kind, ends)
 
     async def _wait(self, wait: Callable[[], Awaitable[None]] | None) -> None:
-        """Await `wait()`, or else the next message of the pump, as the only receiver."""
+        """Await `wait()`, or the next message of the pump if it is None. Meanwhile no other task may receive."""
         self._waiting = anyio.Event()
         try:
             await (self._waiting.wait if wait is None else wait)()
@@ -266,7 +272,7 @@ class ReceivingHalf:
         return state.refusal("receive", state.closer is not None and state.closer is this_task())
 
     def _note(self, message: Message) -> bool:
-        """Take note of an event of the connection; return False if it is a message of the client."""
+        """Record an event of the connection; return False if `message` is a message of the client."""
         kind = message["type"]
         if kind == "websocket.receive":
             return False
@@ -277,7 +283,7 @@ class ReceivingHalf:
         return True
 
     def _settle(self) -> None:
-        """Set which reader may be next after one has stopped, and start the pump if the connection is watched."""
+        """Record that the reader has stopped, and start the pump if the end must still be noticed."""
         self._wake()
         self._state.reader = None if self._state.incoming is _MESSAGES else _BARRED
         if self._state.is_watched:
@@ -286,7 +292,7 @@ class ReceivingHalf:
     # The pump.
 
     def _prepare(self) -> None:
-        """Make what only a connection with a pump needs."""
+        """Create what only a connection with a pump needs."""
         if not self._prepared:
             self._prepared = True
             self._queue = MessageQueue()
@@ -324,7 +330,10 @@ class ReceivingHalf:
             self._wake()
 
     async def _find_room(self) -> bool:
-        """Wait until the message in hand can be kept; or close, if the handler does nothing but send."""
+        """Wait until the queue has room, and return True; return False if the connection is over.
+
+        A handler that has only sent for 10 s, and not received, has its connection closed with 1008.
+        """
         state = self._state
         if self._queue.full:
             state.look_again()

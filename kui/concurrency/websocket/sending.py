@@ -1,7 +1,7 @@
 """The sending half of a WebSocket: the answer to its handshake, messages, and the close frame.
 
-The state that this half shares with the receiving half is defined in `states`. What servers do differently ends here:
-some tell in `send` that the client has gone, some do not, and some hold it back for ever.
+The state that this half shares with the receiving half is defined in `states`. This module hides how servers differ
+after a client has gone: the `send` of some raises, of others returns, and of some waits for ever.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from .states import CONNECTING, DENYING, OPEN, Incoming, SocketEvent, SocketRead
 __all__ = ["LINGER", "SendingHalf"]
 
 CREDIT: Final = 256
-"""Messages that may be sent beside a reader without a look, and a checkpoint."""
+"""Messages that may be sent, while there is a reader, until the next checkpoint and look at the state."""
 LINGER: Final = 1.0
-"""Seconds for which the client's part in the end of the connection is waited for."""
+"""Seconds to wait for the client's close frame or disconnect."""
 
 
 _UNHEARD: Final = SocketReader.UNHEARD  # found faster under a name of its own
 
 
 class Lookout(Protocol):
-    """What sees the end of a connection: the receiving half."""
+    """The part of the receiving half by which the sending half learns of the end of the connection."""
 
     def look(self) -> bool:
-        """Have the end noticed, because the handler sends again without receiving; return True if there is a reader."""
+        """Start a reader because the handler sends again without receiving; return True if there is a reader."""
 
     def start(self) -> bool:
-        """Have the end noticed from now on; return True if there is a reader."""
+        """Start a reader unless there is one; return True if there is a reader now."""
 
     def watch(self, call: Callable[[], object]) -> None:
-        """Call `call()` once the connection is over: at once if it is."""
+        """Call `call()` once the connection is over; at once if it is over already."""
 
 
 class SendingHalf:
-    """What goes out on one WebSocket; several tasks may use it at once.
+    """Sends the messages of one WebSocket. Several tasks may use it at once.
 
-    :param lookout: has the end of the connection noticed.
+    :param lookout: the receiving half, which notices the end of the connection.
     """
 
     __slots__ = (
@@ -64,15 +64,15 @@ class SendingHalf:
         self._send = send
         self._lookout = lookout
         self._held: HeldSends | None = None
-        self._last: str | bytes = ""  # the message before: the server may not be rid of it
-        self._says_close = False  # does a caller of `close` send the close frame?
+        self._last: str | bytes = ""  # the message before, which the server may still be sending
+        self._says_close = False  # True if a caller of `close` sends the close frame
 
     # The handshake.
 
     async def accept(self, message: Message) -> None:
         """Send `websocket.accept`. The handshake must have been received.
 
-        :raises RuntimeError: it was accepted or refused before.
+        :raises RuntimeError: the handshake was accepted or refused before.
         :raises WebSocketDisconnect: the client has gone.
         """
         state = self._state
@@ -84,15 +84,15 @@ class SendingHalf:
         except disconnect_errors() as error:
             raise await self._lost() from error
         except Exception:
-            state.leave(1006)  # the server has not taken it, and takes nothing else
+            state.leave(1006)  # the server has refused this message, and takes no other
             raise
         if state.planned is not None:
             state.close(*state.planned)
 
     async def deny(self, message: Message) -> None:
-        """Send a message of the `websocket.http.response` extension, in its order; nothing if the client has gone.
+        """Send the next message of a denial response (ASGI `websocket.http.response`); none if the client has gone.
 
-        :raises RuntimeError: it was accepted or refused before.
+        :raises RuntimeError: the handshake was accepted or refused before.
         """
         state = self._state
         if state.outgoing is not CONNECTING and state.outgoing is not DENYING:
@@ -112,7 +112,7 @@ class SendingHalf:
         """Send one whole message.
 
         :raises WebSocketDisconnect: the connection is over, or the client has stopped reading.
-        :raises RuntimeError: it was not accepted, or was closed by this task.
+        :raises RuntimeError: the connection was not accepted, or was closed by this task.
         """
         state = self._state
         if state.reader is None:
@@ -123,7 +123,7 @@ class SendingHalf:
             await self._look_after()
         steps = self._send({"type": "websocket.send", kind: data}).__await__()
         try:
-            for trap in steps:  # only if it waits
+            for trap in steps:  # entered only if the server's `send` waits
                 await self._hold().wait(steps, trap, len(self._last) + len(data))
                 break
         except disconnect_errors() as error:
@@ -131,7 +131,7 @@ class SendingHalf:
         self._last = data
 
     async def _look_after(self) -> None:
-        """Let a later send learn of the end, and other tasks run between many sends."""
+        """Make sure that a later send learns of the end, and that other tasks run between many sends."""
         state = self._state
         if state.outgoing is not OPEN:
             raise self.refusal("send")
@@ -144,26 +144,29 @@ class SendingHalf:
             state.credit = CREDIT
 
     async def _pass(self, message: Message, size: int) -> None:
-        """Send a message that is not one of the handler's."""
+        """Send a message that is part of the handshake or of the close.
+
+        :param size: as for `HeldSends.wait`.
+        """
         steps = self._send(message).__await__()
         for trap in steps:
             await self._hold().wait(steps, trap, size)
             break
 
     def _hold(self) -> HeldSends:
-        """Return the sends that wait, made for the first of them."""
+        """Return the `HeldSends`, created at the first wait."""
         if self._held is None:
             self._held = HeldSends(self._state, self._lookout.start)
         return self._held
 
     async def _lost(self) -> Exception:
-        """Return what to raise when the server's send has said that the client has gone, or was given up."""
+        """Return the exception to raise after a `send` was given up, or the server has said that the client has gone."""
         state = self._state
         if state.ending is None and state.children is not None:
             gone = anyio.Event()
             self._lookout.watch(gone.set)
             with anyio.move_on_after(LINGER):
-                await gone.wait()  # which tells the code
+                await gone.wait()  # the disconnect message has the close code
         if state.ending is None:
             state.leave(1006)
         return state.disconnect()
@@ -171,11 +174,13 @@ class SendingHalf:
     # The end.
 
     async def close(self, code: int, reason: str, *, by_handler: bool = False) -> None:
-        """Close the connection, or refuse the handshake (403), if neither has happened before.
+        """Close the connection, or refuse the handshake (403). Do nothing if either has happened before.
 
-        `by_handler`: its task has no business with the socket any more, and is told so if it goes on; otherwise
-        any other user of the socket gets WebSocketDisconnect. Cancelled, it is closed all the same, but the client may not
-        be told.
+        If cancelled, the connection is closed nevertheless, but the close frame may not have been sent.
+
+        :param code: the close code (RFC 6455, section 7.4).
+        :param by_handler: True if the calling task must not use the socket afterwards: it gets a RuntimeError if it
+            does. All other users of the socket get WebSocketDisconnect.
         """
         state = self._state
         if state.outgoing is not OPEN and state.outgoing is not CONNECTING:
@@ -187,7 +192,7 @@ class SendingHalf:
         await self._send_close()
 
     def end_comes(self) -> None:
-        """Give up the sends that wait for a client that has gone; or send the close frame."""
+        """Record that the connection is over: give up the sends if the client has gone; otherwise send the close frame."""
         if self._state.incoming is Incoming.ENDED:
             if self._held is not None:
                 self._held.give_up()
@@ -205,19 +210,19 @@ class SendingHalf:
                 {"type": "websocket.close", "code": code, "reason": reason}, len(self._last)
             )
         except disconnect_errors():
-            self._state.leave(1006)  # it was faster
+            self._state.leave(1006)  # the client has gone before the close frame
 
     def give_up(self) -> None:
-        """Give up the sends that the server holds back."""
+        """Give up all sends that wait."""
         if self._held is not None:
             self._held.give_up()
 
     def hasten(self) -> None:
-        """Give a send 1 s from now on, because the app must stop."""
+        """Shorten the time limit of sends that wait to 1 s from now on, because the app must stop."""
         if self._held is not None:
             self._held.hasten()
 
     def refusal(self, what: str) -> Exception:
-        """Return the exception for `what`, which cannot be done in this state."""
+        """Return the exception to raise because `what` cannot be done in this state."""
         closer = self._state.closer
         return self._state.refusal(what, closer is not None and closer is this_task())

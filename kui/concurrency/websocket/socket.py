@@ -1,4 +1,4 @@
-"""One WebSocket: its state, and the two halves over it. What a handler sees of it is in `kui/websockets/`."""
+"""One WebSocket: its state and the two halves over it. The class that handlers use is in `kui/websockets/`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ __all__ = ["Socket"]
 class Socket:
     """The state of one WebSocket, its receiving half and its sending half.
 
-    Without `state.children` the handler alone reads, and a send learns of a client that has gone only from servers that
-    say so.
+    If `state.children` is None, no pump can be started: only the handler reads, and a send learns of a disconnect only
+    if the server's `send` raises.
     """
 
     __slots__ = ("receiving", "sending", "state")
@@ -29,16 +29,16 @@ class Socket:
         state.tell = (receiving.end_comes, self.sending.end_comes)
 
     async def accept(self, message: Message) -> None:
-        """Receive the handshake, unless that was done, and accept it. Raises as `SendingHalf.accept`."""
+        """Receive the handshake, unless it was received before, and accept it. Raises as `SendingHalf.accept`."""
         if self.state.incoming is Incoming.HANDSHAKE and self.state.outgoing is CONNECTING:
             await self.receiving.connect()
         await self.sending.accept(message)
         self.receiving.open()
 
     def terminate(self, code: int, reason: str) -> None:
-        """Close from outside of the handler, at once and without waiting; it gets WebSocketDisconnect.
+        """Close from outside of the handler, without waiting. The handler gets WebSocketDisconnect.
 
-        A connection that is not open yet is closed when it is accepted. A send that waits has 1 s.
+        A connection that is not open yet is closed when it is accepted. A send that waits is given up after 1 s.
         """
         if self.state.outgoing is CONNECTING:
             self.state.planned = (code, reason)
@@ -47,17 +47,16 @@ class Socket:
         self.sending.hasten()
 
     async def finish(self) -> None:
-        """Let the client confirm that this side has closed; discard what it has still sent.
+        """Wait until the client has gone, or has sent nothing for 1 s. What it sends is discarded.
 
-        Servers wait for ever for room in their queue when an application returns while it is full. So a client
-        that keeps sending is read from until the end, and one that is silent for a second is not.
+        This must be done before the application returns, because servers wait for ever if their queue is full then.
         """
         await self.receiving.drain(LINGER)
 
     def watch(self, call: Callable[[], object]) -> None:
-        """Call `call()` once the connection is over: see `ReceivingHalf.watch`."""
+        """Call `call()` once the connection is over. See `ReceivingHalf.watch`."""
         self.receiving.watch(call)
 
     def unwatch(self, call: Callable[[], object]) -> None:
-        """Take back `watch`; nothing happens if it has been called already."""
+        """Remove a callback of `watch`. Does nothing if it was called already."""
         self.state.unlisten(call)

@@ -1,8 +1,8 @@
-"""The states of a WebSocket, and the tables that say how they change (docs/design.md, "The states").
+"""The states of a WebSocket, and the tables of their transitions (docs/design.md, "A WebSocket").
 
-Nothing here waits, and nothing knows a server: what happens is an event, and a table gives the next state of each
-direction. An event that a row does not name changes nothing. Both halves of a connection, `receiving` and `sending`,
-work on one `WebSocketState`, which tells them of its end.
+Nothing here waits or calls a server. Two tables give the next state of each direction for an event; an event that a row
+does not name changes nothing. Both halves of a connection, `receiving` and `sending`, use one `WebSocketState`, which
+tells them of the end.
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ __all__ = [
 
 
 class WebSocketDisconnect(Exception):
-    """The connection is over: the client has gone, or it was closed from this side.
+    """Raised if the connection is over: the client has gone, or this side has closed it.
 
-    `code` and `reason` are those of the close frame (RFC 6455, 7.4), from either side; 1005 means a frame
-    without a code, 1006 for none at all. One that leaves a handler, alone or as the only leaves of a group, is a
-    normal end.
+    A handler may let it pass: it is a normal end, also if a task group has wrapped it, provided that the group holds
+    nothing else.
+
+    - `code`: the code of the close frame of either side (RFC 6455, section 7.4); 1005 if the frame had no code, 1006 if
+      there was no frame.
+    - `reason`: the reason of the close frame.
     """
 
     def __init__(self, code: int = 1005, reason: str = "") -> None:
@@ -49,14 +52,14 @@ class WebSocketDisconnect(Exception):
 
 
 class SocketEvent(enum.IntEnum):
-    """What happens to a WebSocket."""
+    """An event of a WebSocket."""
 
     CONNECT = enum.auto()
     """The client's handshake, `websocket.connect`, arrives."""
     ACCEPT = enum.auto()
     """This side accepts the handshake."""
     DENY = enum.auto()
-    """This side sends a message of a response instead, and others follow."""
+    """This side refuses the handshake and sends a message of a response that is not the last."""
     DENY_LAST = enum.auto()
     """This side sends the last message of that response."""
     CLOSE = enum.auto()
@@ -69,15 +72,15 @@ class Incoming(enum.IntEnum):
     """What may arrive from the client."""
 
     HANDSHAKE = enum.auto()
-    """The handshake, before all else."""
+    """The handshake, `websocket.connect`."""
     NOTHING_YET = enum.auto()
-    """No message before the handshake is accepted; but the client may leave."""
+    """No message before the handshake is accepted, but the client may leave."""
     MESSAGES = enum.auto()
     """Messages for the handler."""
     UNWANTED = enum.auto()
-    """Messages that are discarded, because this side has closed."""
+    """Messages that are discarded because this side has closed."""
     ENDED = enum.auto()
-    """Nothing more."""
+    """Nothing."""
 
 
 INCOMING: Final[Mapping[Incoming, Mapping[SocketEvent, Incoming]]] = {
@@ -101,20 +104,20 @@ INCOMING: Final[Mapping[Incoming, Mapping[SocketEvent, Incoming]]] = {
 
 
 class SocketState(enum.Enum):
-    """Where a WebSocket is: what this side may send. It only ever moves down this list."""
+    """What this side may send. A WebSocket only moves down this list."""
 
     CONNECTING = "connecting"
     """The handshake has neither been accepted nor refused."""
     DENYING = "denying"
-    """A response is being sent instead of the handshake's."""
+    """The handshake is being refused with a response."""
     OPEN = "open"
-    """Messages go both ways."""
+    """Messages may be sent and received."""
     CLOSING = "closing"
-    """This side has closed; the client has not confirmed it."""
+    """This side has closed, and the client has not confirmed it."""
     CLOSED = "closed"
-    """Nothing more comes or goes."""
+    """Nothing may be sent."""
 
-    __hash__ = object.__hash__  # in C, unlike that of Enum
+    __hash__ = object.__hash__  # written in C, and faster than that of Enum
 
 
 OUTGOING: Final[Mapping[SocketState, Mapping[SocketEvent, SocketState]]] = {
@@ -139,19 +142,23 @@ OUTGOING: Final[Mapping[SocketState, Mapping[SocketEvent, SocketState]]] = {
 
 
 class SocketReader(enum.Enum):
-    """Which task reads the server's `receive`; None in its place if the handler may, and has received since it last sent."""
+    """Which task calls the server's `receive`, or may call it next.
+
+    None in place of a member means that the handler may, and that it has received since it last sent.
+    """
 
     BARRED = enum.auto()
-    """Nothing may be read, or something kept comes first."""
+    """None may: the connection is not open, or a queued message must be taken first."""
     NEW = enum.auto()
-    """The handler may read, and has never received anything."""
+    """The handler may, and has never received a message."""
     UNHEARD = enum.auto()
-    """The handler may read. It has sent since it last received."""
+    """The handler may, and has sent since it last received."""
     HANDLER = enum.auto()
+    """The handler is reading."""
     HANDLER_ONCE = enum.auto()
-    """The handler reads, and what it gets needs a closer look."""
+    """The handler is reading; afterwards the reader must be decided anew, because the end is watched or has come."""
     PUMP = enum.auto()
-    """A task reads beside the handler."""
+    """The pump, a framework task, is reading."""
 
 
 # Python 3.11 takes ten times as long to find a member in its class as to find a name.
@@ -168,23 +175,23 @@ class WebSocketState:
     """The state of one WebSocket, which its receiving and its sending half share.
 
     - `incoming`, `outgoing`: the state of each direction.
-    - `accepted`: True once the handshake has been accepted, whatever has happened since.
-    - `ending`: the close code and reason, as soon as the connection is over for the handler.
-    - `failure`: what the server's `receive` has raised beside the handler.
-    - `closer`: the task that has closed it, while that task has no business with it any more.
-    - `planned`: the code and reason to close with as soon as the handshake is accepted.
+    - `accepted`: True once the handshake was accepted, also after the end.
+    - `ending`: the close code and reason once the connection is over for the handler, otherwise None.
+    - `failure`: the exception that the server's `receive` has raised in the pump, or None.
+    - `closer`: the task that has closed the connection and must not use it any more, or None.
+    - `planned`: the code and reason with which to close as soon as the handshake is accepted, or None.
     - `reader`: which task reads.
-    - `credit`: how many messages may be sent beside a reader without a look at it.
-    - `has_sent`: True if the handler has sent since `look_again` was called.
-    - `held_back`: how many sends the server holds back now.
-    - `tell`: called at each step of the end: this side closes, the client leaves.
-    - `children`: where tasks beside the handler are started; None before and after the session.
+    - `credit`: how many messages may be sent, while there is a reader, until the next look at the state.
+    - `has_sent`: True if the handler has sent since the last call of `look_again`.
+    - `held_back`: how many sends wait in the server now.
+    - `tell`: functions that are called at each step of the end: when this side closes, and when the client leaves.
+    - `children`: starts framework tasks; None before and after the session.
 
     Example::
 
         state = WebSocketState()
         state.happens(SocketEvent.CONNECT)
-        state.close(1000, "")  # before it was accepted: refused
+        state.close(1000, "")  # it was not accepted: this refuses the handshake
     """
 
     __slots__ = (
@@ -223,19 +230,19 @@ class WebSocketState:
     # What happens.
 
     def happens(self, event: SocketEvent) -> None:
-        """Go on to the next state of each direction."""
+        """Apply an event to the state of each direction."""
         self.incoming = INCOMING[self.incoming].get(event, self.incoming)
         self.outgoing = OUTGOING[self.outgoing].get(event, self.outgoing)
         if event is _ACCEPT:
             self.accepted = True
 
     def close(self, code: int, reason: str) -> None:
-        """Close an open connection from this side, or refuse the handshake. Otherwise nothing happens."""
+        """Record that this side closes an open connection or refuses the handshake. In other states nothing happens."""
         if self.outgoing is OPEN or self.outgoing is CONNECTING:
             self._end(SocketEvent.CLOSE, code, reason)
 
     def leave(self, code: int, reason: str = "") -> None:
-        """Take note that the client has left, or that the connection is lost. If this side has closed before, its code stays."""
+        """Record that the client has left or the connection is lost. If this side has closed before, its code is kept."""
         self._end(_LEAVE, code, reason)
 
     def _end(self, event: SocketEvent, code: int, reason: str) -> None:
@@ -250,14 +257,14 @@ class WebSocketState:
             call()
 
     def look_again(self) -> None:
-        """Have the next send look, because reading has stopped."""
+        """Make the next send look at the state, because reading has stopped."""
         self.credit = 0
         self.has_sent = False
 
-    # Who is told.
+    # Listeners.
 
     def listen(self, call: Callable[[], object]) -> None:
-        """Call `call()` once the connection is over: at once if it is."""
+        """Call `call()` once the connection is over; at once if it is over already."""
         if self.ending is not None:
             call()
         elif self._watchers is None:
@@ -266,17 +273,17 @@ class WebSocketState:
             self._watchers.append(call)
 
     def unlisten(self, call: Callable[[], object]) -> None:
-        """Take back `listen`; nothing happens if it has been called already."""
+        """Remove a callback of `listen`. Does nothing if it was called already."""
         if self._watchers and call in self._watchers:
             self._watchers.remove(call)
 
     @property
     def is_watched(self) -> bool:
-        """True if the end must be noticed although the handler may not receive: for a listener, or for a send."""
+        """True if the end must be noticed even if the handler does not receive: for a listener or a send that waits."""
         return bool(self._watchers) or self.held_back > 0
 
     def release(self) -> None:
-        """Start no more tasks, and call no callback any more."""
+        """Drop the callbacks and the means to start tasks, at the end of the session."""
         self.children = self.closer = None
         self.tell = ()
         self._watchers = None
@@ -284,13 +291,13 @@ class WebSocketState:
     # What to raise.
 
     def disconnect(self) -> WebSocketDisconnect:
-        """Return the exception that says how the connection ended. To be raised once it is over."""
+        """Return the exception that says how the connection ended. Valid once it is over."""
         return WebSocketDisconnect(*(self.ending or (1006, "")))
 
     def refusal(self, what: str, by_closer: bool) -> Exception:
-        """Return the exception for `what`, which cannot be done in this state.
+        """Return the exception to raise because `what` cannot be done in this state.
 
-        :param by_closer: True if the task that wanted it has closed the connection.
+        :param by_closer: True if the calling task has closed the connection itself.
         """
         if self.outgoing is CONNECTING:
             return RuntimeError(f"{what} before accept: call `await websocket.accept()` first")
@@ -305,7 +312,7 @@ class WebSocketState:
 def how_it_ended(message: Message) -> tuple[int, str]:
     """Return the code and reason of a `websocket.disconnect`.
 
-    uvicorn says 1005, and no reason, of a connection that was lost without a close frame: that is 1006.
+    uvicorn gives 1005 and no reason for a connection that was lost without a close frame; this returns 1006 for it.
     """
     code = message.get("code", 1005)
     if code is None or (code == 1005 and "reason" not in message):
