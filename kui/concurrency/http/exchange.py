@@ -441,7 +441,7 @@ class Exchange(ReceiveBuffer):
         self.release()
 
     def release(self) -> None:
-        """Drop the server's `receive` and `send`. If the exchange is `unsettled`, the caller must `settle` it instead."""
+        """Drop the server's `receive` and `send`. An `unsettled` exchange must be ended with `settle` instead."""
         self._receive, self.server_send = _receive_too_late, _send_too_late
 
     async def _make_room(self) -> None:

@@ -160,7 +160,7 @@ class SendingHalf:
         return self._held
 
     async def _lost(self) -> Exception:
-        """Return the exception to raise after a `send` was given up, or the server has said that the client has gone."""
+        """Return the exception to raise after a `send` that was given up, or that says that the client has gone."""
         state = self._state
         if state.ending is None and state.children is not None:
             gone = anyio.Event()
@@ -192,7 +192,7 @@ class SendingHalf:
         await self._send_close()
 
     def end_comes(self) -> None:
-        """Record that the connection is over: give up the sends if the client has gone; otherwise send the close frame."""
+        """Record that the connection is over: give up the sends if the client has gone, or send the close frame."""
         if self._state.incoming is Incoming.ENDED:
             if self._held is not None:
                 self._held.give_up()

@@ -242,7 +242,7 @@ class WebSocketState:
             self._end(SocketEvent.CLOSE, code, reason)
 
     def leave(self, code: int, reason: str = "") -> None:
-        """Record that the client has left or the connection is lost. If this side has closed before, its code is kept."""
+        """Record that the client has left or the connection is lost. An earlier code of this side is kept."""
         self._end(_LEAVE, code, reason)
 
     def _end(self, event: SocketEvent, code: int, reason: str) -> None:
