@@ -23,9 +23,6 @@ from .http.hosts import AllowedHosts
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
 from .limits import Limits
-from .middlewares.cors import allow_cors
-from .overrides import overrides
-from .parameters.app_scope import AppDependencies
 from .request_cycle import serve_request
 from .requests import HttpRequest
 from .responses.convert import ResponseConverter
@@ -37,7 +34,7 @@ from .routing.routes import MethodDecorators, Route, Several
 from .routing.stand_ins import bad_host, no_content, not_found, service_unavailable
 from .templating import BaseTemplates
 from .views import Endpoint
-from .websockets import WebSocket, serve_socket
+from .websockets.connection import WebSocket
 
 __all__ = ["FactoryClass", "Kui"]
 
@@ -191,7 +188,11 @@ class Kui(AppHabits, MethodDecorators):
         self._missing = decorate(not_found, self.router.http_middlewares)
         self._no_socket = decorate(not_found, self.router.socket_middlewares)
         cors = expect("cors_config", cors_config, Mapping, "the parameters of allow_cors, or {}")
-        self._cors = None if cors is None else allow_cors(**cors)
+        self._cors = None
+        if cors is not None:
+            from .middlewares.cors import allow_cors
+
+            self._cors = allow_cors(**cors)
         self._around = wrapped(self, asgi_middlewares)
 
     # ---- what a user registers
@@ -239,6 +240,8 @@ class Kui(AppHabits, MethodDecorators):
 
         Example: `with app.overrides(state={"db": FakeDatabase()}): ...`
         """
+        from .overrides import overrides
+
         return overrides(self, state=state, handlers=handlers, dependencies=dependencies)
 
     @property
@@ -278,6 +281,8 @@ class Kui(AppHabits, MethodDecorators):
         await self.lifespan.exit.wait()
 
     def _open_shared(self) -> AbstractAsyncContextManager[None]:
+        from .parameters.app_scope import AppDependencies
+
         return AppDependencies(self.router.declared, self.shared, self.task_group.stop)
 
     def _mounted(self) -> AbstractAsyncContextManager[None]:
@@ -308,6 +313,8 @@ class Kui(AppHabits, MethodDecorators):
             elif kind == "websocket":
                 socket = self.factory_class.websocket(scope, receive, send)
                 find, exit_signal = self._socket_endpoint, self.lifespan.exit
+                from .websockets.session import serve_socket
+
                 await serve_socket(socket, find, self.exceptions, self._convert, exit_signal)
             else:
                 raise RuntimeError(f"Kui serves HTTP, WebSockets and the lifespan, not {kind!r}")

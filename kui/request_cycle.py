@@ -20,7 +20,6 @@ from .lifetime import lifetime_of
 from .requests import HttpRequest
 from .responses.base import HttpResponse
 from .responses.errors import shows_tracebacks, traceback_response
-from .responses.events import come_back_later
 
 __all__ = ["serve_request"]
 
@@ -120,6 +119,8 @@ async def _recover(
     response: HttpResponse
     raised: Exception | None = None
     if isinstance(found, Unavailable) and awaits_events(request.method, request.scope["headers"]):
+        from .responses.events import come_back_later
+
         response = come_back_later()
     else:
         response, raised = await exceptions.answer(error)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from functools import partial
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from baize.typing import Message, Receive, Scope, Send
 
@@ -16,17 +16,13 @@ from kui.http.media import MULTIPART, URLENCODED
 
 from .concurrency import AsyncCached, Exchange, owner_of
 from .connections import HTTPConnection, no_receive, no_send
-from .forms.collector import (
-    FormCollector,
-    FormData,
-    MultipartReader,
-    parse_multipart,
-    parse_urlencoded,
-)
 from .http.headers import merge_headers
 from .http.json import decode_json, is_json, is_plain_json, json_charset
 from .http.media import parse_content_length, refuse_encoding
 from .limits import DEFAULT_LIMITS, Limits
+
+if TYPE_CHECKING:
+    from .forms import FormCollector, FormData, MultipartReader
 
 __all__ = ["BodyStream", "HttpRequest"]
 
@@ -181,6 +177,8 @@ class HttpRequest(HTTPConnection):
                 async for chunk in part:
                     await store(part.filename, chunk)
         """
+        from .forms import parse_multipart
+
         self._expect_multipart(MULTIPART)
         parse = partial(parse_multipart, content_type=self.content_type, limits=self.limits)
         return self._give("request.parts()", parse)
@@ -257,6 +255,8 @@ class HttpRequest(HTTPConnection):
         return decode_json(body, charset)
 
     def _read_form(self) -> Generator[Any, Any, FormData]:
+        from .forms import FormCollector, FormData, parse_urlencoded
+
         headers = self.headers
         usual = headers.get("content-type") == URLENCODED
         if usual or self.content_type == URLENCODED:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial, update_wrapper
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from kui.http.exceptions import HTTPException
 
@@ -19,13 +18,12 @@ from .argument_checks import describe, takes
 from .concurrency import in_thread
 from .current import request_var
 from .endpoints import Endpoint
-from .parameters.answers import declares_answer
-from .parameters.joining import JoinedHandler, RoutePath, Target
-from .parameters.planning import EMPTY, Planned, declares
-from .parameters.signatures import registering_names
+from .parameters.handlers import JoinedHandler, declares_answer
+from .parameters.targets import EMPTY, Planned, RoutePath, Target, declares, registering_names
 from .responses.base import HttpResponse
-from .websockets import SocketView
-from .websockets.views import VIEW_METHODS, methods_of_view, run_view, view_endpoint
+
+if TYPE_CHECKING:
+    from .websockets.views import SocketView
 
 __all__ = [
     "Endpoint",
@@ -77,8 +75,7 @@ class HttpView:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
+class Handler(NamedTuple):
     """A handler as routing uses it: its endpoint, and the methods that it answers (None: all).
 
     `targets` are the functions that may declare parameters: the methods of a view, or for None the function.
@@ -87,7 +84,7 @@ class Handler:
     endpoint: Endpoint
     name: str
     methods: frozenset[str] | None = None
-    targets: Mapping[str | None, Target] = field(default_factory=dict)
+    targets: Mapping[str | None, Target] = EMPTY
 
     def join(
         self, path: RoutePath, overrides: Mapping[Any, Callable[..., Any]] = EMPTY
@@ -131,6 +128,8 @@ def http_handler(handler: Any) -> Handler:
 def socket_handler(handler: Any) -> Handler:
     """Prepare a handler of WebSockets. Raises TypeError as `http_handler` does."""
     if isinstance(handler, type):
+        from .websockets.views import SocketView
+
         if issubclass(handler, SocketView):
             return _socket_view(handler)
         raise TypeError(
@@ -269,6 +268,8 @@ def _has_self(function: Callable[..., Any]) -> bool:
 
 def _socket_view(view: type[SocketView]) -> Handler:
     """Prepare a view of WebSockets; all its methods may declare parameters, which are those of the connection."""
+    from .websockets.views import VIEW_METHODS, methods_of_view, run_view, view_endpoint
+
     endpoint = view_endpoint(view)
     planned = tuple(Planned(function, skip) for function, skip in methods_of_view(view))
     declared = any(declares(one.function, skip=one.skip) for one in planned)

@@ -48,7 +48,9 @@ class Limiter:
         if not (isinstance(threads, int) or threads == math.inf) or threads < 1:
             raise ValueError(f"threads is how many there may be, at least 1, not {threads!r}")
         self.threads = threads
-        self._of_loop = anyio.lowlevel.RunVar[anyio.CapacityLimiter]("kui.limiter")
+        self._of_loop: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar(
+            "kui.limiter"
+        )
 
     def get(self) -> anyio.CapacityLimiter:
         """Return the limiter of the running event loop."""

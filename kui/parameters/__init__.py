@@ -11,10 +11,34 @@ pydantic is imported by `validators` and `answers`, when something is declared t
 
 from __future__ import annotations
 
-from .groups import task_group
-from .markers import Body, Cookie, Depends, Header, Path, Query, Security, SourceMarker
-from .plans import NO_DEFAULT, Call, Dependency, DependencyKind, Parameter, Plan
-from .refusals import Fault, RequestValidationError
+from typing import TYPE_CHECKING
+
+from kui.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from .groups import task_group
+    from .markers import Body, Cookie, Depends, Header, Path, Query, Security, SourceMarker
+    from .plans import NO_DEFAULT, Call, Dependency, DependencyKind, Parameter, Plan
+    from .refusals import Fault, RequestValidationError
+else:  # what many applications do without
+    __getattr__, __dir__ = on_demand(
+        __name__,
+        {
+            ".groups": ["task_group"],
+            ".markers": [
+                "Body",
+                "Cookie",
+                "Depends",
+                "Header",
+                "Path",
+                "Query",
+                "Security",
+                "SourceMarker",
+            ],
+            ".plans": ["NO_DEFAULT", "Call", "Dependency", "DependencyKind", "Parameter", "Plan"],
+            ".refusals": ["Fault", "RequestValidationError"],
+        },
+    )
 
 __all__ = [
     "NO_DEFAULT",

@@ -6,8 +6,6 @@ does not fit. What no model is annotated for stays the value that it is, for `re
 
 from __future__ import annotations
 
-import inspect
-import re
 import types
 from collections.abc import (
     AsyncGenerator,
@@ -32,7 +30,7 @@ from .plans import NO_DEFAULT
 from .shapes import bare, model_kind, parts_of
 from .signatures import place
 
-__all__ = ["Answer", "answer_of", "data_of_stream", "declares_answer", "model_of_answer"]
+__all__ = ["Answer", "answer_of", "data_of_stream", "model_of_answer"]
 
 Answer: TypeAlias = Callable[[Any], Any]
 """Makes the response of what a handler has returned."""
@@ -42,25 +40,6 @@ TESTING: Final = "kui.testing"
 
 
 _STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator, Iterator, Generator, Awaitable)
-
-_NO_MODELS: Final = frozenset(
-    "Any None str bytes int float bool dict list tuple set object Path URL Mapping Sequence Awaitable "
-    "AsyncIterator AsyncGenerator AsyncIterable Iterator Generator Iterable NoReturn typing collections abc".split()
-)
-
-
-def declares_answer(function: Callable[..., Any]) -> bool:
-    """True if a function's return annotation may have a model in it, as far as that is known before it is resolved."""
-    try:
-        annotation = inspect.signature(function, follow_wrapped=False).return_annotation
-    except (ValueError, NameError):
-        return False
-    if isinstance(annotation, str):
-        names = re.findall(r"[A-Za-z_][A-Za-z_0-9]*", annotation)
-        return not all(name in _NO_MODELS or name.endswith("Response") for name in names)
-    return any(
-        declared(annotation) is not NO_DEFAULT for declared in (model_of_answer, data_of_stream)
-    )
 
 
 def data_of_stream(annotation: Any) -> Any:

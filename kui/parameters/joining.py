@@ -6,61 +6,37 @@ An annotation that names what is not defined yet is tried again when the app sta
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial, update_wrapper
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from kui.endpoints import Endpoint
 
 from .answers import answer_of
 from .calling import Bound, Slots, bind
-from .planning import EMPTY, Planned, plan
+from .planning import plan
 from .plans import Plan
 from .resolving import Resolver
 from .signatures import Unresolved
+from .targets import EMPTY, RoutePath, Target
 
-__all__ = ["Joined", "JoinedHandler", "RoutePath", "Target"]
+__all__ = ["Joined", "plan_of"]
 
 _NAMES: Final = ("__module__", "__name__", "__qualname__", "__doc__")
 
 
-class RoutePath(Protocol):
-    """What has to be known of a route's path."""
-
-    @property
-    def converters(self) -> Mapping[str, str]:
-        """From the names of its parameters to those of their converters."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """A handler, or a method of a view, before it is known on which paths it is.
-
-    - `planned`: what declares its parameters; several methods where they share their values.
-    - `invoke`: calls it with the arguments of each of these, an async callable.
-    - `endpoint`: calls it without any.
-    - `declared`: whether there is anything to plan for.
-    - `names`: what is defined where it was registered.
-    """
-
-    planned: tuple[Planned, ...]
-    invoke: Callable[..., Awaitable[Any]]
-    endpoint: Endpoint
-    declared: bool = False
-    names: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    is_socket: bool = False
-
-    def plan(self, path: RoutePath, overrides: Mapping[Any, Callable[..., Any]] = EMPTY) -> Plan:
-        """Return its plan on a path. Raises as `planning.plan` does."""
-        return plan(
-            self.planned,
-            path.converters,
-            names=self.names,
-            is_socket=self.is_socket,
-            overrides=overrides,
-        )
+def plan_of(
+    target: Target, path: RoutePath, overrides: Mapping[Any, Callable[..., Any]] = EMPTY
+) -> Plan:
+    """Return the plan of a target on a path. Raises as `planning.plan` does."""
+    return plan(
+        target.planned,
+        path.converters,
+        names=target.names,
+        is_socket=target.is_socket,
+        overrides=overrides,
+    )
 
 
 class Joined:
@@ -132,7 +108,7 @@ class Joined:
         return await self.endpoint()
 
     def _planned(self) -> Plan:
-        self._plan = self.target.plan(self._path, self._overrides)
+        self._plan = plan_of(self.target, self._path, self._overrides)
         return self._plan
 
     def _made(self, made: Plan) -> Resolver | None:
@@ -154,86 +130,3 @@ def _calls(methods: Iterable[Bound], slots: Slots) -> Iterable[Callable[..., Any
         return lambda *given: method.function(*given, *method.arguments(slots))
 
     return [with_slots(one) for one in methods]
-
-
-class JoinedHandler:
-    """A whole handler on one path, a view included: `endpoint`, `around` it, and `plans`.
-
-    - `targets`: by the methods of a view; of a function there is one, for None.
-    - `endpoint`: what calls the handler where nothing is declared.
-    - `method`: tells the method of the current request.
-
-    Raises TypeError for a declaration that cannot work.
-    """
-
-    __slots__ = ("_endpoint", "_joined", "_method", "_overrides", "_path", "_targets")
-
-    def __init__(
-        self,
-        targets: Mapping[str | None, Target],
-        endpoint: Endpoint,
-        method: Callable[[], str],
-        path: RoutePath,
-        overrides: Mapping[Any, Callable[..., Any]] = EMPTY,
-    ) -> None:
-        self._targets = targets
-        self._endpoint = endpoint
-        self._method = method
-        self._path = path
-        self._overrides = overrides
-        self._joined = {
-            name: Joined(target, path, overrides)
-            for name, target in targets.items()
-            if target.declared
-        }
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """Calls the handler, with what it declares; to be within middlewares."""
-        if None in self._joined:
-            return self._joined[None].endpoint
-        if not self._joined:
-            return self._endpoint
-        return self._dispatch(
-            {name: one.endpoint for name, one in self._joined.items()}, self._endpoint
-        )
-
-    def around(self, endpoint: Endpoint) -> Endpoint:
-        """Return the endpoint, with its middlewares, within the dependencies that last until the answer is sent."""
-        if None in self._joined:
-            return self._joined[None].around(endpoint)
-        around = {name: one.around(endpoint) for name, one in self._joined.items()}
-        if all(one is endpoint for one in around.values()):
-            return endpoint
-        return self._dispatch(around, endpoint)
-
-    def prepare(self) -> None:
-        """Plan what could not be planned yet. Raises TypeError if it still cannot."""
-        for one in self._joined.values():
-            one.prepare()
-
-    @property
-    def declared(self) -> Mapping[str | None, Plan]:
-        """The plans of what declares something, by the methods of a view, or for None."""
-        return {name: one.plan for name, one in self._joined.items()}
-
-    @property
-    def plans(self) -> Mapping[str | None, Plan]:
-        """The plans of all, made now where nothing is declared. Raises Unresolved as `planning.plan` does."""
-        return {
-            name: self._joined[name].plan
-            if name in self._joined
-            else target.plan(self._path, self._overrides)
-            for name, target in self._targets.items()
-        }
-
-    def _dispatch(self, endpoints: Mapping[str | None, Endpoint], other: Endpoint) -> Endpoint:
-        method = self._method
-        by_method = dict(endpoints)
-        if "GET" in by_method and "HEAD" not in self._targets:
-            by_method["HEAD"] = by_method["GET"]
-
-        async def dispatch() -> Any:
-            return await by_method.get(method(), other)()
-
-        return dispatch

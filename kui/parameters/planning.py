@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 from kui.argument_checks import describe
@@ -20,20 +18,11 @@ from .markers import Body, Depends, Path, Security, SourceMarker
 from .plans import NO_DEFAULT, Call, Dependency, DependencyKind, Parameter, Plan
 from .shapes import members, model_kind
 from .signatures import Declared, Signature, place, signature_of
+from .targets import EMPTY, Planned
 
-__all__ = ["Planned", "declares", "identity", "plan"]
-
-EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
+__all__ = ["identity", "plan"]
 
 _bare: Final = Path()
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A function to plan for: the handler, or a method of a view, whose first `skip` arguments are given."""
-
-    function: Callable[..., Any]
-    skip: int = 0
 
 
 def identity(function: Callable[..., Any]) -> Any:
@@ -42,18 +31,6 @@ def identity(function: Callable[..., Any]) -> Any:
     if inspect.ismethod(function):
         return id(owner), id(function.__func__)
     return id(function)
-
-
-def declares(function: Callable[..., Any], *, skip: int = 0) -> bool:
-    """True if a function has parameters, beside the first `skip`, that could be declared."""
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)
-    except ValueError:
-        return False
-    return any(
-        one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-        for one in list(signature.parameters.values())[skip:]
-    )
 
 
 def plan(

@@ -11,7 +11,6 @@ import sys
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import SimpleNamespace
 from typing import Annotated, Any, get_args, get_origin
 
@@ -20,8 +19,9 @@ from kui.argument_checks import describe
 from .markers import Depends, SourceMarker
 from .plans import NO_DEFAULT
 from .shapes import bare
+from .targets import underlying
 
-__all__ = ["Declared", "Signature", "Unresolved", "place", "registering_names", "signature_of"]
+__all__ = ["Declared", "Signature", "Unresolved", "place", "signature_of"]
 
 
 class Unresolved(TypeError):
@@ -48,31 +48,9 @@ class Signature:
     returns: Any
 
 
-def registering_names(function: object) -> Mapping[str, Any]:
-    """Return the names that are local where a function is registered, and in the functions that it is written in.
-
-    The latter are found while they run; afterwards only what the closure holds is known.
-    """
-    around = getattr(_underlying(function), "__qualname__", "").split(".<locals>.")[:-1]
-    enclosing = {".<locals>.".join(around[: end + 1]) for end in range(len(around))}
-    names: dict[str, Any] = {}
-    registering = False
-    frame = sys._getframe(1).f_back  # noqa: SLF001  # a documented function of CPython
-    while frame is not None and (enclosing or not registering):
-        module = frame.f_globals.get("__name__", "")
-        local = frame.f_locals is not frame.f_globals
-        if not registering and module != "kui" and not module.startswith("kui."):
-            registering = True
-            names.update(frame.f_locals if local else {})
-        elif frame.f_code.co_qualname in enclosing and local:
-            names = {**frame.f_locals, **names}
-        frame = frame.f_back
-    return names
-
-
 def place(function: object) -> str:
     """Return where a function is written, as text in front of an error: its file and its line, if they are known."""
-    code = getattr(_underlying(function), "__code__", None)
+    code = getattr(underlying(function), "__code__", None)
     name = describe(function)
     return name if code is None else f"{name} ({code.co_filename}, line {code.co_firstlineno})"
 
@@ -118,22 +96,10 @@ def signature_of(
     return Signature(tuple(declared), returns)
 
 
-def _underlying(function: Any) -> Any:
-    """Return the function whose module and closure the annotations of a callable are written in."""
-    while isinstance(function, partial):
-        function = function.func
-    if isinstance(function, type):
-        made_by = vars(function)
-        function = made_by.get("__init__") or made_by.get("__new__") or function
-    elif not inspect.isroutine(function):
-        function = getattr(type(function), "__call__", function)  # noqa: B004  # its method
-    return getattr(function, "__func__", function)
-
-
 def _resolved(function: Any, written: dict[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
     if not written:
         return {}
-    code = _underlying(function)
+    code = underlying(function)
     home = function if isinstance(function, type) else code
     module = sys.modules.get(getattr(home, "__module__", None) or "")
     globals_ = getattr(code, "__globals__", None) or getattr(module, "__dict__", {})

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import traceback
-from html import escape
 from typing import Any
 
 from kui.connections import HTTPConnection, request_var, websocket_var
@@ -91,6 +90,8 @@ def traceback_response(exc: BaseException, connection: HTTPConnection) -> HttpRe
     )
     if not names_html or not quality(connection.accepted_types, "text/html"):
         return PlainTextResponse(text, 500, headers)
+    from html import escape
+
     headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     title = escape(f"{type(exc).__name__}: {exc}"[:500])
     return HTMLResponse(_PAGE.format(title=title, text=escape(text)), 500, headers)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from .around import Middleware, Middlewares, decorate
 from .groups import MultimethodRoutes, Routes
-from .modules import FileRoutes
 from .router import NoSuchRoute, RouteTable
 from .routes import HttpRoute, SocketRoute
 
 __all__ = [
-    "FileRoutes",
     "HttpRoute",
     "Middleware",
     "Middlewares",

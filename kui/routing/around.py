@@ -7,7 +7,7 @@ from inspect import iscoroutine
 from typing import Any, TypeAlias
 
 from kui.argument_checks import describe
-from kui.parameters.joining import JoinedHandler
+from kui.parameters.handlers import JoinedHandler
 from kui.views import Endpoint
 
 __all__ = ["Middleware", "Middlewares", "complete", "decorate"]

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from kui.middlewares.methods import required_method
-from kui.parameters.joining import JoinedHandler
+from kui.parameters.handlers import JoinedHandler
 from kui.views import Endpoint, allowed, other_method
 
 from .around import Middleware, complete, decorate

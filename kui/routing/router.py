@@ -9,18 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kui.argument_checks import describe
 from kui.middlewares.placement import middleware_list
-from kui.parameters.joining import JoinedHandler
-from kui.parameters.plans import Plan
+from kui.parameters.handlers import JoinedHandler
 from kui.views import Endpoint
 
 from .around import Middlewares, complete
 from .lookup import HttpRoutes, SocketRoutes
 from .methods import methods_of
 from .routes import HttpRoute, Registrar, Route, Several
+
+if TYPE_CHECKING:
+    from kui.parameters.plans import Plan
 
 __all__ = ["NoSuchRoute", "RouteTable"]
 

@@ -17,7 +17,6 @@ from urllib.parse import urlsplit
 
 from kui.concurrency import shielded
 from kui.current import http_connection, request, request_var
-from kui.http.media_types import MEDIA_TYPES
 from kui.http.text import encode_text
 from kui.responses.base import HttpResponse
 from kui.responses.content import SmallResponse
@@ -32,7 +31,6 @@ Render = Callable[[dict[str, Any]], "str | Awaitable[str]"]
 
 # The extensions of templates that do not make HTML.
 _OTHERS = (".css", ".csv", ".js", ".json", ".svg", ".text", ".txt", ".xhtml", ".xml")
-_MEDIA_TYPES = {extension: MEDIA_TYPES[extension] for extension in _OTHERS}
 _NOT_MARKUP = (".css", ".csv", ".js", ".json", ".text", ".txt")
 _OF_TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl")
 
@@ -42,6 +40,16 @@ def _extension(name: str) -> str:
     """Return the extension that tells what a template makes: `.html` for `page.html.j2`."""
     stem, extension = os.path.splitext(name.lower())
     return os.path.splitext(stem)[1] if extension in _OF_TEMPLATES else extension
+
+
+@lru_cache(maxsize=512)
+def _media_type(name: str) -> str | None:
+    from kui.http.media_types import (
+        MEDIA_TYPES,  # a large table, which an app without templates does not need
+    )
+
+    extension = _extension(name)
+    return MEDIA_TYPES[extension] if extension in _OTHERS else None
 
 
 class _TemplateResponse(SmallResponse[TemplateContext]):
@@ -121,7 +129,7 @@ class BaseTemplates:
         Parameters: `name` of the template; `context`, its variables; `media_type`, by default that
         of the name's extension, else HTML; all others as for SmallResponse.
         """
-        media_type = media_type or _MEDIA_TYPES.get(_extension(name))
+        media_type = media_type or _media_type(name)
         render = self._renderer(name)
         return _TemplateResponse(render, context or {}, status_code, headers, media_type, charset)
 

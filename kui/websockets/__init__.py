@@ -5,10 +5,25 @@ The states of a connection, and everything that waits, are in `kui/concurrency/`
 
 from __future__ import annotations
 
-from .connection import Heartbeat, SocketState, WebSocket, WebSocketDisconnect
-from .endings import InvalidMessage
-from .session import serve_socket
-from .views import SocketView, view_endpoint
+from typing import TYPE_CHECKING
+
+from kui.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from .connection import Heartbeat, SocketState, WebSocket, WebSocketDisconnect
+    from .endings import InvalidMessage
+    from .session import serve_socket
+    from .views import SocketView, view_endpoint
+else:
+    __getattr__, __dir__ = on_demand(
+        __name__,
+        {
+            ".connection": ["Heartbeat", "SocketState", "WebSocket", "WebSocketDisconnect"],
+            ".endings": ["InvalidMessage"],
+            ".session": ["serve_socket"],
+            ".views": ["SocketView", "view_endpoint"],
+        },
+    )
 
 __all__ = [
     "Heartbeat",

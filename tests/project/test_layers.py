@@ -16,7 +16,16 @@ import kui
 ROOT = Path(kui.__file__).parent
 
 LAYERS = (
-    {"argument_checks", "concurrency", "distribution", "endpoints", "habits", "http", "limits"},
+    {
+        "argument_checks",
+        "concurrency",
+        "distribution",
+        "endpoints",
+        "habits",
+        "http",
+        "limits",
+        "on_demand",
+    },
     {"connections", "forms", "lifespan", "lifetime"},
     {"current", "exceptions", "parameters", "requests", "responses", "templating", "websockets"},
     {"middlewares", "overrides", "request_cycle", "routing", "views"},

@@ -32,13 +32,73 @@ def test_an_import_loads_nothing_that_is_not_used(name: str) -> None:
     heavy = [
         *("jinja2", "pydantic", "hypercorn", "httpx2", "trio", "msgspec"),
         *("httptools", "h2", "websockets"),
-        *("kui.testing", "kui.channels"),
+        *(
+            "kui.testing",
+            "kui.channels",
+            "kui.asgi_apps.wsgi",
+            "kui.forms.collector",
+            "kui.websockets.session",
+        ),
+        *(
+            "kui.middlewares.cors",
+            "kui.parameters.planning",
+            "kui.responses.file",
+            "kui.responses.stream",
+        ),
+        *("ctypes", "html", "mimetypes", "pkgutil"),
     ]
     code = f"import sys, {name}; print([m for m in {heavy!r} if m in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def names_on_demand(module: ast.Module) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """What a module imports below `if TYPE_CHECKING:`, and what `on_demand` gets in its `else:`."""
+    (choice,) = [node for node in module.body if isinstance(node, ast.If) and node.orelse]
+    for_types = {
+        "." * node.level + (node.module or ""): [alias.name for alias in node.names]
+        for node in choice.body
+        if isinstance(node, ast.ImportFrom)
+    }
+    (homes,) = [node for node in ast.walk(choice.orelse[0]) if isinstance(node, ast.Dict)]
+    return for_types, ast.literal_eval(homes)
+
+
+def calls_on_demand(module: Path) -> bool:
+    return any(
+        isinstance(node, ast.Call) and ast.unparse(node.func) == "on_demand"
+        for node in ast.walk(ast.parse(module.read_text()))
+    )
+
+
+ON_DEMAND = [path for path in MODULES if calls_on_demand(path)]
+
+
+@pytest.mark.parametrize("module", ON_DEMAND, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_is_imported_on_demand_is_what_type_checkers_see(module: Path) -> None:
+    for_types, at_run_time = names_on_demand(ast.parse(module.read_text()))
+    assert for_types == at_run_time
+    assert for_types
+
+
+def test_a_name_is_loaded_when_it_is_used() -> None:
+    code = (
+        "import sys, kui.asgi; before = 'kui.asgi_apps.wsgi' in sys.modules; kui.asgi.WSGI;"
+        " print(before, 'kui.asgi_apps.wsgi' in sys.modules, 'WSGI' in vars(kui.asgi))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.split() == ["False", "True", "True"]
+
+
+def test_a_name_that_is_nowhere_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"module 'kui\.asgi' has no attribute 'nonsense'"):
+        kui.asgi.nonsense  # noqa: B018 - the access is what is tested
+    with pytest.raises(ImportError):
+        exec("from kui.asgi import nonsense")
 
 
 def test_channels_load_redis_only_for_a_url() -> None:

@@ -10,7 +10,8 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from kui.routing import FileRoutes, RouteTable
+from kui.routing import RouteTable
+from kui.routing.modules import FileRoutes
 
 MakePackage: TypeAlias = Callable[[dict[str, str]], str]
 

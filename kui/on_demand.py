@@ -1,0 +1,42 @@
+"""Names of a module that are imported when they are first used (PEP 562).
+
+What most applications do not use is not loaded by `import kui.asgi`. Type checkers read imports below
+`if TYPE_CHECKING:`, and this is in its `else:`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any, TypeAlias
+
+__all__ = ["on_demand"]
+
+Hooks: TypeAlias = tuple[Callable[[str], Any], Callable[[], list[str]]]
+"""A module's `__getattr__` and `__dir__`."""
+
+
+def on_demand(module: str, homes: Mapping[str, Iterable[str]]) -> Hooks:
+    """Return the `__getattr__` and the `__dir__` of `module`, which has the names of others, too.
+
+    :param homes: from a module, as it is written in `from .module import name`, to its names.
+
+    Example::
+
+        if TYPE_CHECKING:
+            from .file import FileResponse
+        else:
+            __getattr__, __dir__ = on_demand(__name__, {".file": ["FileResponse"]})
+    """
+    namespace = vars(sys.modules[module])
+    home_of = {name: home for home, names in homes.items() for name in names}
+
+    def load(name: str) -> Any:
+        if name not in home_of:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        home = import_module(home_of[name], namespace["__package__"])
+        namespace[name] = getattr(home, name)
+        return namespace[name]
+
+    return load, lambda: sorted({*namespace, *home_of})

@@ -1,0 +1,96 @@
+"""A handler before it is known on which paths it is, and whether it declares anything."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
+
+from kui.endpoints import Endpoint
+
+__all__ = ["EMPTY", "Planned", "RoutePath", "Target", "declares", "registering_names", "underlying"]
+
+EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
+
+
+class Planned(NamedTuple):
+    """A function to plan for: the handler, or a method of a view, whose first `skip` arguments are given."""
+
+    function: Callable[..., Any]
+    skip: int = 0
+
+
+def declares(function: Callable[..., Any], *, skip: int = 0) -> bool:
+    """True if a function has parameters, beside the first `skip`, that could be declared."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except ValueError:
+        return False
+    return any(
+        one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        for one in list(signature.parameters.values())[skip:]
+    )
+
+
+def registering_names(function: object) -> Mapping[str, Any]:
+    """Return the names that are local where a function is registered, and in the functions that it is written in.
+
+    The latter are found while they run; afterwards only what the closure holds is known.
+    """
+    around = getattr(underlying(function), "__qualname__", "").split(".<locals>.")[:-1]
+    enclosing = {".<locals>.".join(around[: end + 1]) for end in range(len(around))}
+    names: dict[str, Any] = {}
+    registering = False
+    frame = sys._getframe(1).f_back  # noqa: SLF001  # a documented function of CPython
+    while frame is not None and (enclosing or not registering):
+        module = frame.f_globals.get("__name__", "")
+        local = frame.f_locals is not frame.f_globals
+        if not registering and module != "kui" and not module.startswith("kui."):
+            registering = True
+            names.update(frame.f_locals if local else {})
+        elif frame.f_code.co_qualname in enclosing and local:
+            names = {**frame.f_locals, **names}
+        frame = frame.f_back
+    return names
+
+
+def underlying(function: Any) -> Any:
+    """Return the function whose module and closure the annotations of a callable are written in."""
+    while isinstance(function, partial):
+        function = function.func
+    if isinstance(function, type):
+        made_by = vars(function)
+        function = made_by.get("__init__") or made_by.get("__new__") or function
+    elif not inspect.isroutine(function):
+        function = getattr(type(function), "__call__", function)  # noqa: B004  # its method
+    return getattr(function, "__func__", function)
+
+
+class RoutePath(Protocol):
+    """What has to be known of a route's path."""
+
+    @property
+    def converters(self) -> Mapping[str, str]:
+        """From the names of its parameters to those of their converters."""
+        ...
+
+
+class Target(NamedTuple):
+    """A handler, or a method of a view, before it is known on which paths it is.
+
+    - `planned`: what declares its parameters; several methods where they share their values.
+    - `invoke`: calls it with the arguments of each of these, an async callable.
+    - `endpoint`: calls it without any.
+    - `declared`: whether there is anything to plan for.
+    - `names`: what is defined where it was registered.
+    """
+
+    planned: tuple[Planned, ...]
+    invoke: Callable[..., Awaitable[Any]]
+    endpoint: Endpoint
+    declared: bool = False
+    names: Mapping[str, Any] = EMPTY
+    is_socket: bool = False
