@@ -37,8 +37,6 @@ __all__ = ["Connections", "TrioPipe", "accept"]
 _RESET: Final = struct.pack("ii", 1, 0)
 # Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
 _WAIT, _END = Next.WAIT, Next.END
-FEW: Final = 4
-"""Connections that ask trio themselves: a poller's turn of the loop is worth it only for several at a time."""
 _AT_ONCE: Final = 64
 """Connections that are accepted without a checkpoint."""
 
@@ -297,9 +295,7 @@ class Connections:
             raw.close()
 
     def _readable(self, sock: socket.socket) -> Readable:
-        if self._poller is None or len(self._state.connections) < FEW:
-            return TrioReadable(sock)
-        return self._poller.watch(sock)
+        return TrioReadable(sock) if self._poller is None else self._poller.watch(sock)
 
     async def _serve(self, pipe: Pipe, raw: TrioPipe, full: bool) -> None:
         connection = Connection(self._state, pipe)

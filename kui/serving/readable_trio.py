@@ -1,7 +1,8 @@
 """Waiting until a socket can be read, on trio: for all connections of a server together, where there is epoll.
 
 trio asks the kernel anew for each wait, which takes longer than all that HTTP does with a plain
-request. Here a socket is registered once, edge-triggered, and one task waits for all of them.
+request. Here a socket is registered once, edge-triggered, and one task waits for all of them. That
+task's turn of the loop is worth it for several connections; as long as there are few, trio is asked.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ __all__ = ["EpollReadable", "Poller", "Readable", "TrioReadable"]
 
 EVENTS_AT_ONCE: Final = 256
 """Sockets that are told of together, until other tasks have a turn."""
+FEW: Final = 4
+"""Open sockets up to which trio is asked for each wait."""
 
 
 class Readable(Protocol):
@@ -81,26 +84,45 @@ class TrioReadable:
 
 
 class EpollReadable:
-    """A `Readable` that a `Poller` tells; its `watch` makes it.
+    """A `Readable` that a `Poller` tells, once there are more than few; its `watch` makes it.
 
     An edge is told once, so what it has said is remembered until a read has found nothing. A read
     of less than was asked for has found all (epoll(7)), but for the end, which has an edge of its own.
     """
 
-    __slots__ = ("_ended", "_poller", "_task", "descriptor", "ready")
+    __slots__ = (
+        "_alone",
+        "_closed",
+        "_ended",
+        "_poller",
+        "_task",
+        "descriptor",
+        "ready",
+        "watched",
+    )
 
-    def __init__(self, poller: Poller, descriptor: int) -> None:
+    def __init__(self, poller: Poller, sock: socket.socket) -> None:
         self._poller = poller
-        self.descriptor = descriptor
+        self._alone = TrioReadable(sock)
+        self.descriptor = sock.fileno()
+        self.watched = False
+        """True if the poller tells of it, which it does from then on."""
+        self._closed = False
         self._ended = False
         self._task: Task | None = None
         self.ready = False
 
     async def wait(self) -> None:
         """See `Readable`."""
-        if not self.ready:
-            self._task = current_task()
-            await wait_task_rescheduled(self._abort)
+        if self.ready:
+            return
+        if not self.watched:
+            if not self._poller.crowded:
+                await self._alone.wait()
+                return
+            self._poller.register(self)
+        self._task = current_task()
+        await wait_task_rescheduled(self._abort)
 
     def _abort(self, _: RaiseCancelT) -> Abort:
         self._task = None
@@ -122,12 +144,16 @@ class EpollReadable:
         task, self._task = self._task, None
         if task is not None:
             reschedule(task)
+        elif not self.watched:
+            self._alone.wake()
 
     def close(self) -> None:
         """See `Readable`."""
-        self._ended = self.ready = True
-        self._poller.forget(self)
-        self.wake()
+        if not self._closed:
+            self._closed = True
+            self._ended = self.ready = True
+            self.wake()
+            self._poller.forget(self)
 
 
 class Poller:
@@ -146,19 +172,31 @@ class Poller:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._open = 0
         self._watched: dict[int, EpollReadable] = {}
         self._scope = trio.CancelScope(shield=True)
 
+    @property
+    def crowded(self) -> bool:
+        """True if there are more than few open sockets."""
+        return self._open > FEW
+
     def watch(self, sock: socket.socket) -> EpollReadable:
-        """Look at a socket from now on, until its `Readable` is closed."""
-        descriptor = sock.fileno()
-        readable = self._watched[descriptor] = EpollReadable(self, descriptor)
-        self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET)
-        return readable
+        """Return the `Readable` of a socket, which must be closed before the socket is."""
+        self._open += 1
+        return EpollReadable(self, sock)
+
+    def register(self, readable: EpollReadable) -> None:
+        """Tell of a socket from now on; if it can be read already, that is told first."""
+        readable.watched = True
+        self._watched[readable.descriptor] = readable
+        events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+        self._epoll.register(readable.descriptor, events)
 
     def forget(self, readable: EpollReadable) -> None:
-        """Look at a socket no more, which is still open. May be called again, when its number is another's."""
-        if self._watched.get(readable.descriptor) is readable:
+        """Tell no more of a socket, which is still open."""
+        self._open -= 1
+        if readable.watched:
             del self._watched[readable.descriptor]
             self._epoll.unregister(readable.descriptor)
 

@@ -13,7 +13,7 @@ import anyio.abc
 import pytest
 from baize.typing import ASGIApp
 
-from kui.serving import pipe_asyncio, pipe_trio
+from kui.serving import pipe_asyncio, pipe_trio, readable_trio
 from kui.serving.accepting import Accepting
 from kui.serving.state import ConnectionLimits, ServerState
 from tests.support.certificates import certificate  # noqa: F401 - a fixture
@@ -110,7 +110,7 @@ def serve(loop: str, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """`async with serve(app) as server`: serves it until the end of the block. Options are `ConnectionLimits`'."""
 
     # Each connection waits as one of many does; those of tests/servers wait as one of few.
-    monkeypatch.setattr(pipe_trio, "FEW", 0)
+    monkeypatch.setattr(readable_trio, "FEW", 0)
 
     @asynccontextmanager
     async def serving(

@@ -10,6 +10,7 @@ import pytest
 import trio
 import trio.testing
 
+from kui.serving import readable_trio
 from kui.serving.accepting import Accepting
 from kui.serving.pipe_trio import Connections, TrioPipe, accept
 from kui.serving.pipes import CHUNK
@@ -25,11 +26,21 @@ needs_epoll = pytest.mark.skipif(
 Watch = Callable[[socket.socket], Readable]
 
 
-@pytest.fixture(params=["trio", pytest.param("epoll", marks=needs_epoll)])
-async def watch(request: pytest.FixtureRequest, nursery: trio.Nursery) -> AsyncIterator[Watch]:
+@pytest.fixture(
+    params=[
+        "trio",
+        pytest.param("epoll, one of few", marks=needs_epoll),
+        pytest.param("epoll, one of many", marks=needs_epoll),
+    ]
+)
+async def watch(
+    request: pytest.FixtureRequest, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Watch]:
     if request.param == "trio":
         yield TrioReadable
         return
+    if "many" in request.param:
+        monkeypatch.setattr(readable_trio, "FEW", 0)
     poller = Poller()
     nursery.start_soon(poller.run)
     yield poller.watch
@@ -135,9 +146,36 @@ async def test_close_ends_a_wait(pipe: TrioPipe) -> None:
 
 
 @needs_epoll
-async def test_to_close_again_does_nothing_to_a_socket_that_has_got_the_number(
-    ends: tuple[socket.socket, socket.socket], nursery: trio.Nursery
+async def test_a_socket_that_is_one_of_few_becomes_one_of_many(
+    ends: tuple[socket.socket, socket.socket],
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(readable_trio, "FEW", 1)
+    poller = Poller()
+    nursery.start_soon(poller.run)
+    first = poller.watch(ends[0])
+    for watched in (False, True, True):
+        ends[1].send(b"x")
+        with trio.fail_after(5):
+            await first.wait()
+        assert first.watched is watched
+        assert ends[0].recv(9) == b"x"
+        first.emptied()
+        if not watched:
+            second = poller.watch(ends[1])
+    second.close()
+    first.close()
+    poller.stop()
+
+
+@needs_epoll
+async def test_to_close_again_does_nothing_to_a_socket_that_has_got_the_number(
+    ends: tuple[socket.socket, socket.socket],
+    nursery: trio.Nursery,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(readable_trio, "FEW", 0)
     poller = Poller()
     nursery.start_soon(poller.run)
     first = poller.watch(ends[0])
@@ -154,8 +192,9 @@ async def test_to_close_again_does_nothing_to_a_socket_that_has_got_the_number(
 
 @needs_epoll
 async def test_what_cleans_up_after_a_cancellation_can_still_read(
-    ends: tuple[socket.socket, socket.socket],
+    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(readable_trio, "FEW", 0)
     poller = Poller()
     readable = poller.watch(ends[0])
     found = False
