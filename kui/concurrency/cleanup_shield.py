@@ -28,6 +28,8 @@ _SWALLOWED: Final = 100
 """Number of cancelled waits, counted after the end of the cleanup's time, after which the work is given up."""
 _INSISTENCE: Final = 0.25
 """Minimum of seconds that these waits must take in all, so that a cleanup that unwinds slowly can end."""
+_CHECKPOINTS: Final = 16
+"""Number of mere checkpoints that are no waits. Each later one counts as a wait, for the work may do nothing else."""
 
 logger = logging.getLogger("kui.error")
 
@@ -48,7 +50,7 @@ class CleanupShield:
     `shielded(seconds)`.
 
     - `cancelled`: the cancellation from outside that was delivered, or None.
-    - `waited`: set to True at each wait; the owner resets it.
+    - `waited`: set to True at each wait; the owner resets it. The first 16 mere checkpoints are no waits.
 
     :param name: what is run, for the log.
     :param seconds: how long the cleanup may take, in seconds.
@@ -61,6 +63,7 @@ class CleanupShield:
 
     __slots__ = (
         "_cancelling",
+        "_checkpoints",
         "_failure",
         "_native",
         "_overran",
@@ -85,6 +88,7 @@ class CleanupShield:
         self._overran: float | None = None  # when it first waited after its time
         self._failure: CancellationSwallowed | None = None
         self._swallowed = 0  # how many cancellations the work has swallowed since
+        self._checkpoints = 0
 
     async def run(
         self, work: Coroutine[Any, Any, None], on_first_wait: Callable[[], object] | None = None
@@ -123,6 +127,7 @@ class CleanupShield:
 
     def delivered(self, error: BaseException) -> None:
         """Record a cancellation that is about to be raised in the work, and raise the shield if it is from outside."""
+        self.waited = True
         if self.cancelled is None and not self._scope.shield:
             self._suspect = error
             self.from_outside()
@@ -154,10 +159,11 @@ class CleanupShield:
     ) -> Generator[Any, Any, None]:
         try:
             trap = work.send(None)
-            if on_first_wait is not None:
-                on_first_wait()
             while True:
                 self._about_to_wait(trap)
+                if self.waited and on_first_wait is not None:
+                    on_first_wait()
+                    on_first_wait = None
                 try:
                     value = yield trap
                 except BaseException as error:  # asyncio raises the error of the wait
@@ -169,7 +175,11 @@ class CleanupShield:
             pass
 
     def _about_to_wait(self, trap: object) -> None:
-        self.waited = True
+        checkpoint = trap is None or is_checkpoint(trap)
+        if not checkpoint or self._checkpoints == _CHECKPOINTS:
+            self.waited = True
+        else:
+            self._checkpoints += 1
         if self._scope.cancel_called:
             if self._overran is None:
                 self._overran = monotonic()
@@ -178,7 +188,9 @@ class CleanupShield:
             if anyio.current_effective_deadline() == -math.inf:  # a scope within, behind the shield
                 self._suspect, self.cancelled = self.cancelled, None
                 self._scope.shield = False
-        elif (self._suspect is not None or self._native) and not _is_mere_checkpoint(trap):
+        elif (self._suspect is not None or self._native) and not checkpoint:
+            # At a mere checkpoint the work may have noticed a cancellation already, which a shield would hide:
+            # `checkpoint_if_cancelled` of both libraries has, and never returns if that is not raised.
             self.from_outside()
 
     def _log_overrun(self) -> None:
@@ -217,12 +229,3 @@ def cancellations() -> int:
         return 0
     task = asyncio.current_task()
     return 0 if task is None else task.cancelling()
-
-
-def _is_mere_checkpoint(trap: object) -> bool:
-    """True if the work only passes a checkpoint. It may have seen a cancellation already, which a shield would hide.
-
-    `checkpoint_if_cancelled` of both libraries looks for a cancellation first, and never returns if the cancellation
-    is then not raised.
-    """
-    return trap is None or is_checkpoint(trap)

@@ -145,12 +145,59 @@ async def test_a_generator_that_never_waits_lets_others_run(monkeypatch) -> None
 
 async def test_the_first_wait_is_told_and_only_that() -> None:
     waits: list[int] = []
-    log = Log()
+
+    async def source() -> AsyncIterator[int]:
+        for number in range(3):
+            await anyio.sleep(0.001)
+            yield number
+
     with anyio.CancelScope() as scope:
-        await GeneratorRunner(log.numbers(), nothing, interrupt=scope.cancel).run(
+        await GeneratorRunner(source(), nothing, interrupt=scope.cancel).run(
             lambda: waits.append(1)
         )
     assert waits == [1]
+
+
+async def test_a_few_checkpoints_are_no_wait_and_many_are_one() -> None:
+    told_at: list[int] = []
+    checkpoints = 0
+
+    async def source() -> AsyncIterator[int]:
+        nonlocal checkpoints
+        for checkpoints in range(1, 40):
+            await anyio.lowlevel.checkpoint()
+            yield checkpoints
+
+    with anyio.CancelScope() as scope:
+        await GeneratorRunner(source(), nothing, interrupt=scope.cancel).run(
+            lambda: told_at.append(checkpoints)
+        )
+    assert told_at == [17]
+
+
+async def test_a_source_behind_a_send_that_shields_its_checkpoints_hears_of_a_cancellation() -> (
+    None
+):
+    """As under a server that sends within a shield: nothing else of the loop ever waits."""
+    sent = 0
+
+    async def source() -> AsyncIterator[int]:
+        while True:
+            yield 1
+
+    with anyio.CancelScope() as scope:
+
+        async def send(item: int) -> None:
+            nonlocal sent
+            sent += 1
+            if sent == 3:
+                scope.cancel()
+            assert sent < 100
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.cancel_shielded_checkpoint()
+
+        await GeneratorRunner(source(), send, interrupt=scope.cancel).run()
+    assert scope.cancelled_caught
 
 
 async def test_who_never_waits_is_never_said_to(monkeypatch) -> None:
