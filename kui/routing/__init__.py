@@ -1,4 +1,4 @@
-"""From a path to an endpoint: path converters, the lookup tree, routes as values, the router."""
+"""Find the endpoint of a path: path converters, the lookup tree, routes as values, the router."""
 
 from __future__ import annotations
 

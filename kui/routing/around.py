@@ -14,14 +14,14 @@ __all__ = ["Middleware", "Middlewares", "complete", "decorate"]
 
 Middleware: TypeAlias = Callable[[Endpoint], Endpoint]
 Middlewares: TypeAlias = Iterable[Any]
-"""Middlewares in a list. It says Any because type checkers find no common type for functions and
-instances in a list that has a name; what is no middleware is refused when it is registered."""
+"""Several middlewares. The type is Any because type checkers infer no common type for a list of functions and
+instances that is stored in a variable; registration refuses a value that is no middleware."""
 
 
 def decorate(endpoint: Endpoint, middlewares: Iterable[Middleware]) -> Endpoint:
-    """Return the endpoint with these middlewares around it, the first outermost.
+    """Return the endpoint with these middlewares around it; the first is the outermost.
 
-    Raises TypeError if a middleware, or what it returns, is not callable.
+    :raises TypeError: a middleware, or what it returns, is not callable.
     """
     for middleware in reversed(list(middlewares)):
         if not callable(middleware):
@@ -42,8 +42,8 @@ def decorate(endpoint: Endpoint, middlewares: Iterable[Middleware]) -> Endpoint:
 
 
 def complete(handler: JoinedHandler, middlewares: Iterable[Middleware]) -> Endpoint:
-    """Return the complete endpoint of a handler: itself, the middlewares, and the dependencies around them.
+    """Return the complete endpoint of a handler: the handler, its middlewares around it, its dependencies around both.
 
-    Raises TypeError as `decorate` does.
+    :raises TypeError: as for `decorate`.
     """
     return handler.around(decorate(handler.endpoint, middlewares))

@@ -1,8 +1,7 @@
-"""Converters of placeholders: from the text of a path to a Python value, and back.
+"""Convert the text of a placeholder to a Python value, and back.
 
-The six built-in names are Kui's own; every other name, and a built-in name that an application has
-given a class of its own, comes from `baize.routing.CONVERTOR_TYPES` when a path is registered.
-The syntax of placeholders in a path is defined in `patterns`.
+Six converters are built in. Others, and a built-in name for which an application has registered its own class, come
+from `baize.routing.CONVERTOR_TYPES` when a path is registered. `patterns` defines the syntax of placeholders.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ NO_MATCH: Final = object()
 RANKS: Final = {"int": 1, "uuid": 2, "date": 3, "decimal": 4, "str": 6, "any": 7}
 """The order in which placeholders are tried; 0 is fixed text, 5 an application's own converter."""
 
-MAX_DIGITS: Final = 4300  # where CPython stops by default; without a bound int() is quadratic
+MAX_DIGITS: Final = 4300  # CPython's default limit; without a limit int() takes quadratic time
 
 _decimal = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _uuid = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}|[0-9A-Fa-f]{32}")
@@ -43,9 +42,9 @@ _date = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 class Converter:
     """One kind of placeholder.
 
-    `parse(text)` returns the value, or `NO_MATCH`; it never raises for any text.
-    `format(value)` returns a text that `parse` takes, and raises ValueError or TypeError for a
-    value that has none. `spans` is True if the text may be empty and may contain slashes.
+    - `parse(text)` returns the value, or `NO_MATCH`. It never raises.
+    - `format(value)` returns a text that `parse` accepts. It raises ValueError or TypeError for a value that has none.
+    - `spans` is True if the text may be empty and may contain slashes.
     """
 
     __slots__ = ("format", "name", "own", "parse", "rank", "spans")
@@ -72,7 +71,7 @@ class Converter:
     def text_of(self, value: Any) -> str:
         """Return the text for `value`, not quoted.
 
-        Raises ValueError if the value has no text that this converter would match again.
+        :raises ValueError: the value has no text that this converter would match again.
         """
         try:
             text = self.format(value)
@@ -99,11 +98,11 @@ def _parse_any(text: str) -> Any:
 
 
 def _parse_int(text: str) -> Any:
-    # isdigit() alone takes superscripts and other scripts' digits.
+    # isdigit() alone accepts superscripts and digits of other scripts.
     if text.isdigit() and text.isascii() and len(text) <= MAX_DIGITS:
         try:
             return int(text)
-        except ValueError:  # an interpreter that was told to stop earlier
+        except ValueError:  # the interpreter was given a lower limit
             return NO_MATCH
     return NO_MATCH
 
@@ -128,9 +127,13 @@ def _parse_date(text: str) -> Any:
 
 
 def _plain(value: Any) -> str:
-    """Return the text of a value that makes sense in a path; None, True and other objects are mistakes."""
+    """Return the text of a str or a number. None, True and other objects are refused, as they are likely mistakes.
+
+    :raises TypeError: the value is neither a str nor a number.
+    :raises ValueError: the number cannot be written out.
+    """
     if isinstance(value, str):
-        return str.__str__(value)  # of an enumeration's member its value
+        return str.__str__(value)  # the value of an enumeration's member, not its name
     if isinstance(value, int) and not isinstance(value, bool):
         if value.bit_length() > MAX_DIGITS * 4:
             raise ValueError("too many digits")
@@ -138,7 +141,7 @@ def _plain(value: Any) -> str:
     if isinstance(value, UUID | date):
         return str(value)
     if isinstance(value, Decimal):
-        # Written out an exponent can be longer than any memory.
+        # A number with a large exponent, written out, can exceed the memory.
         if value.is_finite() and abs(value.adjusted()) <= MAX_DIGITS:
             return format(value, "f")
         raise ValueError("not a number that can be written out")
@@ -167,7 +170,7 @@ _REPLACED: Final[dict[str, type[Convertor[Any]]]] = {
 
 
 def _own(name: str, convertor: Convertor[Any]) -> Converter:
-    """Return the converter for one of an application. A subclass of baize's AnyConvertor takes slashes, as `any` does."""
+    """Return the converter for an application's own. A subclass of baize's AnyConvertor accepts slashes, as `any`."""
     spans = isinstance(convertor, AnyConvertor)
     to_python = convertor.to_python
     if spans and convertor.regex == AnyConvertor.regex:
@@ -196,9 +199,9 @@ def _anything(text: str) -> bool:
 
 
 def converter_named(name: str) -> Converter:
-    """Return the converter for `{parameter:name}`, as registered now.
+    """Return the converter for `{parameter:name}` that is registered now.
 
-    Raises ValueError, which lists the known names, if there is none.
+    :raises ValueError: there is none; the message lists the known names.
     """
     convertor = CONVERTOR_TYPES.get(name)
     if name in _BUILT_IN and (convertor is None or type(convertor) is _REPLACED[name]):

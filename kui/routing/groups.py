@@ -1,7 +1,7 @@
-"""Groups of routes: they can be joined, prefixed and nested.
+"""Groups of routes, which can be joined, prefixed and nested.
 
-Iterating over a group gives finished routes, whose namespace and middlewares include those of the group,
-so routers and other groups handle routes only.
+Iterating over a group gives routes that include its namespace and middlewares. So routers and other groups need to
+handle single routes only.
 """
 
 from __future__ import annotations
@@ -23,17 +23,16 @@ __all__ = ["MultimethodRoutes", "Routes"]
 class Routes(Registrar, Sequence[Route]):
     """A group of routes, with a namespace for their names and middlewares around them.
 
-    - `routes`: routes and groups of routes, in any nesting.
-    - `namespace`: a prefix of each name, followed by a colon; that of an outer group comes first.
-    - `http_middlewares`, `socket_middlewares`: around each HTTP or WebSocket route, outside of its
-      own; the first is the outermost.
+    `routes << more` and the decorators add routes under the group's namespace and middlewares. `routes + more` and
+    `"/prefix" // routes` return new groups and do not change the old one. A prefix may have placeholders.
 
-    `routes << more` adds to this group, under its namespace and middlewares, and returns it; so do
-    the decorators. `routes + more` and `"/prefix" // routes` are new groups of finished routes; the
-    old group is not changed. A prefix may have placeholders.
-
-    Raises what HttpRoute raises, and TypeError if a value is no route. Routes that exclude one another
-    are refused by the router that they are added to.
+    :param routes: routes and groups of routes, in any nesting.
+    :param namespace: a prefix of each name, followed by a colon; that of an outer group comes first.
+    :param http_middlewares: around each HTTP route, outside of the route's own; the first is the outermost.
+    :param socket_middlewares: the same for WebSocket routes.
+    :raises TypeError: a value is no route.
+    :raises ValueError: as for HttpRoute. Two routes with the same path and method are refused by the router to which
+        the group is added.
 
     Example::
 
@@ -97,10 +96,11 @@ class Routes(Registrar, Sequence[Route]):
 
 
 class MultimethodRoutes(Routes):
-    """A group in which several functions share a path, each for methods of its own.
+    """A group in which several functions share a path, each for other methods.
 
-    Any router merges such routes. This group raises ValueError, which shows both routes, as soon as
-    two functions of one path have the same method, and not only when it is added to a router.
+    Any router accepts such routes. This group checks them earlier: as soon as a route is added.
+
+    :raises ValueError: two functions of one path have the same method; the message shows both routes.
 
     Example::
 
@@ -130,7 +130,10 @@ class MultimethodRoutes(Routes):
         )
 
     def append(self, route: Route) -> None:
-        """As in Routes; raises ValueError if another route of this path has one of the methods."""
+        """Add one route, as `Routes.append` does.
+
+        :raises ValueError: another route of this path has one of the methods.
+        """
         if isinstance(route, HttpRoute):
             methods = methods_of(route, (*self.http_middlewares, *route.middlewares))
             taken = self._taken.get(route.pattern)

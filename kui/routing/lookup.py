@@ -1,7 +1,7 @@
-"""The lookup of routes by path and method, and the endpoints for methods that no route has.
+"""Find the route for a path and a method, and the endpoint for a method that no route of the path has.
 
-Everything that can be decided when a route is added is decided then. `RouteTable` adds routes; `Tree` finds
-one of them for a path.
+What can be decided when a route is added is decided then. `RouteTable` adds the routes; `Tree` finds one of them for a
+path.
 """
 
 from __future__ import annotations
@@ -29,20 +29,19 @@ Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
 HeaderPairs: TypeAlias = Iterable[tuple[bytes, bytes]]
 
 NO_PARAMETERS: Final[dict[str, Any]] = {}
-"""What a path without placeholders gives. It must not be changed."""
+"""The path parameters of a path without placeholders. It must not be changed."""
 
 STANDARD: Final = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE")
 
 MISSES_KEPT: Final = 256
-"""The most endpoints for 405 and OPTIONS that are kept for later requests."""
+"""How many endpoints for 405 and OPTIONS are kept for later requests, at most."""
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A route that was added: `endpoint` is its handler with `middlewares` around it.
+    """A route that was added. `endpoint` is its handler with `middlewares` around it.
 
-    `methods` are the methods that it answers; None if it answers all that no other route of its
-    path does.
+    `methods` are the methods that it answers; None means all methods that no other route of its path answers.
     """
 
     route: HttpRoute
@@ -51,7 +50,7 @@ class Entry:
     endpoint: Endpoint
 
     def found(self, values: list[Any]) -> Found:
-        """Return the endpoint, and the values by the names of their parameters."""
+        """Return the endpoint, and the values as a dictionary by parameter name."""
         names = self.route.pattern.names
         if not names:
             return self.endpoint, NO_PARAMETERS
@@ -68,10 +67,9 @@ class Entry:
 class HttpRoutes:
     """The HTTP routes, by path and method.
 
-    There is a tree for each method that a route has named, with all routes that answer the method,
-    and one with the routes that answer any other method. A lookup therefore finds the most specific
-    route that has the method: `GET /users/me` does not hide `DELETE /users/{id}`. HEAD is answered
-    by the routes for GET unless a route of the same path answers HEAD itself.
+    There is a tree for each method that a route names, with all routes that answer that method, and one tree with the
+    routes that answer any other method. So a lookup finds the most specific route that has the method: `GET /users/me`
+    does not hide `DELETE /users/{id}`. A route for GET also answers HEAD, unless a route of the same path names HEAD.
     """
 
     __slots__ = ("_any", "_entries", "_misses", "_paths", "_trees")
@@ -81,17 +79,16 @@ class HttpRoutes:
         self._any: Tree[Entry] = Tree()
         self._paths: Tree[bool] = (
             Tree()
-        )  # of all routes, so that a path of none is seen at one look
+        )  # with all routes, so that one lookup finds out that no route has the path
         self._entries: list[Entry] = []
         self._misses: dict[tuple[object, ...], Endpoint] = {}
 
     def search(self, path: str, method: str, headers: HeaderPairs = ()) -> Found | None:
         """Find the endpoint for a request; return None if no route matches the path (404).
 
-        Where routes match the path but none has the method, the endpoint raises HTTPException 405
-        with all methods of these routes in `Allow`, or answers OPTIONS with them, inside the
-        middlewares that all of these routes share. A CORS preflight gets the middlewares of the
-        route that would answer the request it asks about.
+        If routes match the path but none has the method, the endpoint raises HTTPException 405 with the methods of
+        these routes in `Allow`, or answers OPTIONS with them. It has the middlewares that all of these routes share.
+        For a CORS preflight it has the middlewares of the route that would answer the announced request.
 
         :param path: decoded, without root_path.
         :param headers: the headers of the request, used for OPTIONS only.
@@ -174,14 +171,16 @@ class HttpRoutes:
         middlewares: Iterable[Middleware],
         handler: JoinedHandler,
     ) -> None:
-        """Add a route that `check` accepted; `middlewares` are all middlewares around it.
+        """Add a route that `check` has accepted.
 
-        `handler` is that of the route, on its path. Raises what a middleware raises when it is given the endpoint; nothing has changed then.
+        :param middlewares: all middlewares around the route.
+        :param handler: the route's handler, joined with its path.
+        :raises Exception: what a middleware raises when it gets the endpoint; then nothing has changed.
         """
         around = tuple(
             one
             for one in middlewares
-            # Its methods are in `methods`: nothing is left to check when a request comes.
+            # The method check is left out: `methods` includes it, so that a request need not be checked again.
             if type(one).__call__ is not required_method.__call__
         )
         entry = Entry(route, methods, around, complete(handler, around))

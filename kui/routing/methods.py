@@ -13,9 +13,11 @@ __all__ = ["methods_of", "refuse_clash"]
 
 
 def methods_of(route: HttpRoute, middlewares: Iterable[Middleware] = ()) -> frozenset[str] | None:
-    """Return the methods that a route answers: those that the route, its view and its middlewares agree on.
+    """Return the methods that a route answers: those that the route, its view and its middlewares all allow.
 
-    None means all methods. Raises ValueError if they agree on none.
+    None means all methods.
+
+    :raises ValueError: there is no such method.
     """
     methods: frozenset[str] | None = None
     required = [one.methods for one in middlewares if isinstance(one, required_method)]
@@ -40,7 +42,10 @@ def refuse_clash(
     route: HttpRoute,
     methods: frozenset[str] | None,
 ) -> None:
-    """Raise ValueError, showing both, if one of the routes of this path has one of the methods."""
+    """Check that no other route of the path has one of the methods.
+
+    :raises ValueError: one has; the message shows both routes.
+    """
     for other, others in taken:
         if methods is None or others is None:
             both = "every method" if methods is others else ""

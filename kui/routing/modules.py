@@ -1,6 +1,6 @@
-"""A package of modules as a tree of routes: a module's place gives its path, its functions its methods.
+"""Routes from the modules of a package: a module's place is its path, and its functions are the methods.
 
-Modules are imported in the ordinary way, once. Errors name the file, as no line of code registers it.
+Modules are imported once, by `import`. Errors name the file, because no line of code registers the route.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _parameter = re.compile(r"_([^\W_]\w*?)(?:__(\w*?[^\W_]))?_")
 
 
 class FileRoutes(MultimethodRoutes):
-    """The routes of a package, one path for each of its modules.
+    """The routes of a package, with one path for each module.
 
     ==============================  ================================
     ``pages/index.py``              ``/``
@@ -37,17 +37,20 @@ class FileRoutes(MultimethodRoutes):
     ``pages/_helpers.py``           none
     ==============================  ================================
 
-    A name between two underscores is a parameter, with a converter behind two more; a name that
-    begins with an underscore otherwise is left alone. A module has functions `get`, `post`, `put`,
-    `patch`, `delete`, `head`, `options`, `trace`, or `handler` (a function or an HttpView) for the
-    methods that are left, or `socket` for WebSockets. `MIDDLEWARES`, a list, are around them; the
-    name for `url_for` is `NAME`, else the module's path with dots (`users.id`, `users.index`).
+    A module or package name between underscores is a parameter (`_id_`), with its converter after two more
+    underscores (`_id__int_`). Other names that begin with an underscore are ignored. A module defines:
 
-    - `package`: its name, or the package itself.
-    - `namespace`, `http_middlewares`, `socket_middlewares`: as in Routes.
+    - functions `get`, `post`, `put`, `patch`, `delete`, `head`, `options` and `trace` for these methods;
+    - `handler`, a function or an HttpView, for all other methods;
+    - `socket`, a function or a SocketView, for WebSockets;
+    - `MIDDLEWARES`, a list of middlewares around these, if it needs some;
+    - `NAME`, the name for `url_for`; the default is the module's path with dots (`users.id`, `users.index`).
 
-    Raises ImportError if a module cannot be imported, ValueError or TypeError if it is wrong; each
-    names the file.
+    :param package: the package, or its name.
+    :param namespace: as for Routes; so are `http_middlewares` and `socket_middlewares`.
+    :raises ImportError: a module cannot be imported; the message names the file.
+    :raises ValueError: a module defines no handler, or its routes are wrong; the message names the file. TypeError if
+        a handler or a middleware is wrong.
 
     Example::
 
@@ -84,7 +87,7 @@ class FileRoutes(MultimethodRoutes):
         """Add the routes of one module, which must have some if they are `needed`."""
         names = vars(module)
         middlewares = names.get("MIDDLEWARES", ())
-        # All routes of a module have one path, so one of them can carry the name.
+        # All routes of a module have the same path, so only one of them gets the name.
         name: str | None = names.get("NAME", default)
         for method in (*METHODS, "handler"):
             if method in names:

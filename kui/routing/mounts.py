@@ -1,7 +1,7 @@
-"""Any ASGI app as a route: `Mount("/admin", admin)`, and what such an app sees of a connection.
+"""Mount any ASGI app as a route: `Mount("/admin", admin)`.
 
-A mounted app must not call the server's `receive` beside the outer app, so it receives and sends through the
-outer request's exchange, or the outer WebSocket. Its lifespan runs within the lifespan of the outer app.
+A mounted app receives and sends through the outer request's exchange or the outer WebSocket, because only one object
+may call the server's `receive`. Its lifespan runs within the lifespan of the outer app.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ INSIDE = "kui.inside"
 """The key under which a scope that has passed an app's ASGI middlewares holds that app."""
 
 REST = "path"
-"""The parameter that holds what follows the prefix of a mount."""
+"""The name of the path parameter for the part of the path after a mount's prefix."""
 
 
 def below(scope: Scope, prefix: str) -> Scope:
-    """Return the scope for an app that is mounted at `prefix`, the decoded beginning of the path.
+    """Return a new scope for an app that is mounted at `prefix`. The given scope is not changed.
 
-    `root_path` is extended by the prefix, and `path` and `raw_path` begin with it, whichever server the
-    scope comes from (ASGI: the path is the whole one). The given scope is not changed.
+    `root_path` is extended by the prefix. `path` and `raw_path` begin with `root_path` (ASGI: the path is the whole
+    path), also if the server leaves it out.
+
+    :param prefix: the decoded beginning of the path.
 
     Example: for `/api/users` on any server, `below(scope, "/api")` has the root_path `/api`, the path
     `/api/users`, and `route_path` gives `/users`.
@@ -49,7 +51,7 @@ def below(scope: Scope, prefix: str) -> Scope:
 
 
 class Forward(HttpResponse):
-    """A response that an ASGI app sends; headers and cookies set on it replace those of the app.
+    """A response that an ASGI app sends. Headers and cookies that are set on it replace those of the app.
 
     Calling it raises what the app raises.
     """
@@ -82,11 +84,14 @@ class Forward(HttpResponse):
 
 
 class _Gone(WebSocketDisconnect, OSError):
-    """Raised by a mounted app's `send` when the connection is closed: an OSError (ASGI 2.4), which Kui does not log."""
+    """Raised by a mounted app's `send` if the connection is closed: an OSError (ASGI 2.4), which Kui does not log."""
 
 
 def checked_app(app: ASGIApp) -> ASGIApp:
-    """Return the app. Raises TypeError, which says what to write, if it cannot be an ASGI app."""
+    """Return the app.
+
+    :raises TypeError: it cannot be an ASGI app; the message says what to write.
+    """
     if isinstance(app, type):
         raise TypeError(f"{describe(app)} is a class: give an app made of it")
     if not callable(app):
@@ -100,10 +105,10 @@ def checked_app(app: ASGIApp) -> ASGIApp:
 
 
 class Mounted:
-    """The endpoint that hands connections to an ASGI app.
+    """The endpoint that passes connections on to an ASGI app.
 
-    `state` is what the app's lifespan has put into its state. With `grows`, what the route's last
-    parameter does not cover becomes part of the app's `root_path`.
+    `state` is the state that the app's lifespan has filled. If `grows` is True, the part of the path before the
+    route's last parameter becomes part of the app's `root_path`.
     """
 
     __slots__ = ("app", "grows", "state")
@@ -168,7 +173,7 @@ class Mounted:
         return self.with_state(scope)
 
     def with_state(self, scope: Scope) -> Scope:
-        """Return the scope, its state extended by the state that the app's lifespan has filled."""
+        """Return the scope with its state extended by the state that the app's lifespan has filled."""
         return (
             {**scope, "state": {**(scope.get("state") or {}), **self.state}}
             if self.state
@@ -177,26 +182,25 @@ class Mounted:
 
 
 class Mount(Sequence[Route]):
-    """An ASGI app behind a prefix, with everything below it: HTTP, WebSockets and its lifespan.
+    """An ASGI app that answers a prefix and all paths below it: HTTP, WebSockets and the app's lifespan.
 
-    - `path`: the prefix, which begins with a slash and does not end with one, and may have
-      placeholders; "/" for every path, "" for a mount that will get a prefix.
-    - `app`: any ASGI 3 app: a Kui, an app of another framework, `Files`, `Hosts`, `WSGI(app)`.
-    - `name`: for `url_for(name, path="what/follows")`; None for no name.
-    - `http_middlewares`, `socket_middlewares`: around the app; the first is the outermost.
-    - `namespace`: a prefix of the name, followed by a colon.
+    A mount is a group of routes, for the prefix itself and for the paths below it, and can be used like `Routes`.
+    More specific routes are preferred, in whatever order they are added: a fixed path or a parameter below the
+    prefix, and a mount with a longer prefix. The app answers all methods that no such route has.
 
-    A mount is a group of routes, for the prefix itself and for all paths below it, and can be used
-    wherever `Routes` can. More specific routes are preferred, in whatever order they are added: a fixed
-    path or a parameter below the prefix, and a mount with a longer prefix. The app answers all methods
-    that no such route has.
+    The prefix is added to the app's `root_path`. The scope's state holds the state of the app and of the outer app.
+    The app is started after the outer app's `lifespan` and before its `on_startup`; an app that is mounted twice is
+    started once. `"/prefix" // mount` and `mount @ middleware` (for HTTP) return new mounts.
 
-    The prefix is added to the app's `root_path`. The scope's state holds the state of the app and of
-    the outer app. The app is started after the outer app's `lifespan` and before its `on_startup`; an
-    app that is mounted twice is started once.
-
-    `"/prefix" // mount` and `mount @ middleware` (around HTTP) are new values. Raises ValueError if the
-    path is wrong, TypeError if the app cannot be an ASGI app.
+    :param path: the prefix, which begins with a slash, does not end with one, and may have placeholders; "/" for
+        every path, "" for a mount that will get a prefix.
+    :param app: any ASGI 3 app: a Kui, an app of another framework, `Files`, `Hosts`, `WSGI(app)`.
+    :param name: the name for `url_for(name, path="the/rest")`; None for no name.
+    :param http_middlewares: around the app for HTTP; the first is the outermost.
+    :param socket_middlewares: the same for WebSockets.
+    :param namespace: a prefix of the name, followed by a colon.
+    :raises ValueError: the path is wrong.
+    :raises TypeError: the app cannot be an ASGI app.
 
     Example::
 
@@ -270,7 +274,7 @@ class Mount(Sequence[Route]):
 
 
 def mounted_apps(routes: Iterable[Route]) -> list[tuple[ASGIApp, dict[str, Any]]]:
-    """Return the mounted apps, each once, with a new state that all mounts of the app share."""
+    """Return each mounted app once, with a new state that all mounts of that app share."""
     states: dict[int, tuple[ASGIApp, dict[str, Any]]] = {}
     for route in routes:
         if isinstance(route.endpoint, Mounted):
@@ -282,8 +286,9 @@ def mounted_apps(routes: Iterable[Route]) -> list[tuple[ASGIApp, dict[str, Any]]
 def wrapped(app: ASGIApp, middlewares: Iterable[Callable[[ASGIApp], ASGIApp]]) -> ASGIApp | None:
     """Return `app` with ASGI middlewares around it, the first outermost; None if there are none.
 
-    The scope that `app` is then called with holds `app` under `INSIDE`. Raises TypeError if a
-    middleware, or what it returns, is not callable.
+    The scope with which `app` is then called holds `app` under `INSIDE`.
+
+    :raises TypeError: a middleware, or what it returns, is not callable.
     """
 
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:

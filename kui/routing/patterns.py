@@ -1,7 +1,7 @@
-"""A route's path, parsed: its segments, what each matches and in which order they are tried.
+"""Parse the path of a route into segments, which match texts and have an order in which they are tried.
 
-`PathPattern("/users/{id:int}")` knows nothing of routes. `tree` looks paths up among many patterns;
-`build` is the way back, from parameters to a path.
+A `PathPattern("/users/{id:int}")` is independent of routes. `tree` finds the pattern of a path among many; `build`
+makes a path of parameters.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["PathPattern", "Segment", "SortKey"]
 SortKey: TypeAlias = tuple[tuple[int, int, str], ...]
 
 MAX_SEGMENTS: Final = 256
-"""The most segments of a path with placeholders: a lookup recurses once for each segment."""
+"""How many segments a path with placeholders may have, because a lookup recurses once for each segment."""
 
 _END: Final = (1, 0, "")
 _brace = re.compile(r"\{([^{}]*)\}|[{}]")
@@ -29,9 +29,9 @@ _as_it_is: Final = "!$&'()*+,;=:@"  # RFC 3986: what a segment may hold besides 
 class Segment:
     """The part of a path between two slashes, with at least one placeholder in it.
 
-    `parse(text)` returns the value of the only placeholder, or with `many` a tuple of all values,
-    or `NO_MATCH`. With `spans`, text is everything to the path's end. Segments are tried in the
-    order of `key`; those of equal `identity` match the same texts.
+    - `parse(text)` returns the value of the placeholder, a tuple of values if `many` is True, or `NO_MATCH`.
+    - `spans` is True if the segment gets the rest of the path, slashes included.
+    - `key` is the order in which segments are tried; segments of equal `identity` match the same texts.
     """
 
     __slots__ = ("identity", "key", "many", "names", "parse", "parts", "prefix", "spans", "suffix")
@@ -82,7 +82,10 @@ class Segment:
         return tuple(values)
 
     def build(self, values: Mapping[str, Any]) -> str:
-        """Return the segment with these values, quoted. Raises ValueError as `PathPattern.build` does."""
+        """Return the text of the segment with these values, percent-encoded.
+
+        :raises ValueError: as for `PathPattern.build`.
+        """
         names = iter(self.names)
         plain = []
         quoted = []
@@ -117,7 +120,7 @@ def _quote(text: str) -> str:
 
 
 def _sort_key(part: SegmentPart) -> tuple[int, int, str]:
-    """Order: fixed text (the longer first), the end of the segment, then the rank of the converter."""
+    """Return the sort key of a part: fixed text first (the longer the earlier), then converters by rank."""
     if isinstance(part, str):
         return (0, -len(part), part)
     return (part.rank + 1, 0, part.name)
@@ -139,12 +142,12 @@ def _between(prefix: str, converter: Converter, suffix: str) -> Any:
 class PathPattern:
     """A path with placeholders such as `{name}` or `{name:int}`, anywhere between the slashes.
 
-    `segments` has a str for each segment that is fixed text, else a `Segment`. `names` are the
-    parameters in order. `key` orders patterns: the smaller is tried first.
+    - `segments` has a str for each segment of fixed text, and a `Segment` for each other.
+    - `names` are the parameters in order.
+    - `key` orders patterns: the one with the smaller key is tried first.
 
-    Raises ValueError, in a sentence that says what to do, if `path` does not begin with a slash,
-    has a placeholder that is none, an unknown converter, a parameter twice, or something behind a
-    placeholder that takes slashes.
+    :raises ValueError: `path` does not begin with a slash, or has a malformed placeholder, an unknown converter, a
+        parameter twice, or text after a placeholder that accepts slashes; the message says what to do.
     """
 
     __slots__ = ("fixed", "key", "names", "path", "segments")
@@ -194,7 +197,7 @@ class PathPattern:
 
     @property
     def converters(self) -> dict[str, str]:
-        """The names of the parameters' converters; "" for an application's own."""
+        """The names of the converters by parameter; "" for an application's own."""
         parts = [
             part
             for segment in self.segments
@@ -213,9 +216,9 @@ class PathPattern:
     def build(self, values: Mapping[str, Any]) -> str:
         """Return the path with these parameters, percent-encoded as UTF-8 (RFC 3986).
 
-        Raises ValueError if a parameter is missing, unknown or does not fit its converter, or if
-        clients would change the path before they ask for it: `.` and `..` between slashes, and
-        two slashes at the beginning, which would name a host.
+        :raises ValueError: a parameter is missing, unknown or does not fit its converter; or clients would not
+            request this path, because they resolve `.` and `..` between slashes and take two slashes at the beginning
+            for a host.
         """
         missing = [name for name in self.names if name not in values]
         if missing:

@@ -1,7 +1,7 @@
-"""The routes of an application, looked up by path and method, or by name.
+"""The routes of an application, which are found by path and method, or by name.
 
-A request calls only `http_routes.search` or `socket_routes.search`; everything else runs when a route is
-added. The order in which routes are added does not matter (see `patterns`).
+A request calls only `http_routes.search` or `socket_routes.search`; all other code runs when a route is added. The
+order in which routes are added does not matter (see `patterns`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["NoSuchRoute", "RouteTable"]
 
 
 class NoSuchRoute(KeyError):
-    """Raised by `url_for` if no route has the name."""
+    """Raised by `url_for` if no route has the name. It is a KeyError."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -42,11 +42,11 @@ def _undo(steps: list[Callable[[], object]]) -> None:
 class RouteTable(Registrar):
     """The routes of an application.
 
-    :param routes: routes, or groups of routes, to begin with.
+    :param routes: the first routes, or groups of routes.
     :param http_middlewares: around all HTTP routes; the first is the outermost.
     :param socket_middlewares: around all WebSocket routes.
-    :raises ValueError: two routes of one path answer the same method, or two routes were given one
-        name; the message shows both. A route that was refused is not added.
+    :raises ValueError: two routes of one path answer the same method, or two routes were given the same name; the
+        message shows both. The second route is not added.
     :raises Exception: what a middleware raises when it is called with an endpoint.
 
     Example::
@@ -87,7 +87,7 @@ class RouteTable(Registrar):
         return len(self._routes)
 
     def append(self, route: Route) -> None:
-        """Add one route; `router << routes` adds several. Raises as the class says."""
+        """Add one route. `router << routes` adds several. Raises what the class says."""
         if not route.path:
             raise ValueError(f'the path of {route} is empty: write "/", or put it behind a prefix')
         name = route.full_name
@@ -115,13 +115,13 @@ class RouteTable(Registrar):
                 self._default.setdefault(name, []).append(route)
 
     def substitute(self, handler: Any, replacement: Any) -> Callable[[], None]:
-        """Put another handler in the place of one, on each of its routes; return what undoes it.
+        """Replace a handler on each of its routes, for tests; return a function that undoes it.
 
-        The routes keep their paths, names, methods and middlewares. For tests: requests that are
-        being answered go on with the handler that they have.
+        The routes keep their paths, names, methods and middlewares. Requests that are being answered keep the old
+        handler.
 
-        Raises LookupError if no route has the handler, and what HttpRoute or SocketRoute raises
-        for the replacement.
+        :raises LookupError: no route has the handler.
+        :raises Exception: what HttpRoute or SocketRoute raises for the replacement.
         """
         undo: list[Callable[[], object]] = []
         for place, route in enumerate(self._routes):
@@ -133,10 +133,10 @@ class RouteTable(Registrar):
         return partial(_undo, undo)
 
     def override(self, overrides: Mapping[Any, Callable[..., Any]]) -> Callable[[], None]:
-        """Plan all handlers anew, with other functions in the place of dependencies; return what undoes it.
+        """Replace dependencies of all handlers, for tests; return a function that undoes it.
 
-        For tests, as `substitute`; `overrides` as for `parameters.planning.plan`. Raises TypeError for a
-        function that cannot be in the place of the other.
+        :param overrides: from each dependency to its replacement, as for `parameters.planning.plan`.
+        :raises TypeError: a function cannot replace the other.
         """
         before, self._overrides = self._overrides, {**self._overrides, **overrides}
         undo: list[Callable[[], object]] = [partial(setattr, self, "_overrides", before)]
@@ -151,7 +151,7 @@ class RouteTable(Registrar):
         return partial(_undo, undo)
 
     def _exchange(self, place: int, handler: JoinedHandler) -> Callable[[], None]:
-        """Have another handler answer in the place of a route's; return what undoes it."""
+        """Replace the handler of one route; return a function that undoes it."""
         route, before = self._routes[place], self._handlers[place]
         put: Callable[[Endpoint], Endpoint]
         if isinstance(route, HttpRoute):
@@ -172,10 +172,10 @@ class RouteTable(Registrar):
     # ---- what the handlers declare
 
     def plans(self, route: Route) -> Mapping[str | None, Plan]:
-        """Return what a route's handler declares on its path, by the methods of a view; by None for a function.
+        """Return the plans of a route's handler: one for each method of a view, or one under None for a function.
 
-        Raises LookupError if the route is not one of this router, TypeError if an annotation has a name
-        that is not defined.
+        :raises LookupError: the route is not one of this router.
+        :raises TypeError: an annotation uses a name that is not defined.
         """
         for mine, handler in zip(self._routes, self._handlers, strict=True):
             if mine is route:
@@ -183,25 +183,30 @@ class RouteTable(Registrar):
         raise LookupError(f"{route} is no route of this router")
 
     def declared(self) -> Iterator[Plan]:
-        """Iterate over the plans of all handlers that declare something. Raises TypeError as `plans` does."""
+        """Iterate over the plans of all handlers that declare parameters.
+
+        :raises TypeError: as for `plans`.
+        """
         for handler in self._handlers:
             handler.prepare()
             yield from handler.declared.values()
 
     def methods(self, route: HttpRoute) -> frozenset[str] | None:
-        """Return the methods that a route of this router answers; None for all that no other route of its path has."""
+        """Return the methods that a route of this router answers.
+
+        None means all methods that no other route of its path answers.
+        """
         return methods_of(route, (*self.http_middlewares, *route.middlewares))
 
     def url_for(self, name: str, params: Mapping[str, Any] | None = None, /, **values: Any) -> str:
-        """Return the path of the route of this name, percent-encoded as UTF-8.
+        """Return the path of the route with this name, percent-encoded as UTF-8.
 
-        Parameters may be given as a mapping, by keyword (of any name), or some in each way. A name
-        that was given to a route is preferred to the name of a handler.
+        A name that was given to a route is preferred to the default, the name of the handler.
 
-        :raises NoSuchRoute: no route has the name; a KeyError.
-        :raises ValueError: several routes have the name by default; a parameter is missing or
-            unknown, or its value does not fit (its text would not be matched again, or is `.` or
-            `..`, which clients resolve).
+        :param params: parameters of the path; others may be given by keyword, also those called `name` or `params`.
+        :raises NoSuchRoute: no route has the name.
+        :raises ValueError: several routes have the name by default; or a parameter is missing or unknown, or its value
+            does not fit: its text would not be matched again, or is `.` or `..`, which clients resolve.
 
         Example: `router.url_for("item", {"id": 7})` or `router.url_for("item", id=7)`.
         """

@@ -1,7 +1,7 @@
-"""Routes as values: a path, its handler, its name, its methods, its middlewares.
+"""Routes as values: a path, a handler, a name, methods and middlewares.
 
-A value is checked when it is made and never changes; `RouteTable` gives it a place, `groups` has what
-is made of several. `Registrar` are the decorators that make one.
+A route is checked when it is made, and never changes. `RouteTable` adds routes to an app, `groups` joins them, and the
+decorators of `Registrar` make them.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ class _Value:
     namespace: str
 
     def __matmul__(self, middleware: Middleware) -> Self:
-        """Return this route with a middleware around all its others: in `route @ a @ b`, b is outermost."""
+        """Return this route with one more middleware around all others: in `route @ a @ b`, b is the outermost."""
         return self.within(middlewares=(middleware,))
 
     def __rfloordiv__(self, prefix: str) -> Self:
-        """`"/prefix" // route`: return this route behind a prefix."""
+        """Return this route behind a prefix: `"/prefix" // route`."""
         if not isinstance(prefix, str):
             return NotImplemented
         return self.within(prefix=prefix)
@@ -50,8 +50,8 @@ class _Value:
     ) -> Self:
         """Return this route as part of a group: behind a prefix, in a namespace, with middlewares around it.
 
-        Raises ValueError if the prefix does not begin with a slash or ends with one, or if the
-        whole path is wrong (a parameter twice, a placeholder that is not last but must be).
+        :raises ValueError: the prefix does not begin with a slash, or ends with one; or the whole path is wrong, such
+            as with the same parameter twice.
         """
         changes: dict[str, Any] = {}
         if prefix:
@@ -64,7 +64,7 @@ class _Value:
 
     @property
     def full_name(self) -> str | None:
-        """The name for `url_for` with its namespace: the given name, else that of the handler; or None."""
+        """The name for `url_for`, with its namespace: the given name, or by default the handler's; None for no name."""
         name = self.name
         if name == "":
             name = getattr(self.endpoint, "__name__", None)
@@ -80,13 +80,19 @@ def _checked_name(name: object) -> object:
 
 
 def _checked_path(path: object) -> None:
-    """Raise TypeError if a decorator is used without its path, which would register nothing."""
+    """Check that a decorator was given its path; without one it would register nothing.
+
+    :raises TypeError: `path` is not a str.
+    """
     if not isinstance(path, str):
         raise TypeError(f'a path comes first, such as @app.router.http("/hello"), not {path!r}')
 
 
 def _prefixed(prefix: str, path: str) -> str:
-    """Return a path behind a prefix. Raises ValueError if the prefix would make wrong paths."""
+    """Return a path behind a prefix.
+
+    :raises ValueError: the prefix does not begin with a slash, or ends with one.
+    """
     if not prefix.startswith("/") or prefix.endswith("/"):
         raise ValueError(
             f"the prefix {prefix!r} must begin with a slash and not end with one: "
@@ -97,18 +103,17 @@ def _prefixed(prefix: str, path: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class HttpRoute(_Value):
-    """A route for HTTP requests.
+    """A route for HTTP requests. `"/prefix" // route` and `route @ middleware` return new routes.
 
-    - `path`: begins with a slash; placeholders are `{name}` and `{name:converter}`. "" is for a
-      route that will get a prefix.
-    - `endpoint`: the handler, a function, an HttpView or another callable.
-    - `name`: for `url_for`. "" means the handler's `__name__`, None no name.
-    - `methods`: those that it answers; None for all that no other route of this path answers.
-    - `middlewares`: the first is the outermost.
-    - `namespace`: a prefix of the name, followed by a colon.
-
-    `"/prefix" // route` and `route @ middleware` are new values. Raises ValueError for a wrong
-    path or method, TypeError for an endpoint that cannot be one.
+    :param path: begins with a slash; placeholders are `{name}` and `{name:converter}`. "" is for a route that will
+        get a prefix.
+    :param endpoint: the handler: a function, an HttpView or another callable.
+    :param name: the name for `url_for`. "" means the handler's `__name__`, None means no name.
+    :param methods: the methods that it answers; None means all methods that no other route of the path answers.
+    :param middlewares: the first is the outermost.
+    :param namespace: a prefix of the name, followed by a colon.
+    :raises ValueError: the path or a method is wrong.
+    :raises TypeError: the endpoint cannot be a handler.
 
     Example::
 
@@ -151,7 +156,7 @@ class HttpRoute(_Value):
 
 @dataclass(frozen=True, slots=True)
 class SocketRoute(_Value):
-    """A route for WebSockets; parameters and errors as of HttpRoute.
+    """A route for WebSockets. Parameters and errors are those of HttpRoute.
 
     Example::
 
@@ -189,11 +194,14 @@ class SocketRoute(_Value):
 
 Route: TypeAlias = HttpRoute | SocketRoute
 Several: TypeAlias = Route | Iterable[Any]
-"""A route, or routes and groups of routes in any nesting; Any for the reason of `Middlewares`."""
+"""A route, or routes and groups of routes in any nesting. It says Any for the reason given at `Middlewares`."""
 
 
 def flat(routes: Several) -> Iterator[Route]:
-    """Iterate over a route, or over the routes of a group of any nesting. Raises TypeError for other values."""
+    """Iterate over one route, or over the routes of a group of any nesting.
+
+    :raises TypeError: a value is no route.
+    """
     if isinstance(routes, HttpRoute | SocketRoute):
         yield routes
     elif isinstance(routes, Iterable) and not isinstance(routes, str):
@@ -225,7 +233,7 @@ class MethodDecorators:
     def get(
         self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
-        """Register a handler for GET, and HEAD with it."""
+        """Register a handler for GET and HEAD."""
         return self._decorator(path, name, "GET", middlewares)
 
     @told(ROUTE_PARAMETERS)
@@ -275,7 +283,7 @@ class MethodDecorators:
 
 
 class HttpDecorators(MethodDecorators):
-    """`router.http`: registers a handler for all methods, or for one with `.get`, `.post`, ...
+    """The decorator `router.http`, for all methods, with `.get`, `.post` and so on for one method.
 
     Example::
 
@@ -311,17 +319,18 @@ class Registrar(GroupHabits):
         raise NotImplementedError
 
     def extend(self, routes: Several) -> None:
-        """Add a route, or all routes of a group: `self << routes`, as a call.
+        """Add a route, or all routes of a group, as `self << routes` does.
 
-        Raises TypeError if a value is no route, and what `append` raises.
+        :raises TypeError: a value is no route.
+        :raises Exception: what `append` raises.
         """
         for route in list(flat(routes)):
             self.append(route)
 
     def __lshift__(self, routes: Several) -> Self:
-        """`self << routes`: add a route, or all routes of a group, as `extend`; return `self`.
+        """Add a route, or all routes of a group, as `extend` does; return `self`.
 
-        As a statement of its own pyright warns of it (reportUnusedExpression), and not of `extend`.
+        pyright warns of `self << routes` as a statement (reportUnusedExpression); use `extend` then.
         """
         self.extend(routes)
         return self
@@ -330,7 +339,7 @@ class Registrar(GroupHabits):
     def websocket(
         self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
-        """Register a handler of WebSockets; parameters and errors as of `http`.
+        """Register a handler of WebSockets. Parameters and errors are those of `http`.
 
         Example::
 

@@ -1,9 +1,9 @@
-"""Dividing the text of one segment between several placeholders, as in `/{a}-{n:int}.{b}`.
+"""Divide the text of one segment among several placeholders, as in `/{a}-{n:int}.{b}`.
 
-The first placeholder takes as much as it can, then the next: what a greedy regular expression does, but in
-linear time. Sets of positions are integers used as bit masks: bit r is the position r characters before the end of
-the text, so that whole sets are shifted and intersected at once. A pass from the right computes for each part the
-positions from which the rest can still match; a pass from the left then chooses the longest match of each part.
+The first placeholder takes as much as it can, then the next, as in a greedy regular expression, but in linear time.
+Sets of positions are integers used as bit masks: bit r is the position r characters before the end of the text, so that
+whole sets are shifted and intersected at once. A pass from the right computes for each part the positions from which
+the rest can still match; a pass from the left then chooses the longest match of each part.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["SegmentPart", "divide"]
 SegmentPart: TypeAlias = str | Converter
 
 LONGEST_WITH_OWN: Final = 255
-"""The longest segment with an application's own regex, which cannot be matched in one pass."""
+"""Limit of the segment's length, in characters, if it has an application's own regex: that takes quadratic time."""
 
 _digits = re.compile("[0-9]+")
 _fixed_length: Final = {
@@ -29,14 +29,15 @@ _fixed_length: Final = {
     ),
     "date": ((10, re.compile("(?=[0-9]{4}-[0-9]{2}-[0-9]{2})")),),
 }
-"""The forms of texts whose length is known, the longest first."""
+"""The regular expressions of texts with a fixed length, the longest first."""
 
 
 def divide(parts: Sequence[SegmentPart], text: str, *, open_end: bool = False) -> list[str] | None:
     """Return the text of each converter in `parts`, in order; None if `text` does not match.
 
-    With `open_end` the parts need not reach the end of `text`, and the last item of the answer is
-    what they leave over. Values are not checked: `2026-02-30` has the form of a date.
+    Only the form is checked, not the value: `2026-02-30` has the form of a date.
+
+    :param open_end: if True, the parts need not reach the end of `text`, and the last item of the result is the rest.
     """
     if not open_end and _only_str(parts):
         return _divide_str(parts, text)
@@ -70,7 +71,7 @@ def divide(parts: Sequence[SegmentPart], text: str, *, open_end: bool = False) -
 
 
 def _only_str(parts: Sequence[SegmentPart]) -> bool:
-    """True if these are placeholders of type str with fixed text between each two."""
+    """True if all placeholders are of type str, with fixed text between each two."""
     free = False
     for part in parts:
         if isinstance(part, str):
@@ -83,7 +84,7 @@ def _only_str(parts: Sequence[SegmentPart]) -> bool:
 
 
 def _divide_str(parts: Sequence[SegmentPart], text: str) -> list[str] | None:
-    """Divide between str placeholders, from the right: each separator matches as far right as it can."""
+    """Divide among str placeholders, from the right: each separator matches as far to the right as it can."""
     start = 0
     end = len(text)
     if isinstance(parts[0], str):
@@ -112,7 +113,7 @@ def _divide_str(parts: Sequence[SegmentPart], text: str) -> list[str] | None:
 
 
 class _Reach:
-    """One text, and the positions where each kind of part can begin and end."""
+    """A text, and the positions at which each kind of part can begin and end."""
 
     __slots__ = ("_cache", "everywhere", "size", "text")
 
@@ -162,7 +163,7 @@ class _Reach:
         return self._last(ends, run)
 
     def _back_digits(self, ends: int) -> int:
-        """As `back`, for one digit or more: a carry that is added to a run of ones passes through all of it."""
+        """Do as `back`, for one digit or more. An addition to a run of one bits carries through the whole run."""
         digits = self._forms("digit", _digits, 1)
         first = (ends & digits) << 1
         return (((first & digits) + digits) ^ digits) | first
@@ -215,7 +216,7 @@ class _Reach:
         return self._marked(fixed, mark)
 
     def _forms(self, name: str, form: re.Pattern[str], length: int) -> int:
-        """Return the positions where a text of this form ends; for digits, after every digit."""
+        """Return the positions where a text of this form ends; for digits, the position after each digit."""
 
         def mark(marks: bytearray) -> None:
             for found in form.finditer(self.text):

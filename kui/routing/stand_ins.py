@@ -1,4 +1,4 @@
-"""Endpoints for requests that no route answers: no such path, a wrong Host, a crashed app."""
+"""Endpoints for requests that reach no route: an unknown path, a wrong Host, an app that has crashed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ async def service_unavailable() -> HttpResponse:
 
 
 async def no_content() -> HttpResponse:
-    """Answer a CORS preflight, or `OPTIONS *` (RFC 9110, 9.3.7)."""
+    """Answer a CORS preflight, or `OPTIONS *` (RFC 9110, 9.3.7), with 204."""
     return HttpResponse(204)
 
 

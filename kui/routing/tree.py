@@ -1,8 +1,8 @@
-"""The lookup of a path among many patterns.
+"""Find the pattern of a path among many patterns.
 
-A path without placeholders is looked up in a dict. Patterns with placeholders are in a tree with one level for
-each segment; a lookup enters each node at most once, so its time is linear in the path and does not grow with the
-number of patterns. The values of the tree are opaque here.
+A pattern without placeholders is found in a dict. Patterns with placeholders are in a tree with one level for each
+segment. A lookup enters each node at most once, so its time is linear in the path's length and does not grow with the
+number of patterns. The tree does not look at the values that it holds.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _by_key: Final = attrgetter("key")
 class _Node(Generic[T]):
     """The state of a lookup after a part of the path, up to a slash.
 
-    `branches` are tried after `fixed`, in their order. Where some of them have fixed text of their
-    own, there may be thousands: `index` finds those whose text before and behind is right.
+    `fixed` is tried first, then `branches` in order. Many branches may have fixed text around their placeholder:
+    `index` finds those whose text fits, without trying all.
     """
 
     __slots__ = ("branches", "fixed", "index", "known", "leaf", "lengths")
@@ -136,7 +136,7 @@ class Tree(Generic[T]):
             node = node.child(segment)
         node.leaf = value
         self._depth = max(self._depth, len(pattern.segments))
-        self._shortcuts = None  # another branch may have made one wrong
+        self._shortcuts = None  # computed again: the new branch may have made one wrong
 
     def find(self, path: str) -> tuple[T, list[Any]] | None:
         """Return the value of the first pattern that matches, in their order, and the parameters' values.
@@ -147,7 +147,7 @@ class Tree(Generic[T]):
         return self.find_open(path) if value is None else (value, [])
 
     def find_open(self, path: str) -> tuple[T, list[Any]] | None:
-        """As `find`, among the patterns with placeholders."""
+        """Return the same as `find`, but only of the patterns with placeholders."""
         shortcuts = self._shortcuts
         if shortcuts is None:
             ways = _fixed_ways(self._root, "")
@@ -173,7 +173,7 @@ class Tree(Generic[T]):
 
 
 def _fixed_ways(node: _Node[T], path: str) -> Iterator[tuple[str, _Node[T]]]:
-    """Yield the first node with branches on each way that consists of fixed text only.
+    """Yield, for each way of fixed text only, its text and the first node with branches on it.
 
     A path that begins with that text and a slash can only match below the node.
     """
@@ -203,7 +203,7 @@ def _walk(
         if child is None:
             if len(branches) != 1:
                 break
-            # The usual case: a single way, so no backtracking and no recursion.
+            # The usual case, with a single way, needs no backtracking and no recursion.
             branch = branches[0]
             if branch.spans:
                 text = _rest(path, segments, at)

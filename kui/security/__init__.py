@@ -1,7 +1,7 @@
-"""Security schemes: what reads a client's credentials, refuses a request without them, and describes itself.
+"""Security schemes: they read a client's credentials, refuse a request without them, and describe themselves.
 
-A scheme is a dependency. `Security(scheme)` gives the credentials; whether they are right is for the application to
-say, in a dependency of its own.
+A scheme is a dependency: `Security(scheme)` gives the credentials. The application must check them itself, in a
+dependency of its own.
 """
 
 from .combined import any_of

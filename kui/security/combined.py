@@ -1,4 +1,4 @@
-"""Schemes of which one is enough."""
+"""Combine security schemes of which a client needs only one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["AnyOf", "any_of"]
 
 
 class AnyOf(SecurityScheme):
-    """The first of several schemes whose credentials a client has sent; made by `any_of`."""
+    """A scheme that `any_of` makes: it gives the credentials of the first of its schemes that finds some."""
 
     def __init__(self, schemes: tuple[SecurityScheme, ...]) -> None:
         self.schemes = schemes
@@ -33,11 +33,11 @@ class AnyOf(SecurityScheme):
 
 
 def any_of(*schemes: SecurityScheme) -> AnyOf:
-    """Make a scheme of several, of which a client needs one; a 401 has the challenges of all.
+    """Make a scheme of several of which a client needs only one. A 401 has the challenges of all.
 
-    Dependencies that are declared side by side must all agree; this is the "or" between them.
+    Without it, a client needs all schemes that a handler declares.
 
-    :raises TypeError: fewer than two schemes, or something that is none.
+    :raises TypeError: there are fewer than two schemes, or an argument is no scheme.
 
     Example: `who: Annotated[str | BasicCredentials, Security(any_of(HTTPBearer(), HTTPBasic()))]`.
     """

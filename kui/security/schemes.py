@@ -1,4 +1,4 @@
-"""The schemes of OpenAPI that a request can be asked for: HTTP basic and bearer, API keys, OAuth2's password flow."""
+"""The security schemes: HTTP basic and bearer, API keys, the password flow of OAuth2 (OpenAPI 3.1, 4.8.27)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def same(given: str, expected: str) -> bool:
-    """Return True if two secrets are equal; the time that it takes does not tell where they differ.
+    """Return True if two secrets are equal, in a time that does not depend on where they differ.
 
     Example: `same(token, settings.token)`.
     """
@@ -35,7 +35,9 @@ def same(given: str, expected: str) -> bool:
 
 
 def unauthorized(*challenges: str) -> HTTPException[str]:
-    """Return the refusal of a request without valid credentials: 401 with a challenge for each scheme.
+    """Return the exception to raise if credentials are missing or wrong: 401 (RFC 9110, section 15.5.2).
+
+    :param challenges: one for each scheme, for `WWW-Authenticate`.
 
     Example: `raise unauthorized('Bearer realm="shop"')`.
     """
@@ -44,12 +46,12 @@ def unauthorized(*challenges: str) -> HTTPException[str]:
 
 
 class SecurityScheme(ABC):
-    """Reads credentials of one kind, and describes itself.
+    """Reads credentials of one kind, and describes itself for OpenAPI.
 
-    Calling it gives the credentials of the current request or WebSocket handshake. A scheme of your own
-    overrides `read`, `challenge` and `described`.
+    Calling it returns the credentials of the current request or WebSocket handshake. A subclass of your own must
+    override `read`, `challenge` and `described`.
 
-    :raises HTTPException: 401, when it is called and there are no such credentials.
+    :raises HTTPException: 401, if it is called and the client has sent no such credentials.
     """
 
     name: str
@@ -62,7 +64,7 @@ class SecurityScheme(ABC):
     @property
     @abstractmethod
     def challenge(self) -> str:
-        """What `WWW-Authenticate` says (RFC 9110, 11.6.1)."""
+        """The value of `WWW-Authenticate` in a 401 (RFC 9110, 11.6.1)."""
 
     @abstractmethod
     def described(self) -> Mapping[str, Any]:
@@ -76,13 +78,16 @@ class SecurityScheme(ABC):
 
 
 def header_values(name: str) -> list[str]:
-    """Return the values of all headers of a name, one for each line of the request."""
+    """Return the values of all headers with a name, one for each header line of the request."""
     wanted = name.lower().encode()
     return [value.decode("latin-1") for key, value in http_connection["headers"] if key == wanted]
 
 
 def authorization(scheme: str) -> str | None:
-    """Return what follows the name of a scheme in the one Authorization header; None if it is another."""
+    """Return the part of the Authorization header after the scheme's name.
+
+    Return None if there is no such header, more than one, or another scheme.
+    """
     values = header_values("authorization")
     if len(values) != 1:
         return None
@@ -91,7 +96,10 @@ def authorization(scheme: str) -> str | None:
 
 
 def quoted(text: str) -> str:
-    """Return a text as a quoted string (RFC 9110, 5.6.4). Raises ValueError for a control character."""
+    """Return a text as a quoted string (RFC 9110, 5.6.4).
+
+    :raises ValueError: it is not printable ASCII.
+    """
     if not text.isascii() or not text.isprintable():
         raise ValueError(f"a realm is printable ASCII, not {text!r}")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -110,10 +118,11 @@ class BasicCredentials:
 
 
 class HTTPBasic(SecurityScheme):
-    """A name and a password in the Authorization header (RFC 7617); gives `BasicCredentials`.
+    """A name and a password in the Authorization header (RFC 7617). Gives `BasicCredentials`.
 
-    :param realm: what the credentials are for; browsers show it.
-    :param name: the name of its component in the description.
+    :param realm: the area that the credentials are for; browsers may show it.
+    :param name: the name of its component in the OpenAPI description.
+    :param description: a text for the OpenAPI description.
     :raises ValueError: the realm is not printable ASCII.
 
     Example::
@@ -154,11 +163,12 @@ class HTTPBasic(SecurityScheme):
 
 
 class HTTPBearer(SecurityScheme):
-    """A token in the Authorization header (RFC 6750); gives the token, a str.
+    """A token in the Authorization header (RFC 6750). Gives the token, a str.
 
-    :param realm: what the token is for.
-    :param bearer_format: what the token is, for the description, such as `JWT`.
-    :param name: the name of its component in the description.
+    :param realm: the area that the token is for.
+    :param bearer_format: the format of the token, such as `JWT`, for the OpenAPI description.
+    :param name: the name of its component in the OpenAPI description.
+    :param description: a text for the OpenAPI description.
     :raises ValueError: the realm is not printable ASCII.
 
     Example: `token: Annotated[str, Security(HTTPBearer())]`.
@@ -191,14 +201,15 @@ class HTTPBearer(SecurityScheme):
 
 
 class APIKey(SecurityScheme):
-    """A key in a header, in the query or in a cookie; gives the key, a str.
+    """A key in a header, in the query or in a cookie. Gives the key, a str.
 
-    A key in a query ends in logs and histories: choose a header where you can.
+    A key in the query is written to logs and histories: use a header if you can.
 
-    :param key: the name of the header, the field of the query or the cookie.
+    :param key: the name of the header, of the query parameter or of the cookie.
     :param location: `"header"`, `"query"` or `"cookie"`.
-    :param name: the name of its component in the description.
-    :raises ValueError: there is no such location, or the name is none of a header or cookie.
+    :param name: the name of its component in the OpenAPI description; by default made of location and key.
+    :param description: a text for the OpenAPI description.
+    :raises ValueError: there is no such location, or `key` cannot be the name of a header or cookie.
 
     Example: `key: Annotated[str, Security(APIKey("x-api-key"))]`.
     """
@@ -241,13 +252,15 @@ class APIKey(SecurityScheme):
 
 
 class OAuth2Password(HTTPBearer):
-    """A bearer token that a client gets for a name and a password (OAuth 2.0, RFC 6749, 4.3).
+    """A bearer token that a client gets for a name and a password (OAuth 2.0, RFC 6749, section 4.3). Gives the token.
 
-    Describes the flow, and gives the token. The handler of `token_url` is yours.
+    The application must write the handler of `token_url`, which gives the token.
 
-    :param token_url: where a client gets a token, absolute or relative to the description.
-    :param scopes: from the name of a scope to a sentence about it.
-    :param name: the name of its component in the description.
+    :param token_url: the URL at which a client gets a token, absolute or relative to the OpenAPI description.
+    :param scopes: a mapping from the name of each scope to a sentence about it.
+    :param realm: the area that the token is for.
+    :param name: the name of its component in the OpenAPI description.
+    :param description: a text for the OpenAPI description.
 
     Example: `oauth = OAuth2Password("/token", scopes={"orders": "read and write orders"})`.
     """

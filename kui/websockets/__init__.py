@@ -1,6 +1,6 @@
-"""WebSockets: what a handler sees of one, how a handler is run, how a handshake is refused, SocketView.
+"""WebSockets: the class that handlers use, running a handler, refusing a handshake, SocketView.
 
-The states of a connection, and everything that waits, are in `kui/concurrency/`.
+The states of a connection, and the code that waits, are in `kui/concurrency/websocket/`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A WebSocket as a handler sees it: messages as text, bytes and JSON, and what each call may do when.
+"""The WebSocket class that handlers use: messages as text, bytes and JSON.
 
-Who reads, what is kept and how a connection ends is defined in `concurrency/websocket/`; how a handler is
-run, and what becomes of what it raises, in `session`.
+`concurrency/websocket/` defines which task reads, what is queued and how a connection ends; `session` runs a handler
+and handles its exceptions.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ DENIAL = "websocket.http.response"
 class WebSocket(HTTPConnection):
     """A WebSocket connection (RFC 6455); in handlers, the proxy `kui.asgi.websocket`.
 
-    Once the client has gone, everything that sends and, when what came before has been received, everything
-    that receives raises WebSocketDisconnect; the iterators end. What is called out of order raises a
-    RuntimeError that says what to do. Cancelled, nothing that receives loses a message.
+    Once the client has gone, methods that send raise WebSocketDisconnect. Methods that receive do so too, after all
+    messages that came before; the iterators end. A method that is called out of order raises a RuntimeError that says
+    what to do. If a method that receives is cancelled, no message is lost.
 
     One task may receive while others send::
 
@@ -68,23 +68,23 @@ class WebSocket(HTTPConnection):
 
     @property
     def connection_state(self) -> SocketState:
-        """Where the connection is: connecting, denying, open, closing or closed."""
+        """The state of the connection: connecting, denying, open, closing or closed."""
         return self.socket.state.outgoing
 
     @property
     def close_code(self) -> int | None:
-        """The code that the connection was closed with, by whichever side; None while it is not."""
+        """The code with which either side has closed the connection; None while it is not closed."""
         ending = self.socket.state.ending
         return None if ending is None else ending[0]
 
     @property
     def subprotocols(self) -> Sequence[str]:
-        """The subprotocols that the client offers, the preferred first (RFC 6455, 1.9)."""
+        """The subprotocols that the client offers, the preferred one first (RFC 6455, section 1.9)."""
         offered: Sequence[str] = self.scope.get("subprotocols") or ()
         return offered
 
     def release(self) -> None:
-        """Start no more tasks for this connection. May be called any number of times."""
+        """Start no more tasks for this connection. May be called again."""
         self.socket.state.release()
 
     # ---- the handshake
@@ -95,15 +95,15 @@ class WebSocket(HTTPConnection):
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         heartbeat: float | Heartbeat | None = None,
     ) -> None:
-        """Accept the connection; from here on messages go both ways.
+        """Accept the connection. From then on messages may be sent and received.
 
-        :param subprotocol: one of `subprotocols`; None for none.
+        :param subprotocol: one of `subprotocols`, or None for none.
         :param headers: headers of the handshake's response, such as `set-cookie`.
-        :param heartbeat: drop a client that does not answer: seconds of silence after which it is sent the text
-            "ping", and in which it must then send "pong", which the handler never sees, or anything else; or a
-            `Heartbeat` with other texts. The connection ends with 1011.
-        :raises ValueError: the subprotocol was not offered, a header is malformed or the server's own, or the
-            heartbeat is no positive number.
+        :param heartbeat: drops a client that does not answer: a number of seconds, or a `Heartbeat`. After so many
+            seconds without a message the client gets the text "ping". If it sends neither "pong" (which the handler
+            does not get) nor anything else for as long again, the connection is closed with 1011.
+        :raises ValueError: the subprotocol was not offered, a header is malformed or reserved for the server, or the
+            heartbeat is not a positive number.
         :raises RuntimeError: the connection was accepted or refused before.
         :raises WebSocketDisconnect: the client has gone already.
         """
@@ -127,13 +127,13 @@ class WebSocket(HTTPConnection):
     # ---- messages as ASGI has them
 
     async def receive(self) -> Message:
-        """Return the next ASGI message: `websocket.connect`, then those of type `websocket.receive`.
+        """Return the next ASGI message: first `websocket.connect`, then messages of type `websocket.receive`.
 
         The latter have both keys, `text` and `bytes`, one of which is None, on every server.
 
         :raises WebSocketDisconnect: the connection is over.
-        :raises RuntimeError: the next step is `accept`; or the socket was closed by this task; or another
-            task is receiving already.
+        :raises RuntimeError: `accept` must be called first, the socket was closed by this task, or another task is
+            receiving already.
         """
         receiving = self.socket.receiving
         if self.socket.state.incoming is Incoming.HANDSHAKE:
@@ -146,8 +146,11 @@ class WebSocket(HTTPConnection):
     async def send(self, message: Message) -> None:
         """Send an ASGI message: `websocket.accept`, `.send`, `.close`, or `.http.response.*` to refuse.
 
-        Raises as `accept`, `send_text` and `close` do; RuntimeError for a response where the server has no
-        `websocket.http.response` extension; ValueError for another type.
+        Raises what `accept`, `send_text` and `close` raise.
+
+        :raises RuntimeError: the message belongs to a response, and the server does not support the extension
+            `websocket.http.response`.
+        :raises ValueError: the message is of another type.
         """
         kind = message["type"]
         if kind == "websocket.send":
@@ -174,9 +177,9 @@ class WebSocket(HTTPConnection):
     def receive_text(self) -> Coroutine[Any, Any, str]:
         """Return the next message, which must be a text: `await websocket.receive_text()`.
 
-        :raises WebSocketDisconnect: the connection is over; also when the message was binary, for which it is
-            closed with 1003.
-        :raises RuntimeError: as `receive` does.
+        :raises WebSocketDisconnect: the connection is over, or the message was binary; then the connection is closed
+            with 1003.
+        :raises RuntimeError: as for `receive`.
         """
         return self.socket.receiving.receive("text")
 
@@ -185,28 +188,28 @@ class WebSocket(HTTPConnection):
         return self.socket.receiving.receive("bytes")
 
     def iter_text(self) -> AsyncIterator[str]:
-        """Iterate over the texts, until the connection ends. A binary message ends it, as for `receive_text`."""
+        """Iterate over text messages until the connection ends. A binary message closes it, as in `receive_text`."""
         return Messages(self.socket.receiving, "text")
 
     def iter_bytes(self) -> AsyncIterator[bytes]:
-        """Iterate over the binary messages, until the connection ends. A text ends it, as for `receive_bytes`."""
+        """Iterate over binary messages until the connection ends. A text closes it, as in `receive_bytes`."""
         return Messages(self.socket.receiving, "bytes")
 
     def send_text(self, data: str) -> Coroutine[Any, Any, None]:
         """Send a text message: `await websocket.send_text("hello")`.
 
-        Several tasks may send at once; each message stays whole. A lone surrogate becomes U+FFFD.
+        Several tasks may send at the same time; messages are never mixed. A lone surrogate is sent as U+FFFD.
 
-        :raises TypeError: `data` is no str.
-        :raises WebSocketDisconnect: the connection is over.
-        :raises RuntimeError: it was not accepted yet, or was closed by this task.
+        :raises TypeError: `data` is not a str.
+        :raises WebSocketDisconnect: the connection is over, or the client has not read for 30 s.
+        :raises RuntimeError: the connection was not accepted yet, or was closed by this task.
         """
         if not isinstance(data, str):
             raise TypeError(f"send_text sends a str, not {type(data).__name__}")
         return self._send_message("text", data if data.isascii() else whole_text(data))
 
     def send_bytes(self, data: bytes | bytearray | memoryview) -> Coroutine[Any, Any, None]:
-        """Send a binary message: bytes, or something like them. Raises as `send_text` does."""
+        """Send a binary message: bytes, a bytearray or a memoryview. Raises what `send_text` raises."""
         if not isinstance(data, bytes):
             if not isinstance(data, bytearray | memoryview):
                 raise TypeError(f"send_bytes sends bytes, not {type(data).__name__}")
@@ -218,25 +221,28 @@ class WebSocket(HTTPConnection):
     async def receive_json(self, mode: Mode = "text") -> Any:
         """Return the next message, decoded as JSON (RFC 8259).
 
-        :param mode: whether the JSON comes in a text or in a binary message, in UTF-8.
-        :raises InvalidMessage: it is not JSON; the handler may go on, or let the socket be closed with 1007.
-        :raises WebSocketDisconnect: the connection is over; also when the message was of the other type.
-        :raises RuntimeError: as `receive` does.
+        :param mode: whether the JSON must be in a text message or in a binary one, in UTF-8.
+        :raises InvalidMessage: the message is not JSON. The handler may catch this and go on; if it does not, the
+            socket is closed with 1007.
+        :raises WebSocketDisconnect: the connection is over, or the message was of the other type.
+        :raises RuntimeError: as for `receive`.
         """
         return decode_message(await self.socket.receiving.receive(_kind(mode)))
 
     def iter_json(self, mode: Mode = "text") -> AsyncIterator[Any]:
-        """Iterate over the values, until the connection ends. Raises InvalidMessage as `receive_json` does."""
+        """Iterate over the values of JSON messages until the connection ends.
+
+        :param mode: as for `receive_json`.
+        :raises InvalidMessage: as for `receive_json`.
+        """
         return Values(self.socket.receiving, _kind(mode))
 
     async def send_json(self, data: Any, mode: Mode = "text") -> None:
-        """Send a value as JSON, with the app's `json_encoder`.
+        """Send a value as JSON, encoded by the app's `json_encoder`. Raises what `send_text` raises, and:
 
-        :param mode: whether it goes in a text or in a binary message, in UTF-8.
-        :raises ValueError: it has NaN or an infinity in it, or contains itself.
-        :raises TypeError: it is not JSON.
-
-        Raises, besides, as `send_text` does.
+        :param mode: whether to send a text message or a binary one, in UTF-8.
+        :raises ValueError: the value holds NaN or an infinity, or contains itself.
+        :raises TypeError: the value holds something that JSON does not have.
         """
         encoded = to_json(data)
         if _kind(mode) == "bytes":
@@ -247,14 +253,14 @@ class WebSocket(HTTPConnection):
     # ---- the end
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
-        """Close the connection; before `accept`, refuse it with 403. May be called any number of times.
+        """Close the connection; before `accept`, refuse it with 403. May be called again.
 
-        Only the first call counts, and none after the client has closed. It is not cancelled from outside,
-        but ends after 5 s.
+        Only the first call counts; a call after the client has closed does nothing. The call is shielded from
+        cancellation, for at most 5 s.
 
-        :param code: 1000 to 1003, 1007 to 1014, or one of the application's own from 3000 to 4999.
-        :param reason: at most 123 bytes in UTF-8, for the client's eyes.
-        :raises ValueError: the code may not be sent (RFC 6455, 7.4), or the reason is too long.
+        :param code: 1000 to 1003, 1007 to 1014, or a code of the application's own from 3000 to 4999.
+        :param reason: a text for the client, of at most 123 bytes in UTF-8.
+        :raises ValueError: the code must not be sent (RFC 6455, section 7.4), or the reason is too long.
         """
         reason = whole_text(reason or "")
         if code not in _CODES:

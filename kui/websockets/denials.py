@@ -1,6 +1,6 @@
-"""A response to a WebSocket handshake that is refused (ASGI's extension `websocket.http.response`).
+"""Refuse a WebSocket handshake with a response (ASGI's extension `websocket.http.response`).
 
-Any response will do, one that streams included; a server without the extension answers 403 for us.
+Any response may be sent, also a stream. A server without the extension answers 403 instead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ __all__ = ["deny"]
 async def deny(websocket: WebSocket, response: ASGIApp) -> None:
     """Answer the handshake with `response` instead of accepting it.
 
-    Where the server lacks the extension, the client gets a bare 403. Nothing happens if it has gone.
+    If the server does not support the extension, the client gets a 403 without a body. If the client has gone, nothing
+    is sent.
 
     :raises RuntimeError: the handshake was accepted or refused before.
     """
@@ -45,7 +46,7 @@ async def deny(websocket: WebSocket, response: ASGIApp) -> None:
     async def send(message: Message) -> None:
         await socket.sending.deny({**message, "type": f"websocket.{message['type']}"})
 
-    # A request to answer, of a server that does nothing out of the ordinary.
+    # The response gets a GET request of a server without extensions.
     scheme = "https" if websocket.get("scheme") == "wss" else "http"
     scope = {**websocket, "type": "http", "method": "GET", "scheme": scheme, "extensions": {}}
     await response(scope, receive, send)

@@ -1,4 +1,4 @@
-"""How a WebSocket is closed after what its handler has raised."""
+"""Choose the close code for an exception that a WebSocket handler has raised."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ __all__ = ["GOING_AWAY", "LONGEST_REASON", "HowToClose", "InvalidMessage", "how_
 GOING_AWAY = 1001
 INTERNAL_ERROR = 1011
 LONGEST_REASON = 123
-"""Bytes that the reason of a close frame may have (RFC 6455, 5.5)."""
+"""The longest reason of a close frame, in bytes (RFC 6455, section 5.5)."""
 
 
 class InvalidMessage(ValueError):
-    """The client has sent a message that cannot be used; `code` is the close code for that.
+    """Raised if the client has sent a message that cannot be used, such as malformed JSON.
 
-    A handler may catch it and go on, or close with a code of its own. One that leaves the handler closes the
-    socket with `code`, and is not the fault of this side: it is not logged.
+    A handler may catch it and go on, or close with another code. If it leaves the handler, the socket is closed with
+    `code`. It is not logged, because it is the client's fault.
+
+    :param reason: a text for the client.
+    :param code: the close code.
     """
 
     def __init__(self, reason: str, code: int = 1007) -> None:
@@ -30,7 +33,7 @@ class InvalidMessage(ValueError):
 
 
 class HowToClose(NamedTuple):
-    """How a socket is closed after an exception, and if the server is told of that."""
+    """The close code and reason after an exception. `failure` is True if the exception must be raised to the server."""
 
     code: int
     reason: str
@@ -38,7 +41,7 @@ class HowToClose(NamedTuple):
 
 
 def how_to_close(exc: BaseException) -> HowToClose:
-    """Return what to do about an exception that has left a handler; a group is looked into."""
+    """Return how to close the socket after an exception has left a handler; for a group, after its members."""
     invalid: InvalidMessage | None = None
     for each in _leaves(exc):
         if isinstance(each, InvalidMessage):

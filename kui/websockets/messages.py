@@ -1,4 +1,4 @@
-"""The messages of a WebSocket, decoded, and the iterators over them."""
+"""Decode the messages of a WebSocket, and iterate over them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Encoding: TypeAlias = Literal["anystr", "text", "bytes", "json"]
 
 
 class Messages(Generic[T]):
-    """Iterate over the messages until the connection ends: `async for text in websocket.iter_text()`."""
+    """Iterates over messages of one kind until the connection ends."""
 
-    __slots__ = ("__anext__",)  # called without a frame of its own in between
+    __slots__ = ("__anext__",)  # the half's own `receive`, which saves the frame of a method here
 
     def __init__(self, half: ReceivingHalf, kind: Kind) -> None:
         self.__anext__: Callable[[], Coroutine[Any, Any, T]] = partial(half.receive, kind, True)
@@ -34,7 +34,7 @@ class Messages(Generic[T]):
 
 
 class Values:
-    """Messages decoded as JSON, of either kind if none is given."""
+    """Iterates over messages decoded as JSON; with `kind` "" over texts and binary messages."""
 
     __slots__ = ("_half", "_kind")
 
@@ -53,7 +53,7 @@ class Values:
 
 
 class _Data(Values):
-    """Messages of either kind, as they come."""
+    """Iterates over texts and binary messages, as str and bytes."""
 
     __slots__ = ()
 
@@ -62,7 +62,7 @@ class _Data(Values):
 
 
 def iter_encoded(half: ReceivingHalf, encoding: Encoding) -> AsyncIterator[Any]:
-    """Iterate over the messages until the connection ends, in one of the encodings of a SocketView."""
+    """Return an iterator over the messages in one of the encodings of a SocketView. It ends with the connection."""
     if encoding == "anystr":
         return _Data(half, "")
     if encoding == "json":
@@ -79,7 +79,10 @@ def text_or_bytes(message: Message) -> str | bytes:
 
 
 def decode_message(data: str | bytes) -> Any:
-    """Return the value of a message that is JSON. Raises InvalidMessage, with 1007, for one that is not."""
+    """Return the value of a message that is JSON.
+
+    :raises InvalidMessage: it is not JSON (close code 1007).
+    """
     try:
         return decode_json(data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data)
     except AnyHTTPException as error:

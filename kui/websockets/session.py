@@ -1,7 +1,7 @@
-"""Runs a WebSocket handler, from its connection to its close frame, whatever it raises.
+"""Run a WebSocket handler, and close the connection after it.
 
-The order of things is that of HTTP: the handler, the end of the connection, the exit stack, background tasks.
-What a refusal looks like on the wire is in `denials`.
+The order is that of HTTP: the handler, the end of the connection, the exit stack, background tasks. `denials` sends the
+response of a refused handshake.
 """
 
 from __future__ import annotations
@@ -37,18 +37,21 @@ async def serve_socket(
 ) -> None:
     """Run a WebSocket's endpoint, and end the connection.
 
-    It returns: the socket is closed with 1000, or refused with 403 if it was not accepted. It returns something
-    before it accepts: that is the response that refuses. It raises before it accepts: `exceptions` answers. It
-    raises after that: the socket is closed with 1011. WebSocketDisconnect, alone or as the only leaves of a
-    group, and InvalidMessage are no failures. The server stops, or cancels: the socket is closed with 1001.
+    - If the endpoint returns None, the socket is closed with 1000, or refused with 403 if it was not accepted.
+    - If it returns another value before it has accepted, that value becomes the response that refuses.
+    - If it raises before it has accepted, `exceptions` makes the response that refuses.
+    - If it raises after that, the socket is closed with 1011; with `code` for an InvalidMessage; with 1000 for a
+      WebSocketDisconnect, or a group that holds nothing else.
+    - If the app must stop or the server cancels the session, the socket is closed with 1001. If cancelled, the cleanup
+      is shielded for 5 s.
 
-    :param websocket: a connection whose `websocket.connect` may or may not have been received.
-    :param find: returns the endpoint, the handler with its middlewares; the WebSocket is the current one already.
-    :param convert: makes the response of a value, for the second of these cases.
-    :raises Exception: what the endpoint raised, unless a handler of `exceptions` has dealt with it; once the
-        client has been told. The server logs it.
-
-    Cancelled, it closes what the session has opened, for a bounded time.
+    :param websocket: a connection whose `websocket.connect` may have been received before.
+    :param find: returns the endpoint, which is the handler with its middlewares. The WebSocket is the current one then.
+    :param exceptions: answers an exception of an endpoint that has not accepted.
+    :param convert: makes a response of a value.
+    :param exit_signal: tells that the app must stop.
+    :raises Exception: what the endpoint has raised, unless it is no failure or a handler of `exceptions` has handled
+        it; raised after the client was told, for the server's log.
 
     Example::
 
@@ -75,7 +78,7 @@ async def _session(
     convert: Callable[[Any, Any], HttpResponse],
     children: Children,
 ) -> Exception | None:
-    """Run the endpoint and close the connection; return what the server must hear."""
+    """Run the endpoint and close the connection; return the exception to raise to the server, or None."""
     socket = websocket.socket
     socket.state.children = children
     raised: Exception | None = None
@@ -106,7 +109,7 @@ async def _session(
 async def _recover(
     websocket: WebSocket, exc: Exception, exceptions: ExceptionTable
 ) -> Exception | None:
-    """Tell the client of an exception as far as that is still possible; return what the server must hear."""
+    """Close or refuse the connection after an exception; return the exception to raise to the server, or None."""
     close = how_to_close(exc)
     if not close.failure or websocket.connection_state is not SocketState.CONNECTING:
         await websocket.socket.sending.close(close.code, close.reason)

@@ -1,6 +1,6 @@
-"""SocketView: a WebSocket handler as a class, with a method for each thing that happens to a connection.
+"""SocketView: a WebSocket handler as a class, with methods for the beginning, each message and the end.
 
-What may be received, and how a connection ends, is the business of `connection` and `session`.
+`connection` defines what may be received, and `session` how a connection ends.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ logger = logging.getLogger("kui.error")
 
 
 class SocketView:
-    """A class whose methods handle a WebSocket: its beginning, each message, its end.
+    """A class whose methods handle the beginning, each message and the end of a WebSocket.
 
-    Every connection gets an instance of its own, made without arguments. The methods are `async def`; override
-    those that you need. Registering a view raises TypeError where one of them cannot be called so, or the
-    encoding is none.
+    Each connection gets an instance of its own, which is made without arguments. Override the methods that you need,
+    with `async def`.
+
+    :raises TypeError: at registration, if a method cannot be called as described here, or `encoding` is unknown.
 
     Example::
 
@@ -41,24 +42,23 @@ class SocketView:
     """
 
     encoding: ClassVar[Encoding] = "anystr"
-    """What `on_receive` is given: "text" (str), "bytes", "anystr" (str or bytes, as the client sends it) or "json"
+    """The argument of `on_receive`: "text" (str), "bytes", "anystr" (str or bytes, as the client sends it) or "json"
     (decoded, from either). A message of another type closes the connection with 1003, malformed JSON with 1007."""
 
     async def on_connect(self) -> Any:
-        """Accept a client that wants to connect; what is returned without accepting is the response that refuses.
-
-        Raise HTTPException to refuse.
-        """
+        """Accept the connection. To refuse it, raise HTTPException, or return a response without accepting."""
         await websocket_var.get().accept()
 
     async def on_receive(self, data: Any) -> None:
-        """Handle a message. The next one is received when this returns; closing is up to you."""
+        """Handle a message. The next one is received when this has returned. Close the socket here if you want to."""
 
     async def on_disconnect(self, close_code: int) -> None:
-        """Handle the end of the connection. Called exactly once for each that was accepted, whatever has ended it.
+        """Handle the end of the connection. Called exactly once for each connection that was accepted.
 
-        `close_code` is that of the client, or the one that this side has closed with: 1011 after an exception,
-        1001 when the server stops, then for a bounded time.
+        If the handler is cancelled, this is shielded for 5 s.
+
+        :param close_code: the code of the client's close frame or of this side's: 1011 after an exception, 1001 if
+            the app must stop.
         """
 
 
@@ -66,9 +66,11 @@ VIEW_METHODS: Final = (("on_connect", 0), ("on_receive", 1), ("on_disconnect", 1
 
 
 def methods_of_view(view: type[SocketView]) -> tuple[tuple[Callable[..., Any], int], ...]:
-    """Return the three methods of a view, each with its number of arguments: the view first, if it is an instance's.
+    """Return the three methods of a view, each with its number of arguments, `self` included.
 
-    Raises TypeError, in a sentence, for one that cannot be called so. What it takes beyond them, it declares.
+    Further parameters of a method are declared parameters.
+
+    :raises TypeError: a method is no `async def`, or does not take these arguments.
     """
     name = f"{view.__module__}.{view.__qualname__}"
     found = []
@@ -87,7 +89,10 @@ def methods_of_view(view: type[SocketView]) -> tuple[tuple[Callable[..., Any], i
 
 
 def view_endpoint(view: type[SocketView]) -> Callable[[], Awaitable[Any]]:
-    """Return the endpoint of a view. Raises TypeError, in a sentence, if it cannot work."""
+    """Return the endpoint of a view.
+
+    :raises TypeError: as for `SocketView`.
+    """
     name = f"{view.__module__}.{view.__qualname__}"
     if view.encoding not in get_args(Encoding):
         known = ", ".join(map(repr, get_args(Encoding)))
@@ -118,7 +123,7 @@ async def run_view(
     on_receive: Callable[[Any], Awaitable[Any]],
     on_disconnect: Callable[[int], Awaitable[Any]],
 ) -> Any:
-    """Run a connection through a view, whose methods are called as these functions."""
+    """Run a connection with the three methods of a view, bound and with their declared parameters filled in."""
     websocket = websocket_var.get()
     socket = websocket.socket
     try:
