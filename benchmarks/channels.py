@@ -25,6 +25,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import anyio
+from anyio.abc import Process
 
 from tests.support.redis_server import RedisServer
 
@@ -107,18 +108,13 @@ class Counted:
     """Counts to a number, and wakes who waits for it."""
 
     def __init__(self) -> None:
-        self.left = 0
-        self.began = self.worked = 0.0
-        self.reached = anyio.Event()
+        self.expect(0)
 
     def expect(self, number: int) -> None:
         self.left = number
-        self.began = 0.0
         self.reached = anyio.Event()
 
     def got(self) -> None:
-        if not self.began:
-            self.began, self.worked = perf_counter(), process_time()
         self.left -= 1
         if not self.left:
             self.reached.set()
@@ -129,8 +125,9 @@ async def rate(
 ) -> tuple[float, float]:
     """Messages that reach all subscribers, in a second and in a second of this process's processor time.
 
-    From the first delivery to the last. In memory the publisher is a task beside them; over Redis it is another
-    process, which may be what is measured: then the second figure tells what the worker could deliver.
+    From the first publish to the last delivery: some contenders queue all that is published before they deliver
+    any of it. In memory the publisher is a task beside them; over Redis it is another process, which may be what is
+    measured: then the second figure tells what the worker could deliver.
     """
     counted = Counted()
     async with BUSES[contender](url) as bus, anyio.create_task_group() as tasks:
@@ -143,13 +140,17 @@ async def rate(
         await bus.publish(TEXT)  # all are there
         await counted.reached.wait()
         counted.expect(subscribers * messages)
-        if url is None:
+        publisher = None if url is None else await other_process(contender, url, messages)
+        began, worked = perf_counter(), process_time()
+        if publisher is None:
             tasks.start_soon(publish, bus, messages)
         else:
-            command = [*ONE, "--contender", contender, "--url", url, "--publish", str(messages)]
-            tasks.start_soon(anyio.run_process, command)
+            assert publisher.stdin is not None
+            await publisher.stdin.send(b"\n")
         await counted.reached.wait()
-        took, worked = perf_counter() - counted.began, process_time() - counted.worked
+        took, worked = perf_counter() - began, process_time() - worked
+        if publisher is not None:
+            await publisher.aclose()
         tasks.cancel_scope.cancel()
     return messages / took, messages / worked
 
@@ -159,8 +160,19 @@ async def publish(bus: Bus, messages: int) -> None:
         await bus.publish(TEXT)
 
 
+async def other_process(contender: str, url: str, messages: int) -> Process:
+    """Start a process that publishes once it is written a line to, and is connected already."""
+    command = [*ONE, "--contender", contender, "--url", url, "--publish", str(messages)]
+    process = await anyio.open_process(command, stderr=None)
+    assert process.stdout is not None
+    await process.stdout.receive()
+    return process
+
+
 async def publish_alone(contender: str, url: str, messages: int) -> None:
     async with BUSES[contender](url) as bus:
+        print("connected", flush=True)
+        await anyio.to_thread.run_sync(sys.stdin.readline)
         await publish(bus, messages)
 
 
