@@ -161,7 +161,7 @@ class Hub:
 
         They are not left to rest while so much arrives that they would find it gone.
         """
-        if topic.name in self._resting and topic.unannounced < self._buffer // 4:
+        if topic.name in self._resting and topic.unannounced < self._buffer // 2:
             self._resting[topic.name] = True
             return
         topic.notify()

@@ -30,7 +30,7 @@ Allow: TypeAlias = Callable[[str], Awaitable[bool]]
 Overflow: TypeAlias = Literal["catch_up", "drop_oldest", "disconnect"]
 
 TURN: Final = 128
-"""Messages that a reader takes at a time from what is here; there is a checkpoint before each such time."""
+"""Messages of a channel that a reader takes at a time from what is here, after a checkpoint."""
 
 OVERFLOWS: Final = ("catch_up", "drop_oldest", "disconnect")
 
@@ -141,26 +141,21 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Message | Gap:
-        if self._page:  # what `_next` would give, sooner
-            message = self._page.pop()
-            self._tracks[0].position = message.position
-            return message
-        return await self._next()
-
-    async def _next(self) -> Message | Gap:
+        if self._page:
+            return self._page.pop()
         if not self._tracks and self._deadline is None:
             await self._open()
-        elif any(track.is_ready() for track in self._tracks):
+        elif any(track.has_turn() for track in self._tracks):
             await checkpoint()
         while self._deadline is None or clock()() < self._deadline:
-            if len(self._tracks) > 1:
-                for track in self._tracks:  # so that none waits until the others have nothing more
-                    await self._read_if_needed(track)
+            behind = [track for track in self._tracks if track.must_read()]
+            for track in behind:
+                await self._read(track)
             item = self._take()
             if item is not None:
                 return item
-            if not any([await self._read_if_needed(track) for track in self._tracks]):
-                await self._wait()
+            if not behind:
+                await self._next_notice()
         raise StopAsyncIteration
 
     async def _open(self) -> None:
@@ -217,83 +212,88 @@ class Subscription:
                 return item
         return None
 
-    async def _read_if_needed(self, track: _Track) -> bool:
-        """Have a track read a page of the store if only that knows what comes next; True if it did."""
-        if not track.must_read():
-            return False
+    async def _read(self, track: _Track) -> None:
+        """Give a track a page of the store."""
         hub, topic = self._reading.hub, track.topic
         try:
             page = await hub.read(topic, track.position)
         except ChannelsUnavailable:
             hub.suspect(topic)
-            return True
+            return
         track.give(page.messages, resumed(page.kept, track.position))
         if track.must_read():
             hub.suspect(topic)  # there is nothing behind this position, and the topic has another
-        return True
 
-    async def _wait(self) -> None:
+    def _next_notice(self) -> Awaitable[object]:
+        """Return what waits for the next wave, or for the end."""
         assert self._notice is not None
         if self._deadline is None:
-            await self._notice.wait()
-        else:
-            await until(self._deadline, self._notice.wait)
+            return self._notice.wait()
+        return until(self._deadline, self._notice.wait)
 
 
 class _Track:
     """A reader's way through one channel.
 
-    `page` is what comes next, the last first; it is empty while a gap must be told.
+    `page` is what comes next, the last first, without a hole; it is empty while a gap must be told.
     """
 
     __slots__ = (
         "_behind_gap",
+        "_end",
         "_gap",
         "_generation",
         "_overflow",
         "_wave",
         "page",
-        "position",
         "topic",
     )
 
     def __init__(self, topic: Topic, position: Position, overflow: Overflow) -> None:
         self.topic = topic
-        self.position = position
         self.page: list[Message] = []
+        self._end = position  # where the page leads to
         self._overflow = overflow
         self._generation = -1  # the topic's, when the position was last found in it
         self._wave = -1  # the topic's, when all that was there has been taken
         self._gap: Position | None = None
         self._behind_gap: Sequence[Message] = ()
 
-    def is_ready(self) -> bool:
-        """True if `take` will give something."""
-        if self.page or self._gap is not None:
+    @property
+    def position(self) -> Position:
+        """Where the reader is: behind the last message that it was given."""
+        if not self.page:
+            return self._end
+        following = self.page[-1].position
+        return Position(following.epoch, following.seq - 1)
+
+    def has_turn(self) -> bool:
+        """True if `take` will take more from the topic, or tell a gap."""
+        if self._gap is not None:
             return True
-        return self._wave != self.topic.wave and self.topic.has_more(self.position)
+        return not self.page and self._was_woken() and self.topic.has_more(self._end)
 
     def take(self) -> Message | Gap | None:
         """Return the next item, if it is here; this moves the position.
 
         :raises ReaderTooSlow: the reader asked for it.
         """
+        if self.page:
+            return self.page.pop()
         if self._gap is not None:
             there, self._gap = self._gap, None
-            self.page.extend(self._behind_gap)
-            return self._skip(there)
+            return self._skip(there, self._behind_gap)
+        if not self._was_woken():
+            return None
         topic = self.topic
-        if not self.page and topic.has_more(self.position):
-            if self._wave == topic.wave:
-                return None  # they have come since, and more may: all are announced together
+        if topic.has_more(self._end):
             self._generation = topic.generation
-            found = topic.following(self.position, TURN)
-            self.page.extend(found)
+            found = topic.following(self._end, TURN)
             if len(found) < TURN:
                 self._wave = topic.wave
-        if self.page:
-            return self.move(self.page.pop())
-        place = topic.place(self.position)
+            self._fill(found)
+            return self.page.pop()
+        place = topic.place(self._end)
         if place is Place.TIP:
             self._generation = topic.generation
             self._wave = topic.wave
@@ -306,40 +306,45 @@ class _Track:
     def must_read(self) -> bool:
         """True if only the store knows what comes next."""
         topic = self.topic
-        if self.page or self._gap is not None or not topic.live:
+        if self.page or self._gap is not None or not self._was_woken() or not topic.live:
             return False
-        if topic.has_more(self.position):
+        if topic.has_more(self._end):
             return False
-        place = topic.place(self.position)
+        place = topic.place(self._end)
         if place is Place.BEHIND:
             return not self._has_fallen_behind()
         if place is Place.TIP:
             return False
         last = topic.last
-        ahead = last is not None and self.position.epoch == last.epoch
+        ahead = last is not None and self._end.epoch == last.epoch
         return not (ahead and self._generation == topic.generation)
+
+    def give(self, messages: Iterable[Message], gap: Position | None) -> None:
+        """Take what the store has behind the position."""
+        seq = (gap or self._end).seq
+        page = [message for message in messages if message.position.seq > seq][::-1]
+        if gap is not None:
+            self._gap, self._behind_gap = gap, page
+        elif page:
+            self._fill(page)
+        else:
+            self._generation = self.topic.generation
+
+    def _was_woken(self) -> bool:
+        """True if readers were woken since this one took all: what comes meanwhile is announced together."""
+        return self._wave != self.topic.wave
 
     def _has_fallen_behind(self) -> bool:
         """True if the position has been in the topic, and the reader does not want to catch up."""
         return self._overflow != "catch_up" and self._generation == self.topic.generation
 
-    def give(self, messages: Iterable[Message], gap: Position | None) -> None:
-        """Take what the store has behind the position."""
-        seq = (gap or self.position).seq
-        page = [message for message in messages if message.position.seq > seq][::-1]
-        if gap is not None:
-            self._gap, self._behind_gap = gap, page
-        elif page:
-            self.page.extend(page)
-        else:
-            self._generation = self.topic.generation
+    def _fill(self, page: Sequence[Message]) -> None:
+        self.page.extend(page)
+        self._end = page[0].position
 
-    def move(self, message: Message) -> Message:
-        """Go behind a message that is given now."""
-        self.position = message.position
-        return message
-
-    def _skip(self, there: Position) -> Gap:
-        gap = Gap(self.topic.name, str(self.position), str(Position(there.epoch, there.seq + 1)))
-        self.position = there
+    def _skip(self, there: Position, page: Sequence[Message] = ()) -> Gap:
+        gap = Gap(self.topic.name, str(self._end), str(Position(there.epoch, there.seq + 1)))
+        self._end = there
+        if page:
+            self._fill(page)
         return gap

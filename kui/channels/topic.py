@@ -7,6 +7,7 @@ waits for the notice of the next message. What is not here any more, a reader ge
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum, auto
 from itertools import islice
 from typing import Final
@@ -49,6 +50,8 @@ class Topic:
     """
 
     __slots__ = (
+        "_answer",
+        "_asked",
         "_bytes",
         "_capacity",
         "_doubted",
@@ -83,6 +86,8 @@ class Topic:
         self._capacity = capacity
         self._ring: deque[Message] = deque()
         self._bytes = 0
+        self._asked: tuple[Position, Position, int] | None = None
+        self._answer: Sequence[Message] = ()
         self._seen: Position | None = None
         self._doubted = False
         self._others: WeakSet[Notice] = WeakSet()
@@ -111,11 +116,18 @@ class Topic:
             and 0 < last.seq - position.seq <= len(self._ring)
         )
 
-    def following(self, position: Position, limit: int) -> list[Message]:
-        """Return the next messages behind a position that has more here, the last of them first."""
+    def following(self, position: Position, limit: int) -> Sequence[Message]:
+        """Return the next messages behind a position that has more here, the last of them first.
+
+        Readers that ask the same, one after the other, are given the same list.
+        """
         assert self.last is not None
-        behind = self.last.seq - position.seq
-        return list(islice(reversed(self._ring), max(behind - limit, 0), behind))
+        asked = position, self.last, limit
+        if asked != self._asked:
+            behind = self.last.seq - position.seq
+            self._asked = asked
+            self._answer = list(islice(reversed(self._ring), max(behind - limit, 0), behind))
+        return self._answer
 
     def place(self, position: Position) -> Place:
         """Return where `position` is, if nothing that follows it is here."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import Any
+
 import anyio
 import anyio.lowlevel
 
@@ -31,8 +34,8 @@ class Notice:
             self._event.set()
             self._event = None
 
-    async def wait(self) -> None:
+    def wait(self) -> Coroutine[Any, Any, None]:
         """Wait until the next `notify()`."""
         if self._event is None:
             self._event = anyio.Event()
-        await self._event.wait()
+        return self._event.wait()
