@@ -18,6 +18,7 @@ from kui.channels.memory import MemoryStore
 from kui.channels.positions import Position
 from kui.channels.redis import RedisStore
 from kui.channels.store import Store
+from kui.channels.subscriptions import TURN
 from kui.testing import every_checkpoint
 
 from .conftest import Make
@@ -130,6 +131,29 @@ async def test_each_channel_of_a_subscription_has_its_turn(make: Make) -> None:
         await publish(channels, "quiet", "q")
         found = await take(channels.subscribe("busy", "quiet", history=5), 6)
         assert found.index("q") < 3
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"]])
+@pytest.mark.parametrize("max_age", [None, 600])
+async def test_a_reader_that_has_much_at_hand_gives_others_a_turn(
+    make: Make, names: list[str], max_age: float | None
+) -> None:
+    async with make(buffer=1000, max_age=max_age) as channels:
+        async with channels.subscribe(*names) as subscription, anyio.create_task_group() as tasks:
+            for name in names:
+                await publish(channels, name, *range(TURN * 3))
+            turns = 0
+
+            async def count() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await anyio.lowlevel.checkpoint()
+
+            tasks.start_soon(count)
+            await take(subscription, len(names) * TURN * 3)
+            assert turns >= 3 * len(names) - 1
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_publish_with_a_key_is_repeated_without_harm(make: Make) -> None:
