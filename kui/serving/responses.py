@@ -44,19 +44,18 @@ _HINT: Final = "http.response.early_hint"
 _BODY: Final = "http.response.body"
 _TRAILERS: Final = "http.response.trailers"
 
-# From a phase, by a message and whether another of its kind follows, to the next phase. Where
-# trailers were announced, `Response.advance` puts TRAILERS in the place of the first DONE.
-_NEXT: Final[dict[tuple[Phase, str, bool], Phase]] = {
-    (Phase.WAITING, _HINT, False): Phase.WAITING,
-    (Phase.WAITING, _START, False): Phase.STARTED,
-    (Phase.STARTED, _BODY, True): Phase.BODY,
-    (Phase.STARTED, _BODY, False): Phase.DONE,
-    (Phase.BODY, _BODY, True): Phase.BODY,
-    (Phase.BODY, _BODY, False): Phase.DONE,
-    (Phase.TRAILERS, _TRAILERS, True): Phase.TRAILERS,
-    (Phase.TRAILERS, _TRAILERS, False): Phase.DONE,
+# From a phase, by a message, to the next phase: where no other message of its kind follows, and where one does.
+# Where trailers were announced, `Response.advance` puts TRAILERS in the place of the first DONE.
+_NEXT: Final[dict[Phase, dict[str, tuple[Phase, Phase]]]] = {
+    Phase.WAITING: {
+        _HINT: (Phase.WAITING, Phase.WAITING),
+        _START: (Phase.STARTED, Phase.STARTED),
+    },
+    Phase.STARTED: {_BODY: (Phase.DONE, Phase.BODY)},
+    Phase.BODY: {_BODY: (Phase.DONE, Phase.BODY)},
+    Phase.TRAILERS: {_TRAILERS: (Phase.DONE, Phase.TRAILERS)},
+    Phase.DONE: {},
 }
-_MORE: Final = {_BODY: "more_body", _TRAILERS: "more_trailers"}
 
 _is_token = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _find_control = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]").search
@@ -130,19 +129,23 @@ class Response:
             only be the end of the connection.
         """
         kind = message["type"]
-        more = kind in _MORE and bool(message.get(_MORE[kind]))
-        phase = _NEXT.get((self.phase, kind, more))
-        if phase is None:
+        follow = _NEXT[self.phase].get(kind)
+        if follow is None:
             raise Misuse(f"{kind} was sent while the response {_WORDS[self.phase]}")
+        phase, with_more = follow
         if kind == _BODY:
+            if message.get("more_body"):
+                phase = with_more
             if self.left is not None and not self.bodiless:
                 self.left -= len(message.get("body", b""))
-                if self.left < 0 or (self.left and not more):
+                if self.left < 0 or (self.left and phase is _DONE):
                     self._fail_length(self.left)
             if self._trailers and phase is _DONE:
                 phase = _TRAILING
-        elif phase is _STARTED:
+        elif kind == _START:
             self._start(message)
+        elif kind == _TRAILERS and message.get("more_trailers"):
+            phase = with_more
         self.phase = phase
         return phase
 
