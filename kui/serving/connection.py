@@ -21,7 +21,7 @@ from .http1 import Http1
 from .http1_request import Malformed, Request
 from .http1_response import CONTINUE, refusal, unavailable
 from .pipes import CHUNK, Pipe
-from .protocol import ASGI, EXTENSIONS, PREFACE
+from .protocol import ASGI, EXTENSIONS, PREFACE, TOO_MANY
 from .responses import Phase
 from .state import ServerState
 from .timing import NEVER
@@ -111,7 +111,6 @@ class Connection:
         An answer before the request would be 503 for an `EventSource`, too, which gives up for good on it.
         """
         self._away = True
-        self._opening = None
         limit = self._state.limits.connections or 0
         self._expired = len(self._state.connections) > limit + AWAY_AT_ONCE
 
@@ -124,7 +123,7 @@ class Connection:
             its next request when it gets its answer.
         """
         http = self.http
-        if self._opening is not None and self.pipe.protocol == "h2":
+        if self._opening is not None and self.pipe.protocol == "h2" and not self._away:
             return _SERVE
         while http.request is None and http.error is None:
             if not look:
@@ -242,14 +241,13 @@ class Connection:
 
     async def _serve_other(self, request: Request | None) -> None:
         """Serve what ends the connection: another protocol, or what is no request."""
-        if self._away:
+        if request is None and self._opening is not None:
+            await self._serve_http2(self._opening)
+        elif self._away:
             if request is not None:
-                reason = "there are too many connections"
-                await self._say(unavailable(request, reason, self.ticker.date))
+                await self._say(unavailable(request, TOO_MANY, self.ticker.date))
         elif request is not None:
             await self._serve_websocket(request)
-        elif self._opening is not None:
-            await self._serve_http2(self._opening)
         elif self.pipe.protocol != "h2":  # else there is no text that it would understand
             await self._refuse()
 
@@ -282,7 +280,10 @@ class Connection:
         from .http2 import Http2Connection  # seldom needed
 
         self._opening = None
-        connection = Http2Connection(self._state, self.pipe)
+        away = None
+        if self._away:
+            away = 0.0 if self._expired else AWAY
+        connection = Http2Connection(self._state, self.pipe, away)
         self._state.discard(self)
         await connection.run(data)
 
@@ -319,7 +320,10 @@ class Connection:
                 logger.error(
                     "The app returned without a response to %r", cycle.request.path.decode()
                 )
-            await self._say(refusal(500, "Internal Server Error", self.ticker.date))
+            answer = refusal(
+                500, "Internal Server Error", self.ticker.date, method=cycle.request.method
+            )
+            await self._say(answer)
 
     async def _refuse(self) -> None:
         error = self.http.error

@@ -149,14 +149,26 @@ def _slices(head: bytes, body: bytes) -> list[bytes | memoryview]:
 
 
 def refusal(
-    status: int, reason: str, date: bytes, content_type: bytes = b"text/plain; charset=utf-8"
+    status: int,
+    reason: str,
+    date: bytes,
+    content_type: bytes = b"text/plain; charset=utf-8",
+    *,
+    method: str = "GET",
 ) -> bytes:
-    """Return a whole response that ends the connection, for what no app answers."""
+    """Return a whole response that ends the connection, for what no app answers; without its body for HEAD."""
     body = reason.encode("utf-8")
     more = b"sec-websocket-version: 13\r\n" if status == 426 else b""  # RFC 6455, 4.4
     return (
         b"%bcontent-type: %b\r\ncontent-length: %d\r\ndate: %b\r\n%bconnection: close\r\n\r\n%b"
-        % (STATUS_LINES[status], content_type, len(body), date, more, body)
+        % (
+            STATUS_LINES[status],
+            content_type,
+            len(body),
+            date,
+            more,
+            b"" if method == "HEAD" else body,
+        )
     )
 
 
@@ -167,4 +179,4 @@ def unavailable(request: Request, reason: str, date: bytes) -> bytes:
     """
     if awaits_events(request.method, request.headers):
         return refusal(200, farewell().decode(), date, b"text/event-stream")
-    return refusal(503, reason, date)
+    return refusal(503, reason, date, method=request.method)

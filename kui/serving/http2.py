@@ -7,7 +7,7 @@ connection. `http2_frames` has the frames, `http2_stream` the streams, `http2_me
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -25,7 +25,7 @@ from .http2_messages import Request, read_request
 from .http2_stream import Stream, StreamCycle
 from .http2_websocket import wants_another_version, websocket_on
 from .pipes import Pipe
-from .protocol import ASGI, EXTENSIONS
+from .protocol import ASGI, EXTENSIONS, TOO_MANY
 from .responses import Phase
 from .state import ServerState
 from .timing import NEVER
@@ -47,6 +47,7 @@ class Http2Connection:
     """See the module; a `Served`, and the `Events` of its frames."""
 
     __slots__ = (
+        "_away",
         "_base",
         "_broken",
         "_cycles",
@@ -63,9 +64,15 @@ class Http2Connection:
         "pipe",
     )
 
-    def __init__(self, state: ServerState, pipe: Pipe) -> None:
+    def __init__(self, state: ServerState, pipe: Pipe, away: float | None = None) -> None:
+        """Begin a connection.
+
+        :param away: the seconds that requests have to come on a connection that is one too many; they are
+            answered in the place of the app. None: the app answers.
+        """
         self.pipe = pipe
         self._state = state
+        self._away = away
         self._frames = Frames(self, state.ticker.now)
         self._streams: dict[int, Stream] = {}
         self._cycles: dict[int, StreamCycle] = {}
@@ -155,7 +162,7 @@ class Http2Connection:
 
     # ---- what comes in
 
-    def on_request(self, number: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def on_request(self, number: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """See `Events`."""
         if self._frames.told or len(self._streams) >= STREAMS:
             self._frames.refuse(number)
@@ -164,6 +171,7 @@ class Http2Connection:
         self._idle_until = NEVER
         self._expired = False
         stream = Stream(self._frames, number, self.pipe, self._state)
+        stream.bodiless = (b":method", b"HEAD") in headers
         self._streams[number] = stream
         try:
             request = read_request(headers)
@@ -171,6 +179,9 @@ class Http2Connection:
             self._frames.count_malformed()
             self._complain(str(error))
             self._say(stream, error.status, str(error))
+            return
+        if self._away is not None:
+            self._say_unavailable(stream, request, TOO_MANY)
             return
         cycle = self._cycles[number] = StreamCycle(self._frames, stream, request, self._state)
         self._tasks.start_soon(self._serve, cycle)
@@ -223,7 +234,7 @@ class Http2Connection:
             stream.over = True
             stream.changed()
             if self._state.cancelled and not cycle.response.begun and not cycle.request.websocket:
-                self._say_stopping(stream, cycle.request)
+                self._say_unavailable(stream, cycle.request, "the server is stopping")
             elif not stream.closing:
                 stream.abort()
             stream.pay_all()
@@ -271,12 +282,12 @@ class Http2Connection:
                 logger.error("The app returned without a response to %r", path)
             self._say(stream, 500, "Internal Server Error")
 
-    def _say_stopping(self, stream: Stream, request: Request) -> None:
-        """Answer a request that the end of the server has cancelled; no `EventSource` gives up on it."""
+    def _say_unavailable(self, stream: Stream, request: Request, reason: str) -> None:
+        """Answer a request that is not served for a reason of the server's own; no `EventSource` gives up on it."""
         if awaits_events(request.method, request.headers):
             self._say(stream, 200, farewell().decode(), b"text/event-stream")
         else:
-            self._say(stream, 503, "the server is stopping")
+            self._say(stream, 503, reason)
 
     def _say(
         self,
@@ -295,7 +306,8 @@ class Http2Connection:
             (b"date", self._state.ticker.date),
         ]
         self._frames.headers(stream, headers)
-        stream.push(body)
+        if not stream.bodiless:
+            stream.push(body)
         stream.finish()
 
     def _settle(self, stream: Stream) -> None:
@@ -303,7 +315,7 @@ class Http2Connection:
         if not (stream.over and stream.sent):
             return
         if not (stream.complete or stream.gone):
-            if self._state.stopping:
+            if self._ends_soon:
                 self._frames.reset(stream, ErrorCodes.NO_ERROR)
             else:
                 stream.waits_until = self._state.ticker.now + self._state.limits.body
@@ -318,10 +330,16 @@ class Http2Connection:
     def _rest(self) -> None:
         """Wait for the next stream, where none is left, as long as an idle connection is kept."""
         self._expired = False
-        self._idle_until = self._state.ticker.now + self._state.limits.keep_alive
-        if self._state.stopping or self._frames.told:
+        patience = self._state.limits.keep_alive if self._away is None else self._away
+        self._idle_until = self._state.ticker.now + patience
+        if self._ends_soon or self._frames.told:
             self._frames.go_away(ErrorCodes.NO_ERROR)
             self.pipe.wake()
+
+    @property
+    def _ends_soon(self) -> bool:
+        """True if the connection ends with the requests that it has."""
+        return self._state.stopping or (self._away is not None and self._frames.last > 0)
 
     # ---- writing
 

@@ -6,7 +6,7 @@ each in turn, as far as the client's windows let it. Here is counted what a clie
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -55,7 +55,7 @@ class Broken(Exception):
 class Events(Protocol):
     """What a connection is told of its streams. None of it waits."""
 
-    def on_request(self, number: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def on_request(self, number: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """Note that a request has begun, on a stream of this number."""
 
     def on_data(self, number: int, data: bytes, size: int) -> None:

@@ -59,6 +59,7 @@ class Stream:
         "_turns",
         "_unpaid",
         "_unread",
+        "bodiless",
         "client",
         "closing",
         "complete",
@@ -90,6 +91,8 @@ class Stream:
         """What waits for the client's windows."""
         self.last_headers: Headers | None = None
         """The trailers that come behind it."""
+        self.bodiless = False
+        """True if its answer has no body, because the method is HEAD (RFC 9110, 9.3.2)."""
         self.closing = self.failing = self.sent = False
         self.complete = self.gone = self.lost = False
         self.over = False

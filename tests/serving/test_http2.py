@@ -122,6 +122,21 @@ async def test_a_response_to_head_and_one_without_a_body_have_none(serve: Serve)
             assert got.complete and got.body == b""
 
 
+async def test_what_the_server_answers_to_head_has_no_body_either(serve: Serve) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        return
+
+    async with serve(app) as server:
+        async with client_of(server.port) as client:
+            got = await client.get("/", "HEAD")
+            assert (got.status, got.complete, got.body) == (500, True, b"")
+            assert (await client.get("/")).body == b"Internal Server Error"
+        head, _, body = (await server.ask(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n")).partition(
+            b"\r\n\r\n"
+        )
+        assert head.startswith(b"HTTP/1.1 500 ") and b"content-length: 21" in head and body == b""
+
+
 async def test_trailers_and_early_hints_reach_the_client(serve: Serve) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.early_hint", "links": [b"</a.css>; rel=preload"]})

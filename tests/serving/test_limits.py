@@ -11,14 +11,18 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import h2.errors
 import pytest
 from baize.typing import Receive, Scope, Send
 
 from kui.serving import pipe_asyncio, pipe_trio
 from kui.serving.accepting import Accepting
+from kui.serving.protocol import PREFACE
+from tests.support.http2_async_client import PSEUDO
 
 from .conftest import Serve
 from .test_connection import GET, hello
+from .test_http2 import client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -58,14 +62,42 @@ async def test_an_event_stream_too_many_is_asked_to_come_back(
         assert body.startswith(b"retry: ") and body.endswith(b"\n\n")
 
 
-@pytest.mark.parametrize("sent", [b"", EVENTS[:30], b"\x16\x03\x01\r\n\r\n"])
+ACCEPT_EVENTS = [(b"accept", b"text/event-stream")]
+
+
+async def test_requests_of_a_connection_too_many_are_answered_over_http2_as_well(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kui.serving.connection.AWAY", 3600.0)
+    async with serve(hello, connections=1) as server, server.connect(GET) as client:
+        assert await client.body() == b"hello"
+        async with client_of(server.port) as late:
+            for number, method in enumerate((b"GET", b"GET", b"HEAD", b"POST")):
+                head = [(b":method", method), (b":path", b"/"), *PSEUDO]
+                head += ACCEPT_EVENTS if number == 0 else []
+                late.h2.send_headers(2 * number + 1, head, end_stream=method != b"POST")
+            await late.flush()
+            await late.read_to_the_end()
+            events, get, nothing, post = (late.answers[number] for number in (1, 3, 5, 7))
+        assert (events.status, events.headers[b"content-type"]) == (200, b"text/event-stream")
+        assert (
+            events.complete and events.body.startswith(b"retry: ") and events.body.endswith(b"\n\n")
+        )
+        assert (get.status, get.body) == (503, b"there are too many connections")
+        assert (nothing.status, nothing.body) == (503, b"")
+        assert post.status == 503
+        assert late.goaway is not None and late.goaway.error_code == h2.errors.ErrorCodes.NO_ERROR
+
+
+@pytest.mark.parametrize("sent", [b"", EVENTS[:30], b"\x16\x03\x01\r\n\r\n", PREFACE[:10], PREFACE])
 async def test_a_connection_too_many_without_a_request_is_closed_without_an_answer(
     serve: Serve, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kui.serving.connection.AWAY", 0.0)
     async with serve(hello, connections=1) as server, server.connect(GET) as client:
         assert await client.body() == b"hello"
-        assert await server.ask(sent) == b""
+        got = await server.ask(sent)
+        assert b"HTTP/1.1" not in got and (got == b"" or sent == PREFACE)
 
 
 async def test_only_some_connections_too_many_are_waited_for(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -99,12 +99,19 @@ class Http2Client:
     def __exit__(self, *_: object) -> None:
         self.sock.close()
 
-    def ask(self, path: str | bytes, method: str = "GET", *, end: bool = True) -> int:
+    def ask(
+        self,
+        path: str | bytes,
+        method: str = "GET",
+        *,
+        end: bool = True,
+        more: Sequence[tuple[bytes, bytes]] = (),
+    ) -> int:
         """Send the head of a request; the number of its stream."""
         stream = self.http2.get_next_available_stream_id()
         target = path.encode() if isinstance(path, str) else path
         pseudo = {b":method": method.encode(), b":path": target, b":authority": b"x"}
-        headers = [*pseudo.items(), (b":scheme", b"https")]
+        headers = [*pseudo.items(), (b":scheme", b"https"), *more]
         self.http2.send_headers(stream, headers, end_stream=end)
         self._flush()
         return stream

@@ -10,7 +10,15 @@ from typing import Any
 
 import anyio
 
-from kui.asgi import Kui, SendEventResponse, cancel_on_disconnect, request, websocket
+from kui.asgi import (
+    Kui,
+    SendEventResponse,
+    abort,
+    cancel_on_disconnect,
+    limit_concurrency,
+    request,
+    websocket,
+)
 from kui.channels import Channels, Gap
 
 __all__ = ["app"]
@@ -54,6 +62,17 @@ async def socket() -> None:
                     await websocket.send_json({"gap": [item.after, item.next]})
                 else:
                     await websocket.send_json({"cursor": subscription.cursor, "data": item.data})
+
+
+@app.router.http.get("/one", middlewares=[limit_concurrency(1)])
+@app.router.http.get("/one/chosen", middlewares=[limit_concurrency(1, status=429)])
+async def one() -> SendEventResponse:
+    return SendEventResponse(channels.events("news"))
+
+
+@app.router.http.get("/secret")
+async def secret() -> None:
+    abort(401)
 
 
 @app.router.http.get("/never")
