@@ -15,6 +15,7 @@ from kui.http.exceptions import HTTPException
 from kui.http.media import MULTIPART, URLENCODED
 
 from .concurrency import AsyncCached, Exchange, owner_of
+from .concurrency.async_cached import ToAwait
 from .connections import HTTPConnection, no_receive, no_send
 from .http.headers import merge_headers
 from .http.json import decode_json, is_json, is_plain_json, json_charset
@@ -72,7 +73,6 @@ class HttpRequest(HTTPConnection):
 
     _collector: FormCollector | None = None  # set on the instance by the few requests that have one
     _refusal: Refusal | None = None
-    _body: AsyncCached[bytes] | None = None
     _json: AsyncCached[Any] | None = None
     _form: AsyncCached[FormData] | None = None
     _limits: Limits | None = None  # those of the route
@@ -125,7 +125,7 @@ class HttpRequest(HTTPConnection):
         Raises HTTPException 413 beyond `limits.body` bytes, ClientDisconnect where the client
         leaves before the end, RuntimeError after `stream()`. Nothing is lost if it is cancelled.
         """
-        return self._whole()
+        return ToAwait(self._read_body)
 
     @property
     def json(self) -> Awaitable[Any]:
@@ -217,28 +217,19 @@ class HttpRequest(HTTPConnection):
 
         return await form_as(self, model)
 
-    def _whole(self) -> AsyncCached[bytes]:
-        """Return the body as it was sent, even if a subclass overrides `body`."""
-        if self._body is None:
-            self._body = AsyncCached(self._read_body)
-        return self._body
-
     def _read_body(self) -> Generator[Any, Any, bytes]:
-        self._refuse_reading()
-        exchange = self.exchange
-        held = exchange.held
-        if not held.complete:
-            held.check()
+        """Read the body as it was sent, even if a subclass overrides `body`."""
+        if self._refusal is not None:
+            self._refuse_reading()
+        held = self.exchange.held
         limit = self.limits.body
-        length = self.fields.get(b"content-length", b"")  # `headers` would parse all of them
-        if len(length) >= len(str(limit)):  # a number of fewer digits is less
-            if (parse_content_length(length.decode("latin-1")) or 0) > limit:
-                raise body_too_large(limit)
-        # What passes the limit is kept, too: a caller that asks again is refused again, and not given the rest.
-        while held.size <= limit and not held.complete:
-            held.keep((yield from exchange.next_chunk().__await__()))
-            if exchange.body_was_read:
-                held.complete = True
+        if not held.complete:
+            length = self.fields.get(b"content-length", b"")  # `headers` would parse all of them
+            if len(length) >= len(str(limit)):  # a number of fewer digits is less
+                if (parse_content_length(length.decode("latin-1")) or 0) > limit:
+                    raise body_too_large(limit)
+            # What passes the limit is kept, too: a caller that asks again is refused again, and not given the rest.
+            yield from self.exchange.keep_body(limit).__await__()
         if held.size > limit:
             raise body_too_large(limit)
         return held.value()
@@ -251,7 +242,7 @@ class HttpRequest(HTTPConnection):
         if not is_plain_json(self.plain_fields()):
             headers = self.headers
             charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
-        body = yield from self._whole().__await__()
+        body = yield from self._read_body()
         return decode_json(body, charset)
 
     def _read_form(self) -> Generator[Any, Any, FormData]:
@@ -261,7 +252,7 @@ class HttpRequest(HTTPConnection):
         usual = headers.get("content-type") == URLENCODED
         if usual or self.content_type == URLENCODED:
             refuse_encoding(headers.get("content-encoding"))
-            body = yield from self._whole().__await__()
+            body = yield from self._read_body()
             charset = None if usual else self.content_type.options.get("charset")
             fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
             return FormData(fields)
@@ -280,9 +271,9 @@ class HttpRequest(HTTPConnection):
     def _give(self, reader: str, make: Callable[[BodyStream], T]) -> T:
         """Return `make(stream of the body)`; no other reader gets the body, unless all of it is kept."""
         self._refuse_reading()
-        if self._body is not None and self._body.working:
-            raise RuntimeError("another task is reading request.body; await it here as well")
         held = self.exchange.held
+        if held.keepers:
+            raise RuntimeError("another task is reading request.body; await it here as well")
         made = make(BodyStream(self.exchange, held.first_chunks()))
         held.give(reader)
         return made
@@ -319,9 +310,9 @@ class HttpRequest(HTTPConnection):
         """Settle the exchange, unless it is shared with an outer request, which settles it."""
         if self._shared:
             return None
-        if self._refusal is None and (self._body is None or not self._body.done):
-            self._refusal = "end"
         exchange = self.exchange
+        if self._refusal is None and not exchange.body_is_kept:
+            self._refusal = "end"
         if exchange.unsettled:
             return exchange.settle()
         exchange.release()

@@ -11,12 +11,30 @@ from typing import Any, NoReturn, TypeVar
 
 import anyio
 
-__all__ = ["AsyncCached"]
+__all__ = ["AsyncCached", "ToAwait"]
 
 T = TypeVar("T")
 
 
-class AsyncCached(Awaitable[T]):
+class ToAwait(Awaitable[T]):
+    """Awaitable that calls `compute`, a generator function, whenever it is awaited."""
+
+    __slots__ = ("_compute",)
+
+    def __init__(self, compute: Callable[[], Generator[Any, Any, T]]) -> None:
+        self._compute = compute
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._compute()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"this has no {name!r} before it is awaited: put await before it")
+
+    def __getitem__(self, key: object) -> NoReturn:
+        raise TypeError("this has no items before it is awaited: put await before it")
+
+
+class AsyncCached(ToAwait[T]):
     """Awaitable that calls `compute` at its first await, and keeps the result.
 
     - `done`: True once there is a result.
@@ -35,7 +53,7 @@ class AsyncCached(Awaitable[T]):
         await body  # does not
     """
 
-    __slots__ = ("_compute", "_turn", "done", "value", "working")
+    __slots__ = ("_turn", "done", "value", "working")
     value: T
 
     def __init__(self, compute: Callable[[], Generator[Any, Any, T]]) -> None:
@@ -67,9 +85,3 @@ class AsyncCached(Awaitable[T]):
                     self._turn.set()
                     self._turn = None
         return self.value
-
-    def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"this has no {name!r} before it is awaited: put await before it")
-
-    def __getitem__(self, key: object) -> NoReturn:
-        raise TypeError("this has no items before it is awaited: put await before it")

@@ -206,7 +206,9 @@ class _Pydantic:
             raise refused(source, error) from None
 
     def validate_json(self, body: bytes, charset: str | None) -> Any:
-        if not is_utf8(charset) or ((_N in body or _I in body) and may_have_constants(body)):
+        if charset is not None and not is_utf8(charset):
+            return self._again(body, charset)
+        if (_N in body or _I in body) and may_have_constants(body):
             return self._again(body, charset)
         try:
             return self._validator.validate_json(body)
@@ -247,7 +249,7 @@ class _Msgspec:
             raise RequestValidationError([of_msgspec(source, error)]) from None
 
     def validate_json(self, body: bytes, charset: str | None) -> Any:
-        if not is_utf8(charset):
+        if charset is not None and not is_utf8(charset):
             return self._again(body, charset)
         try:
             return self._decode(body)
@@ -274,9 +276,9 @@ _N: Final = ord("N")  # a number is found in bytes sooner than bytes are
 _I: Final = ord("I")
 
 
-def is_utf8(charset: str | None) -> bool:
-    """True if a charset is that of JSON, or none is named."""
-    return charset is None or charset.lower() in ("utf-8", "utf8")
+def is_utf8(charset: str) -> bool:
+    """True if a charset is that of JSON."""
+    return charset.lower() in ("utf-8", "utf8")
 
 
 def may_have_constants(body: bytes) -> bool:

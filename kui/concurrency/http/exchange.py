@@ -27,15 +27,19 @@ from .states import (
     BodyEvent,
     ExchangeState,
     Gone,
+    RequestBodyState,
     ResponseEvent,
     ResponseState,
     body_expected,
 )
 
-__all__ = ["ClientDisconnect", "Exchange", "Gone", "body_expected", "disconnect_errors"]
+__all__ = ["ClientDisconnect", "Exchange", "Gone", "body_expected", "chunk_of", "disconnect_errors"]
 
 _SMALL: Final = 4096
 """Largest body of a message, in bytes, whose `send` is not watched on trio: the server's buffers take it."""
+# Python 3.11 takes ten times as long to find a member in its class.
+_ENDS: Final = BodyEvent.ENDS
+_WHOLE: Final = RequestBodyState.WHOLE
 _FILES: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 """Messages without a time limit: sending a file may take long, and only the server sees its progress."""
 
@@ -46,6 +50,17 @@ async def _receive_too_late() -> Message:
 
 async def _send_too_late(message: Message) -> None:
     raise RuntimeError("this request is over: nothing can be sent to its client any more")
+
+
+def chunk_of(message: Message) -> bytes:
+    """Return what a message has of the body, which may be nothing.
+
+    :raises ClientDisconnect: it says that the client left before the end of the body.
+    """
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect("the client left before the end of the request body")
+    body: bytes = message.get("body", b"")
+    return body
 
 
 class Exchange(ReceiveBuffer):
@@ -117,7 +132,7 @@ class Exchange(ReceiveBuffer):
     @property
     def body_was_read(self) -> bool:
         """True if the request body has been read to its end."""
-        return not self.state.body_is_open and not self._kept
+        return self.state.body is _WHOLE and not self._kept
 
     @property
     def held(self) -> HeldBody:
@@ -125,6 +140,11 @@ class Exchange(ReceiveBuffer):
         if self._held is None:
             self._held = HeldBody()
         return self._held
+
+    @property
+    def body_is_kept(self) -> bool:
+        """True if the whole body is in `held`."""
+        return self._held is not None and self._held.complete
 
     @property
     def exit_signal(self) -> ExitSignal | None:
@@ -152,7 +172,7 @@ class Exchange(ReceiveBuffer):
             if not self.state.answered:
                 self.terminate(Gone.CLIENT_LEFT)
         elif not message.get("more_body", False):
-            self.state.body_event(BodyEvent.ENDS)
+            self.state.body_event(_ENDS)
 
     def _keep(self, message: Message) -> None:
         if self.state.discards and message["type"] == "http.request":
@@ -209,14 +229,32 @@ class Exchange(ReceiveBuffer):
         return self._next_chunk(super().receive)
 
     async def _next_chunk(self, receive: Receive) -> bytes:
-        while self._kept or self.state.body_is_open:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnect("the client left before the end of the request body")
-            body: bytes = message.get("body", b"")
+        while not self.body_was_read:
+            body = chunk_of(await receive())
             if body:
                 return body
         return b""
+
+    async def keep_body(self, limit: int) -> None:
+        """Read the body to its end and keep it in `held`; stop where more than `limit` bytes are kept.
+
+        Several tasks may do so at once: one receives, the others wait for what it gets. If cancelled, nothing is lost.
+
+        :raises ClientDisconnect: the client left before the end of the body.
+        :raises RuntimeError: the body was given to another reader, or a part of it was discarded.
+        """
+        held, state = self.held, self.state
+        held.check()
+        held.keepers += 1
+        try:
+            while held.size <= limit and (self._kept or state.body is not _WHOLE):
+                if self._receiving and not self._kept:
+                    await self._until_changed()
+                else:
+                    held.keep(chunk_of(await super().receive()))
+        finally:
+            held.keepers -= 1
+        held.complete = held.size <= limit or self.body_was_read
 
     async def is_disconnected(self) -> bool:
         """Return True if the client has left. This is a checkpoint; it never waits for the client or loses a message.

@@ -21,26 +21,26 @@ class HeldBody:
     - `chunks`: what was read and kept, in order.
     - `size`: the length of `chunks`, in bytes.
     - `complete`: True if `chunks` is the whole body.
+    - `keepers`: how many tasks are reading the body to keep it.
     - `reader`: the name of the only reader that may read the body, such as `"request.stream()"`, or None.
     - `taken`: True if that reader has taken a part of it.
     """
 
-    __slots__ = ("chunks", "complete", "reader", "size", "taken")
+    __slots__ = ("chunks", "complete", "keepers", "reader", "size", "taken")
 
     def __init__(self) -> None:
         self.chunks: list[bytes] = []
         self.size = 0
         self.complete = False
+        self.keepers = 0
         self.reader: str | None = None
         self.taken = False
 
     def keep(self, chunk: bytes) -> None:
-        """Add what was read next; `b""` completes the body."""
+        """Add what was read next."""
         if chunk:
             self.chunks.append(chunk)
             self.size += len(chunk)
-        else:
-            self.complete = True
 
     def value(self) -> bytes:
         """Return what was kept, as one bytes object."""

@@ -7,15 +7,16 @@ import pytest
 from kui.concurrency.http.held_body import NEXT_APP, HeldBody
 
 
-def held(*chunks: bytes) -> HeldBody:
+def held(*chunks: bytes, complete: bool = False) -> HeldBody:
     body = HeldBody()
     for chunk in chunks:
         body.keep(chunk)
+    body.complete = complete
     return body
 
 
 def test_a_body_that_is_complete_is_for_all_readers() -> None:
-    body = held(b"a", b"b", b"")
+    body = held(b"a", b"b", complete=True)
     assert (body.complete, body.size, body.value()) == (True, 2, b"ab")
     for reader in "one", "other":
         assert body.first_chunks() == [b"ab", b""]
