@@ -6,6 +6,8 @@ from typing import Final, Protocol
 
 from baize.typing import Message
 
+from kui.concurrency.http.receive_buffer import ReceivesNowait
+
 from .http1 import Http1
 from .http1_request import Request
 from .http1_response import Http1Response
@@ -45,7 +47,7 @@ class Carrier(Protocol):
         """Have each task that waits in `receive` look again."""
 
 
-class Cycle:
+class Cycle(ReceivesNowait):
     """The `receive` and `send` of one request, which end with it: then `send` raises, and `receive` touches no socket.
 
     `gone` is True once the client has left, `broken` once no more can be sent, `over` once the app
@@ -87,17 +89,23 @@ class Cycle:
         request = self.request
         return not (request.body or (request.complete and not self._told))
 
+    def receive_nowait(self) -> Message | None:
+        """Return what has come of the body, or its end; None if nothing has. See `ReceivesNowait`."""
+        request = self.request
+        if self.over or not (request.body or (request.complete and not self._told)):
+            return None
+        self._told = request.complete
+        return {"type": "http.request", "body": request.take_body(), "more_body": not self._told}
+
     async def receive(self) -> Message:
         """ASGI's `receive`. Cancelled, it has taken nothing.
 
         Several tasks may wait in it: one of them gets what comes of the body, all get the disconnect.
         """
-        request = self.request
         while not self.over:
-            if request.body or (request.complete and not self._told):
-                self._told = request.complete
-                body = request.take_body()
-                return {"type": "http.request", "body": body, "more_body": not self._told}
+            message = self.receive_nowait()
+            if message is not None:
+                return message
             if self.gone or self.response.phase is _DONE or self._connection.http.error:
                 break
             self._has_waited = True

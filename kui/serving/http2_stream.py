@@ -13,6 +13,8 @@ import anyio
 from baize.typing import Message
 from h2.errors import ErrorCodes
 
+from kui.concurrency.http.receive_buffer import ReceivesNowait
+
 from .http2_messages import Http2Response, Request, hints, trailers
 from .pipes import CHUNK, CREDIT, BytesLike, Pipe, Turns
 from .responses import Headers, Misuse, Phase
@@ -289,7 +291,7 @@ class Stream:
         return self.lost
 
 
-class StreamCycle:
+class StreamCycle(ReceivesNowait):
     """The `receive` and `send` of one request, which end with it: then `send` raises, and `receive` says so.
 
     `broken` is True once no more can be sent, `late` if the client was too slow with the body.
@@ -318,6 +320,15 @@ class StreamCycle:
         self._state = state
         self._told = False  # True once the app has the end of the body
 
+    def receive_nowait(self) -> Message | None:
+        """Return what has come of the body, or its end; None if nothing has. See `ReceivesNowait`."""
+        stream = self.stream
+        if stream.over or stream.lost or self._told or not (stream.unread or stream.complete):
+            return None
+        body = stream.take() or b""
+        self._told = stream.complete
+        return {"type": "http.request", "body": body, "more_body": not self._told}
+
     async def receive(self) -> Message:
         """ASGI's `receive`. Cancelled, it has taken nothing.
 
@@ -327,10 +338,9 @@ class StreamCycle:
         while not stream.over:
             if stream.lost:
                 break
-            if not self._told and (stream.unread or stream.complete):
-                body = stream.take() or b""
-                self._told = stream.complete
-                return {"type": "http.request", "body": body, "more_body": not self._told}
+            message = self.receive_nowait()
+            if message is not None:
+                return message
             if stream.gone or self.late or self.response.phase is Phase.DONE:
                 break
             await self._until_changed()

@@ -6,7 +6,7 @@ has what waits: reading the body, sending while an unread body arrives, and the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Final, NoReturn
 
 import anyio
@@ -327,10 +327,13 @@ class Exchange(ReceiveBuffer):
     async def send_whole(self, start: Message, last: Message) -> None:
         """Send a response that consists of two messages. Raises what `send` raises.
 
-        If its body has at most 4 KiB and no request body is arriving, both messages share one time limit.
+        If its body has at most 4 KiB, both messages share one time limit.
         """
         state = self.state
-        if self._watchers or state.body_is_coming or len(last["body"]) > _SMALL:
+        if state.body_is_coming:
+            self.keep_arrived()  # usually all of it: then nothing has to be received meanwhile
+        announced = self.scope.get("http_version", "1.1") < "2"
+        if self._watchers or len(last["body"]) > _SMALL or (state.body_is_coming and not announced):
             await self.send(start)
             await self.send(last)
             return
@@ -340,7 +343,9 @@ class Exchange(ReceiveBuffer):
         send = self.server_send
         self.in_send = True
         try:
-            if on_asyncio():
+            if state.body_is_coming and self.ended is None:
+                await self._send_watched(start, last)
+            elif on_asyncio():
                 await send_within(send, (start, last), STALL, LIMIT_AT_EXIT, self._exit_signal)
             else:
                 await send(start)
@@ -380,7 +385,9 @@ class Exchange(ReceiveBuffer):
     async def _send_beside_body(self, message: Message) -> None:
         if self.scope.get("http_version", "1.1") >= "2":
             # HTTP/2 and 3 do not announce a body. Usually there is none, and its end has arrived already.
-            await self.poll()
+            self.keep_arrived()
+            if self.state.body_is_coming:
+                await self.poll()
         if self.state.body_is_coming:
             await self._send_watched(message)
         else:
@@ -397,20 +404,24 @@ class Exchange(ReceiveBuffer):
         self.terminate(Gone.CLIENT_LEFT)
         raise ClientDisconnect("the client left before the end of the response") from error
 
-    async def _send_watched(self, message: Message) -> None:
+    async def _send_watched(self, *messages: Message) -> None:
         """Send while a task receives what is left of the body, and cancels the `send` if it stalls."""
         stalled = False
 
         async def watch() -> None:
             nonlocal stalled
-            await self._look_after_send(message["type"] not in _FILES)
+            await self._look_after_send(messages[-1]["type"] not in _FILES)
             stalled = True
             group.cancel()
 
         async with framework_tasks() as group:
-            await on_first_wait(self.server_send(message), lambda: group.start_soon(watch))
+            await on_first_wait(self._send_all(messages), lambda: group.start_soon(watch))
         if stalled:
             raise Stalled
+
+    async def _send_all(self, messages: Iterable[Message]) -> None:
+        for message in messages:
+            await self.server_send(message)
 
     async def _look_after_send(self, gives_up: bool) -> None:
         """Receive the unread body while a `send` waits; return when the `send` has stalled.

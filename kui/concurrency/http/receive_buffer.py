@@ -23,7 +23,7 @@ from kui.concurrency.cleanup import raise_cancellation
 from kui.concurrency.loops import on_asyncio
 from kui.concurrency.waits import on_every_wait
 
-__all__ = ["BUFFERED_BYTES", "BUFFERED_MESSAGES", "ReceiveBuffer"]
+__all__ = ["BUFFERED_BYTES", "BUFFERED_MESSAGES", "ReceiveBuffer", "ReceivesNowait"]
 
 BUFFERED_BYTES: Final = 64 * 1024
 """Limit of the unread messages, in bytes. The message that reaches it is still kept."""
@@ -32,6 +32,19 @@ BUFFERED_MESSAGES: Final = 16
 
 _TURNS: Final = 3
 """Turns of asyncio's loop in which a `receive()` returns that need not wait for the client."""
+
+
+class ReceivesNowait:
+    """A server's side of one connection: `receive` is a method of it, and it can tell what has come without waiting.
+
+    A buffer whose `receive` is that method, and not one of a middleware around it, asks the server first.
+    """
+
+    __slots__ = ()
+
+    def receive_nowait(self) -> Message | None:
+        """Return the next message if it has come already, but for the disconnect; else None."""
+        raise NotImplementedError
 
 
 class ReceiveBuffer:
@@ -121,6 +134,17 @@ class ReceiveBuffer:
             self._kept.append(message)
             self._size += self._weigh(message)
         self._changed()
+
+    def keep_arrived(self) -> None:
+        """Keep what has come already, as far as there is room, if the server can tell that without waiting."""
+        server = getattr(
+            self._receive, "__self__", None
+        )  # None of a function, as a middleware's is
+        if isinstance(server, ReceivesNowait) and not self._receiving:
+            while self._more and (message := server.receive_nowait()) is not None:
+                ReceiveBuffer._keep(
+                    self, message
+                )  # not discarded: there is room, and a task may read it yet
 
     def _take(self) -> Message:
         message = self._kept.pop(0)
