@@ -9,6 +9,8 @@ import anyio
 import pytest
 from baize.typing import Receive, Scope, Send
 
+from kui.concurrency.http.receive_buffer import ReceivesNowait
+
 from .conftest import PATIENCE, Serve
 
 pytestmark = pytest.mark.anyio
@@ -115,6 +117,30 @@ async def test_an_unread_body_is_thrown_away_for_the_next_request(serve: Serve) 
         for _ in range(3):
             await client.send(post(b"x" * 200_000))
             assert await client.body() == b"hello"
+
+
+async def test_what_has_come_of_a_body_is_known_without_waiting(serve: Serve) -> None:
+    got: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        server = receive.__self__  # type: ignore[attr-defined]  # it is a method
+        assert isinstance(server, ReceivesNowait)
+        if scope["path"] == "/later":
+            got.append(server.receive_nowait())
+            await respond(send, b"go on")
+        got.append(server.receive_nowait())
+        if scope["path"] != "/later":
+            await hello(scope, receive, send)
+
+    async with serve(app) as server, server.connect() as client:
+        await client.send(post(b"whole"))
+        assert await client.body() == b"hello"
+        await client.send(GET)
+        assert await client.body() == b"hello"
+        await client.send(post(b"").replace(b" / ", b" /later ").replace(b": 0", b": 5"))
+        assert await client.body() == b"go on"
+    whole = {"type": "http.request", "body": b"whole", "more_body": False}
+    assert got[:3] == [whole, {**whole, "body": b""}, None]
 
 
 async def test_who_uploads_too_much_for_nothing_gets_the_answer_and_the_end(serve: Serve) -> None:

@@ -1,13 +1,14 @@
 """Receive and send the messages of one HTTP request (docs/design.md, "One request").
 
-The states and their transitions are defined in `states`, the buffer of unread messages in `receive_buffer`. This module
-has what waits: reading the body, sending while an unread body arrives, and the end of the request.
+The states and their transitions are defined in `states`, reading the body in `request_body`, the buffer of unread
+messages in `receive_buffer`. This module has what else waits: sending while an unread body arrives, and the end of the
+request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from typing import Any, Final, NoReturn
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Final, NoReturn
 
 import anyio
 import anyio.lowlevel
@@ -20,28 +21,25 @@ from kui.concurrency.task_group import framework_tasks
 from kui.concurrency.waits import on_first_wait
 
 from .departures import ClientDisconnect, disconnect_errors, send_failures
-from .held_body import NEXT_APP, HeldBody
-from .receive_buffer import ReceiveBuffer
+from .request_body import RequestBody
 from .send_limit import LIMIT_AT_EXIT, PIECE, STALL, Stalled, pieces_of, send_within
 from .states import (
     BodyEvent,
     ExchangeState,
     Gone,
-    RequestBodyState,
     ResponseEvent,
     ResponseState,
     body_expected,
 )
 
-__all__ = ["ClientDisconnect", "Exchange", "Gone", "body_expected", "chunk_of", "disconnect_errors"]
+__all__ = ["ClientDisconnect", "Exchange", "Gone", "body_expected", "disconnect_errors"]
 
 _SMALL: Final = 4096
 """Largest body of a message, in bytes, whose `send` is not watched on trio: the server's buffers take it."""
-# Python 3.11 takes ten times as long to find a member in its class.
-_ENDS: Final = BodyEvent.ENDS
-_WHOLE: Final = RequestBodyState.WHOLE
 _FILES: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 """Messages without a time limit: sending a file may take long, and only the server sees its progress."""
+
+_ENDS: Final = BodyEvent.ENDS  # Python 3.11 takes ten times as long to find a member in its class
 
 
 async def _receive_too_late() -> Message:
@@ -52,18 +50,7 @@ async def _send_too_late(message: Message) -> None:
     raise RuntimeError("this request is over: nothing can be sent to its client any more")
 
 
-def chunk_of(message: Message) -> bytes:
-    """Return what a message has of the body, which may be nothing.
-
-    :raises ClientDisconnect: it says that the client left before the end of the body.
-    """
-    if message["type"] == "http.disconnect":
-        raise ClientDisconnect("the client left before the end of the request body")
-    body: bytes = message.get("body", b"")
-    return body
-
-
-class Exchange(ReceiveBuffer):
+class Exchange(RequestBody):
     """Receives and sends for one HTTP request.
 
     `receive` and `send` are ASGI callables for any ASGI app; `owner_of` finds the exchange of both. The creator must
@@ -89,7 +76,6 @@ class Exchange(ReceiveBuffer):
     on_start: Callable[[Message], Message] | None = None
     progress = 0
     in_send = False
-    _held: HeldBody | None = None
 
     def __init__(
         self,
@@ -130,23 +116,6 @@ class Exchange(ReceiveBuffer):
         return self.state.body_is_coming
 
     @property
-    def body_was_read(self) -> bool:
-        """True if the request body has been read to its end."""
-        return self.state.body is _WHOLE and not self._kept
-
-    @property
-    def held(self) -> HeldBody:
-        """The state of the body: what was read, and which reader may still read it."""
-        if self._held is None:
-            self._held = HeldBody()
-        return self._held
-
-    @property
-    def body_is_kept(self) -> bool:
-        """True if the whole body is in `held`."""
-        return self._held is not None and self._held.complete
-
-    @property
     def exit_signal(self) -> ExitSignal | None:
         """The exit signal of `scope["app"]`, or None if that app has none."""
         return self._exit_signal()
@@ -174,88 +143,6 @@ class Exchange(ReceiveBuffer):
         elif not message.get("more_body", False):
             self.state.body_event(_ENDS)
 
-    def _keep(self, message: Message) -> None:
-        if self.state.discards and message["type"] == "http.request":
-            self.messages_buffered += 1
-            self._lose(message)
-            self._arrived(message)
-            self._changed()
-        else:
-            super()._keep(message)
-
-    def _lose(self, message: Message) -> None:
-        if message.get("body"):
-            self.state.body_event(BodyEvent.DISCARDED)
-            self._refusal = RuntimeError(
-                "the request body was discarded: read it before the response, or begin within"
-                f" {STALL:g} s of it, and go on"
-            )
-
-    async def receive(self) -> Message:
-        """Receive the next message for the next app (ASGI). What was read and kept of the body comes first.
-
-        If cancelled, no message is lost.
-
-        :raises RuntimeError: the body was given to another reader, or a part of it was discarded.
-        """
-        held = self._held
-        if held is not None and held.to_hand_on:
-            await anyio.lowlevel.checkpoint()
-            return held.hand_on(self.body_was_read)
-        message = await super().receive()
-        if message["type"] == "http.request" and (message.get("body") or message.get("more_body")):
-            self.held.reader = NEXT_APP
-        return message
-
-    async def next_chunk_of_app(self) -> bytes:
-        """Return the next chunk as `next_chunk` does, but begin with what was read and kept.
-
-        This is for an app that does not call `receive`, such as a WSGI app.
-        """
-        if self._held is not None and self._held.to_hand_on:
-            message = await self.receive()
-            if message["body"]:
-                return bytes(message["body"])
-        return await self._next_chunk(self.receive)
-
-    def next_chunk(self) -> Coroutine[Any, Any, bytes]:
-        """Return the next chunk of the body that is not empty; at the end, return b"" each time.
-
-        Chunks that arrived before the client left are still returned. If cancelled, no chunk is lost.
-
-        :raises ClientDisconnect: the client left before the end of the body.
-        :raises RuntimeError: a part of the body was discarded.
-        """
-        return self._next_chunk(super().receive)
-
-    async def _next_chunk(self, receive: Receive) -> bytes:
-        while not self.body_was_read:
-            body = chunk_of(await receive())
-            if body:
-                return body
-        return b""
-
-    async def keep_body(self, limit: int) -> None:
-        """Read the body to its end and keep it in `held`; stop where more than `limit` bytes are kept.
-
-        Several tasks may do so at once: one receives, the others wait for what it gets. If cancelled, nothing is lost.
-
-        :raises ClientDisconnect: the client left before the end of the body.
-        :raises RuntimeError: the body was given to another reader, or a part of it was discarded.
-        """
-        held, state = self.held, self.state
-        held.check()
-        held.keepers += 1
-        try:
-            while held.size <= limit and (self._kept or state.body is not _WHOLE):
-                if self._receiving and not self._kept:
-                    await self._until_changed()
-                else:
-                    held.keep(chunk_of(await super().receive()))
-        finally:
-            held.keepers -= 1
-        held.complete = held.size <= limit or self.body_was_read
-
     async def is_disconnected(self) -> bool:
         """Return True if the client has left. This is a checkpoint; it never waits for the client or loses a message.
 
@@ -264,27 +151,6 @@ class Exchange(ReceiveBuffer):
         if self.state.gone in (None, Gone.DRAIN) and not self.finished:
             await self.poll()
         return self.client_gone
-
-    def give_up_body(self) -> None:
-        """Allow to discard what arrives of the body from now on, because the handler has returned.
-
-        A reader that reads after a part was discarded gets a RuntimeError.
-        """
-        self.state.give_up_body()
-
-    def discard(self) -> None:
-        """Discard the unread body, and what still arrives of it, so that a disconnect behind it is seen."""
-        self.give_up_body()
-        self._forget()
-        self._changed()
-        if self._pulls:
-            self._start_pull()
-
-    def _forget(self) -> None:
-        for message in self._kept:
-            self._lose(message)
-        self._kept.clear()
-        self._size = 0
 
     # Sending.
 

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import anyio
 import anyio.lowlevel
 import pytest
+from baize.typing import Message
 
 from kui.concurrency import (
     ClientDisconnect,
@@ -19,7 +20,11 @@ from kui.concurrency import (
     exchange_of,
     owner_of,
 )
-from kui.concurrency.http.receive_buffer import BUFFERED_BYTES, BUFFERED_MESSAGES
+from kui.concurrency.http.receive_buffer import (
+    BUFFERED_BYTES,
+    BUFFERED_MESSAGES,
+    ReceivesNowait,
+)
 from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, PIECE, STALL
 from kui.testing import every_checkpoint
 from tests.support.asgi_server import DISCONNECT, START, WAYS, Server, body, chunk
@@ -504,6 +509,142 @@ async def test_an_unread_body_does_not_block_a_whole_response(serve) -> None:
 
 
 # An unread body.
+
+
+class Knowing(ReceivesNowait):
+    """A server that can tell what has come: `arrived`, and then `later`, for which a `receive` has to wait."""
+
+    def __init__(self, arrived: list[Message], later: Server) -> None:
+        self.arrived = arrived
+        self.later = later
+        self.waits = 0
+
+    def receive_nowait(self) -> Message | None:
+        return self.arrived.pop(0) if self.arrived else None
+
+    async def receive(self) -> Message:
+        message = self.receive_nowait()
+        if message is not None:
+            return message
+        self.waits += 1
+        return await self.later.receive()
+
+
+@pytest.fixture
+def knowing(serve):
+    def knowing(*arrived: Message, version: str = "1.1") -> tuple[Knowing, Exchange]:
+        server, _ = serve(headers=LENGTH, version=version)
+        knows = Knowing(list(arrived), server)
+        return knows, Exchange(server.scope, knows.receive, server.send)
+
+    return knowing
+
+
+@pytest.mark.parametrize("version", ["1.1", "2"])
+async def test_what_has_come_of_an_unread_body_is_kept_and_no_one_waits_for_more(
+    knowing, version
+) -> None:
+    server, exchange = knowing(body(b"a", True), body(b"b"), version=version)
+    exchange.give_up_body()
+    await exchange.send_whole(START, chunk(b"refused"))
+    assert (exchange.finished, exchange.body_expected, server.waits) == (True, False, 0)
+    assert not exchange.unsettled
+    # A task that outlives the handler may still read it.
+    assert [await exchange.next_chunk() for _ in range(3)] == [b"a", b"b", b""]
+
+
+async def test_no_more_of_an_unread_body_is_kept_than_there_is_room_for(knowing) -> None:
+    server, exchange = knowing(*[body(b"x" * 16 * 1024, True)] * 10)
+    exchange.keep_arrived()
+    assert len(server.arrived) == 6
+    assert exchange.full
+
+
+async def test_a_middleware_around_receive_is_not_passed_by(knowing) -> None:
+    server, inner = knowing(body(b"a"))
+    seen: list[Message] = []
+
+    async def receive() -> Message:
+        seen.append(await server.receive())
+        return seen[-1]
+
+    exchange = Exchange(inner.scope, receive, inner.server_send)
+    exchange.keep_arrived()
+    assert len(server.arrived) == 1
+    assert await exchange.next_chunk() == b"a"
+    assert seen == [body(b"a")]
+
+
+async def test_a_server_that_knows_lets_nothing_be_lost_or_doubled(knowing) -> None:
+    _, exchange = knowing(body(b"a", True), body(b"b"))
+    assert await exchange.next_chunk() == b"a"
+    exchange.keep_arrived()
+    exchange.keep_arrived()
+    assert [await exchange.next_chunk() for _ in range(2)] == [b"b", b""]
+
+
+# A body that is kept.
+
+
+async def test_several_tasks_keep_one_body(serve) -> None:
+    server, exchange = serve(headers=LENGTH)
+    kept: list[bytes] = []
+
+    async def keep() -> None:
+        await exchange.keep_body(100)
+        kept.append(exchange.held.value())
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(keep)
+        await settled()
+        assert exchange.held.keepers == 3
+        for message in body(b"a", True), body(b"b", True), body(b"c"):
+            server.put(message)
+            await settled()
+    assert kept == [b"abc"] * 3
+    assert (exchange.body_is_kept, exchange.held.keepers) == (True, 0)
+
+
+async def test_a_task_that_is_cancelled_while_it_keeps_a_body_leaves_it_to_the_others(
+    serve,
+) -> None:
+    server, exchange = serve(body(b"a", True), headers=LENGTH)
+    async with anyio.create_task_group() as tasks:
+        with anyio.CancelScope() as scope:
+            tasks.start_soon(exchange.keep_body, 100)
+            await settled()
+            scope.cancel()
+            await exchange.keep_body(100)
+        server.put(body(b"b"))
+    assert exchange.held.value() == b"ab"
+
+
+async def test_no_more_is_kept_of_a_body_than_its_limit(serve) -> None:
+    _, exchange = serve(body(b"abc", True), body(b"def", True), body(b"ghi"), headers=LENGTH)
+    await exchange.keep_body(4)
+    assert (exchange.held.value(), exchange.held.complete) == (b"abcdef", False)
+    await exchange.keep_body(4)
+    assert exchange.held.value() == b"abcdef"
+    await exchange.keep_body(9)
+    assert (exchange.held.value(), exchange.body_is_kept) == (b"abcdefghi", True)
+
+
+async def test_a_client_that_leaves_is_told_to_all_that_keep_its_body(serve) -> None:
+    server, exchange = serve(body(b"a", True), headers=LENGTH)
+    left: list[str] = []
+
+    async def keep() -> None:
+        with pytest.raises(ClientDisconnect):
+            await exchange.keep_body(100)
+        left.append("left")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(keep)
+        tasks.start_soon(keep)
+        await settled()
+        server.put(DISCONNECT)
+    assert left == ["left"] * 2
 
 
 async def test_an_unread_body_does_not_block_the_last_send(serve) -> None:
