@@ -1,12 +1,12 @@
-"""Declared parameters and dependencies: markers for `Annotated`, planned when a route joins a router.
+"""Declared parameters and dependencies: markers for `Annotated`, planned when a route is added to a router.
 
-- `markers`: what is written. `signatures`, `shapes`: what a function and a type are. `planning`: from both to a plan.
-- `plans`: what is known of a handler then; `router.plans(route)` gives it to what describes an API.
-- `sources`, `bodies`, `validators`, `refusals`: from a request to values, or to 422.
-- `resolving`, `calling`, `entering`, `app_scope`: a plan followed, and its dependencies entered and left.
-- `answers`, `projection`: what is returned, written by its declared type.
+- `markers`: the markers. `signatures`, `shapes`: inspect functions and types. `planning`: makes a plan of them.
+- `plans`: the plan of a handler. `router.plans(route)` returns it, for example for the OpenAPI description.
+- `sources`, `bodies`, `validators`, `refusals`: make values of a request, or refuse it with 422.
+- `resolving`, `calling`, `entering`, `app_scope`: follow a plan, enter its dependencies and leave them.
+- `answers`, `projection`: write the returned value by its declared type.
 
-pydantic is imported by `validators` and `answers`, when something is declared that needs it.
+`validators` and `answers` import pydantic only if a declaration needs it.
 """
 
 from __future__ import annotations

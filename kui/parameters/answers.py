@@ -1,7 +1,7 @@
-"""What a handler returns, written as JSON by its return annotation: a field that is not declared never leaves.
+"""Write a handler's return value as JSON by its return annotation, so that no undeclared field is sent.
 
-It is not validated: the annotation decides what is sent, and only a test under `kui.testing` is told that a value
-does not fit. What no model is annotated for stays the value that it is, for `responses.convert`.
+The value is not validated: the annotation only selects what is sent. Under `kui.testing`, a value that does not fit its
+annotation raises. Without a model in the annotation the value is left to `responses.convert`.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from .signatures import place
 __all__ = ["Answer", "answer_of", "data_of_stream", "model_of_answer"]
 
 Answer: TypeAlias = Callable[[Any], Any]
-"""Makes the response of what a handler has returned."""
+"""Makes a response of the value that a handler has returned."""
 
 TESTING: Final = "kui.testing"
-"""The key in a scope that a test client puts there."""
+"""The key that a test client of `kui.testing` adds to the scope."""
 
 
 _STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator, Iterator, Generator, Awaitable)
 
 
 def data_of_stream(annotation: Any) -> Any:
-    """Return the type of the data in a stream of events; NO_DEFAULT where that is not declared.
+    """Return the type of the data in a stream of events; NO_DEFAULT if it is not declared.
 
     `AsyncIterator[Event[Price]]` and `AsyncIterator[Price]` have data of the type Price.
     """
@@ -59,10 +59,9 @@ def data_of_stream(annotation: Any) -> Any:
 
 
 def model_of_answer(annotation: Any) -> Any:
-    """Return the type by which an answer is written; NO_DEFAULT where that is not declared.
+    """Return the type by which a returned value is written; NO_DEFAULT if no model is declared.
 
-    Responses among the members of a union are themselves; of `tuple[Model, int]` and
-    `tuple[Model, int, Mapping]` the first is the model.
+    Responses in a union are left out. `tuple[Model, int]` and `tuple[Model, int, Mapping]` give Model.
     """
     if annotation in (NO_DEFAULT, Any, None):
         return NO_DEFAULT
@@ -85,7 +84,7 @@ def model_of_answer(annotation: Any) -> Any:
 
 
 def _first(annotation: Any) -> Any:
-    """Return the value's type in the type of what is returned, which may have a status behind it."""
+    """Return the type of the value in a return annotation that may be a tuple with a status."""
     kind = bare(annotation)
     arguments = get_args(kind)
     if get_origin(kind) is tuple and len(arguments) in (2, 3) and arguments[1] is int:
@@ -94,9 +93,9 @@ def _first(annotation: Any) -> Any:
 
 
 def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
-    """Return what writes the answers of a handler with this return annotation; None if nothing is declared.
+    """Return the function that makes responses by this return annotation; None if it declares no model.
 
-    Raises TypeError for a type that cannot be written.
+    :raises TypeError: the type cannot be written.
     """
     data = data_of_stream(annotation)
     model = model_of_answer(annotation) if data is NO_DEFAULT else data
@@ -126,7 +125,7 @@ def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
 
 
 class Written(JSONResponse):
-    """JSON that has been written already."""
+    """A JSON response whose body is encoded already."""
 
     __slots__ = ()
 
@@ -136,7 +135,7 @@ class Written(JSONResponse):
 
 
 class TypedEvents(SendEventResponse):
-    """Events whose data is written by a declared type, as an answer is."""
+    """A stream of events whose data is written by a declared type."""
 
     __slots__ = ("_check", "_write")
 
@@ -147,16 +146,16 @@ class TypedEvents(SendEventResponse):
 
     @classmethod
     def of(cls, value: Any, write: Callable[[Any], bytes], check: Answer) -> Any:
-        """Return the response of what a handler has returned, which may be one already."""
+        """Return the response for a returned generator; return any other value unchanged."""
         if not (isgenerator(value) or isasyncgen(value)):
             return value
         return cls(value, write, check if TESTING in request_var.get().scope else None)
 
     def encode(self, chunk: Any) -> bytes:
-        """Return the bytes of an event; what is no mapping is its data."""
+        """Return the bytes of an event: a mapping is the event, and any other value is its data."""
         if isinstance(chunk, Mapping):
             if "data" not in chunk:
-                return encode_event(chunk)  # a comment, or another time to come back at
+                return encode_event(chunk)  # only a comment or a `retry`
             event = dict(chunk)
         else:
             event = {"data": chunk}
@@ -166,7 +165,7 @@ class TypedEvents(SendEventResponse):
 
 
 Writer: TypeAlias = tuple[Callable[[Any], bytes], Callable[[Any], object]]
-"""What writes a value, and what raises for one that does not fit."""
+"""Two functions: one writes a value, the other raises if a value does not fit the type."""
 
 
 def _writer(model: Any) -> Writer:
@@ -198,11 +197,11 @@ def _of_pydantic(model: Any) -> Writer:
         try:
             return to_json(value, by_alias=True, warnings="error")
         except PydanticSerializationError:
-            # A mapping, or an object that is of no such class but has the attributes.
+            # A mapping, or an object of another class with the same attributes.
             return to_json(validate(value, from_attributes=True), by_alias=True, warnings="error")
 
     def check(value: Any) -> None:
-        # An instance of a model is not looked into: take it to pieces first.
+        # pydantic does not validate the fields of an instance again: dump it first.
         value = validate(value, from_attributes=True)
         validate(adapter.dump_python(value, round_trip=True), by_alias=True, by_name=True)
 

@@ -1,4 +1,4 @@
-"""Dependencies with `scope="app"`: entered once, when the app starts, and shared by all its requests."""
+"""Dependencies with `scope="app"`, which are entered once, when the app starts, and shared by all requests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ __all__ = ["AppDependencies"]
 
 
 class AppDependencies(AbstractAsyncContextManager[None]):
-    """A context in which they are there, in the order in which they need each other.
+    """Enters these dependencies, each after those that it needs, and leaves them in reverse order.
 
-    - `plans`: gives the plans of all handlers; called once, at the start.
-    - `values`: where the values are put, by `identity`.
-    - `stop_services`: ends the app's own tasks, which may use them; they are left after it.
+    One task must enter and leave it, because a dependency may hold a task group open.
 
-    Each may hold a task group open: the whole of it is entered and left by one task.
+    :param plans: returns the plans of all handlers; called once, at the start.
+    :param values: the mapping in which the values are stored, by `identity`.
+    :param stop_services: ends the app's services, which may use the dependencies; awaited before they are left.
     """
 
     def __init__(

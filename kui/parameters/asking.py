@@ -1,4 +1,4 @@
-"""`request.query_as`, `json_as` and `form_as`: the validators of declared parameters, for a handler that asks."""
+"""`request.query_as`, `json_as` and `form_as`: read a request by a model without declaring parameters."""
 
 from __future__ import annotations
 
@@ -28,13 +28,19 @@ def _whole(model: Any, source: Source) -> Whole:
 
 
 def query_as(request: Any, model: type[M]) -> M:
-    """Return the query of a request as a model. Raises RequestValidationError if it does not fit."""
+    """Return the query of a request as a model.
+
+    :raises RequestValidationError: the query does not fit.
+    """
     found: M = _read(request.query_params, model, "query")
     return found
 
 
 async def json_as(request: Any, model: type[M]) -> M:
-    """Return the JSON body of a request as a model. Raises as `request.json` does, and RequestValidationError."""
+    """Return the JSON body of a request as a model. Raises what `request.json` raises, and:
+
+    :raises RequestValidationError: the body does not fit.
+    """
     charset = None
     if not is_plain_json(request.plain_fields()):
         headers = request.headers
@@ -45,7 +51,10 @@ async def json_as(request: Any, model: type[M]) -> M:
 
 
 async def form_as(request: Any, model: type[M]) -> M:
-    """Return the form of a request as a model. Raises as `request.form` does, and RequestValidationError."""
+    """Return the form of a request as a model. Raises what `request.form` raises, and:
+
+    :raises RequestValidationError: the form does not fit.
+    """
     form: FormData = await request.form
     found: M = _read(form, model, "body")
     return found

@@ -1,6 +1,6 @@
-"""The declared parts of a body: by its content type JSON or a form, or as it arrives.
+"""Read the declared parts of a body: from JSON or a form, by its content type, or as a stream.
 
-It is read last, when all else has accepted the request, so that an upload that is refused is never stored.
+The body is read last, after all other parameters were accepted, so that an upload that is refused is never stored.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ __all__ = ["BodyReader", "body_reader"]
 _STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator)
 
 BodyReader: TypeAlias = "_Document | _Raw | _Streamed"
-"""What `body_reader` gives: `await reader.read(request, slots)` puts the values into their slots."""
+"""The result of `body_reader`: `await reader.read(request, slots)` puts the values into their slots."""
 
 
 def body_reader(parameters: Iterable[Parameter]) -> BodyReader:
-    """Return what reads these parameters, which are all of one route's body.
+    """Return a reader for all parameters of one route that come from the body.
 
-    Raises TypeError where they exclude one another, or cannot be read.
+    :raises TypeError: they exclude one another, or cannot be read.
     """
     parameters = list(parameters)
     media_types = {one.marker.media_type for one in parameters if isinstance(one.marker, Body)}
@@ -66,7 +66,7 @@ def _cannot(parameter: Parameter, reason: str) -> TypeError:
 
 
 def _streamed(parameter: Parameter) -> Any:
-    """Return what arrives piece by piece, bytes or Part; None where that is not wanted."""
+    """Return the type of the pieces, bytes or Part, if a parameter is a stream; otherwise None."""
     kind = bare(parameter.annotation)
     if get_origin(kind) not in _STREAMS:
         return None
@@ -89,7 +89,10 @@ def _is_absent(request: HttpRequest) -> bool:
 
 
 def _require(parameters: Iterable[Parameter]) -> None:
-    """Raise RequestValidationError if one of them has no default."""
+    """Check that all parameters have a default.
+
+    :raises RequestValidationError: one has none.
+    """
     faults = [
         missing("body") if one.exclusive else missing("body", one.alias)
         for one in parameters
@@ -100,7 +103,7 @@ def _require(parameters: Iterable[Parameter]) -> None:
 
 
 class _Raw:
-    """The body as it was sent: whole, or as it arrives."""
+    """Reads the body as bytes: whole, or as a stream."""
 
     __slots__ = ("_media_type", "_parameter", "_piece")
 
@@ -124,7 +127,7 @@ class _Raw:
 
 
 class _Document:
-    """A body that is read to its end: JSON or a form, by its content type."""
+    """Reads a whole body: JSON or a form, by its content type."""
 
     __slots__ = (
         "_accepted",
@@ -140,7 +143,7 @@ class _Document:
         from .validators import Fields, model_of
 
         self._parameters = parameters
-        # What of a form is wanted as bytes may be sent as a file.
+        # A field of a form that is declared as bytes may be sent as a file.
         self._texts = {one.alias for one in parameters if _is_bytes(one.annotation)}
         uploads = self._texts or any(
             kind is UploadFile for one in parameters for kind in parts_of(one.annotation)
@@ -222,7 +225,7 @@ class _Document:
 
 
 class _Several:
-    """A form, some of whose values have been read already."""
+    """A form of which some values have been read as bytes already."""
 
     def __init__(self, form: FormData, given: Any) -> None:
         self._form = form
@@ -245,7 +248,7 @@ class _Several:
 
 
 class _Streamed:
-    """Fields that precede a stream: they are read, the rest of the form is not."""
+    """Reads the fields of a form that precede a stream of its other parts."""
 
     __slots__ = ("_fields", "_piece", "_reader", "_stream")
 
@@ -285,7 +288,7 @@ class _Streamed:
 
 
 class _Texts(dict[str, list[str]]):
-    """The texts of fields: the last of a name, or all of it."""
+    """The texts of fields by name: the last one, or all of them with `getlist`."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return self[name] if name in self else default
@@ -298,7 +301,10 @@ class _Texts(dict[str, list[str]]):
 
 
 class _Rest(AsyncIterator[Part]):
-    """The parts that are left of a form. Raises RequestValidationError for a field that comes too late."""
+    """Iterates over the remaining parts of a form.
+
+    :raises RequestValidationError: a declared field comes after the first of these parts.
+    """
 
     def __init__(self, parts: MultipartReader, first: Part | None, fields: set[str]) -> None:
         self._parts = parts
@@ -315,7 +321,10 @@ class _Rest(AsyncIterator[Part]):
 
 
 class _Content(AsyncIterator[bytes]):
-    """The content of one part. Raises RequestValidationError for a field that comes behind it."""
+    """Iterates over the content of one part.
+
+    :raises RequestValidationError: a declared field comes after this part.
+    """
 
     def __init__(self, parts: MultipartReader, part: Part, fields: set[str]) -> None:
         self._parts = parts

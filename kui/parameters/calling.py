@@ -1,6 +1,6 @@
-"""Functions called with values that are in slots, dependencies among them, one after the other.
+"""Call handlers and dependencies with values that are stored in slots.
 
-How each is called is decided once, when a route joins a router. How what has an exit is entered, is in `entering`.
+How each is called is decided once, when its route is added to a router. `entering` enters a dependency with an exit.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Slots: TypeAlias = list[Any]
 
 
 class Bound(NamedTuple):
-    """A function, and what takes its arguments out of the slots: `function(*arguments(slots))`."""
+    """A function, and another that takes its arguments out of the slots: `function(*arguments(slots))`."""
 
     function: Callable[..., Any]
     arguments: Callable[[Slots], Iterable[Any]]
 
 
 def bind(call: Call) -> Bound:
-    """Decide how a function is called."""
+    """Return how to call a function."""
     function = _by_name(call) if call.named else call.function
     places = [*call.positional, *(slot for _, slot in call.named)]
     if len(places) > 1:
         return Bound(function, itemgetter(*places))
-    # For one place alone itemgetter makes no tuple, and for none it raises: a slice then.
+    # itemgetter returns no tuple for one place, and refuses none; a slice gives a list for both.
     first = places[0] if places else 0
     return Bound(function, itemgetter(slice(first, first + len(places))))
 
@@ -53,7 +53,7 @@ def _by_name(call: Call) -> Callable[..., Any]:
 
 
 class Step(NamedTuple):
-    """A dependency, and how it is called. What `exits` is entered, and the others are only called."""
+    """How to call one dependency. If it has an exit, `exits` is the dependency, which must then be entered."""
 
     function: Callable[..., Any]
     arguments: Callable[[Slots], Iterable[Any]]
@@ -63,10 +63,10 @@ class Step(NamedTuple):
 
 
 def step_of(one: Dependency) -> Step:
-    """Decide how a dependency is called."""
+    """Return how to call a dependency."""
     function, arguments = bind(one.call)
     if one.kind is DependencyKind.TASK_GROUP:
-        function = _nothing  # it is made when it is entered
+        function = _nothing  # the group is made when it is entered
     if one.kind is DependencyKind.FUNCTION and one.marker.thread:
         return Step(partial(in_thread, function), arguments, one.slot, True)
     exits = one if one.kind.has_exit else None
@@ -74,7 +74,7 @@ def step_of(one: Dependency) -> Step:
 
 
 def shared_step(one: Dependency, current: ContextVar[Any]) -> Step:
-    """Decide how a dependency with `scope="app"` is looked up, by the current connection."""
+    """Return how to look up the value of a dependency with `scope="app"`, by the current connection."""
     key = identity(one.function)
 
     def shared() -> Any:
@@ -94,13 +94,14 @@ def _nothing() -> None:
 
 
 Enter: TypeAlias = Callable[[Dependency, Any], Awaitable[Any]]
-"""Enters what a dependency with an exit has returned when it was called, and gives its value."""
+"""Enters what the call of a dependency with an exit has returned, and returns its value."""
 
 
 async def call_all(steps: Iterable[Step], slots: Slots, enter: Enter | None = None) -> None:
-    """Call dependencies, each behind those that it needs, and keep their values.
+    """Call dependencies in order, and store their values in the slots.
 
-    :param enter: needed where one of them has an exit.
+    :param steps: each after those that it needs.
+    :param enter: required if one of them has an exit.
     """
     for function, arguments, slot, awaited, exits in steps:
         value = function(*arguments(slots))

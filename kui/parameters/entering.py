@@ -1,6 +1,6 @@
-"""Dependencies, entered and left: in one task, the last that was entered first, as nested `async with` would do it.
+"""Enter dependencies and leave them in reverse order, in one task, as nested `async with` blocks would do.
 
-When each of them is entered is decided in `resolving`.
+`resolving` decides when each is entered.
 """
 
 from __future__ import annotations
@@ -33,28 +33,28 @@ T = TypeVar("T")
 
 
 class Entered(Protocol):
-    """Something that has been entered, and must be left once."""
+    """Something that was entered, and must be left exactly once."""
 
     async def leave(self, error: BaseException | None) -> bool:
-        """Leave it; `error` is what has ended the work. True if it has swallowed that.
+        """Leave it; return True if it has swallowed `error`.
 
-        Raises what it raises, which may be `error`.
+        :param error: the exception that has ended the work, if any.
+        :raises BaseException: what it raises, which may be `error` itself.
         """
         ...
 
 
 Stack: TypeAlias = list[tuple[str, Entered]]
-"""What has been entered, with the names for errors; the last is left first."""
+"""What was entered, with a name for error messages; the last one is left first."""
 
 
 class Resolution:
-    """The values of one request's parameters and dependencies, and what of them has been entered.
+    """The values of one request's parameters and dependencies, and the dependencies that were entered.
 
-    `open` comes before the first `enter`, `close` after the last, in the same task; where nothing that
-    is entered has an exit, neither is needed.
+    If a dependency has an exit, one task must call `open`, then `enter`, then `close`.
 
     - `slots`: the values; those of an outer resolution, or new ones.
-    - `refusal`: what was decided around the middlewares, to be raised within them.
+    - `refusal`: an exception that was raised around the middlewares, and must be raised again within them.
     """
 
     __slots__ = ("_cleanup", "_entered", "connection", "plan", "refusal", "slots")
@@ -68,12 +68,15 @@ class Resolution:
         self._entered: Stack = []
 
     async def open(self) -> None:
-        """Open the scope that shields the exits."""
+        """Open the scope that will shield the exits."""
         name = f"the dependencies of {describe(self.plan.handler)}"
         self._cleanup = await CleanupScope.open(name)
 
     async def enter(self, one: Dependency, made: Any) -> Any:
-        """Enter a dependency with an exit, which has returned `made`; return its value."""
+        """Enter a dependency with an exit, and return its value.
+
+        :param made: what the call of its function has returned.
+        """
         if one.kind is not DependencyKind.TASK_GROUP:
             return await enter(one, made, self._entered, self._cleanup)
         assert self._cleanup is not None, "a graph with a task group has a scope"
@@ -84,10 +87,11 @@ class Resolution:
         return await push(self._entered, "task_group", entered, group.enter, self._cleanup)
 
     async def close(self, error: BaseException | None) -> None:
-        """Leave all that was entered, the last first; `error` is what has ended the work.
+        """Leave all that was entered, the last first, also if one of them raises.
 
-        Each is left whatever became of the others. Raises `error`, what an exit has raised instead of
-        it, or RuntimeError for an exit that has swallowed it.
+        :param error: the exception that has ended the work, if any.
+        :raises BaseException: `error`, or what an exit has raised instead of it.
+        :raises RuntimeError: an exit has swallowed `error`.
         """
         assert self._cleanup is not None, "it was opened"
         raised = await self._cleanup.close(self._leave, error)
@@ -98,25 +102,23 @@ class Resolution:
                 del raised, error  # they hold this frame
 
     async def close_sent(self, error: BaseException | None) -> None:
-        """Do as `close` does, after the answer was sent: a client that has left ends the work as well."""
+        """Do what `close` does, after the response was sent. If the client has left, the exits see ClientDisconnect."""
         if error is None and cast("HttpRequest", self.connection).exchange.client_gone:
             error = ClientDisconnect("the client left before the answer was sent")
         try:
             await self.close(error)
         except Exception as raised:
-            if (
-                error is None or leaf(raised) is not error
-            ):  # which was dealt with, where it was raised
+            if error is None or leaf(raised) is not error:  # it was handled where it was raised
                 raise
 
     def unwatch(self) -> None:
-        """Let the task groups watch the client no longer: what sends the answer does."""
+        """Stop watching the client for the task groups, because the code that sends the response watches it."""
         for _, entered in self._entered:
             if isinstance(entered, _Group):
                 entered.group.unwatch()
 
     def last(self, leave: Callable[[BaseException | None], Awaitable[None]]) -> None:
-        """Have `leave(error)` awaited before anything else is left."""
+        """Await `leave(error)` before anything that was entered is left."""
         assert self._cleanup is not None, "it was opened"
         self._cleanup.guard()
         self._entered.append(("the end of the connection", _First(leave)))
@@ -147,14 +149,14 @@ async def push(
     enter: Callable[[], Awaitable[T]],
     cleanup: CleanupScope | None,
 ) -> T:
-    """Enter something, with a guard around it, and add it to the stack; what it raises is raised."""
+    """Enter something within a guard, add it to the stack, and return its value. Raises what it raises."""
     if cleanup is not None:
         cleanup.guard()
     try:
         value = await enter()
     except BaseException as error:
         if cleanup is not None:
-            cleanup.unguard(error)  # which was not cancelled itself
+            cleanup.unguard(error)  # the guard itself was not cancelled
         raise
     entered.append((name, made))
     return value
@@ -163,7 +165,7 @@ async def push(
 async def leave_all(
     entered: Stack, error: BaseException | None, cleanup: CleanupScope | None = None
 ) -> BaseException | None:
-    """Leave all, the last first, each whatever became of the others; return what must be raised."""
+    """Leave all, the last first, also if one of them raises; return the exception to raise, or None."""
     raised = error
     while entered:
         name, one = entered.pop()
@@ -183,7 +185,10 @@ async def leave_all(
 async def _refuse_to_swallow(
     name: str, raised: BaseException, cleanup: CleanupScope | None
 ) -> None:
-    """Raise RuntimeError for what a dependency has swallowed; a cancellation from around it just goes on."""
+    """Refuse an exception that a dependency has swallowed. A cancellation from outside is not refused: it goes on.
+
+    :raises RuntimeError: the dependency has swallowed `raised`.
+    """
     if cleanup is None or not await cleanup.cancelled_around(raised):
         raise RuntimeError(
             f"the dependency {name} has swallowed {raised!r}, so there is nothing to answer with: let "
@@ -192,14 +197,14 @@ async def _refuse_to_swallow(
 
 
 def leaf(error: BaseException) -> BaseException:
-    """Return the one exception in a group of one, however deep; another exception as it is."""
+    """Return the only exception in a group, also in nested groups; return any other exception unchanged."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
 
 
 class _Async:
-    """An async generator; or another one, advanced in threads."""
+    """A dependency that is an async generator, or a synchronous one that is advanced in threads."""
 
     __slots__ = ("_generator", "_name")
 
@@ -226,7 +231,7 @@ class _Async:
 
 
 class _InPlace:
-    """A generator that runs in the event loop."""
+    """A dependency that is a synchronous generator, advanced in the event loop."""
 
     __slots__ = ("_generator", "_name")
 
@@ -261,7 +266,7 @@ def _second_yield(name: str) -> RuntimeError:
 
 
 class _Group:
-    """A task group of Kui's."""
+    """The dependency `task_group`."""
 
     __slots__ = ("_cleanup", "group")
 
@@ -277,7 +282,7 @@ class _Group:
 
 
 class _First:
-    """What is done before all else is left."""
+    """A function that is awaited before anything else is left."""
 
     __slots__ = ("_leave",)
 
@@ -294,7 +299,7 @@ class _First:
 def watch_client(
     connection: HTTPConnection, tasks: TaskGroup, left: Callable[[], object]
 ) -> Callable[[], object]:
-    """Have `left()` called when the client of a request leaves; the result takes that back."""
+    """Call `left()` when the client of a request leaves; return a function that stops watching."""
     exchange = cast("HttpRequest", connection).exchange
     watch = Watch(exchange, tasks)
     exchange.listen(left)
@@ -310,7 +315,7 @@ def watch_client(
 def watch_socket(
     connection: HTTPConnection, tasks: TaskGroup, left: Callable[[], object]
 ) -> Callable[[], object]:
-    """Do as `watch_client` does, for a WebSocket."""
+    """Do what `watch_client` does, for a WebSocket."""
     socket = cast("WebSocket", connection).socket
     socket.watch(left)
     return lambda: socket.unwatch(left)

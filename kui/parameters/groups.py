@@ -1,4 +1,4 @@
-"""`task_group`: a task group for what a handler does at once, declared as a dependency."""
+"""`task_group`: a task group for a handler, declared as a dependency."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ __all__ = ["task_group"]
 
 
 def task_group() -> TaskGroup:
-    """A task group around the handler, to be declared and never called.
+    """Declare a task group around the handler: `Annotated[TaskGroup, Depends(task_group)]`.
 
-    When the handler has returned, its children are waited for; what the handler raises cancels them,
-    and is raised as itself. A child that fails cancels the handler, and what it raised is raised as
-    itself. A client that leaves cancels the children and not the handler, so that a POST is not cut in
-    half. With `until="sent"` the children live on while the answer is sent, and are cancelled after it.
+    - When the handler has returned, its children are waited for.
+    - If the handler raises, the children are cancelled, and its exception is raised unchanged.
+    - If a child raises, the handler is cancelled, and the child's exception is raised unchanged.
+    - If the client leaves, the children are cancelled, but not the handler, so that a POST is not cut in half.
+    - With `until="sent"` the children go on while the response is sent, and are cancelled after it.
 
-    Raises RuntimeError where it is called.
+    :raises RuntimeError: always, because it must be declared and not called.
 
     Example::
 

@@ -1,7 +1,7 @@
-"""A whole handler on its way into a router: what it declares, a view included.
+"""Join a handler, a function or a view, with the path of its route.
 
-Most handlers declare nothing. What plans a declaration and follows it is much: it is imported here, by the first
-handler that declares something.
+Most handlers declare nothing. The modules that plan declarations and follow them are large, so the first handler that
+declares something imports them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PLAIN: Final = (
 
 
 def declares_answer(function: Callable[..., Any]) -> bool:
-    """True if a function's return annotation may have a model in it, as far as that is known before it is resolved."""
+    """True if a function's return annotation may hold a model, as far as its unresolved text tells."""
     try:
         annotation = inspect.signature(function, follow_wrapped=False).return_annotation
     except (ValueError, NameError):
@@ -62,13 +62,14 @@ def declares_answer(function: Callable[..., Any]) -> bool:
 
 
 class JoinedHandler:
-    """A whole handler on one path, a view included: `endpoint`, `around` it, and `plans`.
+    """A handler, a function or a view, on one path.
 
-    - `targets`: by the methods of a view; of a function there is one, for None.
-    - `endpoint`: what calls the handler where nothing is declared.
-    - `method`: tells the method of the current request.
-
-    Raises TypeError for a declaration that cannot work.
+    :param targets: one for each method of a view, or one under None for a function.
+    :param endpoint: calls the handler if nothing is declared.
+    :param method: returns the method of the current request.
+    :param path: the path of the route.
+    :param overrides: as for `planning.plan`.
+    :raises TypeError: a declaration cannot work.
     """
 
     __slots__ = ("_endpoint", "_joined", "_method", "_overrides", "_path", "_targets")
@@ -95,7 +96,7 @@ class JoinedHandler:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Calls the handler, with what it declares; to be within middlewares."""
+        """The endpoint: it calls the handler with what it declares. The middlewares must be around it."""
         if None in self._joined:
             return self._joined[None].endpoint
         if not self._joined:
@@ -105,7 +106,7 @@ class JoinedHandler:
         )
 
     def around(self, endpoint: Endpoint) -> Endpoint:
-        """Return the endpoint, with its middlewares, within the dependencies that last until the answer is sent."""
+        """Return `endpoint`, with its middlewares, within the dependencies with `until="sent"`."""
         if None in self._joined:
             return self._joined[None].around(endpoint)
         around = {name: one.around(endpoint) for name, one in self._joined.items()}
@@ -114,18 +115,21 @@ class JoinedHandler:
         return self._dispatch(around, endpoint)
 
     def prepare(self) -> None:
-        """Plan what could not be planned yet. Raises TypeError if it still cannot."""
+        """Plan what could not be planned before.
+
+        :raises TypeError: an annotation is still not defined, or a declaration cannot work.
+        """
         for one in self._joined.values():
             one.prepare()
 
     @property
     def declared(self) -> Mapping[str | None, Plan]:
-        """The plans of what declares something, by the methods of a view, or for None."""
+        """The plans of the targets that declare something, by method of a view, or under None."""
         return {name: one.plan for name, one in self._joined.items()}
 
     @property
     def plans(self) -> Mapping[str | None, Plan]:
-        """The plans of all, made now where nothing is declared. Raises Unresolved as `planning.plan` does."""
+        """The plans of all targets, by method of a view, or under None. Raises what `planning.plan` raises."""
         from .joining import plan_of
 
         return {

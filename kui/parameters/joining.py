@@ -1,6 +1,7 @@
-"""A handler that declares something, on its way into a router: planned for its path, and made an endpoint.
+"""Plan a handler for the path of its route, and make an endpoint of it, when the route is added to a router.
 
-An annotation that names what is not defined yet is tried again when the app starts, or when the first request comes.
+If an annotation uses a name that is not defined yet, the handler is planned when the app starts, or at its first
+request.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _NAMES: Final = ("__module__", "__name__", "__qualname__", "__doc__")
 def plan_of(
     target: Target, path: RoutePath, overrides: Mapping[Any, Callable[..., Any]] = EMPTY
 ) -> Plan:
-    """Return the plan of a target on a path. Raises as `planning.plan` does."""
+    """Return the plan of a target on a path. Raises what `planning.plan` raises."""
     return plan(
         target.planned,
         path.converters,
@@ -40,9 +41,9 @@ def plan_of(
 
 
 class Joined:
-    """A target on one path: `endpoint`, which must be within middlewares, and `around`, which must not.
+    """A target on one path. The middlewares must be around `endpoint` and within `around`.
 
-    Raises TypeError for a declaration that cannot work.
+    :raises TypeError: a declaration cannot work.
     """
 
     __slots__ = ("_lock", "_overrides", "_path", "_plan", "_resolver", "target")
@@ -62,17 +63,20 @@ class Joined:
         try:
             self.prepare()
         except Unresolved:
-            pass  # it may be defined below
+            pass  # the name may be defined further down in the module
 
     @property
     def plan(self) -> Plan:
-        """The plan. Raises TypeError if an annotation is still not defined."""
+        """Return the plan.
+
+        :raises TypeError: an annotation is still not defined.
+        """
         return self._plan or self._planned()
 
     def prepare(self) -> Resolver | None:
-        """Return what resolves its requests; None if it declares nothing on this path.
+        """Return the Resolver of its requests; None if it declares nothing on this path.
 
-        Raises Unresolved if an annotation is not defined yet.
+        :raises Unresolved: an annotation is not defined yet.
         """
         with self._lock:
             if self._resolver is None:
@@ -81,19 +85,19 @@ class Joined:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Resolves what is declared and calls the handler."""
+        """The endpoint: it resolves what is declared and calls the handler."""
         if self._plan is None:
             return self._late
         resolver = self._resolver
         if resolver is None:
             return self.target.endpoint
-        # A function of its own, for middlewares look at the name of what they are around.
+        # A new function, because middlewares look at the name of their endpoint.
         return update_wrapper(
             partial(resolver.endpoint), self.target.planned[0].function, _NAMES, ()
         )
 
     def around(self, endpoint: Endpoint) -> Endpoint:
-        """Return the endpoint, with its middlewares, within the dependencies that last until the answer is sent."""
+        """Return `endpoint`, with its middlewares, within the dependencies with `until="sent"`."""
         if self._plan is not None:
             return endpoint if self._resolver is None else self._resolver.around(endpoint)
 
@@ -124,7 +128,7 @@ class Joined:
 
 
 def _calls(methods: Iterable[Bound], slots: Slots) -> Iterable[Callable[..., Any]]:
-    """Yield the methods of a view of WebSockets, each with what it declares behind what it is called with."""
+    """Yield the methods of a SocketView, each as a function that adds the declared values to its arguments."""
 
     def with_slots(method: Bound) -> Callable[..., Any]:
         return lambda *given: method.function(*given, *method.arguments(slots))

@@ -1,7 +1,7 @@
-"""The markers that declare where a parameter comes from, for `Annotated`.
+"""The markers for `Annotated` that declare where a parameter comes from.
 
-They hold what was written and nothing else: `planning` decides what it means, `validators` compiles it.
-pydantic is not imported here, so that an application that declares nothing does not load it.
+A marker only stores its arguments: `planning` interprets them, and `validators` compiles them. pydantic is not imported
+here, so that an application that declares nothing does not load it.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ __all__ = [
 ]
 
 Source: TypeAlias = Literal["path", "query", "header", "cookie", "body"]
-"""Where a parameter comes from; the `in` of a refusal and of OpenAPI."""
+"""Where a parameter comes from. It is the `in` of a refusal and of OpenAPI."""
 
 
 class SourceMarker:
-    """What the markers of the five sources have in common; use one of its subclasses.
+    """The base of the markers of the five sources. Use one of its subclasses.
 
-    Parameters, all optional:
+    All arguments are optional. A default must be written after `=`, and nowhere else.
 
-    - `alias`: the name in the request, where it is not that of the parameter.
-    - `exclusive`: the parameter is a model of the whole source, and not one of its values.
-    - `description`, `examples`, `deprecated`: for the API's description.
+    - `alias`: the name in the request, if it is not the name of the parameter.
+    - `exclusive`: True if the parameter is a model of the whole source, and not one value of it.
+    - `description`, `examples`, `deprecated`: for the OpenAPI description.
     - `ge`, `gt`, `le`, `lt`, `multiple_of`, `min_length`, `max_length`, `pattern`, `strict`,
-      `max_digits`, `decimal_places`, `allow_inf_nan`: constraints, as those of pydantic's `Field`.
+      `max_digits`, `decimal_places`, `allow_inf_nan`: constraints with the meaning of pydantic's `Field`.
 
-    A default is written behind `=` and nowhere else.
+    :raises TypeError: a marker with `exclusive=True` has an alias or constraints.
     """
 
     source: ClassVar[Source]
@@ -99,7 +99,7 @@ class SourceMarker:
 
 
 class Path(SourceMarker):
-    """A parameter of the path, as a bare one is; for an alias, a description or constraints.
+    """A parameter of the path. A path parameter needs this marker only for an alias, a description or constraints.
 
     Example: `item_id: Annotated[int, Path(alias="id", ge=1)]`.
     """
@@ -109,7 +109,7 @@ class Path(SourceMarker):
 
 
 class Query(SourceMarker):
-    """A parameter of the query; a list is given all values of its name, another type the last.
+    """A parameter of the query. A list gets all values of its name, another type gets the last one.
 
     Example::
 
@@ -127,7 +127,7 @@ class Query(SourceMarker):
 
 
 class Header(SourceMarker):
-    """A header. Its name is that of the parameter, with `-` for `_`, unless there is an `alias`.
+    """A header. Its default name is that of the parameter, with `-` in place of `_`.
 
     Example: `if_match: Annotated[str | None, Header()] = None`.
     """
@@ -147,13 +147,13 @@ class Cookie(SourceMarker):
 
 
 class Body(SourceMarker):
-    """A field of the body, or with `exclusive=True` the whole body: JSON or a form, by its type.
+    """A field of the body, or with `exclusive=True` the whole body. It may be JSON or a form, by its content type.
 
-    `media_type`, if it is given, is the one content type that is accepted; others get 415.
+    A field may be an `UploadFile`, a `list[UploadFile]`, or `bytes` (the content of one part of a form). The whole
+    body may be `bytes`, or an `AsyncIterable[bytes]` of its chunks as they arrive. An `AsyncIterable[Part]` gives the
+    parts of a form as they arrive; fields that are declared beside it must come before them.
 
-    A field may be an `UploadFile`, a `list[UploadFile]`, or `bytes` (the content of a part of a form).
-    The whole body may be `bytes`, or an `AsyncIterable[bytes]` as it arrives. An
-    `AsyncIterable[Part]` is the parts of a form as they arrive, behind the fields that are declared.
+    :param media_type: the only content type that is accepted; others get 415. None accepts all that can be read.
 
     Example::
 
@@ -171,18 +171,18 @@ class Body(SourceMarker):
 
 
 class Depends:
-    """A parameter whose value a function gives: `Annotated[Store, Depends(open_store)]`.
+    """A parameter whose value a function returns (a dependency): `Annotated[Store, Depends(open_store)]`.
 
-    - `function`: a function, an async function, a class, another callable, or a generator function
-      (async or not) that yields once: what follows its `yield` runs when it is left. It declares
-      its parameters as a handler does. It is called once for a request, however many ask for it.
-    - `cache`: False for a call of its own.
-    - `until`: "return" to be left when the handler has returned, before the answer is sent, so
-      that a commit that fails is a 500; "sent" to be left after the body.
-    - `scope`: "request"; or "app", to be entered once by the lifespan and shared by all requests.
-    - `thread`: whether a `def` runs in a worker thread. Otherwise it runs in the event loop.
-
-    Raises TypeError for what is not callable, ValueError for other options.
+    :param function: a function, an async function, a class, another callable, or a generator function (async or
+        not) that yields once; the code after its `yield` runs when the dependency is left. The function declares
+        parameters as a handler does. It is called once for each request, for all parameters that use it.
+    :param cache: False to call the function for this parameter alone.
+    :param until: "return" to leave the dependency when the handler has returned, before the response is sent, so that
+        a commit that fails becomes a 500; "sent" to leave it after the body was sent.
+    :param scope: "request", or "app" to enter the dependency once, in the lifespan, and share it among all requests.
+    :param thread: True to call a `def` in a worker thread. Otherwise it is called in the event loop.
+    :raises TypeError: `function` is not callable.
+    :raises ValueError: another argument is none of these.
 
     Example::
 
@@ -232,9 +232,10 @@ class Depends:
 class Security(Depends):
     """A dependency that decides which clients may call the handler.
 
-    It is resolved before everything else, and refuses with 401 or 403.
+    It is resolved before all other parameters. To refuse a client, it must raise HTTPException 401 or 403.
 
-    `scopes` is for the API's description. Parameters and errors are those of Depends.
+    :param scopes: the OAuth2 scopes, for the OpenAPI description only. Other parameters and errors are those of
+        Depends.
 
     Example: `user: Annotated[User, Security(current_user)]`.
     """

@@ -1,7 +1,7 @@
-"""From a handler to its plan: what each parameter means, which dependencies there are, and whether that can work.
+"""Make the plan of a handler: where each parameter comes from, which dependencies there are and in which order.
 
-Everything that can be wrong with a declaration is told here, when the route joins a router, in one sentence that says
-what to write instead. What a plan is, is in `plans`; how it is followed, in `resolving`.
+A declaration that cannot work is refused here, when its route is added to a router, with a sentence that says what to
+write instead. `plans` defines a plan, and `resolving` follows it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _bare: Final = Path()
 
 
 def identity(function: Callable[..., Any]) -> Any:
-    """Return what tells one dependency from another: the function itself; of a method its object and its function."""
+    """Return a key for a dependency: the function itself, or for a method its object and its function."""
     owner = getattr(function, "__self__", None)
     if inspect.ismethod(function):
         return id(owner), id(function.__func__)
@@ -41,11 +41,14 @@ def plan(
     is_socket: bool = False,
     overrides: Mapping[Any, Callable[..., Any]] = EMPTY,
 ) -> Plan:
-    """Return the plan of a handler on a path with these parameters; of several methods that share their values.
+    """Return the plan of a handler.
 
-    :param names: what is defined where the handler was registered, for annotations that are text.
-    :param overrides: from the `identity` of a dependency to the function in its place.
-    :raises Unresolved: an annotation names something that is not defined, or not yet.
+    :param handlers: the handler, or several methods that share their values.
+    :param path: the names of the path's parameters.
+    :param names: the names that are defined where the handler was registered, for annotations that are text.
+    :param is_socket: True for a WebSocket.
+    :param overrides: a mapping from the `identity` of a dependency to the function that replaces it.
+    :raises Unresolved: an annotation uses a name that is not defined, or not yet.
     :raises TypeError: a declaration cannot work.
     """
     if isinstance(handlers, Planned):
@@ -79,7 +82,7 @@ def plan(
 
 
 class _Graph:
-    """The parameters and dependencies that were found so far."""
+    """Collects the parameters and dependencies of one handler."""
 
     def __init__(
         self,
@@ -95,18 +98,18 @@ class _Graph:
         self.makes_generator = False
         self.slots: list[Any] = []
         self.parameters: list[Parameter] = []
-        self.nodes: list[Dependency] = []  # each behind those that it needs
+        self.nodes: list[Dependency] = []  # each after those that it needs
         self.known: dict[Any, Dependency] = {}
 
     def call(
         self, function: Callable[..., Any], signature: Signature, trail: tuple[Depends, ...]
     ) -> tuple[Call, list[Parameter], list[Dependency]]:
-        """Return how to call a function, and what of it comes from the request and from dependencies."""
+        """Return how to call a function, and its parameters and dependencies."""
         positional: list[int] = []
         named: list[tuple[str, int]] = []
         parameters: list[Parameter] = []
         needs: list[Dependency] = []
-        in_a_row = True  # none of those before was left out
+        in_a_row = True  # False once a parameter was left out: those after it are given by name
         for declared in signature.parameters:
             if isinstance(declared.marker, Depends):
                 if declared.default is not NO_DEFAULT:
@@ -125,7 +128,7 @@ class _Graph:
                     slot = self.slot(declared.default)
                 else:
                     in_a_row = False
-                    continue  # its default is taken
+                    continue  # the function uses its own default
             if declared.positional_only or (in_a_row and not declared.keyword_only):
                 positional.append(slot)
             else:
@@ -140,7 +143,7 @@ class _Graph:
     # ---- parameters
 
     def parameter(self, function: Callable[..., Any], declared: Declared) -> Parameter | None:
-        """Return a parameter that the request gives; None where its default is taken."""
+        """Return a parameter that comes from the request; None if the function uses its own default."""
         name, marker, default = declared.name, declared.marker, declared.default
         assert not isinstance(marker, Depends)
         if marker is None or isinstance(marker, Path):
@@ -224,14 +227,14 @@ class _Graph:
         return made
 
     def ordered(self) -> Iterable[Dependency]:
-        """Return all dependencies, those for security and what they need first."""
+        """Return all dependencies; those of `Security`, and what they need, come first."""
         first = closure(one for one in self.nodes if one.security)
         yield from (one for one in self.nodes if one in first)
         yield from (one for one in self.nodes if one not in first)
 
 
 def closure(dependencies: Iterable[Dependency]) -> set[Dependency]:
-    """These dependencies, and all that they need."""
+    """Return these dependencies, and all dependencies that they need."""
     found: set[Dependency] = set()
     left = list(dependencies)
     while left:
@@ -272,7 +275,10 @@ def _alias(name: str, marker: SourceMarker | None) -> str:
 
 
 def _same(known: Dependency, marker: Depends) -> Dependency:
-    """Return a dependency that is used again. Raises TypeError if it would have two ends."""
+    """Return a dependency that is used again.
+
+    :raises TypeError: its options differ from those of its first use.
+    """
     first = known.marker
     if (first.until, first.scope, first.thread) != (marker.until, marker.scope, marker.thread):
         raise TypeError(
@@ -280,7 +286,7 @@ def _same(known: Dependency, marker: Depends) -> Dependency:
             f"once, so give both the same until=, scope= and thread=, or cache=False"
         )
     if isinstance(marker, Security):
-        object.__setattr__(known, "marker", marker)  # it was met first as a plain one
+        object.__setattr__(known, "marker", marker)  # it was found first as a plain dependency
     return known
 
 
@@ -320,7 +326,10 @@ _ENDS: Final = ("when the handler returns", "when the answer is sent", "when the
 
 
 def _check_lives(plan: Plan) -> None:
-    """Raise TypeError for a dependency that needs what ends before it, or what is not there yet."""
+    """Check that each dependency lasts as long as those that need it, and needs nothing that does not exist yet.
+
+    :raises TypeError: one does not.
+    """
     for one in plan.dependencies:
         name = place(one.declared)
         if one.until == "app":
@@ -365,7 +374,8 @@ def _check_lives(plan: Plan) -> None:
 def outermost(plan: Plan) -> set[Dependency]:
     """Return the dependencies that are resolved around the middlewares.
 
-    Those that last until the answer is sent, what they need, and then security's, which come before all.
+    These are the ones with `until="sent"` and those that they need; if there are any, also those of `Security`, because
+    security comes first.
     """
     if plan.is_socket:
         return set()

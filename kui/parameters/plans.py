@@ -1,7 +1,7 @@
-"""What is known of a handler once it has joined a router: its parameters, its dependencies, its answer.
+"""The plan of a handler: its parameters, its dependencies and its return annotation.
 
-A `Plan` is made by `planning`, once for each route and method; `resolving` follows it for each request, and a caller
-describes an API reads it. Nothing here changes after it was made.
+`planning` makes a `Plan`, once for each route and method. `resolving` follows it for each request, and `kui.openapi`
+describes it. A plan does not change after it was made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NO_DEFAULT: Final = inspect.Parameter.empty
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Parameter:
-    """One value that a request gives, as a handler or a dependency has declared it."""
+    """One value of a request, as a handler or a dependency has declared it."""
 
     name: str
     """The name of the function's parameter."""
@@ -30,14 +30,14 @@ class Parameter:
     alias: str
     """Its name in the request: in lower case for a header; "" for a whole source."""
     annotation: Any
-    """Its type: `Annotated` without the marker, and with what else was there."""
+    """Its type: the `Annotated` without the marker, but with all else in it."""
     marker: SourceMarker
     """Its constraints, description, examples, deprecated; a bare path parameter has an empty one."""
     default: Any = NO_DEFAULT
     owner: Callable[..., Any]
     """The handler or the dependency that declares it."""
     slot: int
-    """Where its value is kept while a request is resolved."""
+    """The index of its value in the slots of a request."""
 
     @property
     def exclusive(self) -> bool:
@@ -52,7 +52,7 @@ class Parameter:
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """A function, and the slots that its arguments come from."""
+    """A function, and the slots of its arguments."""
 
     function: Callable[..., Any]
     positional: tuple[int, ...] = ()
@@ -60,7 +60,7 @@ class Call:
 
 
 class DependencyKind(enum.Enum):
-    """How a dependency is called, and whether it is left."""
+    """How a dependency is called, and whether it has an exit."""
 
     FUNCTION = "a function, or a class"
     COROUTINE = "an async function"
@@ -70,7 +70,7 @@ class DependencyKind(enum.Enum):
 
     @property
     def has_exit(self) -> bool:
-        """True if something of it must be run when it is left."""
+        """True if code of it must run when it is left."""
         return self in _WITH_EXIT
 
 
@@ -86,7 +86,7 @@ class Dependency:
     declared: Callable[..., Any]
     """The function that was given to `Depends`."""
     function: Callable[..., Any]
-    """The function that is called: another one in a test that overrides it."""
+    """The function that is called. It is another one in a test that overrides the dependency."""
     marker: Depends
     kind: DependencyKind
     call: Call
@@ -94,7 +94,7 @@ class Dependency:
     needs: tuple[Dependency, ...]
     """The dependencies among its own parameters, in their order."""
     parameters: tuple[Parameter, ...]
-    """Its own parameters that a request gives."""
+    """Its own parameters that come from the request."""
     returns: Any
     """Its return annotation, NO_DEFAULT if it has none."""
     until: Literal["return", "sent", "app"]
@@ -113,7 +113,7 @@ class Dependency:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
-    """How one handler is called: what of a request it needs, and in which order that is found out.
+    """How one handler is called: the parameters and dependencies that it needs, in order.
 
     Example::
 
@@ -127,11 +127,11 @@ class Plan:
     path: tuple[str, ...]
     """The names of the path's parameters, declared or not."""
     parameters: tuple[Parameter, ...]
-    """Those of the whole graph, the handler's own first."""
+    """The parameters of the handler and of all its dependencies, the handler's own first."""
     dependencies: tuple[Dependency, ...]
-    """All of the graph, each behind those that it needs; the ones for security come first."""
+    """All dependencies, each after those that it needs; those of `Security` come first."""
     security: tuple[Dependency, ...]
-    """The dependencies that were declared by `Security`: all of them must agree."""
+    """The dependencies that were declared by `Security`. A client must satisfy all of them."""
     returns: Any
     """The handler's return annotation, NO_DEFAULT if it has none."""
     slots: tuple[Any, ...] = field(repr=False)
@@ -146,5 +146,5 @@ class Plan:
 
     @property
     def body(self) -> tuple[Parameter, ...]:
-        """What of the body is declared."""
+        """The parameters that come from the body."""
         return self.of("body")

@@ -1,4 +1,4 @@
-"""msgspec's Structs written by their declared type: msgspec itself writes a subclass with all its fields."""
+"""Write msgspec's Structs by their declared type, because msgspec itself writes all fields of a subclass."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Project: TypeAlias = Callable[[Any], Any]
 
 
 def of_struct(model: Any) -> tuple[Callable[[Any], bytes], Callable[[Any], object]]:
-    """Return what writes a value of a type with Structs in it, and what raises for a value that does not fit.
+    """Return two functions for a type with Structs in it: one writes a value, the other raises if a value does not fit.
 
-    Raises TypeError for a type that msgspec does not know.
+    :raises TypeError: msgspec does not know the type.
     """
     msgspec.json.Decoder(model)  # raises for a type that it does not know
     project = _projection(model, {}) or _same
@@ -37,7 +37,7 @@ def _same(value: Any) -> Any:
 
 
 def _projection(annotation: Any, known: dict[Any, Project]) -> Project | None:
-    """Return what makes a value one of exactly this type; None where no Struct is in it."""
+    """Return a function that makes a value of exactly this type of another; None if the type holds no Struct."""
     kinds = [one for one in members(annotation) if one is not type(None)]
     if len(kinds) != 1:
         return _of_union(kinds, known)
@@ -72,7 +72,7 @@ def _of_union(kinds: list[Any], known: dict[Any, Project]) -> Project | None:
 
     def project(value: Any) -> Any:
         kind = type(value)
-        for one, each in classes:  # the very class comes before a base of it
+        for one, each in classes:  # the class itself comes before its bases
             if kind is one:
                 return each(value)
         for one, each in classes:
@@ -86,7 +86,7 @@ def _of_union(kinds: list[Any], known: dict[Any, Project]) -> Project | None:
 
 
 def _of_model(model: Any, known: dict[Any, Project]) -> Project:
-    if model in known:  # a type that holds itself
+    if model in known:  # the type contains itself
         return lambda value: known[model](value)
     kind = get_origin(model) or model
     fields: dict[str, Project] = {}
@@ -134,6 +134,6 @@ def _with(value: Any, changes: dict[str, Any]) -> Any:
 
 
 def _made(kind: Any, value: Any, changed: dict[str, Any]) -> Any:
-    """Return one of exactly this class, with what `value` has under the names of its fields."""
+    """Return an instance of exactly this class, whose fields have the values of `value` or those in `changed`."""
     names = _annotations(kind)
     return kind(**{name: changed.get(name, getattr(value, name)) for name in names})

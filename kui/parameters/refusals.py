@@ -1,7 +1,7 @@
-"""What a request that does not fit is told: 422 with all its faults, as problem details (RFC 9457).
+"""Refuse a request that does not fit its declaration: 422 with all faults, as problem details (RFC 9457).
 
-Carries the promise that an answer never holds what was sent: a message of a validator's is passed on only where it
-is known to be made of the declaration alone.
+A response never repeats what the client has sent: the message of a validator is passed on only if it is known to be
+made of the declaration alone.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 __all__ = ["Fault", "RequestValidationError", "missing", "of_msgspec", "of_pydantic", "of_value"]
 
 MOST: Final = 100
-"""Faults that one answer tells."""
+"""How many faults one response has, at most."""
 LONGEST: Final = 200
-"""Characters of a pointer; the names in it may be the client's."""
+"""How many characters a pointer has, at most, because names in it may come from the client."""
 
 _UNSAID: Final = "The value is not valid"
 
 
 Fault = TypedDict("Fault", {"in": Source, "detail": str, "pointer": str})
-"""What is wrong with a value: where it was, a sentence, and a JSON Pointer (RFC 6901) in that source."""
+"""A fault of a value: its source, a sentence about it, and a JSON Pointer (RFC 6901) to it in that source."""
 
 
 class RequestValidationError(HTTPException[dict[str, Any]]):
-    """A request whose parameters or body do not fit what was declared: status 422.
+    """Raised if the parameters or the body of a request do not fit their declaration: status 422.
 
-    `errors` are its faults, none of which holds what was sent. An exception handler for this class
-    replaces the shape of the answer.
+    `errors` are the faults, none of which repeats what was sent. Write an exception handler for this class to change
+    the form of the response.
 
     Example::
 
@@ -58,12 +58,12 @@ class RequestValidationError(HTTPException[dict[str, Any]]):
 
 
 def missing(source: Source, *path: object) -> Fault:
-    """Return the fault of a value that is not there."""
+    """Return the fault of a value that is missing."""
     return {"in": source, "detail": "Field required", "pointer": pointer(path)}
 
 
 def pointer(path: Iterable[object]) -> str:
-    """Return a JSON Pointer, cut where it becomes too long."""
+    """Return a JSON Pointer, cut off if it is too long."""
     text = ""
     for one in path:
         step = "/" + str(one).replace("~", "~0").replace("/", "~1")
@@ -73,7 +73,7 @@ def pointer(path: Iterable[object]) -> str:
     return text
 
 
-# What these say besides the text before the comma is made of the input.
+# The message of these errors after the comma is made of the input, so it is cut off.
 _CUT: Final = frozenset(
     (
         "date_from_datetime_parsing",
@@ -112,7 +112,10 @@ _PASSED_ON: Final = frozenset(
 
 
 def of_value(source: Source, name: str, error: ValueError) -> Iterable[Fault]:
-    """Return the faults of one value; `error` is what its validator has raised, and is raised if it is none of pydantic's."""
+    """Return the faults of one value.
+
+    :param error: what its validator has raised. It is raised again if it is no error of pydantic's.
+    """
     from pydantic import ValidationError
 
     if not isinstance(error, ValidationError):
@@ -121,14 +124,14 @@ def of_value(source: Source, name: str, error: ValueError) -> Iterable[Fault]:
 
 
 def of_pydantic(source: Source, errors: Iterable[ErrorDetails], *path: object) -> Iterable[Fault]:
-    """Return the faults that pydantic has found in what is at this path of the source."""
+    """Return the faults that pydantic has found in the value at this path of the source."""
     for error in errors:
         kind = error["type"]
         if kind in _CUT:
             detail = error["msg"].partition(",")[0]
         elif kind in _PASSED_ON:
             detail = error["msg"]
-        else:  # a custom validator's may say anything
+        else:  # the message of a custom validator may hold anything
             detail = _REWRITTEN.get(kind, _UNSAID)
         yield {"in": source, "detail": detail, "pointer": pointer((*path, *error["loc"]))}
 
@@ -143,14 +146,14 @@ _required = re.compile(r"Object missing required field `([^`]+)`").fullmatch
 
 
 def of_msgspec(source: Source, error: msgspec.ValidationError) -> Fault:
-    """Return the fault that msgspec has found, the first there is."""
+    """Return the fault that msgspec has found. It reports only the first."""
     text = str(error)
     found = _where(text)
     path: list[str] = []
     if found is not None:
         text = text[: found.start()]
         path = [name or index for name, index in _steps(found[1])]
-        if "..." in path:  # a key or a value of a mapping: which, it does not say
+        if "..." in path:  # in a mapping; msgspec does not say at which key
             path = path[: path.index("...")]
     required = _required(text)
     if required is not None:

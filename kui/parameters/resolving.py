@@ -1,7 +1,7 @@
-"""A plan, followed: what of a request is validated, which dependencies are entered, in which order all is left.
+"""Follow a plan: validate a request's parameters, enter the dependencies, call the handler, leave in reverse order.
 
-From the outside in: the dependencies that last until the answer is sent, the middlewares, the other dependencies, the
-handler. What can be refused is refused first; the body is read last. A `Resolver` is made once for a route, a
+From the outside in, the order is: the dependencies with `until="sent"`, the middlewares, the other dependencies, the
+handler. Checks that may refuse the request come first; the body is read last. A `Resolver` is made once for a route, a
 `Resolution` for each of its requests.
 """
 
@@ -30,13 +30,13 @@ __all__ = ["Resolver"]
 
 
 class Resolver:
-    """How the requests of one route, or of one method of a view, are resolved.
+    """Resolves the requests of one route, or of one method of a view, and calls the handler.
 
-    - `handler`: what is called in the end, an async callable.
-    - `converters`: from the names of the path's parameters to those of their converters.
-    - `answer`: writes what the handler returns; None to leave it as it is.
-
-    Raises TypeError for a type that cannot be validated.
+    :param plan: the plan of the handler.
+    :param handler: the async callable that is called in the end.
+    :param converters: a mapping from the names of the path's parameters to the names of their converters.
+    :param answer: makes a response of what the handler returns; None to leave it unchanged.
+    :raises TypeError: a type cannot be validated.
     """
 
     __slots__ = (
@@ -73,7 +73,7 @@ class Resolver:
         rest = [one for one in plan.parameters if one.owner not in owners]
         self._permits = readers_of(before, converters, plan.parameters)
         self._checks = readers_of(rest, converters, plan.parameters)
-        # It takes an HttpRequest: that a WebSocket declares none of a body was checked when it was planned.
+        # It takes an HttpRequest: planning has checked that a WebSocket declares no part of a body.
         self._read_body: Callable[[Any, Slots], Awaitable[None]] | None = (
             body_reader(plan.body).read if plan.body else None
         )
@@ -95,22 +95,22 @@ class Resolver:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Resolves the current request, or WebSocket, within its middlewares, and calls the handler."""
+        """The endpoint within the middlewares: it resolves the current request or WebSocket and calls the handler."""
         if self._first or self._needs_scope:
             return self._scoped
         return self._plain if self._answer is None else self._answered
 
     def _plain(self) -> Awaitable[Any]:
-        """Call the handler where nothing has an exit, neither here nor around the middlewares."""
+        """Call the handler if no dependency has an exit."""
         return self._run(self._current.get(), list(self.plan.slots))
 
     async def _answered(self) -> Any:
-        """Do as `_plain` does, and write what is returned by its declared type."""
+        """Do what `_plain` does, and write the result by its declared type."""
         assert self._answer is not None
         return self._answer(await self._plain())
 
     def around(self, endpoint: Endpoint) -> Endpoint:
-        """Return the endpoint, complete with middlewares, within the dependencies that last until all is sent."""
+        """Return `endpoint`, with its middlewares, within the dependencies with `until="sent"`."""
         if not self._first:
             return endpoint
 
@@ -124,7 +124,7 @@ class Resolver:
                 try:
                     await self._decide(request, resolution.slots, resolution.enter)
                     await call_all(self._lasting, resolution.slots, resolution.enter)
-                except Exception as refusal:  # raised within the middlewares: they may decorate it
+                except Exception as refusal:  # raised again within the middlewares
                     resolution.refusal = refusal
                 value = await endpoint()
                 resolution.unwatch()
@@ -140,7 +140,7 @@ class Resolver:
         return lasting
 
     async def _scoped(self) -> Any:
-        """Call the handler where something has an exit; of a WebSocket it is left after the close."""
+        """Call the handler if a dependency has an exit. For a WebSocket the exits run after the close."""
         connection = self._current.get()
         outer = cast("Resolution | None", connection.lasting_resolution) if self._first else None
         if outer is not None and outer.refusal is not None:
@@ -171,8 +171,8 @@ class Resolver:
     ) -> Any:
         """Validate, call the dependencies, and then the handler.
 
-        :param enter: enters what has an exit, if anything here has one.
-        :param decided: True if security, and the parameters but the body, were looked at before.
+        :param enter: enters a dependency with an exit; None if there is none.
+        :param decided: True if `_decide` was called before.
         """
         if not decided:
             if self._guards:
@@ -189,7 +189,7 @@ class Resolver:
         return await function(*arguments(slots))
 
     async def _decide(self, connection: HTTPConnection, slots: Slots, enter: Enter | None) -> None:
-        """Ask security, then look at all parameters but the body."""
+        """Call the dependencies of `Security`, then validate all parameters but the body."""
         if self._permits is not None:
             self._permits.check(connection, slots)
         await call_all(self._guards, slots, enter)
@@ -198,6 +198,6 @@ class Resolver:
 
 
 async def _close(websocket: WebSocket, error: BaseException | None) -> None:
-    """Close a socket whose handler has ended, so that its dependencies outlive it."""
+    """Close a socket whose handler has ended, before its dependencies are left."""
     close = HowToClose(1000, "", False) if error is None else how_to_close(error)
     await websocket.socket.sending.close(close.code, close.reason)

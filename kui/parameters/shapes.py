@@ -1,6 +1,6 @@
-"""What a type is made of, as far as a request's text must know it: is it a model, is it a list, what are its fields.
+"""Inspect declared types: whether a type is a model or takes several values, and which fields a model has.
 
-A library is looked up where it is loaded and never imported for it: a class of pydantic's cannot be there without it.
+pydantic and msgspec are looked up in `sys.modules` and not imported: their classes exist only once they are loaded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MANY: Final = (list, set, frozenset, tuple, Sequence, MutableSequence, Set, Abs
 
 
 def bare(annotation: Any) -> Any:
-    """Return a type without `Annotated`, aliases and NewTypes around it."""
+    """Return a type without `Annotated`, type aliases and NewTypes around it."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation = get_args(annotation)[0]
@@ -43,7 +43,7 @@ def bare(annotation: Any) -> Any:
 
 
 def members(annotation: Any) -> Iterator[Any]:
-    """Yield the members of a union, however deep, without `Annotated`; of another type itself."""
+    """Yield the members of a union, also of nested ones, without `Annotated`; for another type yield the type."""
     annotation = bare(annotation)
     if get_origin(annotation) in (Union, types.UnionType):
         for one in get_args(annotation):
@@ -53,23 +53,23 @@ def members(annotation: Any) -> Iterator[Any]:
 
 
 def parts_of(annotation: Any) -> Iterator[Any]:
-    """Yield the types that a type is written with: itself, and those in its brackets, however deep."""
+    """Yield a type and all types in its brackets, also nested ones."""
     for one in members(annotation):
         yield one
         if get_origin(one) is not Literal:
             for argument in get_args(one):
-                if isinstance(argument, list):  # of a Callable
+                if isinstance(argument, list):  # the arguments of a Callable
                     continue
                 yield from parts_of(argument)
 
 
 def is_many(annotation: Any) -> bool:
-    """True if all values of a name are wanted, and not the last one."""
+    """True if the type takes all values of a name, and not only the last one."""
     return any((get_origin(one) or one) in _MANY for one in members(annotation))
 
 
 def model_kind(annotation: Any) -> ModelKind | None:
-    """Return what kind of model a class is; None if it is none. Generic ones count, unions do not."""
+    """Return the kind of model of a class, also of a generic one; None for other types and for unions."""
     kind = bare(annotation)
     kind = get_origin(kind) or kind
     if not isinstance(kind, type):
@@ -89,14 +89,14 @@ def model_kind(annotation: Any) -> ModelKind | None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a model: the names it may have in a request, and whether it takes all their values."""
+    """A field of a model: its names in a request, and whether it takes all values of a name."""
 
     names: tuple[str, ...]
     many: bool
 
 
 def fields_of(annotation: Any) -> tuple[Field, ...]:
-    """Return the fields of a model; none for a mapping."""
+    """Return the fields of a model; an empty tuple for a mapping."""
     kind = model_kind(annotation)
     model = bare(annotation)
     origin: Any = get_origin(model) or model
@@ -123,7 +123,7 @@ def fields_of(annotation: Any) -> tuple[Field, ...]:
 
 
 def _unrequired(annotation: Any) -> Any:
-    """Return a TypedDict's type without Required and NotRequired."""
+    """Return the type of a TypedDict's field without Required and NotRequired."""
     while getattr(get_origin(annotation), "_name", None) in ("Required", "NotRequired", "ReadOnly"):
         annotation = get_args(annotation)[0]
     return annotation
@@ -136,7 +136,7 @@ def _pydantic_fields(
     for name, info in fields:
         alias = info.validation_alias or info.alias
         choices = getattr(alias, "choices", None) or ([] if alias is None else [alias])
-        # Of an AliasPath the first step is a name; what is behind it is the model's business.
+        # The first step of an AliasPath is a name in the request; pydantic follows the others.
         names = [one if isinstance(one, str) else str(one.path[0]) for one in choices]
         if by_name or not names:
             names.append(name)

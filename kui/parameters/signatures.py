@@ -1,7 +1,7 @@
-"""What a function declares: its parameters with their markers, and its return annotation, resolved.
+"""Read what a function declares: its parameters with their markers, and its return annotation.
 
-Annotations that are text (`from __future__ import annotations`) are looked up where the function was written: in its
-module, its closure, and the frame that registers it.
+Annotations that are text (`from __future__ import annotations`) are resolved with the names of the function's module,
+of its closure, and of the frame that registers it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["Declared", "Signature", "Unresolved", "place", "signature_of"]
 
 
 class Unresolved(TypeError):
-    """An annotation names something that is not defined, or not yet."""
+    """Raised if an annotation uses a name that is not defined, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A parameter of a function, its marker split from its type."""
+    """A parameter of a function, with its marker and its type apart."""
 
     name: str
     annotation: Any
@@ -42,14 +42,14 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """The parameters of a function that can be declared, and what it returns."""
+    """The parameters of a function that can be declared, and its return annotation."""
 
     parameters: tuple[Declared, ...]
     returns: Any
 
 
 def place(function: object) -> str:
-    """Return where a function is written, as text in front of an error: its file and its line, if they are known."""
+    """Return the name of a function with its file and line, if known, as the beginning of an error message."""
     code = getattr(underlying(function), "__code__", None)
     name = describe(function)
     return name if code is None else f"{name} ({code.co_filename}, line {code.co_firstlineno})"
@@ -62,17 +62,18 @@ def signature_of(
     skip: int = 0,
     needs_return: bool = True,
 ) -> Signature:
-    """Return what `function` declares, but for its first `skip` parameters; `*args` and `**kwargs` are nothing.
+    """Return what a function declares. `*args` and `**kwargs` are ignored.
 
-    :param names: what is defined besides its module's globals and its closure.
-    :param needs_return: False to do without a return annotation that names what is not defined.
-    :raises Unresolved: an annotation names something that is not defined.
-    :raises TypeError: a marker is written where it cannot be.
+    :param names: names that are defined besides the globals of its module and its closure.
+    :param skip: how many of the first parameters are not declared.
+    :param needs_return: False to ignore a return annotation that uses an undefined name.
+    :raises Unresolved: an annotation uses a name that is not defined.
+    :raises TypeError: a marker is in a wrong place.
     """
     try:
-        # What a decorator replaced does not matter: its own function is what is called.
+        # Without `__wrapped__`: the decorator's function is called, not the one that it wraps.
         signature = inspect.signature(function, follow_wrapped=False)
-    except ValueError:  # some built-in callables have none to look at
+    except ValueError:  # some built-in callables have no signature
         return Signature((), NO_DEFAULT)
     parameters = [
         one
@@ -89,10 +90,7 @@ def signature_of(
         except Unresolved:
             if needs_return:
                 raise
-    declared = [
-        _declared(function, one, hints.get(one.name, NO_DEFAULT))  # one of its own for each
-        for one in parameters
-    ]
+    declared = [_declared(function, one, hints.get(one.name, NO_DEFAULT)) for one in parameters]
     return Signature(tuple(declared), returns)
 
 
@@ -104,7 +102,7 @@ def _resolved(function: Any, written: dict[str, Any], names: Mapping[str, Any]) 
     module = sys.modules.get(getattr(home, "__module__", None) or "")
     globals_ = getattr(code, "__globals__", None) or getattr(module, "__dict__", {})
     if isinstance(function, type) and module is not None:
-        globals_ = module.__dict__  # of a dataclass, whose __init__ was made elsewhere
+        globals_ = module.__dict__  # for a dataclass, whose __init__ has other globals
     closure = getattr(code, "__closure__", None) or ()
     cells = zip(getattr(getattr(code, "__code__", None), "co_freevars", ()), closure, strict=False)
     locals_ = {**names, **{name: cell.cell_contents for name, cell in cells if _is_set(cell)}}
@@ -123,7 +121,7 @@ def _resolved(function: Any, written: dict[str, Any], names: Mapping[str, Any]) 
 
 def _is_set(cell: Any) -> bool:
     try:
-        cell.cell_contents  # noqa: B018 - the question is whether it raises
+        cell.cell_contents  # noqa: B018 - it raises if the cell is empty
     except ValueError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""What is read of a request for its declared parameters, all but the body: each source by one reader."""
+"""Read the declared parameters of a request, except the body. Each source has one reader."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BEFORE_THE_BODY: Final[tuple[Source, ...]] = ("path", "query", "header", "cookie
 
 
 class Given(Protocol):
-    """What a source has: names, each with one value or several."""
+    """The interface of a source: names, each with one value or several."""
 
     def __contains__(self, name: object, /) -> bool: ...
     def __getitem__(self, name: str, /) -> Any: ...
@@ -41,9 +41,9 @@ def _all(given: Given, name: str) -> list[Any]:
 
 
 class Whole:
-    """How a whole model is read of a source: which names it takes, and how many values of each.
+    """Reads the values for a model of a whole source.
 
-    Unless `closed`, it is given the names that it does not know as well, for it may forbid them.
+    Unless `closed`, the model also gets names that it does not know, because it may forbid them.
     """
 
     __slots__ = ("_closed", "_names", "_open_many")
@@ -51,7 +51,7 @@ class Whole:
     def __init__(self, annotation: Any, source: Source) -> None:
         self._names: dict[str, tuple[str, bool]] = {}
         self._closed = source in ("header", "cookie")
-        # A mapping has no names that are known: what counts is if its values are lists.
+        # The names of a mapping are not known; only whether its values are lists matters.
         arguments: tuple[Any, ...] = getattr(bare(annotation), "__args__", ())
         self._open_many = len(arguments) == 2 and is_many(arguments[1])
         kinds = [one for one in members(annotation) if one is not type(None)]
@@ -63,11 +63,14 @@ class Whole:
             self._closed = False
 
     def names(self) -> Iterable[str]:
-        """Return the names that it takes."""
+        """Return the names that the model takes."""
         return self._names
 
     def read(self, given: Given, taken: frozenset[str] = frozenset()) -> dict[str, Any]:
-        """Return its values; those under the names in `taken` are other parameters'."""
+        """Return the values for the model.
+
+        :param taken: names of other parameters, which are left out.
+        """
         found: dict[str, Any] = {}
         for wire, (name, many) in self._names.items():
             if wire in given:
@@ -80,22 +83,22 @@ class Whole:
 
 
 class Value(NamedTuple):
-    """One value of a source: under which name it is sent, and where it is put."""
+    """One value of a source: its name in the request, its slot, and its validator."""
 
     name: str
     slot: int
     required: bool
     many: bool
-    """True if all values of the name are wanted, and not the last one."""
+    """True if all values of the name are wanted, and not only the last one."""
     validate: Callable[[Any], Any] | None
-    """Makes one of the declared type; None where what is sent is of it already."""
+    """Makes a value of the declared type; None if the value in the request has that type already."""
 
 
 class Reader:
-    """The parameters of one source: read, validated, and put into their slots.
+    """Reads the parameters of one source, validates them, and puts them into their slots.
 
-    - `converters`: those of the path's parameters, whose values need no second look.
-    - `taken`: the names that are other parameters', and so not given to a model of the whole source.
+    :param converters: the converters of the path's parameters, by which their types are known.
+    :param taken: the names of other parameters, which a model of the whole source does not get.
     """
 
     __slots__ = ("_models", "_taken", "_values", "source")
@@ -129,13 +132,13 @@ class Reader:
 
     @property
     def singles(self) -> list[str] | None:
-        """The names of which the last value is wanted, if no more of the source is; else None."""
+        """The names of the parameters if each takes only the last value of its name; otherwise None."""
         if self._models or any(one.many for one in self._values):
             return None
         return [one.name for one in self._values]
 
     def check(self, given: Given, slots: list[Any], faults: list[Fault]) -> None:
-        """Put the values into their slots; what is wrong is added to `faults`."""
+        """Put the values into their slots, and append what is wrong to `faults`."""
         for name, slot, required, many, validate in self._values:
             value = given.get(name, _ABSENT)
             if value is _ABSENT:
@@ -161,7 +164,7 @@ class Reader:
 
 
 class Readers:
-    """The readers of some parameters of a plan, and what gives each its source."""
+    """Several readers, each with a function that returns its source."""
 
     __slots__ = ("_readers",)
 
@@ -169,7 +172,10 @@ class Readers:
         self._readers = [(_giver(one), one) for one in readers]
 
     def check(self, connection: HTTPConnection, slots: list[Any]) -> None:
-        """Read and validate every source. Raises RequestValidationError with all that is wrong."""
+        """Read and validate all sources.
+
+        :raises RequestValidationError: a value does not fit; it has the faults of all sources.
+        """
         faults: list[Fault] = []
         for given, reader in self._readers:
             reader.check(given(connection), slots, faults)
@@ -178,7 +184,7 @@ class Readers:
 
 
 def _giver(reader: Reader) -> Callable[[HTTPConnection], Given]:
-    """Return what gives a reader its source; where single values are enough, a dictionary that is quick to make."""
+    """Return a function that returns the source of a reader. For single values that is a dictionary, made quickly."""
     singles = reader.singles
     if singles is not None and reader.source == "query":
         return _last_of_query
@@ -200,7 +206,7 @@ def _last_of_query(connection: HTTPConnection) -> Given:
 
 
 def _few_headers(names: list[tuple[bytes, str]], connection: HTTPConnection) -> Given:
-    """Return these headers, if that is quicker than all of them."""
+    """Return these headers if the names are found as they are; otherwise all headers, which takes longer."""
     fields = connection.plain_fields()
     if fields is None:
         return connection.headers
@@ -209,7 +215,7 @@ def _few_headers(names: list[tuple[bytes, str]], connection: HTTPConnection) -> 
         value = fields.get(raw)
         if value is not None:
             found[name] = value.decode("latin-1")
-        elif not b"".join(fields).islower():  # it may be there, in another case
+        elif not b"".join(fields).islower():  # the header may be there with capital letters
             return connection.headers
     return found
 
@@ -221,8 +227,8 @@ def readers_of(
 ) -> Readers | None:
     """Return the readers of these parameters, without those of the body; None if there are no others.
 
-    :param converters: the names of the converters of the path's parameters.
-    :param every: all parameters of the route: a model is not given what is another's.
+    :param converters: a mapping from the names of the path's parameters to the names of their converters.
+    :param every: all parameters of the route; a model of a whole source does not get the values of others.
     """
     parameters = list(parameters)
     every = list(every)

@@ -1,4 +1,4 @@
-"""A handler before it is known on which paths it is, and whether it declares anything."""
+"""A handler without a path: the functions that declare its parameters, and the names that their annotations need."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 
 class Planned(NamedTuple):
-    """A function to plan for: the handler, or a method of a view, whose first `skip` arguments are given."""
+    """A function to plan for: the handler, or a method of a view, whose first `skip` arguments the caller gives."""
 
     function: Callable[..., Any]
     skip: int = 0
 
 
 def declares(function: Callable[..., Any], *, skip: int = 0) -> bool:
-    """True if a function has parameters, beside the first `skip`, that could be declared."""
+    """True if a function has parameters after the first `skip` that may be declared."""
     try:
         signature = inspect.signature(function, follow_wrapped=False)
     except ValueError:
@@ -36,9 +36,9 @@ def declares(function: Callable[..., Any], *, skip: int = 0) -> bool:
 
 
 def registering_names(function: object) -> Mapping[str, Any]:
-    """Return the names that are local where a function is registered, and in the functions that it is written in.
+    """Return the local names of the frame that registers a function, and of the functions in which it is defined.
 
-    The latter are found while they run; afterwards only what the closure holds is known.
+    The names of an enclosing function are found only while that function runs; afterwards its closure must do.
     """
     around = getattr(underlying(function), "__qualname__", "").split(".<locals>.")[:-1]
     enclosing = {".<locals>.".join(around[: end + 1]) for end in range(len(around))}
@@ -58,7 +58,7 @@ def registering_names(function: object) -> Mapping[str, Any]:
 
 
 def underlying(function: Any) -> Any:
-    """Return the function whose module and closure the annotations of a callable are written in."""
+    """Return the function in whose module and closure the annotations of a callable are written."""
     while isinstance(function, partial):
         function = function.func
     if isinstance(function, type):
@@ -70,22 +70,22 @@ def underlying(function: Any) -> Any:
 
 
 class RoutePath(Protocol):
-    """What has to be known of a route's path."""
+    """The part of a route's path that is needed here."""
 
     @property
     def converters(self) -> Mapping[str, str]:
-        """From the names of its parameters to those of their converters."""
+        """A mapping from the names of the path's parameters to the names of their converters."""
         ...
 
 
 class Target(NamedTuple):
-    """A handler, or a method of a view, before it is known on which paths it is.
+    """A handler, or a method of a view, without a path.
 
-    - `planned`: what declares its parameters; several methods where they share their values.
-    - `invoke`: calls it with the arguments of each of these, an async callable.
-    - `endpoint`: calls it without any.
-    - `declared`: whether there is anything to plan for.
-    - `names`: what is defined where it was registered.
+    - `planned`: the functions that declare its parameters; several methods if they share their values.
+    - `invoke`: an async callable that calls it with the arguments for each of these functions.
+    - `endpoint`: calls it without arguments.
+    - `declared`: True if it may declare parameters.
+    - `names`: the names that were defined where it was registered.
     """
 
     planned: tuple[Planned, ...]

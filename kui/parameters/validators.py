@@ -1,7 +1,7 @@
-"""From declared types to validators, compiled once: pydantic's for most, msgspec's for Structs.
+"""Compile validators for declared types: with pydantic, or with msgspec for Structs.
 
-A validator takes what was read of a source and gives values; what it raises is what `refusals` says. pydantic is
-imported here and nowhere above, when the first parameter is planned that needs it.
+A validator makes values of what was read of a source, and raises the exceptions of `refusals`. This module imports
+pydantic; it is imported itself only when the first parameter that needs it is planned.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ CONVERTED: Final[Mapping[str, type]] = {
     "date": date,
     "decimal": Decimal,
 }
-"""What the path's own converters give."""
+"""The types that the built-in path converters return."""
 
 
 def validator_of(parameter: Parameter, converter: str | None = None) -> Validate | None:
-    """Return what makes a value of the declared type; None where what a request gives is of it already, as text is `str`.
+    """Return a function that makes a value of the declared type, or raises pydantic's ValidationError.
 
-    It raises pydantic's ValidationError. Compiled now: raises TypeError, in a sentence, for a type that
-    cannot be validated.
+    Return None if the value in the request has the declared type already, such as a text for `str`.
 
-    :param converter: that of a parameter of the path; None for an application's own.
+    :param converter: the name of a path parameter's converter; None for an application's own.
+    :raises TypeError: the type cannot be validated.
     """
     if not parameter.marker.constraints:
         if parameter.source == "path":
@@ -62,7 +62,10 @@ def validator_of(parameter: Parameter, converter: str | None = None) -> Validate
 
 
 def model_of(parameter: Parameter) -> Model:
-    """Return the validator of a whole source. Raises TypeError, in a sentence, for a type that cannot be validated."""
+    """Return the validator for a model of a whole source.
+
+    :raises TypeError: the type cannot be validated.
+    """
     _refuse_default(parameter)
     try:
         return model_validator(parameter.annotation)
@@ -85,7 +88,10 @@ def _adapter(parameter: Parameter) -> TypeAdapter[Any]:
 
 
 def _refuse_default(parameter: Parameter) -> None:
-    """Raise TypeError for a default in a type: it would be written twice, or where it is not looked for."""
+    """Refuse a default inside of a type, such as that of pydantic's `Field`: only a default after `=` is used.
+
+    :raises TypeError: there is one.
+    """
     pydantic = sys.modules.get("pydantic.fields")
     if pydantic is None:
         return
@@ -103,9 +109,9 @@ def _cannot(parameter: Parameter, error: Exception) -> TypeError:
 
 
 class Fields:
-    """The fields of a JSON body that are declared one by one, validated at once.
+    """Validates together the fields of a JSON body that are declared one by one.
 
-    Raises TypeError, in a sentence, for a type that cannot be validated.
+    :raises TypeError: a type cannot be validated.
     """
 
     __slots__ = ("_model", "_slots")
@@ -119,7 +125,7 @@ class Fields:
         self._slots: dict[str, int] = {}
         fields: dict[str, Any] = {}
         for one in parameters:
-            _adapter(one)  # raises with its name
+            _adapter(one)  # its error names the parameter
             key = f"{one.name}_{one.slot}"
             self._slots[key] = one.slot
             field = Field(validation_alias=one.alias, **one.marker.constraints)
@@ -129,13 +135,13 @@ class Fields:
         self._model = _Pydantic(made)
 
     def validate_json(self, body: bytes, charset: str | None, slots: list[Any]) -> None:
-        """Put what is there into its slots. Raises as `Model.validate_json` does."""
+        """Put the fields of the body into their slots. Raises what `Model.validate_json` raises."""
         for key, value in self._model.validate_json(body, charset).items():
             slots[self._slots[key]] = value
 
 
 def modern(annotation: Any) -> Any:
-    """Return a type as pydantic takes it: before Python 3.12 it does not take `typing.TypedDict` itself."""
+    """Return a type that pydantic accepts: before Python 3.12 it does not accept `typing.TypedDict`."""
     if model_kind(annotation) != "typed dict" or type(bare(annotation)).__module__ != "typing":
         return annotation
     if sys.version_info >= (3, 12):
@@ -157,21 +163,24 @@ def modern(annotation: Any) -> Any:
 
 
 class Model(Protocol):
-    """The validator of one type. Both methods raise RequestValidationError for what does not fit."""
+    """The validator of one type. Both methods raise RequestValidationError for a value that does not fit."""
 
     def validate(self, values: Any, source: Source) -> Any:
-        """Return the model of what was read of a query, a form and so on: texts are converted."""
+        """Return the model of the values of a query, a form and so on. Texts are converted."""
         ...
 
     def validate_json(self, body: bytes, charset: str | None) -> Any:
-        """Return the model of a JSON text. Raises HTTPException 400 for what is not JSON."""
+        """Return the model of a JSON text.
+
+        :raises HTTPException: 400, if it is not JSON.
+        """
         ...
 
 
 def model_validator(model: Any) -> Model:
-    """Return the validator of a type, compiled now.
+    """Return the validator of a type.
 
-    Raises TypeError for a type that cannot be validated.
+    :raises TypeError: the type cannot be validated.
     """
     if model_kind(model) == "struct" or _holds_structs(model):
         return _Msgspec(model)
@@ -218,8 +227,8 @@ class _Pydantic:
         return self._again(body, charset)
 
     def _again(self, body: bytes, charset: str | None) -> Any:
-        """Return the model of a text that pydantic does not read, such as one in UTF-16, or reads too kindly."""
-        text = json.dumps(decode_json(body, charset))  # raises with a sentence, mostly
+        """Return the model of a text that pydantic cannot read, such as one in UTF-16, or accepts wrongly."""
+        text = json.dumps(decode_json(body, charset))  # refuses most of them with a sentence
         try:
             return self._validator.validate_json(text)
         except self._invalid as error:
@@ -254,16 +263,16 @@ class _Msgspec:
         try:
             return self._decode(body)
         except self._invalid as error:
-            decode_json(body, charset)  # what is wrong may be followed by what is no JSON
+            decode_json(body, charset)  # raises 400 if the text is not JSON after the fault
             raise RequestValidationError([of_msgspec("body", error)]) from None
         except self._unread:
             return self._again(body, charset)
 
     def _again(self, body: bytes, charset: str | None) -> Any:
-        """Return the model of a text that msgspec does not read, such as one in UTF-16."""
+        """Return the model of a text that msgspec cannot read, such as one in UTF-16."""
         from msgspec import convert
 
-        value = decode_json(body, charset)  # raises with a sentence, mostly
+        value = decode_json(body, charset)  # refuses most texts that are not JSON with a sentence
         try:
             return convert(value, self._model)
         except self._invalid as error:
@@ -272,17 +281,17 @@ class _Msgspec:
 
 # ---- JSON
 
-_N: Final = ord("N")  # a number is found in bytes sooner than bytes are
+_N: Final = ord("N")  # `in` finds a number in bytes faster than a bytes object
 _I: Final = ord("I")
 
 
 def is_utf8(charset: str) -> bool:
-    """True if a charset is that of JSON."""
+    """True if a charset is UTF-8."""
     return charset.lower() in ("utf-8", "utf8")
 
 
 def may_have_constants(body: bytes) -> bool:
-    """True if a text may have NaN or Infinity in it, which JSON does not have, and pydantic takes."""
+    """True if a text may hold NaN or Infinity, which pydantic accepts although JSON does not have them."""
     return b"NaN" in body or b"Infinity" in body
 
 
@@ -295,6 +304,6 @@ def is_broken(error: ValidationError) -> bool:
 
 
 def refused(source: Source, error: ValidationError) -> RequestValidationError:
-    """Return the refusal of what pydantic has found."""
+    """Return the refusal for an error of pydantic's."""
     details = error.errors(include_url=False, include_input=False)
     return RequestValidationError(of_pydantic(source, details))
