@@ -1,4 +1,4 @@
-"""The description of an app (OpenAPI 3.1 and 3.2), made of what its handlers declare, and the page that shows it."""
+"""Describe an app (OpenAPI 3.1 and 3.2) by the declarations of its handlers, and show the description on a page."""
 
 from .application import OpenAPI
 from .marks import Responses, operation

@@ -1,4 +1,4 @@
-"""The answers of an operation: what the return annotations of its handler and of what is around it say."""
+"""Describe the responses of an operation, by the return annotations of its handler, dependencies and middlewares."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ INVALID: Final = {
 
 
 REFUSALS: Final = (400, 401, 404, 413, 415, 422)
-"""The statuses with which the framework refuses what a description is about."""
+"""The statuses with which the framework itself refuses requests to a described handler."""
 
 
 def reason(status: int) -> str:
@@ -91,7 +91,7 @@ def reason(status: int) -> str:
 
 
 def marked(annotation: Any) -> Mapping[int, Any]:
-    """Return the answers of the `Responses` in an annotation."""
+    """Return the responses that a `Responses` in an annotation declares."""
     found: dict[int, Any] = {}
     if get_origin(annotation) is Annotated:
         for mark in get_args(annotation)[1:]:
@@ -101,12 +101,12 @@ def marked(annotation: Any) -> Mapping[int, Any]:
 
 
 def describe_refusal(status: int) -> dict[str, str]:
-    """Return a reference to the answer of a refusal by the framework, one of the shared `refusals`."""
+    """Return a reference to one of the shared `refusals`."""
     return {"$ref": f"#/components/responses/{status}"}
 
 
 def refusals() -> dict[str, Any]:
-    """Return the answers that the framework gives by itself: problem details, or text for a client that prefers it."""
+    """Return the responses with which the framework refuses: problem details, or text for clients that prefer it."""
     shared = {}
     for status in REFUSALS:
         name = "ValidationProblem" if status == 422 else "Problem"
@@ -130,8 +130,8 @@ def answers_of(annotation: Any, schemas: Schemas, *, items: bool) -> dict[str, A
     arguments = get_args(plain)
     has_status = get_origin(plain) is tuple and len(arguments) in (2, 3) and arguments[1] is int
     successes = [type_ for status, type_ in more.items() if 200 <= status < 300]
-    # A status that is known when the handler runs is among those that are said, if there are any;
-    # a type that is said with a status is sent with that one.
+    # If success statuses are declared, a status that the handler returns is one of them, and a type that
+    # is declared with a status is sent with that status.
     if not successes or not (has_status or plain in successes):
         value = arguments[0] if has_status else annotation
         answers["200"] = answer_object(200, value, schemas, items)
@@ -154,7 +154,7 @@ def answer_object(status: int, annotation: Any, schemas: Schemas, items: bool) -
 
 
 def _content(annotation: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
-    """Return the media types of an answer: responses and streams have their own, everything else is JSON."""
+    """Return the media types of a response: response classes and streams have their own, all else is JSON."""
     content: dict[str, Any] = {}
     values = []
     for kind in members(annotation):
@@ -212,7 +212,7 @@ def _stream(kind: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
 
 
 def _lines(kind: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
-    """Return the content of JSON lines, whose items can be described since OpenAPI 3.2."""
+    """Return the content of JSON lines. Their items can be described since OpenAPI 3.2."""
     arguments = get_args(kind)
     if not items or not arguments:
         return {JSON_LINES: {"schema": {"type": "string"}}}

@@ -1,4 +1,4 @@
-"""`OpenAPI`: the routes that serve an app's description and the page that shows it."""
+"""`OpenAPI`: routes for an app's description and for the page that shows it."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _POLICY: Final = (
 
 
 class OpenAPI:
-    """The description of an app, made when it is first asked for, and a page to read and try it.
+    """Makes the description of an app at its first request, and serves a page to read and try it.
 
-    `routes` are the page, `openapi.json` and the page's own files: put them behind a prefix.
+    `routes` has the page, `openapi.json` and the page's files. Put these routes behind a prefix.
 
     :param title: the title of the API.
     :param version: the version of the API.
-    :param description: what it is for, in CommonMark.
+    :param description: a text about the API, in CommonMark.
     :param openapi: `"3.1"`, or `"3.2"`, which can describe the items of a stream.
-    :param servers: the URLs below which the API is, if not where the description is.
-    :param page: the URL of another page's HTML (Scalar, Swagger UI, ReDoc) to redirect to, with the URL of the
-        description in its query as `url`; None for Kui's own.
+    :param servers: the base URLs of the API; by default that of the description.
+    :param page: the URL of another page (Scalar, Swagger UI, ReDoc) to redirect to, which gets the URL of the
+        description in its query as `url`; None for Kui's own page.
     :raises ValueError: there is no such version of OpenAPI.
 
     Example::
@@ -73,7 +73,7 @@ class OpenAPI:
 
     @property
     def routes(self) -> Routes:
-        """The routes of the page and of the description, to be put behind a prefix."""
+        """The routes of the page and of the description. Put them behind a prefix."""
         return Routes(
             HttpRoute("", self._show, name=None, methods=["GET"]),
             HttpRoute("/openapi.json", self._describe, name=None, methods=["GET"]),
@@ -81,9 +81,9 @@ class OpenAPI:
         )
 
     def document(self, app: Kui, *, root: str = "") -> dict[str, Any]:
-        """Return the description of an app, made anew.
+        """Return a new description of an app.
 
-        :param root: the path below which the app is served, such as that of a mount.
+        :param root: the path below which the app is served, such as the prefix of a mount.
         :raises TypeError: a declaration cannot be described.
         """
         made = document(app, self._info, version=self._version)
@@ -91,9 +91,9 @@ class OpenAPI:
         return made | ({"servers": servers} if servers else {})
 
     def text(self, app: Kui, *, root: str = "") -> bytes:
-        """Return the description as JSON. It is kept until the app has more routes.
+        """Return the description as JSON. It is made again only when the app has more routes.
 
-        :raises TypeError: as `document` does.
+        :raises TypeError: as for `document`.
         """
         with self._lock:
             kept = self._made.setdefault(app, {})

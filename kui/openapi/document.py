@@ -1,4 +1,4 @@
-"""The whole description of an app, as an OpenAPI Object: which routes are in it, and what they share."""
+"""Make the OpenAPI Object of an app: its routes, and the components that they share."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ _placeholder = re.compile(r"\{(\w+)(?::\w+)?\}")
 
 
 def document(app: Kui, info: Mapping[str, Any], *, version: Version = "3.1") -> dict[str, Any]:
-    """Return the description of an app.
-
-    Handlers that are hidden, mounted apps and WebSockets are not in it.
+    """Return the description of an app, without hidden handlers, mounted apps and WebSockets.
 
     :param info: the Info Object, with `title` and `version`.
-    :raises TypeError: an annotation names what is not defined, or a type has no JSON Schema.
+    :param version: the version of OpenAPI.
+    :raises TypeError: an annotation uses a name that is not defined, or a type has no JSON Schema.
     """
     schemas = Schemas()
     paths: dict[str, dict[str, Any]] = {}
@@ -66,7 +65,7 @@ def document(app: Kui, info: Mapping[str, Any], *, version: Version = "3.1") -> 
 
 
 def _operations(app: Kui) -> Iterator[tuple[HttpRoute, str, Plan]]:
-    """Yield what is described: each route with each of its methods, and the plan of its handler."""
+    """Yield each route that is described with each of its methods, and the plan of its handler."""
     for route in app.router:
         if not isinstance(route, HttpRoute) or isinstance(route.endpoint, Forward):
             continue
@@ -79,27 +78,27 @@ def _operations(app: Kui) -> Iterator[tuple[HttpRoute, str, Plan]]:
             else:
                 answered = [one for one in _METHODS if one in (methods or {"GET"})]
                 if "GET" in answered and "HEAD" in answered:
-                    answered.remove("HEAD")  # a GET without its body
+                    answered.remove("HEAD")  # it is answered as GET, without the body
             for method in answered:
                 if method in _METHODS:
                     yield route, method, plan
 
 
 def _around(app: Kui, route: HttpRoute) -> dict[int, Any]:
-    """Return what middlewares answer by themselves, as their return annotations say."""
+    """Return the responses of the middlewares around a route, as their return annotations declare them."""
     answers: dict[int, Any] = {}
     for middleware in (*app.router.http_middlewares, *route.middlewares):
         function = middleware if inspect.isroutine(middleware) else type(middleware).__call__
         try:
             annotations = get_type_hints(function, include_extras=True)
-        except NameError:  # of a name that is there for type checkers only
+        except NameError:  # a name is defined for type checkers only
             continue
         answers |= marked(annotations.get("return"))
     return answers
 
 
 def _identifier(route: HttpRoute, method: str, app: Kui) -> str:
-    """Return an id that stays the same as long as the route's name, path and method do."""
+    """Return an id that depends only on the route's name, path and method."""
     name = (route.full_name or _placeholder.sub(r"\1", route.path)).replace(":", "_")
     name = re.sub(r"\W+", "_", name).strip("_") or "root"
     methods = app.router.methods(route)

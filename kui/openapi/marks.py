@@ -1,4 +1,4 @@
-"""What a handler says of itself for the description, beside its parameters and its return annotation."""
+"""`Responses` and `operation`: what a handler adds to its description besides its parameters and return annotation."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _ATTRIBUTE: Final = "__kui_operation__"
 
 
 class Responses:
-    """The answers besides the first: `Annotated[Item, Responses({404: Problem, 201: Item})]`.
+    """Declares further responses in a return annotation: `Annotated[Item, Responses({404: Problem, 201: Item})]`.
 
-    Put it into the return annotation of a handler, or of a dependency, a security scheme or a middleware that answers
-    by itself: the description of each handler around which they are has their answers.
+    The return annotation may be that of a handler. It may also be that of a dependency, a security scheme or a
+    middleware that sends responses by itself; then the description of each handler that uses it has these responses.
 
-    :param answers: from a status to the type of its body; None for an answer without a body; a str is a sentence
-        about an answer of plain text.
+    :param answers: a mapping from a status to the type of its body; None for no body, a str for a sentence about a
+        response in plain text.
     :raises ValueError: a status is not from 200 to 599.
 
     Example::
@@ -42,7 +42,7 @@ class Responses:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What `operation` was given."""
+    """The arguments of `operation`."""
 
     id: str | None = None
     summary: str | None = None
@@ -59,13 +59,13 @@ def operation(
     deprecated: bool = False,
     hidden: bool = False,
 ) -> Callable[[F], F]:
-    """Decorate a handler, or a method of a view, with what its description cannot know otherwise.
+    """Decorate a handler, or a method of a view, with details for its description.
 
-    :param id: the operation's id; by default the route's name, and its method if it has several.
-    :param summary: by default the first sentence of the docstring.
-    :param tags: by default the namespaces of its groups.
-    :param deprecated: True if clients should stop using it.
-    :param hidden: True to leave it out of the description.
+    :param id: the operation's id; by default the route's name, with the method if the route has several.
+    :param summary: by default the first line of the docstring.
+    :param tags: by default the namespaces of the route's groups.
+    :param deprecated: True if clients should stop using the operation.
+    :param hidden: True to leave the operation out of the description.
 
     Example::
 
@@ -83,6 +83,6 @@ def operation(
 
 
 def operation_of(handler: Callable[..., Any]) -> Operation:
-    """Return what a handler was decorated with; an empty Operation if it was not."""
+    """Return the `Operation` of a handler; an empty one if the handler is not decorated."""
     found = getattr(handler, _ATTRIBUTE, None)
     return found if isinstance(found, Operation) else Operation()

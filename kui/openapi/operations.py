@@ -1,4 +1,4 @@
-"""One route and one method, as an Operation Object (OpenAPI 3.1, 4.8.10)."""
+"""Make the Operation Object of one route and one method (OpenAPI 3.1, 4.8.10)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .schemas import Schemas
 __all__ = ["describe_operation", "schemes_of"]
 
 _IGNORED_HEADERS: Final = frozenset(("accept", "content-type", "authorization"))
-"""Headers that are no parameters (OpenAPI 3.1, 4.8.12.1)."""
+"""Headers that are not described as parameters (OpenAPI 3.1, 4.8.12.1)."""
 _CONVERTERS: Final[Mapping[str, Mapping[str, str]]] = {
     "int": {"type": "integer"},
     "decimal": {"type": "string", "format": "decimal"},
@@ -43,8 +43,8 @@ def describe_operation(
 ) -> dict[str, Any]:
     """Return the operation of a handler on a route.
 
-    :param identifier: its id, unless the handler was given another.
-    :param around: the answers of the middlewares around it, by their status.
+    :param identifier: the id, unless the handler has another by `operation`.
+    :param around: the responses of the middlewares around it, by status.
     :param items: True to describe the items of streams (OpenAPI 3.2).
     """
     mark = operation_of(plan.handler)
@@ -58,7 +58,8 @@ def describe_operation(
     security = _requirements(plan)
     for status in _refusals(plan, bool(security)):
         mine = answers.setdefault(str(status), describe_refusal(status))
-        if "content" in mine:  # the handler's own answer, beside which the framework may give its
+        # The handler has a response with this status, and so has the framework.
+        if "content" in mine:
             mine["content"] = refusals()[str(status)]["content"] | mine["content"]
     described = {
         "operationId": mark.id or identifier,
@@ -75,7 +76,7 @@ def describe_operation(
 
 
 def _documented(handler: Callable[..., Any]) -> tuple[str, str]:
-    """Return the first line of a docstring, and what follows it."""
+    """Return the first line of a docstring, and the rest."""
     summary, _, rest = (inspect.getdoc(handler) or "").partition("\n")
     return summary.strip(), rest.strip()
 
@@ -118,7 +119,7 @@ def _path_parameters(route: HttpRoute, plan: Plan, schemas: Schemas) -> Iterator
 
 
 def _other_parameters(plan: Plan, schemas: Schemas) -> Iterator[dict[str, Any]]:
-    """Yield the parameters that are not of the path, each once, however many functions declare it."""
+    """Yield the parameters that do not come from the path. One that several functions declare is yielded once."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for one in plan.parameters:
         if one.source in ("path", "body"):
@@ -140,7 +141,7 @@ def _single(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
 
 
 def _expanded(parameter: Parameter, schemas: Schemas) -> Iterator[dict[str, Any]]:
-    """Yield the fields of a model of a whole source."""
+    """Yield a parameter for each field of a model of a whole source."""
     properties, required = schemas.properties(parameter.annotation)
     for name, schema in properties.items():
         text = name.replace("_", "-") if parameter.source == "header" else name
@@ -196,7 +197,7 @@ def _is_stream_of(annotation: Any, item: type) -> bool:
 
 
 def _request_body(body: Iterable[Parameter], schemas: Schemas) -> dict[str, Any]:
-    """Return the Request Body Object: one media type for each that the handler accepts."""
+    """Return the Request Body Object, with each media type that the handler accepts."""
     whole = [one for one in body if one.exclusive]
     fields = [one for one in body if not one.exclusive]
     given = {
@@ -246,7 +247,7 @@ def _body(content: dict[str, Any], required: bool, description: str | None) -> d
 
 
 def _alternatives(plan: Plan) -> Iterator[list[tuple[SecurityScheme, tuple[str, ...]]]]:
-    """Yield, for each scheme that must agree, the schemes of which one is enough, with their scopes."""
+    """Yield, for each `Security` dependency, the schemes of which a client needs one, with their scopes."""
     scopes = tuple(scope for one in plan.security for scope in getattr(one.marker, "scopes", ()))
     seen: set[int] = set()
     for dependency in plan.dependencies:
@@ -258,7 +259,7 @@ def _alternatives(plan: Plan) -> Iterator[list[tuple[SecurityScheme, tuple[str, 
 
 
 def _requirements(plan: Plan) -> list[dict[str, list[str]]]:
-    """Return the Security Requirement Objects: names in one object are all needed, one object is enough."""
+    """Return the Security Requirement Objects. A client needs all schemes of one object, and only one object."""
     alternatives = list(_alternatives(plan))
     if not alternatives:
         return []

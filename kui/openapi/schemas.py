@@ -1,7 +1,7 @@
-"""JSON Schemas of all types of one document, each class once among the components.
+"""JSON Schemas of all types in one document. Each class is in the components once.
 
-Types are asked for while the operations are written, and filled in at the end: only who knows all of them can
-name them as their classes, and tell a model that is read from the same one written only where they differ.
+The operations get empty schemas, which are filled in at the end: names for the classes, and the difference between a
+model that is read and the same model that is written, depend on all types in the document.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Schemas:
     Example::
 
         schemas = Schemas()
-        schema = schemas.of(Item, "serialization")  # empty until all are known
+        schema = schemas.of(Item, "serialization")  # empty until `fill`
         components = schemas.fill()                 # now {"$ref": "#/components/schemas/Item"}
     """
 
@@ -39,7 +39,7 @@ class Schemas:
         self._more: dict[str, Schema] = {}
 
     def of(self, annotation: Any, mode: SchemaMode) -> Schema:
-        """Return the schema of a type, which is filled in by `fill`."""
+        """Return the schema of a type. It is empty until `fill` is called."""
         schema: Schema = {}
         self._wanted.append((annotation, mode, schema))
         return schema
@@ -47,7 +47,7 @@ class Schemas:
     def constrained(
         self, annotation: Any, constraints: Mapping[str, Any], *, default: Any = NO_DEFAULT
     ) -> Schema:
-        """Return the schema of a single value, with constraints as pydantic's `Field` has them, and its default."""
+        """Return the schema of a single value, with constraints of pydantic's `Field`, and with its default."""
         if constraints:
             from pydantic import Field
 
@@ -57,11 +57,11 @@ class Schemas:
             try:
                 self._defaults.append((schema, json.loads(to_json(default))))
             except TypeError:
-                pass  # it is no value of JSON, and only the handler's business
+                pass  # the default is no JSON value, so it is left out
         return schema
 
     def properties(self, model: Any) -> tuple[dict[str, Schema], frozenset[str]]:
-        """Return the schemas of a model's fields by their names in a request, and the names that must be there."""
+        """Return the schemas of a model's fields by their names in a request, and the names that are required."""
         if _has_struct(model):
             import msgspec
 
@@ -79,7 +79,7 @@ class Schemas:
         return found.get("properties", {}), frozenset(found.get("required", ()))
 
     def fill(self) -> dict[str, Schema]:
-        """Fill in all schemas and return the components, by their names.
+        """Fill in all schemas, and return the components by name.
 
         :raises TypeError: a type has no schema.
         """
@@ -103,7 +103,7 @@ def _of_pydantic(wanted: list[tuple[Any, SchemaMode, Schema]]) -> dict[str, Sche
     from pydantic.json_schema import GenerateJsonSchema
 
     class Generate(GenerateJsonSchema):
-        """The schema of a value that JSON does not know is left open, and not refused."""
+        """Makes an empty schema for a value that JSON does not have, instead of an error."""
 
         def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> Schema:
             return {}

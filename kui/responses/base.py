@@ -1,6 +1,7 @@
-"""The base of all responses: a status, headers, cookies and a body whose every byte is known.
+"""The base of all responses: a status, headers, cookies, and a body that is known as a whole.
 
-A response is an ASGI application: its constructor prepares, its call sends. Bodies that take time are in `stream.py`, `events.py` and `file.py`; content is in `content.py`.
+A response is an ASGI application: its constructor prepares, its call sends. Bodies that are made while they are sent
+are in `stream.py`, `events.py` and `file.py`; text, HTML and JSON are in `content.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from kui.http.headers import RawHeaders, ResponseHeaders
 __all__ = ["WITHOUT_CONTENT", "HttpResponse", "content_length"]
 
 STATUSES = frozenset(range(200, 600))
-# RFC 9110, 6.4.1 and 15.3.6: these have no content, and all but 205 end with their headers.
+# RFC 9110, sections 6.4.1 and 15.3.6: these have no content; 204 and 304 have no Content-Length either.
 WITHOUT_CONTENT = frozenset((204, 205, 304))
 _RESET_CONTENT = 205
 
@@ -28,7 +29,7 @@ def bad_status(status_code: object) -> NoReturn:
 
 
 class _ContentLength(dict[int, tuple[bytes, bytes]]):
-    """The Content-Length of a body of so many bytes; the smaller ones are kept."""
+    """Content-Length headers by the size of the body. Those of small sizes are kept."""
 
     def __missing__(self, size: int) -> tuple[bytes, bytes]:
         header = b"content-length", b"%d" % size
@@ -43,13 +44,15 @@ content_length = _ContentLength()
 class HttpResponse:
     """A response without content, and the base of all others.
 
-    Parameters: `status_code`, from 200 to 599; `headers`, a mapping (or pairs) of text. Raises
-    ValueError for another status, for a header's name that is no token and for a value with
-    controls (RFC 9110), TypeError for headers that are no text.
+    It may be sent any number of times, also to several requests at once: sending does not change it. 204 and 304 are
+    sent without a body and without Content-Length; all others have the Content-Length of their body. HEAD gets the
+    headers that GET would get, and no body.
 
-    It may be sent any number of times, to several requests at once: sending never changes it.
-    204 and 304 are sent without a body and without Content-Length; all others have the
-    Content-Length of their body. HEAD gets the headers that GET would, and no body.
+    :param status_code: from 200 to 599.
+    :param headers: a mapping, or pairs, of str.
+    :raises ValueError: the status is another one, the name of a header is no token, or its value has control
+        characters (RFC 9110).
+    :raises TypeError: a header is not a str.
 
     Example::
 
@@ -61,7 +64,7 @@ class HttpResponse:
     __slots__ = ("_cookies", "_headers", "body", "status_code")
 
     buffered: ClassVar[bool] = True
-    """True if sending takes two messages and runs no user code; `body` is bytes then."""
+    """True if the response is sent in two messages without running user code. `body` is bytes then."""
 
     # The headers that every response of this class has, as text and as bytes.
     _default_text: Mapping[str, str] = {}
@@ -86,16 +89,16 @@ class HttpResponse:
 
     @property
     def headers(self) -> ResponseHeaders:
-        """The headers, to be read and changed; without Content-Length, which the body gives."""
+        """The headers, which may be changed. Content-Length is not among them: it is taken from the body."""
         headers = self._headers
         if headers is None:
-            # Made on first use: most responses have no headers of their own.
+            # Created at first use, because most responses have no headers of their own.
             headers = self._headers = ResponseHeaders(None, self._default_text)
         return headers
 
     @property
     def cookies(self) -> list[SetCookie]:
-        """The cookies that the response sets, to be read and changed."""
+        """The cookies that the response sets. The list may be changed."""
         if self._cookies is None:
             self._cookies = []
         return self._cookies
@@ -115,13 +118,17 @@ class HttpResponse:
     ) -> None:
         """Set a cookie in the client (RFC 6265).
 
-        Parameters: `key`, a token; `value`, any text, which `request.cookies` will give back;
-        `max_age`, its life in seconds, of which none or fewer discard it at once; `expires`, the
-        same as a date, in seconds from now; `path`, "" for that of the request; `domain`;
-        `secure`; `httponly`, out of reach for scripts; `samesite`, "lax", "strict" or "none";
-        `partitioned`, a jar of its own for each site that embeds this one (CHIPS), with `secure`.
-
-        Raises ValueError for what browsers refuse or would read otherwise: see `SetCookie`.
+        :param key: the name, a token.
+        :param value: any text; `request.cookies` will return it unchanged.
+        :param max_age: its lifetime in seconds; 0 or less deletes the cookie at once.
+        :param expires: the same, sent as a date: seconds from now.
+        :param path: "" for that of the request.
+        :param domain: None for the host of the request alone.
+        :param secure: True to send the cookie over https only.
+        :param httponly: True to hide the cookie from scripts.
+        :param samesite: "lax", "strict" or "none".
+        :param partitioned: True to keep one cookie for each site that embeds this one (CHIPS); needs `secure`.
+        :raises ValueError: browsers would refuse the cookie, or read it differently; see `SetCookie`.
 
         Example: `response.set_cookie("__Host-id", token, 3600, secure=True, httponly=True)`.
         """
@@ -144,16 +151,16 @@ class HttpResponse:
         samesite: SameSite = "lax",
         partitioned: bool = False,
     ) -> None:
-        """Tell the client to discard a cookie that was set with the same path, domain and `partitioned`.
+        """Delete a cookie in the client. Path, domain and `partitioned` must be those with which it was set.
 
-        Raises ValueError as `set_cookie` does: a `__Host-` cookie is deleted with `secure=True`.
+        :raises ValueError: as for `set_cookie`. A `__Host-` cookie must be deleted with `secure=True`.
 
         Example: `response.delete_cookie("session")`.
         """
         self.set_cookie(key, "", 0, None, path, domain, secure, httponly, samesite, partitioned)
 
     def raw_headers(self) -> RawHeaders:
-        """Return a new list of the headers and cookies as ASGI requires them; the caller may add to it."""
+        """Return the headers and cookies in a new list, as ASGI requires them. The caller may add to it."""
         headers = self._headers
         raw = [*self._default_headers] if headers is None else headers.encode()
         if self._cookies:
@@ -162,7 +169,11 @@ class HttpResponse:
         return raw
 
     def messages(self, method: str, body: bytes) -> tuple[Message, Message]:
-        """Return the two messages that answer a request with this method; `body` is that for GET."""
+        """Return the two messages that answer a request.
+
+        :param method: the method of the request.
+        :param body: the body for GET.
+        """
         status = self.status_code
         if (
             self._headers is None
@@ -179,13 +190,13 @@ class HttpResponse:
         )
 
     def _frame(self, method: str, body: bytes) -> tuple[RawHeaders, bytes]:
-        """Return the headers, with the right Content-Length if any, and the bytes to send after them."""
+        """Return the headers, with a Content-Length if there must be one, and the bytes to send after them."""
         raw = self.raw_headers()
         bare = self.status_code in WITHOUT_CONTENT
         if bare:
             body = b""
         if self._headers is not None and "content-length" in self._headers:
-            # A handler of its own for HEAD may say how long the body of GET is; all others obey.
+            # A handler for HEAD alone may set the Content-Length that GET would have; otherwise it is replaced.
             if method == "HEAD" and not body and not bare:
                 return raw, body
             raw = [header for header in raw if header[0] != b"content-length"]
@@ -194,7 +205,7 @@ class HttpResponse:
         return raw, b"" if method == "HEAD" else body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response; an ASGI application. Nothing is received."""
+        """Send the response. This makes it an ASGI application. It receives nothing."""
         body = self.body
         if body is None:
             body = await self._produce()
@@ -214,7 +225,11 @@ class HttpResponse:
         status_code: int | None,
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
     ) -> Self:
-        """Return a copy with another status, and with headers that replace its own; Set-Cookie lines are added."""
+        """Return a copy with another status and other headers.
+
+        :param status_code: None to keep it.
+        :param headers: they replace the response's own of the same names; Set-Cookie headers are added.
+        """
         clone = copy(self)
         if self._headers is not None:
             clone._headers = self._headers.copy()  # noqa: SLF001  # of this module

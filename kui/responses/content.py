@@ -1,7 +1,7 @@
-"""Responses with content that fits into memory: text, HTML, JSON, and redirects.
+"""Responses with content in memory (text, HTML and JSON), and redirects.
 
-Applications derive their own kinds from `SmallResponse`. Objects that JSON does not know are encoded
-in `encode.py`; a Location is encoded in `kui/http/headers.py`.
+An application may derive its own from `SmallResponse`. `encode.py` encodes objects that JSON does not know;
+`kui/http/headers.py` encodes a Location.
 """
 
 from __future__ import annotations
@@ -31,16 +31,19 @@ Content = TypeVar("Content")
 
 
 class SmallResponse(HttpResponse, abc.ABC, Generic[Content]):
-    """A response whose content is rendered to bytes; the base for an application's own kinds.
+    """A response whose content is rendered to bytes; the base for an application's own classes.
 
-    Parameters: `content`, which `render` understands; `status_code` and `headers`, as for
-    HttpResponse; `media_type` and `charset`, in place of the class's own. A Content-Type among the
-    headers comes before both. Raises ValueError for no media type or charset, and what `render`
-    raises.
+    A `render` that is a `def` is called by the constructor, so that the traceback of its errors shows the handler; set
+    the attributes that it needs before `super().__init__`. A `render` that is an `async def` is awaited each time the
+    response is sent.
 
-    A `render` written as `def` is called by the constructor, so that its errors show the handler
-    (what it needs must be set before `super().__init__`); one written as `async def` is awaited
-    each time the response is sent.
+    :param content: what `render` takes.
+    :param status_code: as for HttpResponse; so is `headers`. A Content-Type among the headers is preferred to
+        `media_type` and `charset`.
+    :param media_type: replaces that of the class.
+    :param charset: replaces that of the class.
+    :raises ValueError: the media type or the charset is malformed.
+    :raises Exception: what `render` raises.
 
     Example::
 
@@ -67,7 +70,7 @@ class SmallResponse(HttpResponse, abc.ABC, Generic[Content]):
     ) -> None:
         if media_type is not None or charset is not None:
             headers = self._described(headers, media_type, charset)
-        # What HttpResponse.__init__ does, without the call: every plain answer comes this way.
+        # As HttpResponse.__init__ does, without the call, because each plain response is made here.
         self.status_code = status_code if status_code in STATUSES else bad_status(status_code)
         self._headers = None if headers is None else self._own(headers)
         self._cookies = None
@@ -88,7 +91,7 @@ class SmallResponse(HttpResponse, abc.ABC, Generic[Content]):
 
     @abc.abstractmethod
     def render(self, content: Content) -> bytes | Awaitable[bytes]:
-        """Return the bytes of the body; written as `def` or as `async def`."""
+        """Return the bytes of the body. A subclass writes it as `def` or as `async def`."""
 
     def _described(
         self,
@@ -96,7 +99,7 @@ class SmallResponse(HttpResponse, abc.ABC, Generic[Content]):
         media_type: str | None,
         charset: str | None,
     ) -> ResponseHeaders:
-        """Return the headers, with the Content-Type of these two unless they have one."""
+        """Return the headers, with a Content-Type of `media_type` and `charset` unless they have one."""
         described = ResponseHeaders(headers)
         if media_type:
             self.media_type = media_type
@@ -126,11 +129,13 @@ def _checked(body: object, response: SmallResponse[Any]) -> bytes:
 
 
 class PlainTextResponse(SmallResponse[str | bytes]):
-    """Plain text, from `str` or `bytes`.
+    """Plain text, from `str` or `bytes`. Parameters are those of SmallResponse.
 
-    Parameters: those of SmallResponse; text is encoded in `charset`, or in the one that
-    `media_type` names. Raises TypeError for other content, LookupError for an unknown charset,
-    UnicodeEncodeError for text that a charset lacks; a lone surrogate becomes U+FFFD.
+    Text is encoded in `charset`, or in the charset that `media_type` names. A lone surrogate becomes U+FFFD.
+
+    :raises TypeError: the content is neither `str` nor `bytes`.
+    :raises LookupError: the charset is unknown.
+    :raises UnicodeEncodeError: the charset lacks a character of the text.
 
     Example: `PlainTextResponse("no such item", 404)`.
     """
@@ -151,7 +156,7 @@ class PlainTextResponse(SmallResponse[str | bytes]):
 
 
 class HTMLResponse(PlainTextResponse):
-    """HTML, from `str` or `bytes`; like PlainTextResponse in all else.
+    """HTML, from `str` or `bytes`. Parameters and errors are those of PlainTextResponse.
 
     Example: `HTMLResponse("<h1>Hello, world!</h1>")`.
     """
@@ -162,16 +167,17 @@ class HTMLResponse(PlainTextResponse):
 
 
 class JSONResponse(SmallResponse[Any]):
-    """A Python object as JSON (RFC 8259): compact, in UTF-8, NaN refused, a lone surrogate U+FFFD.
+    """A Python object as JSON (RFC 8259): compact, in UTF-8. A lone surrogate becomes U+FFFD.
 
-    Parameters: `content`; `status_code` and `headers`, as for HttpResponse; `options`, all those
-    of `json.dumps`. What `json` cannot encode is given to `default` first, then, where that raises
-    TypeError, to the `json_encoder` of the application. These need neither: dataclasses, pydantic
-    models, datetime, date, time and timedelta (as ISO 8601 has them), UUID, Decimal and paths (as
-    text), Enum (its value), set and frozenset.
+    Besides the types of JSON it encodes dataclasses, pydantic models, datetime, date, time and timedelta (by ISO 8601),
+    UUID, Decimal and paths (as text), Enum (its value), set and frozenset. Other objects are given to `default`, and
+    if that raises TypeError, to the application's `json_encoder`.
 
-    Raises, from the constructor, TypeError for what is not JSON and ValueError for NaN (unless
-    `allow_nan=True`) and for what contains itself.
+    :param content: the object.
+    :param status_code: as for HttpResponse; so is `headers`.
+    :param options: those of `json.dumps`.
+    :raises TypeError: the content, or a part of it, cannot be encoded.
+    :raises ValueError: the content holds NaN or an infinity (unless `allow_nan=True`), or contains itself.
 
     Example: `JSONResponse({"address": ip_address("::1")}, default=str)`.
     """
@@ -198,11 +204,12 @@ class JSONResponse(SmallResponse[Any]):
 
 
 class RedirectResponse(HttpResponse):
-    """A redirect; 307 lets the client repeat its request, method and body, at `url`.
+    """A redirect. With the default status 307 the client repeats its request, with method and body, at `url`.
 
-    Parameters: `url`, text or a URL, percent-encoded where necessary (a backslash too, which
-    browsers read as a slash) and not encoded twice; `status_code` and `headers`, as for
-    HttpResponse. Raises TypeError for another kind of `url`.
+    :param url: text or a URL. It is percent-encoded where necessary, but not twice; a backslash too, which browsers
+        read as a slash.
+    :param status_code: as for HttpResponse; so is `headers`.
+    :raises TypeError: `url` is neither a str nor a URL.
 
     Example: `RedirectResponse(request.url_for("item", {"id": 7}), 303)`.
     """

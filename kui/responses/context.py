@@ -1,4 +1,4 @@
-"""The application and the handler of the current request, as far as responses need them."""
+"""Find the application and the handler of the current request, for responses."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["current_app", "current_handler"]
 
 
 class Converting(Protocol):
-    """What the responses use of an application."""
+    """The part of an application that responses use."""
 
     @property
     def json_encoder(self) -> Mapping[type, Callable[[Any], Any]]:
-        """Functions that make something JSON can hold of what it cannot."""
+        """Functions, by type, that make a value that JSON has of one that it has not."""
 
     @property
     def response_converter(self) -> Any:
@@ -32,15 +32,18 @@ class Converting(Protocol):
 
 
 def current_app() -> Converting | None:
-    """Return the Kui app of the current request or WebSocket; None outside of both, or in an app of another framework."""
+    """Return the Kui app of the current request or WebSocket.
+
+    Return None if there is neither, or if the app is one of another framework.
+    """
     connection: HTTPConnection | None = request_var.get(None) or websocket_var.get(None)
     app: Converting | None = None if connection is None else connection.get("app")
-    # Other frameworks put an app of theirs there.
+    # Other frameworks put their own app there.
     return None if getattr(app, "response_converter", None) is None else app
 
 
 def current_handler() -> str:
-    """Return the name of the handler of the current request for an error, and whether middlewares are around it."""
+    """Return the name of the current request's handler for an error message, which also mentions its middlewares."""
     app = current_app()
     request = request_var.get(None)
     if app is None or request is None:

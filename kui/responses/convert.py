@@ -1,7 +1,7 @@
-"""From the value of a handler to a response, by the type of the value, then by its bases.
+"""Make a response of a handler's return value, by the type of the value, or by its bases.
 
-The table is the code. A type that is not in it is an error that says what to return instead. Each
-application has a converter of its own; `convert_response` uses that of the current one.
+A table maps types to converters. A value of a type that is not in it raises an error that says what to return instead.
+Each application has a converter of its own; `convert_response` uses that of the current application.
 """
 
 from __future__ import annotations
@@ -71,10 +71,11 @@ _BUILT_IN: dict[type, MakeResponse] = {
 
 
 class ResponseConverter:
-    """Functions that make responses of values, found by the type of the value.
+    """Makes responses of values, by functions that are found by the type of the value.
 
-    Parameters: `converters`, a mapping from types to functions `(value, status=..., headers=None)`
-    that return a response; they come before the built-in ones. Raises TypeError as `register` does.
+    :param converters: a mapping from types to functions `(value, status=..., headers=None)` that return a response.
+        They are preferred to the built-in ones.
+    :raises TypeError: as for `register`.
 
     Example::
 
@@ -96,10 +97,12 @@ class ResponseConverter:
             self.register(kind)(converter)
 
     def register(self, kind: type) -> Callable[[C], C]:
-        """Decorate the function that makes responses of values of this type and of its subclasses.
+        """Decorate a function that makes responses of values of a type and of its subclasses.
 
-        The function is called with the value, and with status and headers only if the handler gave
-        them. It is returned unchanged. Raises TypeError for what is no type or no function.
+        The function is called with the value, and with status and headers only if the handler has returned them. It is
+        returned unchanged.
+
+        :raises TypeError: `kind` is no type, or the decorated object is no function.
         """
         if not isinstance(kind, type):
             raise TypeError(f"a converter is registered for a type, not for {kind!r}")
@@ -113,16 +116,16 @@ class ResponseConverter:
         return add
 
     def convert(self, value: Any, handler: object = None) -> HttpResponse:
-        """Return the response made of `value`; a response is returned as it is.
+        """Return a response made of `value`. A response is returned unchanged.
 
-        A plain tuple of two or three whose second is an int from 100 to 599 is value, status and
-        headers; the headers are a mapping, a sequence of pairs, or None. Every other tuple is a
-        value.
+        A tuple of two or three items whose second is an int from 100 to 599 means value, status and headers. The
+        headers are a mapping, a sequence of pairs, or None. Any other tuple is a value.
 
-        Parameters: `handler`, a function, or a name, to be named in errors; by default that of the
-        current request. Raises TypeError for a value of a type that no converter knows, None among
-        them, and for headers that are none; ValueError for a header that HTTP does not allow; and
-        what the converter raises.
+        :param handler: a function, or its name, for error messages; by default the handler of the current request.
+        :raises TypeError: no converter is registered for the type, which may be that of None; or the third item of a
+            tuple is no headers.
+        :raises ValueError: HTTP does not allow a header.
+        :raises Exception: what the converter raises.
         """
         kind = type(value)
         if kind is tuple and is_answer(value):
@@ -139,7 +142,8 @@ class ResponseConverter:
         converter = self._lookup(kind)
         if converter is None:
             raise TypeError(_explain(value, kind, handler))
-        if len(self._found) >= 1024:  # types that are made on the run must not pile up
+        # Classes that are created at run time must not fill the memory.
+        if len(self._found) >= 1024:
             self._found.clear()
         self._found[kind] = converter
         return converter
@@ -155,8 +159,8 @@ class ResponseConverter:
 
 
 def is_answer(value: tuple[Any, ...]) -> bool:
-    """True if a tuple is value, status and, if there are three, headers."""
-    # The third does not matter: if a tuple with a status were JSON, a refusal would be sent as a 200.
+    """True if a tuple means value, status and perhaps headers."""
+    # The third item is not checked: if a tuple with a status became JSON, a refusal would be sent as a 200.
     return 2 <= len(value) <= 3 and isinstance(value[1], int) and 100 <= value[1] <= 599
 
 
@@ -219,10 +223,9 @@ _default = ResponseConverter()
 
 
 def convert_response(value: Any) -> HttpResponse:
-    """Return the response made of a handler's return value.
+    """Return a response made of a handler's return value. Raises what `ResponseConverter.convert` raises.
 
-    Uses the converters of the current request's application, or the built-in ones where there is
-    no request. Raises TypeError as `ResponseConverter.convert` does.
+    It uses the converters of the current request's application, or the built-in ones if there is no request.
 
     Example: a middleware that adds a header to each response::
 

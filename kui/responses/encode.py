@@ -1,7 +1,7 @@
-"""Python objects as JSON bytes (RFC 8259), objects that JSON does not know included.
+"""Encode Python objects as JSON bytes (RFC 8259), also objects that `json` does not know.
 
-An object that `json` cannot encode is given to the response's own `default`, then to the
-application's `json_encoder`. Dataclasses, pydantic models and the types in `_KNOWN` need neither.
+Dataclasses, pydantic models and the types in `_KNOWN` are encoded here. Other objects are given to the response's
+`default`, and then to the application's `json_encoder`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["is_model", "to_json", "to_json_with"]
 Default = Callable[[Any], Any]
 
 _COMPACT = (",", ":")
-# A pair of escapes, a lone one (the group), or another escape.
+# A pair of escaped surrogates, a lone one (the group), or another escape.
 _escape = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F]..)|\\.", re.DOTALL)
 
 
@@ -40,7 +40,7 @@ def is_model(kind: type) -> bool:
 
 
 def _duration(value: timedelta) -> str:
-    """Return a duration by ISO 8601, such as "P1DT2H" or "-PT0.5S"; "PT0S" for none."""
+    """Return a duration by ISO 8601, such as "P1DT2H", "-PT0.5S" or "PT0S"."""
     sign = "-" if value < timedelta() else ""
     value = abs(value)
     minutes, seconds = divmod(value.seconds, 60)
@@ -54,7 +54,7 @@ def _duration(value: timedelta) -> str:
 
 
 def _in_order(values: Set[Any]) -> list[Any]:
-    """Return the elements of a set, sorted if they can be, so that each process writes the same bytes."""
+    """Return the elements of a set, sorted if they can be compared, so that each process writes the same bytes."""
     try:
         return sorted(values)
     except TypeError:
@@ -75,10 +75,11 @@ _KNOWN: Final[dict[type, Default]] = {
 
 
 def jsonable(value: Any) -> Any:
-    """Return what represents `value` in JSON: by the application, as a dataclass, as a model, or as text.
+    """Return a value that JSON has for one that it has not: by the application, as a dataclass, as a model, or as text.
 
-    The application's `json_encoder` is asked for the type, then for its bases; `_KNOWN` comes after
-    it. Raises TypeError for a value that none of them knows.
+    The application's `json_encoder` is searched for the type, then for its bases; then `_KNOWN` is.
+
+    :raises TypeError: there is no way to encode the value.
     """
     kind = type(value)
     app = current_app()
@@ -102,9 +103,9 @@ def jsonable(value: Any) -> Any:
 
 
 def _encoder() -> Callable[[Any], str]:
-    """Return the encoder for a response without options, made once.
+    """Return the encoder for responses without options, which is made once.
 
-    Circles are found by the depth of the recursion: to keep track of them costs a quarter.
+    A value that contains itself is found by the depth of the recursion; to track the objects takes a quarter longer.
     """
     encoder = json.JSONEncoder(
         ensure_ascii=False,
@@ -113,7 +114,7 @@ def _encoder() -> Callable[[Any], str]:
         separators=_COMPACT,
         default=jsonable,
     )
-    # JSONEncoder makes its C encoder anew for each call, which takes as long as a small answer.
+    # JSONEncoder makes its C encoder anew for each call, which takes as long as encoding a small value.
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return encoder.encode
@@ -121,7 +122,7 @@ def _encoder() -> Callable[[Any], str]:
         chunks = make(
             None, jsonable, json.encoder.encode_basestring, None, ":", ",", False, False, False
         )
-    except TypeError:  # a Python whose C encoder takes something else
+    except TypeError:  # the C encoder of this Python takes other arguments
         return encoder.encode
 
     def encode(value: Any) -> str:
@@ -136,8 +137,8 @@ _encode = _encoder()
 def to_json(value: Any) -> bytes:
     """Return `value` as compact JSON in UTF-8.
 
-    Raises ValueError for NaN and infinities and for what contains itself, TypeError for what is
-    not JSON.
+    :raises ValueError: it holds NaN or an infinity, or contains itself.
+    :raises TypeError: it, or a part of it, cannot be encoded.
     """
     try:
         text = _encode(value)
@@ -147,10 +148,10 @@ def to_json(value: Any) -> bytes:
 
 
 def to_json_with(value: Any, options: Mapping[str, Any]) -> bytes:
-    """Return `value` as JSON by these options of `json.dumps`; raises as that does.
+    """Return `value` as JSON with options of `json.dumps`. Raises what `json.dumps` raises.
 
-    Where nothing is said, NaN is refused, text is not escaped, and separators are compact unless
-    there is an `indent`.
+    The defaults differ from those of `json.dumps`: NaN is refused, text is not escaped, and separators are compact
+    unless there is an `indent`.
     """
     chosen: dict[str, Any] = {
         "skipkeys": False,
@@ -171,7 +172,7 @@ def to_json_with(value: Any, options: Mapping[str, Any]) -> bytes:
 
 
 def _either(default: Default) -> Default:
-    """Return `default`, and where it does not know a value (its TypeError says so), `jsonable`."""
+    """Return a function that calls `default`, and `jsonable` if that raises TypeError."""
 
     def encode(value: Any) -> Any:
         try:
@@ -186,9 +187,9 @@ def _either(default: Default) -> Default:
 
 
 def _without_lone(text: str) -> str:
-    """JSON text whose escapes have U+FFFD for each lone surrogate, as `encode_text` does for others.
+    """Return JSON text with U+FFFD in place of each escape of a lone surrogate.
 
-    JSON allows them, I-JSON does not (RFC 7493, 2.1), and many a parser refuses them.
+    JSON allows lone surrogates, I-JSON does not (RFC 7493, section 2.1), and many parsers refuse them.
     """
     if "\\ud" not in text:
         return text

@@ -1,6 +1,6 @@
-"""The response to an error without content of its own: problem details, plain text, or a traceback.
+"""Make the response to an error that has no response of its own: problem details, plain text, or a traceback.
 
-`kui.exceptions` decides which function of an app makes it.
+`kui.exceptions` decides which function of an app makes the response.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ __all__ = ["error_response", "shows_tracebacks", "traceback_response"]
 
 
 def error_response(exc: AnyHTTPException[Any]) -> Any:
-    """Return the answer to an HTTPException without a handler, whose content is a sentence or None.
+    """Return the response to an HTTPException that has no handler, and whose content is a sentence or None.
 
-    Clients that accept JSON before HTML get problem details (RFC 9457), others plain text. Another function
-    takes its place with `Kui(error_response=...)`.
+    Clients that prefer JSON to HTML get problem details (RFC 9457), others get plain text.
+    `Kui(error_response=...)` replaces this function.
 
     Example::
 
@@ -47,11 +47,11 @@ def error_response(exc: AnyHTTPException[Any]) -> Any:
 
 def _wants_json() -> bool:
     connection: HTTPConnection | None = request_var.get(None)
-    if connection is None:  # a connection is a mapping: its truth would take its length
+    if connection is None:  # `not connection` would compute the length of this mapping
         connection = websocket_var.get(None)
     if connection is None:
         return False
-    # Most clients name no type at all: then there is nothing to weigh.
+    # Most clients name neither type in Accept; then no parsing is needed.
     named = any(
         name == b"accept" and b"application/" in value.lower()
         for name, value in connection.scope["headers"]
@@ -60,9 +60,9 @@ def _wants_json() -> bool:
 
 
 def shows_tracebacks(connection: HTTPConnection) -> bool:
-    """True if the server was started with `--debug`, and the client asks for a name of this machine.
+    """True if the server was started with `--debug`, and the Host header is a name of this machine.
 
-    Another Host is that of a page which has its own name point here (DNS rebinding).
+    Any other Host may be that of a hostile page whose name resolves to this machine (DNS rebinding).
     """
     if DEBUG not in (connection.scope.get("extensions") or {}):
         return False
@@ -79,9 +79,9 @@ def _is_loopback(name: str) -> bool:
 
 
 def traceback_response(exc: BaseException, connection: HTTPConnection) -> HttpResponse:
-    """Return the traceback of an exception, for the developer: HTML if the client names it, else plain text.
+    """Return a response with the traceback of an exception: HTML if the client names it in Accept, else plain text.
 
-    It has no local variables, which may hold secrets.
+    It does not show local variables, which may hold secrets.
     """
     text = "".join(traceback.format_exception(exc))
     headers = {"Vary": "Accept", "Cache-Control": "no-store"}

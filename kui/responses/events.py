@@ -33,26 +33,25 @@ __all__ = [
 T = TypeVar("T")
 
 OPEN_AFTER: Final = 0.25
-"""Seconds after which the headers go out, although there is no event yet."""
+"""Seconds after which the headers are sent even if there is no event yet."""
 PING: Final = b": ping\n\n"
 HEADERS: Final = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
 RETRY: Final = 3000
-"""Milliseconds after which a client comes back when its stream was cut, as Chromium does unasked."""
+"""Milliseconds after which a client reconnects when its stream was cut. It is Chromium's default."""
 
-# The fields whose value, where it is one line without NUL, follows their name as it is.
+# The fields whose value is written unchanged after the name if it is one line without NUL.
 _PLAIN: Final = frozenset(("data", "id", "event"))
-# The standard's ends of line; others, such as U+2028, are text.
+# The line ends of the standard; others, such as U+2028, are text.
 _lines = re.compile("\r\n|\r|\n").split
 
 
 class ServerSentEvent(TypedDict, total=False):
-    """The fields of an event, for annotations; a handler may yield any dictionary with these keys.
+    """The fields of an event, for annotations. A handler may yield any dictionary with these keys.
 
-    - `data`: text, of several lines if you like; bytes are decoded as UTF-8, everything else is sent
-      as JSON.
-    - `id`: what a client that comes back says in `Last-Event-ID`; one line.
-    - `event`: the name of the event; one line.
-    - `retry`: milliseconds after which a client connects again.
+    - `data`: text of one or more lines; bytes, which are decoded as UTF-8; any other value is sent as JSON.
+    - `id`: one line, which a client that reconnects sends in `Last-Event-ID`.
+    - `event`: the name of the event, one line.
+    - `retry`: milliseconds after which a client reconnects.
     - `comment`: text that clients ignore.
 
     Example::
@@ -69,7 +68,7 @@ class ServerSentEvent(TypedDict, total=False):
 
 
 class Event(TypedDict, Generic[T], total=False):
-    """A `ServerSentEvent` whose data is of a type, for the annotation of a handler; described with that type.
+    """A `ServerSentEvent` with a type for its data, for annotations. The OpenAPI description has that type.
 
     Example::
 
@@ -85,7 +84,7 @@ class Event(TypedDict, Generic[T], total=False):
 
 
 class EncodedEvent:
-    """An event that has been encoded before, for many streams: `data` is what is sent."""
+    """An event that was encoded once for many streams. `data` are the bytes to send."""
 
     __slots__ = ("data",)
 
@@ -94,41 +93,39 @@ class EncodedEvent:
 
 
 class EventSource(AsyncIterator[Any]):
-    """Events whose first one decides what is answered: the headers go out with it, however long it takes.
+    """A source of events whose headers are sent with its first event, however long that takes.
 
-    What is raised before it, such as HTTPException(403), is the answer.
+    So an exception before the first event, such as HTTPException(403), becomes the response.
     """
 
     __slots__ = ()
 
     @abstractmethod
     async def __anext__(self) -> Any:
-        """Return the next event, as SendEventResponse takes it."""
+        """Return the next event, in a form that SendEventResponse takes."""
 
 
 class SendEventResponse(StreamResponse):
     """A stream of events for a browser's `EventSource`.
 
-    Parameters: `iterable`, where the events come from: all that StreamResponse takes; `status_code`
-    and `headers`, as for HttpResponse; `ping_interval`, seconds of silence after which a comment is
-    sent, so that no proxy takes the connection for dead (None: never); `retry`, milliseconds
-    after which a client comes back when the connection is lost, sent before the first event (None: as
-    the client likes); `charset`, which the standard says is UTF-8.
+    An event is a `str` (its data) or a dictionary with any fields of `ServerSentEvent`. A client that reconnects sends
+    the id of the last event that it has seen in `request.headers["last-event-id"]`.
 
-    An event is a dictionary with any of `data` (text, of several lines if one likes; what is
-    neither text nor bytes is sent as JSON), `event`, `id`, `retry` (milliseconds) and `comment`; or
-    just a `str`, its data.
+    The headers are sent with the first event, or after 0.25 s. A ping is never sent inside of an event, and never
+    delays or cancels the source. Slow clients, clients that leave, and an app that must stop are handled as in
+    StreamResponse. When the app stops, each client is told to reconnect after a random time from 1 to 10 s, so that
+    they do not all come at once; a client that has reconnected is told `retry` again, or 3 s.
 
-    What StreamResponse says of clients that are slow or leave, and of an app that stops, holds here
-    too. The headers go out with the first event, or after 0.25 s. A ping never comes inside of an
-    event, and never delays or cancels the source. A client that comes back says what it saw last in
-    `request.headers["last-event-id"]`. When the app stops, each client is told to come back after a
-    time of its own, from 1 to 10 s, so that not all of them come at once; one that does is told `retry`
-    again, or 3 s.
-
-    Raises ValueError for another charset and an interval that is not positive, TypeError for what
-    gives no events. While it is sent, an event that cannot be written raises ValueError or
-    TypeError in the source.
+    :param iterable: the source of the events; all that StreamResponse takes.
+    :param status_code: as for HttpResponse; so is `headers`.
+    :param ping_interval: seconds without an event after which a comment is sent, so that no proxy closes the
+        connection; None for no pings.
+    :param retry: milliseconds after which a client reconnects when the connection is lost, sent before the first
+        event; None for the client's default.
+    :param charset: must be UTF-8, as the standard says.
+    :raises ValueError: the charset is another one, or the interval is not positive.
+    :raises TypeError: `iterable` is no source of events. An event that cannot be encoded raises ValueError or
+        TypeError in the source, while the response is sent.
 
     Example::
 
@@ -162,7 +159,7 @@ class SendEventResponse(StreamResponse):
         self._retry = None if retry is None else _field("retry", retry).encode()
 
     def encode(self, chunk: Any) -> bytes:
-        """Return the bytes of an event. Raises as `encode_event` does."""
+        """Return the bytes of an event. Raises what `encode_event` raises."""
         return encode_event(chunk)
 
     async def _stream(self, exchange: Exchange, start: Message) -> None:
@@ -184,18 +181,18 @@ class SendEventResponse(StreamResponse):
 
 
 def come_back_later() -> PlainTextResponse:
-    """Return an event stream without events that sends its client away for a while; none gives up on it."""
+    """Return an event stream without events that tells its client to reconnect later. Clients do not give up on it."""
     headers = dict(HEADERS)
     return PlainTextResponse(farewell(), 200, headers, media_type="text/event-stream")
 
 
 def _comes_back(exchange: Exchange) -> bool:
-    """True if this client has read a stream before, and may have been told when to reconnect."""
+    """True if the client has read a stream before, and may have been told when to reconnect."""
     return any(name == b"last-event-id" for name, _ in exchange.scope["headers"])
 
 
 def _behind(opening: bytes, encode_one: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
-    """Return a function that encodes events, with a field before the first one."""
+    """Return a function that encodes events, and puts `opening` before the first one."""
     pending = opening
 
     def encode(event: Any) -> bytes:
@@ -207,16 +204,17 @@ def _behind(opening: bytes, encode_one: Callable[[Any], bytes]) -> Callable[[Any
 
 
 def encode_event(event: Mapping[str, Any] | str | EncodedEvent) -> bytes:
-    """Return an event as it is sent: a line for each field, and an empty one.
+    """Return the bytes of an event: a line for each field, and an empty line.
 
-    Raises ValueError for an unknown field, an id or a name with a line break, an id with
-    NUL and a `retry` that is no number of milliseconds; TypeError for what is no event.
+    :raises ValueError: a field is unknown, an id or a name has a line break, an id has a NUL, or `retry` is no number
+        of milliseconds.
+    :raises TypeError: `event` is no event.
 
     Example: `encode_event({"id": 7, "data": "a\\nb"})` -> `b"id: 7\\ndata: a\\ndata: b\\n\\n"`.
     """
     if isinstance(event, str):
         event = {"data": event}
-    elif not isinstance(event, (dict, Mapping)):  # to recognise a dict is much the quicker
+    elif not isinstance(event, (dict, Mapping)):  # the check for a dict alone is much faster
         if isinstance(event, EncodedEvent):
             return event.data
         raise TypeError(f"an event is a dictionary or a str, not {type(event).__qualname__}")

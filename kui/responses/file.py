@@ -1,7 +1,7 @@
-"""A file as a response: whole, in parts, or "not modified" (RFC 9110, 13 to 15).
+"""Send a file: whole, in parts, or as "not modified" (RFC 9110, sections 13 to 15).
 
-`kui.http.ranges` decides what a request gets, `open_files` reads the file, and `validators` tells its
-states apart; here the response is put together and sent.
+`kui.http.ranges` decides what a request gets, `open_files` reads the file, and `validators` makes its ETag. This module
+makes the response and sends it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .validators import FileState, file_state
 
 __all__ = ["FileResponse", "content_disposition"]
 
-# These describe the bytes that are sent; those of the user are replaced.
+# These headers describe the bytes that are sent; a user's own are replaced.
 _FRAMING: Final = frozenset((b"content-length", b"content-range", b"accept-ranges"))
 # These describe a representation that a 304 does not have (RFC 9110, 15.4.5),
 _NOT_IN_304: Final = _FRAMING | {
@@ -54,7 +54,7 @@ _PLAIN: Final = frozenset(map(chr, range(0x20, 0x7F))) - set('"%/\\')
 
 
 class _Part(NamedTuple):
-    """Bytes of the file from `start` up to `stop`, at least one, with `head` before them."""
+    """The bytes of the file from `start` to before `stop`, at least one, after the bytes of `head`."""
 
     head: bytes
     start: int
@@ -62,7 +62,7 @@ class _Part(NamedTuple):
 
 
 class _Body(NamedTuple):
-    """What follows the headers: parts of the file, then `tail`; all of it is `length` bytes."""
+    """The body: parts of the file, then `tail`, in all `length` bytes."""
 
     parts: tuple[_Part, ...] = ()
     tail: bytes = b""
@@ -74,29 +74,33 @@ class _Body(NamedTuple):
 
 
 class FileResponse(HttpResponse):
-    """A file, sent without blocking the event loop and without being held in memory.
+    """A file, sent without blocking the event loop and without holding it in memory.
 
-    Parameters: `filepath`, a path; `headers`, as for HttpResponse; `content_type`, by default what
-    the name of the file suggests, text as UTF-8 (a Content-Type among the headers comes before
-    both); `download_name`, the name under which a browser saves it, any text; `stat_result`,
-    what the caller knows of the file already: where it shows a directory or a device, nothing is
-    opened; `chunk_size`, in bytes, how much is read and sent at once; `status_code`.
+    With status 200, it answers conditional requests, and GET answers one or several ranges, by RFC 9110: 304, 206, 412,
+    416. Size, ETag and Last-Modified are those of the file at the moment when it was opened; an ETag or a Last-Modified
+    among the headers replaces them. The ETag is a digest of the content up to 4 MiB, so that copies have the same one,
+    and of size and mtime for larger files. It is weak while the file is younger than 2 s; in the first second there is
+    no Last-Modified. If the server offers `zerocopysend` or `pathsend` (ASGI extensions), the file is sent by it.
 
-    With status 200, GET and HEAD answer conditional requests and GET answers ranges, one or
-    several, by RFC 9110: 304, 206, 412, 416. Size, ETag and Last-Modified are those of the file as
-    it was opened; an ETag or a Last-Modified among the headers replaces it. Copies of a file have
-    the same ETag: a digest of up to 4 MiB of content, of size and mtime beyond. While the file is
-    younger than 2 seconds, the ETag is weak; within the first second there is no Last-Modified. The
-    server's `zerocopysend` or `pathsend` is used where it offers them (ASGI extensions).
+    If the client leaves, sending ends. The descriptor is always closed.
 
-    Calling it raises HTTPException 404 where there is no such regular file, and what the operating
-    system says otherwise (PermissionError, ...), both before anything is sent. A file that has
-    become shorter meanwhile raises FileShrank, and the connection is cut; of one that has grown
-    the promised bytes are sent. Where the client leaves, sending ends. The descriptor is closed
-    however it ends.
+    :param filepath: the path of the file.
+    :param headers: as for HttpResponse.
+    :param content_type: by default guessed from the name of the file, with UTF-8 for text. A Content-Type among the
+        headers is preferred.
+    :param download_name: the name under which a browser saves the file, any text; None to show it.
+    :param stat_result: what the caller knows of the file already. If it is a directory or a device, nothing is opened.
+    :param chunk_size: how many bytes are read and sent at once.
+    :param status_code: as for HttpResponse.
+    :raises ValueError: `chunk_size` is less than 1, or HttpResponse refuses an argument.
+    :raises TypeError: `filepath` is no path.
 
-    Raises ValueError for a `chunk_size` below 1 and for what HttpResponse refuses, TypeError for
-    what is no path.
+    Sending it raises:
+
+    :raises HTTPException: 404, if there is no such regular file; nothing was sent then.
+    :raises OSError: the operating system refuses to open or read the file, for example with PermissionError.
+    :raises FileShrank: the file has become shorter meanwhile; the connection is cut. If it has grown, only the promised
+        bytes are sent.
 
     Example::
 
@@ -136,13 +140,13 @@ class FileResponse(HttpResponse):
         return guess_content_type(self.filepath, encoded)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file; an ASGI application. See the class for what it raises, and when."""
+        """Send the file. This makes the response an ASGI application. See the class for what it raises."""
         async with exchange_of(scope, receive, send) as exchange:
             exchange.give_up_body()
             try:
                 await self._send(scope, exchange)
             except ClientDisconnect:
-                pass  # the server said so; others only fall silent, and there the exchange tells
+                pass  # the server's `send` has raised; with other servers only the exchange knows
 
     async def _send(self, scope: Scope, exchange: Exchange) -> None:
         method = scope["method"]
@@ -184,7 +188,7 @@ class FileResponse(HttpResponse):
             raise
 
     async def _answer(self, scope: Scope, file: OpenFile) -> tuple[Message, _Body]:
-        """Decide what the request gets: the message that starts the response, and what follows."""
+        """Return the message that starts the response, and the body, by the request's method and headers."""
         raw = self.raw_headers()
         own = dict(raw)
         validators, last_modified = await _state(own, file)
@@ -211,7 +215,7 @@ class FileResponse(HttpResponse):
 
 
 async def _state(own: Mapping[bytes, bytes], file: OpenFile) -> FileState:
-    """Return the validators among the headers, else those of the file."""
+    """Return the validators among the headers, or by default those of the file."""
     etag = own[b"etag"].decode("latin-1") if b"etag" in own else None
     if b"last-modified" not in own:
         state = await file_state(file)
@@ -234,12 +238,12 @@ def _refusal(status: int, raw: RawHeaders, size: int) -> Message:
 
 
 def _partial(raw: RawHeaders, ranges: tuple[ByteRange, ...], size: int) -> tuple[RawHeaders, _Body]:
-    """Return the headers and the body of these parts of the file (RFC 9110, 14.6 and 15.3.7)."""
+    """Return the headers and the body for these ranges of the file (RFC 9110, 14.6 and 15.3.7)."""
     if len(ranges) == 1:
         where = (b"content-range", ranges[0].content_range(size).encode())
         return [*raw, where], _Body((_Part(b"", *ranges[0]),))
     boundary = os.urandom(16).hex().encode()
-    kind = dict(raw).get(b"content-type")  # which the user may have taken out
+    kind = dict(raw).get(b"content-type")  # None if the user has removed it
     described = b"" if kind is None else b"Content-Type: %s\r\n" % kind
     parts = []
     before = b""
@@ -257,7 +261,7 @@ async def _send_chunks(
     start: Message, body: _Body, file: OpenFile, exchange: Exchange, chunk_size: int
 ) -> None:
     chunks = _Chunks(body, file, chunk_size)
-    first = await chunks.next()  # before the start: it may fail
+    first = await chunks.next()  # read before the start is sent, because it may fail
     await exchange.send(start)
     last: bytes | None = first
     if chunks.left:
@@ -269,7 +273,7 @@ async def _send_chunks(
 
 
 class _Chunks:
-    """The bytes of a body one after the other, and how many are `left`."""
+    """Reads the chunks of a body in order. `left` is the number of bytes that remain."""
 
     __slots__ = ("_chunk_size", "_file", "_head", "_parts", "_start", "_stop", "_tail", "left")
 
@@ -282,7 +286,7 @@ class _Chunks:
         self.left = body.length
 
     async def next(self) -> bytes:
-        """Return the next chunk; the last one ends with the tail. Raises as `OpenFile.read` does."""
+        """Return the next chunk; the last one ends with the tail. Raises what `OpenFile.read` raises."""
         if self._start == self._stop:
             self._head, self._start, self._stop = next(self._parts)
         wanted = min(self._chunk_size, self._stop - self._start)
@@ -310,7 +314,7 @@ def _pathsend(path: str) -> Message:
 
 
 class _Descriptor(io.FileIO):
-    """What `zerocopysend` calls a file descriptor object: a file to some servers, an int to others."""
+    """A file descriptor object for `zerocopysend`: some servers use it as a file, others as an int."""
 
     def __index__(self) -> int:
         return self.fileno()
@@ -346,10 +350,12 @@ def _http_date(seconds: int) -> bytes:
 
 
 def content_disposition(name: str) -> str:
-    """Return the Content-Disposition that lets a browser save a response under this name (RFC 6266).
+    """Return the Content-Disposition with which a browser saves a response under a name (RFC 6266).
 
-    Any text will do; what is not plain ASCII is given twice, the second time as `filename*`
-    (RFC 8187), which browsers of this age prefer. A lone surrogate becomes U+FFFD.
+    A name that is not plain ASCII is given twice, the second time as `filename*` (RFC 8187), which today's browsers
+    prefer. A lone surrogate becomes U+FFFD.
+
+    :param name: any text.
 
     Example: `content_disposition("é.txt")` -> `attachment; filename="e.txt"; filename*=UTF-8''%C3%A9.txt`
     """

@@ -1,7 +1,7 @@
-"""Files that are read without blocking the event loop.
+"""Read files without blocking the event loop.
 
-Names and pages that the kernel has in memory are opened and read in the loop, for a tenth of the cost of a thread;
-for all others a thread waits. The callers decide which bytes are read.
+Names and pages that the kernel has in memory are opened and read in the event loop, which costs a tenth of a thread.
+Otherwise a thread does it. The callers decide which bytes are read.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = [
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_FAIR_SHARE: Final = 1 << 20  # bytes read in the loop before other tasks have their turn: 0.1 ms
+_FAIR_SHARE: Final = 1 << 20  # bytes read in the loop, in 0.1 ms, before other tasks get a turn
 
-# A FIFO without a writer and a terminal must not hold the opening up (POSIX open); Windows knows
-# neither, but text mode.
+# Opening must not wait for the writer of a FIFO, nor adopt a terminal (POSIX open). Windows has
+# neither flag, but needs one for binary files.
 _FLAGS: Final = (
     os.O_RDONLY
     | getattr(os, "O_CLOEXEC", 0)
@@ -47,18 +47,18 @@ _NO_SUCH_NAME: Final = (errno.ENAMETOOLONG, errno.ELOOP)
 
 
 class NotRegularFile(OSError):
-    """What was asked for is neither a file nor a directory: a FIFO, a socket, a device."""
+    """Raised if a path is neither a regular file nor a directory: a FIFO, a socket, a device."""
 
 
 class FileShrank(OSError):
-    """The file ends before the bytes that were promised."""
+    """Raised if a file ends before the bytes that were promised."""
 
 
 class OpenFile:
-    """A regular file that is open for reading; `open_file` makes it, `close` ends it.
+    """A regular file that is open for reading. `open_file` opens it, and `close` closes it.
 
-    `stat` is the state of the open descriptor when it was opened, `size` its bytes then. Reading
-    has no position: any task may read anywhere, one at a time.
+    `stat` and `size` (in bytes) are those of the open descriptor when it was opened. There is no read position: any
+    task may read at any offset, one at a time.
     """
 
     __slots__ = ("_closed", "_held", "_read_in_loop", "_try_cache", "path", "stat")
@@ -66,8 +66,8 @@ class OpenFile:
 
     def __init__(self, path: str | bytes) -> None:
         self.path = path
-        # The descriptor, unless a thread has borrowed it: the one that finds it here when the file has
-        # been closed closes it. So its number is never closed, and used again, under a read.
+        # The descriptor, unless a thread has borrowed it. After `close`, the first that finds it here closes
+        # it. So the number is never closed, and used for another file, while a thread reads from it.
         self._held: list[int] = []
         self._closed = False
         self._try_cache = sys.platform == "linux"
@@ -75,22 +75,28 @@ class OpenFile:
 
     @property
     def size(self) -> int:
-        """The size in bytes, when it was opened."""
+        """The size in bytes when the file was opened."""
         return self.stat.st_size
 
     def fileno(self) -> int:
-        """Return the descriptor. Raises ValueError where the file is closed."""
+        """Return the descriptor.
+
+        :raises ValueError: the file is closed.
+        """
         if self._closed:
             raise ValueError("the file is closed")
         return self._held[0]
 
     async def read(self, offset: int, count: int) -> bytes:
-        """Read at `offset` at least one byte and at most `count`, which is more than 0.
+        """Read at least one and at most `count` bytes at `offset`.
 
-        Raises FileShrank where there is none, OSError where the disk fails, ValueError where the
-        file is closed. It is a checkpoint where it waits for the disk, and once for each MiB that
-        it need not wait for. When cancelled it waits for the disk all the same, and closing the
-        file is safe even where it did not (asyncio's `task.cancel()`).
+        It is a checkpoint if it waits for the disk, and otherwise once for each MiB. If cancelled by a scope, it still
+        waits for the disk; asyncio's `task.cancel()` does not wait, and closing the file is safe then too.
+
+        :param count: more than 0.
+        :raises FileShrank: the file ends before `offset`.
+        :raises OSError: the disk fails.
+        :raises ValueError: the file is closed.
         """
         if self._read_in_loop >= _FAIR_SHARE:
             self._read_in_loop = 0
@@ -105,10 +111,10 @@ class OpenFile:
         return data
 
     def read_cached(self, offset: int, count: int) -> bytes | None:
-        """Read without waiting; return None if that is not possible, or at the end of the file."""
+        """Read without waiting. Return None if that is not possible, or at the end of the file."""
         if sys.platform != "linux" or not self._try_cache:
             return None
-        # A `BytesIO` gives its buffer away as bytes, unlike a bytearray, without another copy.
+        # A `BytesIO` returns its buffer as bytes without a copy, unlike a bytearray.
         buffer = io.BytesIO(bytes(count))
         try:
             with buffer.getbuffer() as view:
@@ -123,11 +129,11 @@ class OpenFile:
         self._read_in_loop += length
         if length == count:
             return buffer.getvalue()
-        # Linux 5.9 and 5.10 may say 0 before the end: a thread will know.
+        # Linux 5.9 and 5.10 may return 0 before the end; a thread then reads again.
         return buffer.getvalue()[:length] or None
 
     def close(self) -> None:
-        """Close the file, once a thread that reads it has come back. Closing again does nothing."""
+        """Close the file, as soon as no thread reads from it. May be called again."""
         self._closed = True
         self._settle()
 
@@ -135,11 +141,11 @@ class OpenFile:
         try:
             descriptor = self._held.pop()
         except IndexError:
-            return  # a thread has it, and will be here
+            return  # a thread has borrowed it, and calls this again
         os.close(descriptor)
 
     def _borrow(self, func: Callable[..., T], *args: object) -> T:
-        """Call `func(descriptor, *args)`; for a thread."""
+        """Call `func(descriptor, *args)` in a thread, which borrows the descriptor."""
         try:
             descriptor = self._held.pop()
         except IndexError:
@@ -155,7 +161,7 @@ class OpenFile:
             self._settle()
 
     def open_cached(self) -> bool:
-        """Open it if that needs no waiting, and return True; errors are left to the thread that opens it otherwise."""
+        """Open the file and return True if that needs no waiting. Otherwise, and after an error, a thread must try."""
         descriptor = self._descriptor_cached()
         if descriptor is None:
             return False
@@ -164,7 +170,7 @@ class OpenFile:
         return True
 
     def open_now(self) -> None:
-        """Open it, for a thread, and close it again if the file was closed meanwhile."""
+        """Open the file, in a thread, and close it again if `close` was called meanwhile."""
         try:
             descriptor = self._descriptor()
         except OSError as error:
@@ -177,7 +183,7 @@ class OpenFile:
             self._give(descriptor)
 
     def try_cached(self) -> bool:
-        """Do as `open_cached`, and return False for what is no regular file."""
+        """Do what `open_cached` does, and return False for a path that is no regular file."""
         try:
             return self.open_cached()
         except (IsADirectoryError, NotRegularFile):
@@ -198,7 +204,7 @@ class OpenFile:
 
 
 class FileBelow(OpenFile):
-    """A file of a tree, reached without following a symbolic link on the way down from its root."""
+    """A file below a directory, opened without following a symbolic link on the way down from it."""
 
     __slots__ = ("_names", "_root")
 
@@ -228,7 +234,11 @@ class FileBelow(OpenFile):
 
 
 def refuse_irregular(status: os.stat_result, path: str | bytes) -> None:
-    """Raise IsADirectoryError or NotRegularFile for what is no regular file."""
+    """Check that a path is a regular file.
+
+    :raises IsADirectoryError: it is a directory.
+    :raises NotRegularFile: it is something else.
+    """
     if stat.S_ISREG(status.st_mode):
         return
     if stat.S_ISDIR(status.st_mode):
@@ -237,10 +247,11 @@ def refuse_irregular(status: os.stat_result, path: str | bytes) -> None:
 
 
 async def open_first(files: Sequence[OpenFile]) -> int | None:
-    """Open the first of some files that can be opened, and return which; None if none is there.
+    """Open the first file that exists, and return its index; return None if none exists.
 
-    What is no regular file, or has a name that no file can have, is not there. Raises PermissionError
-    and other OSErrors as `open` does. When it is cancelled, or raises, nothing is left open.
+    A path that is no regular file, or that no file can have, does not exist. If cancelled, no file is left open.
+
+    :raises OSError: a file cannot be opened, for example PermissionError; no file is left open.
     """
     chosen: int | None = None
     try:
@@ -272,11 +283,12 @@ def _open_first(files: Sequence[OpenFile]) -> int | None:
 
 
 async def open_file(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> OpenFile:
-    """Open a regular file for reading, to be closed by the caller.
+    """Open a regular file for reading. The caller must close it. If cancelled, no file is left open.
 
-    Raises FileNotFoundError, PermissionError and other OSErrors as `open` does, IsADirectoryError
-    and NotRegularFile for what cannot be read by position, ValueError for a path with a NUL. Never
-    waits for a FIFO's writer. When it is cancelled, or raises, nothing is left open.
+    :raises OSError: the file cannot be opened, for example FileNotFoundError or PermissionError.
+    :raises IsADirectoryError: it is a directory.
+    :raises NotRegularFile: it is a FIFO, a socket or a device; it never waits for the writer of a FIFO.
+    :raises ValueError: the path has a NUL.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""A response whose body is made while it is sent. The tasks that send it are in `kui.concurrency.http.stream`."""
+"""Responses whose body is made while it is sent. `kui.concurrency.http.stream` has the tasks that send it."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ JSON_LINES: Final = "application/jsonl"
 
 
 class StreamResponse(HttpResponse):
-    """A body in chunks of `bytes` or `str`, sent as they are made.
+    """A response whose body is sent in chunks of `bytes` or `str` as they are made. It can be sent only once.
 
-    Parameters: `iterable`, where the chunks come from; `status_code` and `headers`, as for
-    HttpResponse; `content_type`, whose charset is that of `str` chunks (UTF-8 unless it says
-    otherwise). A Content-Type among the headers comes before it.
+    The source of the chunks is one of these:
 
-    The chunks come from an async generator or another async iterable, from a generator or another
-    iterable, whose every step runs in a worker thread, or from a function `async def feed(send)`,
-    which awaits `send(chunk)` as often as it likes. Where a stream needs task groups or timeouts
-    of its own, write a function: it may use them without limits, whereas a generator must not
-    yield inside of them (PEP 789).
+    - an async generator or another async iterable;
+    - a generator or another iterable, each step of which runs in a worker thread;
+    - a function `async def feed(send)`, which awaits `send(chunk)` for each chunk. Write a function if a stream needs
+      task groups or timeouts: a generator must not yield inside of them (PEP 789).
 
-    A slow client holds the source back. When the client leaves, the source is cancelled at its
-    next checkpoint and its `finally` blocks run, for 5 s at most; when the app stops, it is
-    cancelled while it waits, and the body ends properly. What it raises before its first chunk is
-    answered like what a handler raises; after that the connection is cut, so that the client can
-    see it. HEAD gets the headers; nothing of a generator runs. It can be sent once.
+    The source waits while the client is slow. If the client leaves, the source is cancelled at its next checkpoint, and
+    its `finally` blocks have 5 s. If the app must stop, the source is cancelled while it waits, and the body ends
+    properly. An exception before the first chunk is answered like an exception of a handler; after that the connection
+    is cut, so that the client can see it. HEAD gets the headers, and no code of a generator runs.
 
-    Raises TypeError for what gives no chunks, LookupError for an unknown charset.
+    :param iterable: the source.
+    :param status_code: as for HttpResponse; so is `headers`.
+    :param content_type: its charset encodes `str` chunks; the default charset is UTF-8. A Content-Type among the
+        headers is preferred.
+    :raises TypeError: `iterable` is no source of chunks.
+    :raises LookupError: the charset is unknown.
 
     Example::
 
@@ -63,7 +64,7 @@ class StreamResponse(HttpResponse):
     __slots__ = ("_charset", "_default_headers", "_default_text", "_source")
 
     _more: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """The headers of a response of this class besides its Content-Type."""
+    """The headers of all responses of this class besides the Content-Type."""
 
     def __init__(
         self,
@@ -80,7 +81,10 @@ class StreamResponse(HttpResponse):
         self._source = checked_source(iterable, type(self).__name__)
 
     def encode(self, chunk: Any) -> bytes:
-        """Return the bytes of a chunk. Raises TypeError for what is neither bytes nor text."""
+        """Return the bytes of a chunk.
+
+        :raises TypeError: it is neither bytes nor str.
+        """
         if isinstance(chunk, bytes):
             return chunk
         if isinstance(chunk, str):
@@ -90,7 +94,7 @@ class StreamResponse(HttpResponse):
         raise TypeError(f"a chunk is bytes or str, not {type(chunk).__qualname__}")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response; an ASGI application."""
+        """Send the response. This makes it an ASGI application."""
         start: Message = {
             "type": "http.response.start",
             "status": self.status_code,
@@ -109,12 +113,11 @@ class StreamResponse(HttpResponse):
 
 
 class JSONLinesResponse(StreamResponse, Generic[T]):
-    """A stream of JSON texts, one a line (application/jsonl), for programs that read them as they arrive.
+    """A stream of values, each sent as one line of JSON (application/jsonl).
 
-    Parameters and behaviour are those of StreamResponse; each chunk is a value that JSONResponse takes. As a return
-    annotation, `JSONLinesResponse[Tick]` describes what the lines are.
-
-    Raises TypeError in the source for what JSON does not know.
+    Parameters and behaviour are those of StreamResponse; each chunk is a value that JSONResponse takes. The return
+    annotation `JSONLinesResponse[Tick]` describes the type of the lines. A value that cannot be encoded raises
+    TypeError in the source.
 
     Example: `return JSONLinesResponse({"row": n} for n in range(10))`.
     """
@@ -130,7 +133,10 @@ class JSONLinesResponse(StreamResponse, Generic[T]):
         super().__init__(iterable, status_code, headers, JSON_LINES)
 
     def encode(self, chunk: Any) -> bytes:
-        """Return the bytes of a line. Raises TypeError for what JSON does not know."""
+        """Return the bytes of a line.
+
+        :raises TypeError: the value cannot be encoded.
+        """
         return to_json(chunk) + b"\n"
 
 
@@ -145,7 +151,10 @@ def _described(
 
 
 def checked_source(source: Any, name: str) -> StreamSource[Any]:
-    """Return the source of a stream. Raises TypeError, which says what to give instead, if it is none."""
+    """Return the source of a stream.
+
+    :raises TypeError: it is none; the message says what to give instead.
+    """
     if isinstance(source, AsyncGenerator):
         return source
     if isinstance(source, (str, bytes, bytearray, memoryview, Mapping)):

@@ -1,4 +1,4 @@
-"""`TemplateResponse`: a page by the template engine of the current application."""
+"""`TemplateResponse`: render a page with the template engine of the current application."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def TemplateResponse(
 ) -> HttpResponse:
     """Return `app.templates.TemplateResponse(...)` of the current application.
 
-    Parameters: those of `kui.asgi.BaseTemplates.TemplateResponse`. An engine that takes more is called
-    itself: `engine.TemplateResponse(...)`.
+    The parameters are those of `kui.asgi.BaseTemplates.TemplateResponse`. If an engine takes other parameters, call
+    `engine.TemplateResponse(...)`.
 
-    Raises RuntimeError outside of a request and for an application without templates, and what
-    the engine raises, such as jinja2.TemplateNotFound.
+    :raises RuntimeError: there is no request, or the application has no templates.
+    :raises Exception: what the engine raises, such as jinja2.TemplateNotFound.
 
     Example: `return TemplateResponse("item.html", {"item": item})`.
     """

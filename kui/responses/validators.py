@@ -1,8 +1,7 @@
-"""The ETag and the Last-Modified of a file, which tell its states apart (RFC 9110, 8.8).
+"""Make the ETag and the Last-Modified of a file, which tell its states apart (RFC 9110, section 8.8).
 
-A validator must not let a client join the bytes of two states. So a state counts as settled only
-when its file cannot change again within the same time stamp. What a request does with the
-validators is decided in `kui.http.ranges`.
+A client must never join the bytes of two states of a file. So a strong validator is given only if the file cannot
+change again within the same time stamp. `kui.http.ranges` compares validators with a request.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from .open_files import FileShrank, OpenFile
 __all__ = ["DIGESTED", "FileState", "file_state"]
 
 DIGESTED: Final = 4 * 1024 * 1024
-"""Bytes up to which an ETag is a digest of the content, which all copies of a file have in common."""
+"""Largest file, in bytes, whose ETag is a digest of the content, so that copies have the same ETag."""
 
 _SECOND: Final = 10**9
 _YOUNG: Final = 2 * _SECOND
@@ -29,7 +28,7 @@ _MOST_KEPT: Final = 4096
 _Key: TypeAlias = tuple[int, int, int, int, int]
 
 _kept: dict[_Key, str] = {}
-"""The digests of contents by what shows that they are the same; the oldest first."""
+"""The digests of contents, by a key that changes when a file changes; the oldest first."""
 
 
 class FileState(NamedTuple):
@@ -39,21 +38,18 @@ class FileState(NamedTuple):
     last_modified: int | None
 
     def with_etag(self, etag: str) -> FileState:
-        """Return the same with another ETag."""
+        """Return a copy with another ETag."""
         return FileState(self.validators._replace(etag=etag), self.last_modified)
 
 
 async def file_state(file: OpenFile) -> FileState:
-    """Return the state of a file as it was opened.
+    """Return the state of a file at the moment when it was opened. If cancelled, nothing is kept.
 
-    The ETag is a digest of the content; of a file of more than `DIGESTED` bytes, of its size and
-    its mtime in nanoseconds. It is weak while the mtime is less than 2 seconds old, or ahead of the
-    clock. Last-Modified is not sent before the mtime is a second old (8.8.2.2); a date ahead of the
-    clock is replaced by now (8.8.2.1).
+    The ETag is a digest of the content; for a file of more than `DIGESTED` bytes, of its size and its mtime in
+    nanoseconds. It is weak while the mtime is less than 2 seconds old, or in the future. Last-Modified is not sent
+    before the mtime is a second old (RFC 9110, 8.8.2.2); a date in the future is replaced by now (8.8.2.1).
 
-    :raises OSError: if the file cannot be read.
-
-    Cancelled, it has kept nothing.
+    :raises OSError: the file cannot be read.
     """
     modified = file.stat.st_mtime_ns
     stable = True
@@ -82,12 +78,12 @@ async def _content_tag(file: OpenFile) -> tuple[str, bool]:
             chunk = await file.read(offset, min(_CHUNK, file.size - offset))
             digest.update(chunk)
             offset += len(chunk)
-    except FileShrank:  # while it is sent that is an error; HEAD and 304 send nothing
+    except FileShrank:  # an error only while the file is sent, and HEAD and 304 do not send it
         return digest.hexdigest(), False
     tag = digest.hexdigest()
     if _key(os.fstat(file.fileno())) != key:
         return tag, False
-    # A change within the same tick of the file system's clock would leave the key as it is.
+    # A change within the same tick of the file system's clock would not change the key.
     if time.time_ns() - max(file.stat.st_mtime_ns, file.stat.st_ctime_ns) >= _YOUNG:
         if len(_kept) >= _MOST_KEPT:
             del _kept[next(iter(_kept))]
