@@ -1,4 +1,4 @@
-"""What is the same on every loop when a connection is accepted, or cannot be."""
+"""The parts of accepting connections that are the same on every loop."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import anyio
 __all__ = ["Accepting"]
 
 ACCEPT_PAUSE: Final = 1.0
-"""Seconds for which nothing is accepted, when the system has no room for it."""
+"""Seconds to wait before the next accept if the system has no room for another connection."""
 _NO_ROOM: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 logger = logging.getLogger("kui.server")
 
 
 class Accepting:
-    """How it goes with accepting, for all listening sockets of a server."""
+    """Prepares accepted sockets and handles failed accepts, for all listening sockets of a server."""
 
     __slots__ = ("_failing",)
 
@@ -27,16 +27,17 @@ class Accepting:
         self._failing = False
 
     def prepare(self, sock: socket.socket) -> None:
-        """Set an accepted connection up: it does not block, and nothing is held back for a fuller packet."""
+        """Make an accepted socket non-blocking, and switch off Nagle's algorithm (TCP_NODELAY)."""
         self._failing = False
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def failed(self, error: OSError) -> None:
-        """Accepting has failed: wait a second where there is no room for a connection, which is logged once.
+        """Handle an error of `accept`.
 
-        Anything else is the connection's own trouble: its client was faster in leaving.
+        If there is no room for a connection, log that once and wait a second. Ignore any other error: it concerns only
+        a connection whose client has left already.
         """
         if error.errno not in _NO_ROOM:
             return

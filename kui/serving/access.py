@@ -1,6 +1,6 @@
-"""The access log: one line for each request and each WebSocket, when it is over.
+"""The access log: one line for each request and each WebSocket, written at its end.
 
-An ASGI wrapper, so that it sees the client that a trusted proxy has named.
+It is an ASGI wrapper, so that it logs the client that a trusted proxy has named.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ logger = logging.getLogger("kui.access")
 class AccessLog:
     """Log `client "GET /path?query HTTP/1.1" status milliseconds` to `kui.access`.
 
-    The target is logged as it was sent, percent-encoded, so that a line stays a line. The status is
-    `-` where there was none.
+    The target is logged percent-encoded, as it was sent, so that it cannot break the line. The status is `-` if there
+    was no response.
     """
 
     __slots__ = ("app",)

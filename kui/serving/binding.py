@@ -1,6 +1,6 @@
-"""Where a server listens: addresses as text, listening sockets, the TLS context.
+"""Open the sockets of a server by addresses as text, and make its TLS context.
 
-Everything that can be wrong with them is found here, before the app is started, and said in one sentence.
+Every error is found here, before the app is started, and reported in one sentence.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ DEFAULT_PORT: Final = 8000
 
 
 class CannotServe(Exception):
-    """The server cannot start; the text is one sentence that says why."""
+    """Raised if the server cannot start. The text is one sentence that says why."""
 
 
 @contextmanager
 def bound(binds: Sequence[str], stall_timeout: float = 0) -> Iterator[list[socket.socket]]:
-    """Bind sockets to `binds`, not yet listening, for as long as the block lasts.
+    """Bind sockets for the time of the block. They do not listen yet.
 
-    Parameters: `binds`, each `HOST:PORT` (port 0: a free one), `[IPv6]:PORT`, `HOST` (port 8000),
-    `unix:PATH` or `fd://NUMBER`; `stall_timeout`, the seconds after which the kernel closes a
-    connection whose client takes nothing (TCP_USER_TIMEOUT, Linux; 0: never).
-    Raises CannotServe for one that is malformed, busy or not permitted.
+    :param binds: each is `HOST:PORT` (0 for a free port), `[IPv6]:PORT`, `HOST` (with port 8000), `unix:PATH` or
+        `fd://NUMBER`.
+    :param stall_timeout: seconds after which the kernel closes a connection whose client does not read
+        (TCP_USER_TIMEOUT, Linux only); 0 for never.
+    :raises CannotServe: an address is malformed, busy or not permitted.
     """
     if not binds:
         raise CannotServe("there is no address to listen on")
@@ -52,7 +53,7 @@ def bound(binds: Sequence[str], stall_timeout: float = 0) -> Iterator[list[socke
 
 
 def address_of(sock: socket.socket, scheme: str) -> str:
-    """Return where a socket listens, as a URL: `http://127.0.0.1:8000`, or `unix:/run/app.sock`."""
+    """Return the address of a socket as a URL: `http://127.0.0.1:8000`, or `unix:/run/app.sock`."""
     name = sock.getsockname()
     if sock.family == socket.AF_INET6:
         return f"{scheme}://[{name[0]}]:{name[1]}"
@@ -62,9 +63,10 @@ def address_of(sock: socket.socket, scheme: str) -> str:
 
 
 def tls_context(certfile: str | None, keyfile: str | None) -> ssl.SSLContext | None:
-    """Return the context for a certificate chain and its key, with HTTP/2 offered; None without certificate.
+    """Return the TLS context for a certificate chain and its key; None without a certificate. It offers HTTP/2.
 
-    The key may be in the certificate's file. Raises CannotServe for files that cannot be used.
+    :param keyfile: None if the key is in the certificate's file.
+    :raises CannotServe: a file cannot be used.
     """
     if certfile is None:
         if keyfile is not None:
@@ -95,7 +97,7 @@ def _open(bind: str) -> socket.socket:
         return socket.socket(fileno=int(number))
     host, port = _parse(bind)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # With its protocol, which accepted sockets inherit: asyncio sets TCP_NODELAY on those of TCP only.
+    # Accepted sockets inherit the protocol number, without which asyncio does not set TCP_NODELAY.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":
@@ -129,7 +131,7 @@ def _open_unix(path: str) -> socket.socket:
             try:
                 sock.connect(path)
             except ConnectionRefusedError:
-                os.unlink(path)  # left behind by a server that is gone
+                os.unlink(path)  # left behind by a server that has ended
             sock.close()
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.bind(path)
@@ -141,11 +143,11 @@ def _open_unix(path: str) -> socket.socket:
 
 def _identity(path: str) -> tuple[int, int, int]:
     found = os.stat(path)
-    return found.st_dev, found.st_ino, found.st_mtime_ns  # inodes are used again
+    return found.st_dev, found.st_ino, found.st_mtime_ns  # the inode alone may be used again
 
 
 def _unlink(path: str, identity: tuple[int, int, int]) -> None:
-    """Remove a Unix socket of ours, unless another one is in its place."""
+    """Remove a Unix socket of this server, unless another socket has replaced it."""
     try:
         if _identity(path) == identity:
             os.unlink(path)

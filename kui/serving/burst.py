@@ -1,4 +1,4 @@
-"""Small sends that follow one another at once, of which the kernel makes one packet, and wakes the client once."""
+"""Let the kernel join small sends that follow at once into one packet, so that it wakes the client once."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _MORE: Final[int] = getattr(socket, "MSG_MORE", 0)
 
 
 class Burst:
-    """What the app sends of a response until it waits.
+    """The parts of a response that the app sends without waiting in between.
 
-    The first part goes out at once, and the kernel holds the others back (Linux's MSG_MORE, 200 ms at
-    most), until one that is the last, or until `end`. What was sent is with the kernel all the same.
+    The first part is sent at once. The kernel then holds back the others (Linux's MSG_MORE, for at most 200 ms) until
+    the last part, or until `end`. Each part is given to the kernel at once nevertheless.
     """
 
     __slots__ = ("_flag", "_held", "_sock", "lasts")
@@ -28,20 +28,20 @@ class Burst:
         self._held = False
 
     def begin(self) -> None:
-        """Note that a part that others follow is sent; `end` will be called."""
+        """Record that a part was sent that is not the last. The caller must call `end` when the app waits."""
         self.lasts = True
 
     def hold(self) -> int:
-        """Return the flag to send another part with that is not the last."""
+        """Return the flag for sending another part that is not the last."""
         self._held = True
         return self._flag
 
     def end(self) -> None:
-        """Hold nothing back any longer. May be called again."""
+        """Make the kernel send what it holds back. May be called again."""
         self.lasts = False
         if self._held:
             self._held = False
             if self._flag:
-                with suppress(OSError):  # which the next read or write tells
-                    # To set it again has this effect (tcp(7)).
+                with suppress(OSError):  # the next read or write raises it
+                    # Setting it again sends what is held back (tcp(7)).
                     self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

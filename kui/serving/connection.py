@@ -1,9 +1,8 @@
-"""One HTTP/1.1 connection: read, call the app, answer, and on to the next request.
+"""Serve one HTTP/1.1 connection: read a request, call the app, send the response, and go on to the next request.
 
-`Http1` knows the protocol, a `Pipe` the socket. A loop's driver (`pipe_trio`, `pipe_asyncio`) calls
-`advance` when something may have come in, and runs `serve` where a request runs on its loop. No
-task reads beside the app: `receive` reads the socket when the app asks, and so it is told at once
-when its client leaves.
+`Http1` parses, and a `Pipe` reads and writes the socket. The driver of a loop (`pipe_trio`, `pipe_asyncio`) calls
+`advance` when bytes may have arrived, and runs `serve` in the task of a request. No task reads the socket for the app:
+`receive` reads it when the app asks, so that the app learns at once that its client has left.
 """
 
 from __future__ import annotations
@@ -32,15 +31,15 @@ __all__ = ["Connection", "Next"]
 
 
 AWAY: Final = 1.0
-"""Seconds for the head of a request on a connection that is one too many."""
+"""Seconds to wait for the head of a request on a connection beyond the limit, to answer it with 503."""
 AWAY_AT_ONCE: Final = 64
-"""How many such connections are waited for; further ones are closed if their head is not there already."""
+"""How many such connections may wait at once; further ones are closed unless their head has arrived already."""
 
 logger = logging.getLogger("kui.server")
 
 
 class Next(enum.Enum):
-    """What a driver does next with a connection."""
+    """What the driver must do next with a connection."""
 
     WAIT = "until more comes in"
     SERVE = "what has come in"
@@ -53,7 +52,7 @@ _DONE = Phase.DONE
 
 
 class Connection:
-    """See the module; one task or callback at a time uses it, but for a request's `receive` and `send`."""
+    """One HTTP/1.1 connection. One task or callback uses it at a time, except for a request's `receive` and `send`."""
 
     __slots__ = (
         "_away",
@@ -102,13 +101,13 @@ class Connection:
         self._reading = False
         self._changed: anyio.Event | None = None
         self._opening: bytes | None = b""
-        """The first bytes, as long as they may be those of HTTP/2."""
+        """The first bytes, while they may be the beginning of HTTP/2; None afterwards."""
         state.add(self)
 
     def turn_away(self) -> None:
-        """Have the first answer be that there are too many connections, if a head comes soon; else there is none.
+        """Answer the first request with 503, because there are too many connections; close if no head comes soon.
 
-        An answer before the request would be 503 for an `EventSource`, too, which gives up for good on it.
+        The request is read first, because an `EventSource` must get another response: it would never retry after 503.
         """
         self._away = True
         limit = self._state.limits.connections or 0
@@ -117,10 +116,10 @@ class Connection:
     # ---- between requests
 
     def advance(self, look: bool = True) -> Next:
-        """Take in what has come, up to a request that can be served. Never waits.
+        """Read and parse what has arrived, up to a request that can be served. Never waits.
 
-        :param look: False to look only at what was taken in before: hardly ever has a client sent
-            its next request when it gets its answer.
+        :param look: False to parse only what was read before. Used after a response, when the next request has rarely
+            arrived.
         """
         http = self.http
         if self._opening is not None and self.pipe.protocol == "h2" and not self._away:
@@ -150,7 +149,7 @@ class Connection:
         return _SERVE
 
     def _waits(self) -> Next:
-        """Decide how long to wait for the rest, where nothing more has come in."""
+        """Set the deadline for the rest of a request, or for the next one, because nothing more has arrived."""
         limits, now = self._state.limits, self.ticker.now
         if self._away:
             if self._expired or self._state.stopping:
@@ -170,7 +169,7 @@ class Connection:
         return _WAIT
 
     def tick(self, now: float) -> None:
-        """See `Timed`. A task that waits for a late request notices it; a write fails."""
+        """See `Timed`. After a deadline, a task that waits for the request goes on, and a write fails."""
         if now >= self._deadline:
             self._deadline = NEVER
             self._expired = True
@@ -184,7 +183,7 @@ class Connection:
             self._wake()
 
     def shut_down(self) -> None:
-        """See `Served`: an answer that has not begun tells the client that it is the last one."""
+        """See `Served`. A response that has not begun will tell the client that it is the last one."""
         if self._socket is not None:
             self._socket.shut_down()
         elif self._cycle is None:
@@ -199,7 +198,7 @@ class Connection:
             self.close()
 
     def close(self) -> None:
-        """Note that the connection has ended. May be called again."""
+        """Record that the connection has ended. May be called again."""
         self.pipe.close()
         self.http.close()
         self._state.discard(self)
@@ -207,7 +206,7 @@ class Connection:
     # ---- a request
 
     async def serve(self) -> bool:
-        """Answer the request that `advance` has found; True if the connection can have another one."""
+        """Serve the request that `advance` has found; return True if the connection may have another one."""
         request = self.http.request
         if request is None or request.websocket or self._away:
             await self._serve_other(request)
@@ -232,7 +231,7 @@ class Connection:
                 self._give_up(cycle)
 
     def _give_up(self, cycle: Cycle) -> None:
-        """Have the client see that the response is not whole, and that nothing more comes of it."""
+        """End the connection so that the client sees that the response is incomplete."""
         if cycle.response.begun:
             self.pipe.abort()
         elif self._state.cancelled:
@@ -240,7 +239,7 @@ class Connection:
             self.pipe.push(answer)
 
     async def _serve_other(self, request: Request | None) -> None:
-        """Serve what ends the connection: another protocol, or what is no request."""
+        """Serve another protocol, or refuse a malformed request. The connection ends with it."""
         if request is None and self._opening is not None:
             await self._serve_http2(self._opening)
         elif self._away:
@@ -248,7 +247,7 @@ class Connection:
                 await self._say(unavailable(request, TOO_MANY, self.ticker.date))
         elif request is not None:
             await self._serve_websocket(request)
-        elif self.pipe.protocol != "h2":  # else there is no text that it would understand
+        elif self.pipe.protocol != "h2":  # a client of HTTP/2 would not understand the response
             await self._refuse()
 
     async def _serve_websocket(self, request: Request) -> None:
@@ -299,7 +298,7 @@ class Connection:
         return scope
 
     async def _conclude(self, cycle: Cycle, returned: bool) -> bool:
-        """Complete what an app that has ended left undone; True if another request may follow."""
+        """Complete or abort the response of an app that has ended; return True if another request may follow."""
         request, response = cycle.request, cycle.response
         if response.phase is _DONE and not cycle.broken:
             if cycle.reusable and await self._drained(request):
@@ -312,7 +311,7 @@ class Connection:
         return False
 
     async def _answer_instead(self, cycle: Cycle, returned: bool) -> None:
-        """Answer in the place of an app that has sent nothing."""
+        """Send a response instead of an app that has sent nothing."""
         if self.http.error is not None:
             await self._refuse()
         elif not cycle.gone:
@@ -333,15 +332,15 @@ class Connection:
         await self._say(refusal(error.status, str(error), self.ticker.date))
 
     async def _say(self, answer: bytes) -> None:
-        """Answer in the place of the app, and end the connection so that the client can read it."""
+        """Send a response instead of the app, and end the connection so that the client can read it."""
         try:
             await self.pipe.write(answer)
             await self._linger()
         except OSError:
-            pass  # it has gone
+            pass  # the client has gone
 
     async def _drained(self, request: Request) -> bool:
-        """Throw away what the app has not read of the body; True if that was all of it."""
+        """Read and discard the rest of the body; return True if that was all of it."""
         left = UNREAD
         self._expired = False
         while not request.complete and left > 0:
@@ -357,10 +356,9 @@ class Connection:
         return request.complete
 
     async def _linger(self) -> None:
-        """End the connection so that the client can read its answer first (RFC 9112, 9.6).
+        """End the connection so that the client can read its response first (RFC 9112, section 9.6).
 
-        A socket that is closed while bytes are unread resets the connection, and the reset may
-        overtake the answer.
+        If a socket is closed while bytes are unread, the connection is reset, and the reset may overtake the response.
         """
         self.pipe.finish()
         self._expired = False
@@ -370,7 +368,7 @@ class Connection:
             left -= len(data)
 
     async def _read(self) -> bytes:
-        """Return the next bytes; none at the end, and none when the deadline is over."""
+        """Return the next bytes; b"" at the end, or after the deadline."""
         pipe = self.pipe
         if pipe.credit <= 0:
             await pipe.yield_()
@@ -383,10 +381,10 @@ class Connection:
     # ---- for the app's receive
 
     async def read_for(self, cycle: Cycle) -> None:
-        """Read once for `cycle.receive`, or wait until another task of the app has.
+        """Read once for `cycle.receive`, or wait until another task of the app has read.
 
-        Returns when something may have changed: bytes, the end, the end of the cycle. Cancelled,
-        it has read nothing.
+        Return when something may have changed: bytes have arrived, or the connection or the cycle has ended. If
+        cancelled, nothing was read.
         """
         if self._reading:
             await self._until_changed()
@@ -418,7 +416,7 @@ class Connection:
             if cycle.waits:
                 await (
                     self._until_changed()
-                )  # a tick sees the end of a client that has sent too much
+                )  # a tick notices the end of a client whose unread bytes fill the buffer
         except OSError:
             cycle.gone = cycle.broken = True
         finally:
@@ -432,7 +430,7 @@ class Connection:
         await self._changed.wait()
 
     def wake_receivers(self) -> None:
-        """Have the tasks that wait look again: something has happened that `receive` must see."""
+        """Wake the tasks that wait in `receive`, so that they check their condition again."""
         if self._reading:
             self.pipe.wake()
         self._wake()

@@ -1,4 +1,4 @@
-"""The `receive` and `send` of one request over HTTP/1.1 (ASGI), which end with it."""
+"""The `receive` and `send` (ASGI) of one request over HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -19,39 +19,40 @@ from .timing import Ticker
 __all__ = ["UNREAD", "Cycle"]
 
 UNREAD: Final = 1024 * 1024
-"""Bytes of a body that are thrown away for the sake of the next request, or of the answer's last bytes."""
+"""How many bytes of an unread body are discarded, at most, to keep the connection for the next request."""
 
 # Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
 _IN_BODY, _DONE = Phase.BODY, Phase.DONE
 
 
 class Carrier(Protocol):
-    """The connection that carries the request."""
+    """The part of a connection that its cycle uses."""
 
     @property
     def http(self) -> Http1:
-        """What parses it."""
+        """The parser of the connection."""
 
     @property
     def pipe(self) -> Pipe:
-        """Its bytes."""
+        """The pipe of the connection."""
 
     @property
     def ticker(self) -> Ticker:
-        """Its clock."""
+        """The ticker of the server."""
 
     async def read_for(self, cycle: Cycle) -> None:
         """Read the socket until `cycle` has something to receive."""
 
     def wake_receivers(self) -> None:
-        """Have each task that waits in `receive` look again."""
+        """Wake the tasks that wait in `receive`, so that they check their condition again."""
 
 
 class Cycle(ReceivesNowait):
-    """The `receive` and `send` of one request, which end with it: then `send` raises, and `receive` touches no socket.
+    """The `receive` and `send` of one request. After the request, `send` raises, and `receive` reads no socket.
 
-    `gone` is True once the client has left, `broken` once no more can be sent, `over` once the app
-    has returned.
+    - `gone`: True once the client has left.
+    - `broken`: True once nothing more can be sent.
+    - `over`: True once the app has returned.
     """
 
     __slots__ = (
@@ -72,12 +73,12 @@ class Cycle(ReceivesNowait):
         self.gone = False
         self.broken = False
         self.over = False
-        self._told = False  # True once the app has the end of the body
-        self._has_waited = False  # True once a `receive` has had to wait
+        self._told = False  # True once the app has received the end of the body
+        self._has_waited = False  # True once a `receive` has waited
 
     @property
     def reusable(self) -> bool:
-        """True if the response is complete, and its connection can go on."""
+        """True if the response is complete, and the connection may have another request."""
         response = self.response
         return response.phase is _DONE and response.keep_alive and not self.broken
 
@@ -90,7 +91,7 @@ class Cycle(ReceivesNowait):
         return not (request.body or (request.complete and not self._told))
 
     def receive_nowait(self) -> Message | None:
-        """Return what has come of the body, or its end; None if nothing has. See `ReceivesNowait`."""
+        """Return the part of the body that has arrived, or its end; None if nothing has. See `ReceivesNowait`."""
         request = self.request
         if self.over or not (request.body or (request.complete and not self._told)):
             return None
@@ -98,9 +99,9 @@ class Cycle(ReceivesNowait):
         return {"type": "http.request", "body": request.take_body(), "more_body": not self._told}
 
     async def receive(self) -> Message:
-        """ASGI's `receive`. Cancelled, it has taken nothing.
+        """ASGI's `receive`. If cancelled, no message is lost.
 
-        Several tasks may wait in it: one of them gets what comes of the body, all get the disconnect.
+        Several tasks may wait in it: one of them gets the next part of the body, all get the disconnect.
         """
         while not self.over:
             message = self.receive_nowait()
@@ -113,10 +114,10 @@ class Cycle(ReceivesNowait):
         return {"type": "http.disconnect"}
 
     async def send(self, message: Message) -> None:
-        """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
+        """ASGI's `send`. It waits while the client does not read, and can then be cancelled.
 
         :raises ClientGone: the client has gone (RST, or a deadline), or the request is over.
-        :raises Misuse: the message may not be sent now, or is wrong.
+        :raises Misuse: the message must not be sent now, or is wrong.
         """
         if self.over or self.broken:
             raise ClientGone("the client has gone, or the request is over")
@@ -143,6 +144,6 @@ class Cycle(ReceivesNowait):
             connection.wake_receivers()
 
     def _consider_the_rest(self) -> None:
-        """End the connection with this response if what is left of the body is not worth it."""
+        """End the connection with this response if the unread rest of the body is too long to be discarded."""
         if self.request.expects or (self.request.length or 0) > UNREAD:
             self.response.keep_alive = False

@@ -1,7 +1,6 @@
-"""`--debug`: the app shows tracebacks to the clients of this machine.
+"""`--debug`: let the app show tracebacks to clients on this machine.
 
-An ASGI wrapper, so that it does not depend on how the server reads a request. What is shown, and to which clients,
-is in `kui.responses.errors`.
+This is an ASGI wrapper around the app. `kui.responses.errors` decides what is shown, and to which clients.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ logger = logging.getLogger("kui.server")
 
 
 class Debugging:
-    """Mark each HTTP request as one of a developer, whose app may show tracebacks."""
+    """Marks each HTTP request, so that the app may show tracebacks."""
 
     __slots__ = ("app",)
 
@@ -37,10 +36,9 @@ class Debugging:
 
 
 def check_debug(sockets: Iterable[socket.socket]) -> None:
-    """Say that tracebacks are shown.
+    """Log a warning that tracebacks are shown.
 
-    :raises CannotServe: if one of the sockets is not bound to a loopback address: others can reach it, themselves
-        or by way of a proxy.
+    :raises CannotServe: a socket is not bound to a loopback address, so that other machines can reach it.
     """
     for sock in sockets:
         internet = sock.family in (socket.AF_INET, socket.AF_INET6)

@@ -1,5 +1,5 @@
-"""What a WebSocket needs of the version of HTTP that it was asked for in: `upgrade` has that of HTTP/1.1,
-`http2_websocket` that of HTTP/2.
+"""The interface by which a WebSocket answers its handshake. `upgrade` implements it for HTTP/1.1, and
+`http2_websocket` for HTTP/2.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ __all__ = ["Handshake"]
 
 
 class Handshake(Protocol):
-    """How the answer to a request for a WebSocket is written."""
+    """Writes the answer to the request that opens a WebSocket."""
 
     async def accept(self, headers: Headers) -> None:
-        """Switch to frames. Raises OSError as `Pipe.write`."""
+        """Accept the WebSocket; frames follow.
+
+        :raises OSError: as for `Pipe.write`.
+        """
 
     async def respond(self, message: Message) -> bool:
-        """Write a message of a response instead, an `http.response` one; True if that was the last.
+        """Write an `http.response` message of a response that refuses; return True if it was the last.
 
-        :raises Misuse: it may not be sent now, or is wrong.
-        :raises OSError: as `Pipe.write`.
+        :raises Misuse: the message must not be sent now, or is wrong.
+        :raises OSError: as for `Pipe.write`.
         """

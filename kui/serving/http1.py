@@ -1,9 +1,8 @@
-"""HTTP/1.1 on the server's side (RFC 9112), without a socket, a clock or a loop: over httptools, which is llhttp.
+"""Parse the requests of an HTTP/1.1 connection (RFC 9112), without a socket, a clock or a loop, with httptools (llhttp).
 
-Bytes become requests, one at a time: `Http1` parses up to the end of a request and keeps what
-follows as it came, so that however much a client pipelines, at most one request is parsed. What
-httptools lets through and RFC 9112 does not is refused by `http1_request`. Responses are written by
-`http1_response`; `connection` reads, writes and waits.
+`Http1` parses up to the end of one request and keeps the bytes after it unparsed, so that a client that pipelines many
+requests has only one of them parsed. `http1_request` refuses what RFC 9112 forbids and httptools accepts.
+`http1_response` writes responses; `connection` reads, writes and waits.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from .responses import Headers
 __all__ = ["FIELDS", "Http1", "Reading"]
 
 HEAD_SIZE: Final = 64 * 1024
-"""Bytes of a request's head, and of what surrounds the chunks of its body."""
+"""Limit of a request's head in bytes, and of the bytes around the chunks of its body."""
 FIELDS: Final = 100
-"""Header fields of a request, its trailers included."""
+"""Limit of a request's header fields, trailers included."""
 PARSED_AT_ONCE: Final = 16 * 1024
-"""Bytes that are parsed at a time where the end of a request may be among them."""
+"""How many bytes are parsed at once, at most, if the end of a request may be among them."""
 
 _END: Final = b"\r\n\r\n"
 
 
 class Reading(enum.Enum):
-    """What the next bytes belong to."""
+    """The part of a request to which the next bytes belong."""
 
     HEAD = "the head of a request"
     BODY = "the body of the current request"
@@ -58,8 +57,9 @@ class Http1:
             ...  # answer it, and receive more data while it is not complete
             http1.start_next()
 
-    `request` is the current one, once its head is complete. `error` is what is wrong with what has come in, once something is;
-    nothing is parsed after it. `reading` says what the next bytes belong to.
+    - `request`: the current request once its head is complete, otherwise None.
+    - `error`: the error of a malformed request, or None. Nothing is parsed after it.
+    - `reading`: the part to which the next bytes belong.
     """
 
     __slots__ = (
@@ -83,8 +83,9 @@ class Http1:
         self._target = b""
         self._headers: Headers = []
         self._fields = 0
-        self._size = 0  # bytes of the head, or of what is in a body and is no data
-        self._tail = b""  # the last three bytes that were parsed: an end may be split
+        self._size = 0  # bytes of the head, or around the chunks of the body
+        # The last three bytes that were parsed, because an empty line may be split.
+        self._tail = b""
         self._left = 0
         self._chunked = False
         self.reading = _HEAD
@@ -93,16 +94,16 @@ class Http1:
 
     @property
     def kept(self) -> int:
-        """How many bytes have come in behind the current request."""
+        """How many bytes have arrived after the current request."""
         return len(self._rest)
 
     @property
     def in_head(self) -> bool:
-        """True if a part of a head has come in."""
+        """True if a part of a head has arrived."""
         return self.reading is _HEAD and self._size > 0
 
     def receive_data(self, data: bytes) -> None:
-        """Take bytes in, and parse them up to the end of the current request."""
+        """Parse bytes up to the end of the current request, and keep the rest."""
         reading = self.reading
         if reading is _HEAD and not self._size and data.find(_END) == len(data) - 4:
             self._parse_head(data)
@@ -112,7 +113,7 @@ class Http1:
             self._rest += data
 
     def start_next(self) -> None:
-        """Let go of the current request, which is complete, and parse what has come in behind it."""
+        """Drop the current request, which must be complete, and parse the bytes after it."""
         assert self.reading is _REST
         self.request = None
         self.reading = _HEAD
@@ -125,18 +126,18 @@ class Http1:
             self._parse(data)
 
     def take_rest(self) -> bytes:
-        """Return what has come in behind the request: the first bytes of another protocol."""
+        """Return the bytes after the request: they are the first of another protocol."""
         rest, self._rest = self._rest, b""
         return rest
 
     def close(self) -> None:
-        """Let go of the parser, which refers to this object."""
+        """Drop the parser, which holds a reference to this object."""
         self._parser = None
 
     # ---- parsing, a piece at a time
 
     def _parse_head(self, data: bytes) -> None:
-        """Parse the usual case: a head that came at once, and nothing behind it."""
+        """Parse the usual case: a head that arrived at once, with nothing after it."""
         if len(data) > HEAD_SIZE or len(data) <= len(_END):
             self._parse(data)
             return
@@ -164,16 +165,16 @@ class Http1:
                 self._rest = data[position:]
 
     def _failed(self, error: HttpParserError | HttpParserUpgrade, rest: bytes) -> None:
-        """Note that the parser has stopped; `rest` is what it was not given yet."""
+        """Handle an error of the parser. `rest` are the bytes that it has not got yet."""
         if isinstance(error, HttpParserUpgrade):
             self._upgraded(rest)
         elif not isinstance(error, HttpParserCallbackError):
             self.fail(Malformed(400, str(error)))
-        elif self.error is None:  # a fault of this module; the library keeps no reliable cause
+        elif self.error is None:  # an error in a callback of this module, not in the request
             raise error
 
     def _end_of_piece(self, data: bytes, position: int) -> int:
-        """Return how far to parse: a request ends at its length, or else at an empty line."""
+        """Return the position up to which to parse: the end of the body, or else the next empty line."""
         if self.reading is _BODY and not self._chunked:
             return min(len(data), position + self._left)
         if self._tail:
@@ -208,15 +209,16 @@ class Http1:
         return (self._tail + data[max(position, end - 3) : end])[-3:]
 
     def fail(self, error: Malformed) -> None:
-        """Parse nothing more, for this reason."""
+        """Parse nothing more, because of `error`."""
         self.error = error
         self.reading = _FAILED
         self._rest = b""
 
     def _upgraded(self, rest: bytes) -> None:
-        """llhttp stops at any Upgrade, and takes no body then. Those that are not WebSockets are ignored.
+        """Go on after an Upgrade, at which llhttp stops before the body.
 
-        The body is then parsed behind a head that has nothing but its framing (RFC 9110, 7.8).
+        An Upgrade to anything but a WebSocket is ignored (RFC 9110, section 7.8): the body is parsed after a new head
+        that has nothing but the framing headers.
         """
         request = self.request
         assert request is not None
@@ -252,7 +254,7 @@ class Http1:
             self._headers.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
-        if self.request is not None:  # it is parsed again, without its Upgrade
+        if self.request is not None:  # the head is parsed again, without its Upgrade
             return
         parser = self._parser
         assert parser is not None

@@ -1,4 +1,4 @@
-"""A request of HTTP/1.1, and what is none although httptools lets it through (RFC 9112)."""
+"""A request of HTTP/1.1, and the checks of RFC 9112 that httptools does not make."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SCHEMES: Final = (b"http://", b"https://")
 
 
 class Malformed(Exception):
-    """The client has sent what is no request, or none that is served; `status` is the answer to it."""
+    """Raised if a request is malformed or not served. `status` is that of the response."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -25,10 +25,13 @@ class Malformed(Exception):
 
 
 class Request:
-    """A request whose head is complete. Its body comes in until `complete`.
+    """A request whose head is complete.
 
-    `target` is as it was sent; `path` is undecoded and has no query. `expects` is True while the
-    client waits for 100 Continue; `websocket` if it asks for a WebSocket.
+    - `target`: as it was sent.
+    - `path`: the path of the target, not decoded, without the query.
+    - `expects`: True while the client waits for 100 Continue.
+    - `websocket`: True if the request opens a WebSocket.
+    - `complete`: True once the whole body has arrived.
     """
 
     __slots__ = (
@@ -58,7 +61,7 @@ class Request:
         self.length: int | None = 0
         """The Content-Length; None for a body in chunks."""
         self.body: bytes | bytearray = b""
-        """What has come of the body and was not taken."""
+        """The part of the body that has arrived and was not taken."""
         self.complete = False
 
     @property
@@ -68,15 +71,15 @@ class Request:
         return unquote(path) if "%" in path else path
 
     def take_body(self) -> bytes:
-        """Return what has come of the body, which is then no longer kept."""
+        """Return the part of the body that has arrived, and keep it no longer."""
         body, self.body = self.body, b""
         return bytes(body)
 
 
 def check(request: Request) -> None:
-    """Refuse what RFC 9112 does not allow, and note what the headers say of the request itself.
+    """Check a request by RFC 9112, and set the attributes that its headers decide.
 
-    :raises Malformed: it is not allowed, or not served.
+    :raises Malformed: the request is not allowed, or not served.
     """
     version, hosts = request.version, 0
     if version != "1.1" and version != "1.0":
@@ -94,7 +97,7 @@ def check(request: Request) -> None:
 
 
 def _check_target(request: Request) -> None:
-    """Check a target that is no path: `*`, or the absolute form, which replaces Host (RFC 9112, 3.2)."""
+    """Check a target that is not a path: `*`, or the absolute form, which replaces Host (RFC 9112, 3.2)."""
     target = request.target
     if request.method == "CONNECT":
         raise Malformed(501, "this is no proxy: CONNECT is not served")

@@ -1,4 +1,4 @@
-"""A response as it is written for HTTP/1.1 and 1.0 (RFC 9112), without a socket: ASGI messages become bytes."""
+"""Make the bytes of a response for HTTP/1.1 and 1.0 (RFC 9112) of ASGI messages, without a socket."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .responses import Phase, Response, checked_headers
 __all__ = ["CONTINUE", "STATUS_LINES", "Http1Response", "refusal", "unavailable"]
 
 SLICE: Final = 64 * 1024
-"""Bytes of a response that are given away at a time."""
+"""How many bytes of a response are given to the pipe at once, at most."""
 
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -30,7 +30,7 @@ _WAITING, _STARTED, _IN_BODY, _TRAILERS, _DONE = Phase
 
 
 def _status_lines() -> dict[int, bytes]:
-    """`HTTP/1.1 200 OK`; a status without a name has nothing behind its blank (RFC 9112, 4)."""
+    """Return lines such as `HTTP/1.1 200 OK`. Without a known phrase the line ends with a blank (RFC 9112, 4)."""
     names = {status.value: status.phrase for status in http.HTTPStatus}
     return {
         status: b"HTTP/1.1 %d %b\r\n" % (status, names.get(status, "").encode("ascii"))
@@ -44,12 +44,12 @@ _line_of = attrgetter("line")
 
 
 class Http1Response(Response):
-    """A response as it is written for HTTP/1.1 and 1.0 clients.
+    """A response for a client of HTTP/1.1 or 1.0.
 
-    :param request: what it answers.
-    :param keep_alive: False if the connection ends with it, whatever the app and the client say.
+    Once the head is written, `keep_alive` is False if the connection must end with the response.
 
-    `keep_alive` is False, once the head is written, if the connection must end with it.
+    :param request: the request that it answers.
+    :param keep_alive: False if the connection must end with the response, regardless of app and client.
     """
 
     __slots__ = ("_chunked", "_version", "keep_alive")
@@ -61,16 +61,16 @@ class Http1Response(Response):
         self._version = request.version
 
     def send(self, message: Message, date: bytes) -> Sequence[bytes | memoryview]:
-        """Return the bytes to write for a message of the app, in order; none for its start.
+        """Return the bytes to write for a message of the app, in order. For the start there are none yet.
 
-        :param date: the Date header's value, for a response that has none.
-        :raises Misuse: as `Response.advance` does.
+        :param date: the value of the Date header, if the response has none.
+        :raises Misuse: as for `Response.advance`.
         """
         before = self.phase
         if before is _IN_BODY and self._chunked:
             body = message.get("body", b"")
             if message["type"] == "http.response.body" and message.get("more_body"):
-                if 0 < len(body) < SLICE:  # most messages of a stream: nothing changes but bytes
+                if 0 < len(body) < SLICE:  # the usual message of a stream
                     return (b"%x\r\n%b\r\n" % (len(body), body),)
         phase = self.advance(message)
         if phase is _STARTED:
@@ -95,7 +95,7 @@ class Http1Response(Response):
         return _slices(head, body)
 
     def _written_head(self, length: int | None, date: bytes) -> bytes:
-        """Return the head; `length` is the body's, if it is all there."""
+        """Return the head. `length` is that of the body, if the whole body is known."""
         lines = [STATUS_LINES[self.status], *map(_line_of, self.fields)]
         if self.left is None and not self.bodiless:
             if length is not None and not self._trailers:
@@ -104,7 +104,7 @@ class Http1Response(Response):
                 self._chunked = True
                 lines.append(b"transfer-encoding: chunked\r\n")
             else:
-                self.close = True  # which is the end of the body
+                self.close = True  # the end of the connection is the end of the body
         if not self.dated:
             lines += (b"date: ", date, _END)
         self.keep_alive = self.keep_alive and not self.close
@@ -116,7 +116,7 @@ class Http1Response(Response):
         return b"".join(lines)
 
     def _hints(self, message: Message) -> bytes:
-        """103 Early Hints (RFC 8297), which a client of HTTP/1.0 would not understand."""
+        """Return 103 Early Hints (RFC 8297), or nothing for a client of HTTP/1.0, which would not understand them."""
         if self._version != "1.1":
             return b""
         links = checked_headers([(b"link", link) for link in message.get("links", ())])
@@ -129,7 +129,7 @@ class Http1Response(Response):
 
 
 def _chunk(head: bytes, body: bytes, phase: Phase) -> tuple[bytes, bytes, bytes]:
-    """Return what comes before a chunk, the chunk, and what comes after it (RFC 9112, 7.1)."""
+    """Return the bytes before a chunk, the chunk, and the bytes after it (RFC 9112, section 7.1)."""
     end = b"\r\n" if body else b""
     if body:
         head += b"%x\r\n" % len(body)
@@ -156,7 +156,7 @@ def refusal(
     *,
     method: str = "GET",
 ) -> bytes:
-    """Return a whole response that ends the connection, for what no app answers; without its body for HEAD."""
+    """Return a whole response that ends the connection, for a request that no app answers. For HEAD it has no body."""
     body = reason.encode("utf-8")
     more = b"sec-websocket-version: 13\r\n" if status == 426 else b""  # RFC 6455, 4.4
     return (
@@ -173,9 +173,9 @@ def refusal(
 
 
 def unavailable(request: Request, reason: str, date: bytes) -> bytes:
-    """Return the answer to a request that is not served for a reason of the server's own.
+    """Return the response to a request that the server cannot serve now.
 
-    That is 503, on which a browser's `EventSource` would give up for good: it gets an empty stream.
+    That is 503. A browser's `EventSource` would never retry after it, so it gets an empty event stream instead.
     """
     if awaits_events(request.method, request.headers):
         return refusal(200, farewell().decode(), date, b"text/event-stream")

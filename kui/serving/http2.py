@@ -1,7 +1,7 @@
-"""One HTTP/2 connection (RFC 9113): one task reads, one writes, and each request has one of its own.
+"""Serve one HTTP/2 connection (RFC 9113): one task reads, one task writes, and each request has a task of its own.
 
-A stream that fails is reset and costs no other one anything; what breaks the protocol ends the
-connection. `http2_frames` has the frames, `http2_stream` the streams, `http2_messages` the headers.
+A stream that fails is reset, and other streams go on. A client that breaks the protocol loses the connection.
+`http2_frames` has the frames, `http2_stream` the streams, `http2_messages` the headers.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from .websocket import ServerWebSocket
 __all__ = ["Http2Connection"]
 
 ENOUGH: Final = 16 * 1024 * 1024
-"""Bytes of a body that are thrown away behind its answer, before the rest is refused."""
+"""How many bytes of a body are discarded after its response, before the rest is refused."""
 DISCARDED_AT_END: Final = 1024 * 1024
-"""Bytes that are thrown away at the end of a connection, for the sake of what was sent last."""
+"""How many bytes are discarded at the end of a connection, so that the client can read the last response."""
 MANY: Final = 16
-"""Events after which other tasks have a turn."""
+"""After how many events other tasks get a turn."""
 
 logger = logging.getLogger("kui.server")
 
 
 class Http2Connection:
-    """See the module; a `Served`, and the `Events` of its frames."""
+    """One HTTP/2 connection. It is a `Served`, and the `Events` of its frames."""
 
     __slots__ = (
         "_away",
@@ -78,12 +78,12 @@ class Http2Connection:
         self._cycles: dict[int, StreamCycle] = {}
         self._sockets: dict[int, ServerWebSocket] = {}
         self._tasks = state.new_tasks()
-        self._output: anyio.Event | None = None  # what the writer waits for
-        self._drained: anyio.Event | None = None  # what the reader waits for
+        self._output: anyio.Event | None = None  # wakes the writer
+        self._drained: anyio.Event | None = None  # wakes the reader
         self._idle_until = NEVER
         self._expired = False
-        self._over = False  # nothing more is read
-        self._broken = False  # nothing more can be sent
+        self._over = False  # True once nothing more is read
+        self._broken = False  # True once nothing more can be sent
         self._base: Scope = {
             "asgi": ASGI,
             "http_version": "2",
@@ -97,7 +97,7 @@ class Http2Connection:
     async def run(self, data: bytes = b"") -> None:
         """Serve the connection to its end.
 
-        :param data: what has been read of it, preface and all.
+        :param data: the bytes that were read already, with the preface.
         """
         try:
             async with self._tasks, anyio.create_task_group() as group:
@@ -115,7 +115,7 @@ class Http2Connection:
     # ---- reading
 
     async def _read(self, data: bytes) -> None:
-        """Take in what comes, until the client, the time or the server ends it."""
+        """Read and handle frames until the client, a deadline or the server ends the connection."""
         self._rest()
         try:
             more: bytes | None = data
@@ -135,12 +135,12 @@ class Http2Connection:
             self._over = self._frames.ending = True
             for stream in tuple(self._streams.values()):
                 stream.leave()
-                self._frames.queued(stream)  # a window that is closed now stays so
-                self._settle(stream)  # the rest of a request that was answered does not come
+                self._frames.queued(stream)  # its window will not be opened any more
+                self._settle(stream)  # the rest of an answered request does not arrive
             self.on_output()
 
     async def _next(self) -> bytes | None:
-        """Return the next bytes; None at the end, and when there is nothing more to wait for."""
+        """Return the next bytes; None at the end, or if there is nothing more to wait for."""
         pipe = self.pipe
         if pipe.credit <= 0:
             await pipe.yield_()
@@ -193,7 +193,7 @@ class Http2Connection:
             stream.received(data, size)
             return
         self._frames.acknowledge(number, size)
-        if stream is not None:  # the answer is complete
+        if stream is not None:  # its response is complete
             stream.waits_until = self._state.ticker.now + self._state.limits.body
             stream.discarded += size
             if stream.discarded > ENOUGH:
@@ -268,7 +268,7 @@ class Http2Connection:
         }
 
     def _conclude(self, cycle: StreamCycle, returned: bool) -> None:
-        """Complete what an app that has ended left undone."""
+        """Complete or abort the response of an app that has ended."""
         stream, response = cycle.stream, cycle.response
         if stream.lost or (response.phase is Phase.DONE and not cycle.broken):
             return
@@ -283,7 +283,7 @@ class Http2Connection:
             self._say(stream, 500, "Internal Server Error")
 
     def _say_unavailable(self, stream: Stream, request: Request, reason: str) -> None:
-        """Answer a request that is not served for a reason of the server's own; no `EventSource` gives up on it."""
+        """Answer a request that the server cannot serve now, so that an `EventSource` will retry."""
         if awaits_events(request.method, request.headers):
             self._say(stream, 200, farewell().decode(), b"text/event-stream")
         else:
@@ -296,7 +296,7 @@ class Http2Connection:
         reason: str,
         content_type: bytes = b"text/plain; charset=utf-8",
     ) -> None:
-        """Answer in the place of the app."""
+        """Send a response instead of the app."""
         body = reason.encode()
         stream.over = True
         headers = [
@@ -311,7 +311,7 @@ class Http2Connection:
         stream.finish()
 
     def _settle(self, stream: Stream) -> None:
-        """Forget a stream on which nothing more happens."""
+        """Remove a stream on which nothing more happens."""
         if not (stream.over and stream.sent):
             return
         if not (stream.complete or stream.gone):
@@ -328,7 +328,7 @@ class Http2Connection:
             self.on_output()
 
     def _rest(self) -> None:
-        """Wait for the next stream, where none is left, as long as an idle connection is kept."""
+        """Set the deadline for the next stream if none is open."""
         self._expired = False
         patience = self._state.limits.keep_alive if self._away is None else self._away
         self._idle_until = self._state.ticker.now + patience
@@ -344,7 +344,7 @@ class Http2Connection:
     # ---- writing
 
     async def _write(self) -> None:
-        """Send what there is, until nothing more can or must be sent."""
+        """Send the output until nothing more can be sent."""
         try:
             while not self._broken:
                 data = self._frames.output()
@@ -363,7 +363,7 @@ class Http2Connection:
             self.pipe.abort()
 
     def on_output(self) -> None:
-        """See `Events`: have the writer look."""
+        """See `Events`. Wakes the writer."""
         if self._output is not None:
             self._output.set()
             self._output = None
@@ -393,15 +393,16 @@ class Http2Connection:
         if stream.over:
             self._frames.reset(
                 stream, ErrorCodes.NO_ERROR
-            )  # its answer is complete (RFC 9113, 8.1)
+            )  # its response is complete (RFC 9113, 8.1)
         else:
             self._cycles[stream.number].late = True
             stream.changed()
 
     def shut_down(self) -> None:
-        """See `Served`: what is in flight ends, and from the next tick on no more is served.
+        """See `Served`. Open streams may end; from the next tick on, no new stream is served.
 
-        Clients over h2 fail what is in flight when they are told so: what can end at once does before.
+        Clients that use h2 fail their open streams when they get GOAWAY. So it is sent after streams that can end at
+        once have ended.
         """
         for socket in tuple(self._sockets.values()):
             socket.shut_down()
@@ -417,7 +418,7 @@ class Http2Connection:
             self.on_reset(number)
 
     def _break(self) -> None:
-        """Note that the connection is gone: nothing more can be sent."""
+        """Record that the connection is lost, so that nothing more can be sent."""
         self._broken = True
         self._lose_all()
         self.on_output()
@@ -425,7 +426,7 @@ class Http2Connection:
             self._drained.set()
 
     async def _linger(self) -> None:
-        """End the connection so that the client can read all that was sent (as RFC 9112, 9.6 has it)."""
+        """End the connection so that the client can read all that was sent (see RFC 9112, section 9.6)."""
         if self._broken:
             return
         self.pipe.finish()

@@ -1,7 +1,7 @@
-"""The frames of one HTTP/2 connection (RFC 9113), over h2: no task, no socket, and nothing waits.
+"""The frames of one HTTP/2 connection (RFC 9113), with h2, without tasks, sockets or waits.
 
-Bytes become calls of the connection (`Events`); what the streams have queued becomes bytes, a frame of
-each in turn, as far as the client's windows let it. Here is counted what a client may ask for.
+Bytes that arrive become calls of `Events`. What the streams have queued becomes bytes, a frame of each stream in turn,
+as far as the client's windows allow. The limits on what a client may ask for are counted here.
 """
 
 from __future__ import annotations
@@ -37,48 +37,48 @@ from .responses import Headers
 __all__ = ["STREAMS", "Broken", "Events", "Frames"]
 
 STREAMS: Final = 100
-"""Requests of a connection at once; further ones are refused, and may be sent again."""
+"""How many requests a connection may have at once. Further ones are refused, and may be sent again."""
 UPLOADS: Final = 1024 * 1024
-"""Bytes of all bodies of a connection that may wait for their apps, besides the usual 64 KiB."""
+"""How many bytes of all bodies of a connection may wait for the app, besides the usual 64 KiB."""
 PATIENCE: Final = 1000
-"""Frames that bring nothing (pings, settings, resets, empty data and such) which a client may send at once,"""
+"""How many frames without content (pings, settings, resets, empty data and such) a client may send at once."""
 RENEWAL: Final = 50
-"""and how many a second; each frame of a body, either way, allows for two more."""
+"""How many more of them it may send each second. Each frame of a body, in either direction, allows two more."""
 _SHORTEST: Final = 9
-"""Bytes of a frame that has nothing in it."""
+"""The size of an empty frame, in bytes."""
 
 
 class Broken(Exception):
-    """The client has broken the protocol, or asks for too much: the connection ends with what must still be sent."""
+    """Raised if the client has broken the protocol or a limit. The connection must end after its output was sent."""
 
 
 class Events(Protocol):
-    """What a connection is told of its streams. None of it waits."""
+    """What happens to the streams of a connection. These methods must not wait."""
 
     def on_request(self, number: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Note that a request has begun, on a stream of this number."""
+        """A request has begun on the stream with this number."""
 
     def on_data(self, number: int, data: bytes, size: int) -> None:
-        """Note that a part of a body has come, which uses up so much of the windows."""
+        """A part of a body has arrived, which uses up `size` bytes of the windows."""
 
     def on_end(self, number: int) -> None:
-        """Note that the client has sent all of a request."""
+        """The client has sent a whole request."""
 
     def on_reset(self, number: int) -> None:
-        """Note that a stream is gone, in both directions."""
+        """A stream was reset in both directions."""
 
     def on_sent(self, stream: Stream) -> None:
-        """Note that all that a stream had to send was sent, its end included."""
+        """All output of a stream was sent, with its end."""
 
     def on_output(self) -> None:
         """There is something to send."""
 
 
 class Frames:
-    """See the module.
+    """The frames of one connection.
 
-    `told` is True once the client knows that no further stream is served, `ending` once it cannot
-    open a window any more.
+    - `told`: True once the client was told that no further stream is served.
+    - `ending`: True once the client cannot open a window any more.
     """
 
     __slots__ = (
@@ -99,22 +99,23 @@ class Frames:
         self._events = events
         self._h2 = _make_h2()
         self._whole = WholeFrames()
-        self._ready: dict[int, Stream] = {}  # those that have something to send, in turn
-        self._blocked: dict[int, Stream] = {}  # likewise, but their windows are closed
+        self._ready: dict[int, Stream] = {}  # streams that have output, in the order of their turns
+        # Streams that have output, but whose windows are closed.
+        self._blocked: dict[int, Stream] = {}
         self._out = bytearray()
         self._patience = PATIENCE
         self._renewed = now
         self.last = 0
-        """The last stream that is served."""
+        """The number of the last stream that is served."""
         self.told = False
         self.ending = False
 
     # ---- what comes in
 
     def receive_data(self, data: bytes, now: float) -> Iterator[int]:
-        """Take bytes in, in steps between which other tasks may have a turn; how many events each had.
+        """Handle bytes in steps, between which other tasks may get a turn; yield the number of events of each step.
 
-        :raises Broken: all that is left is to send the output.
+        :raises Broken: the client has broken the protocol; the caller must send the output and end the connection.
         """
         try:
             for batch in self._whole.batches(data):
@@ -181,7 +182,7 @@ class Frames:
     # ---- what goes out
 
     def output(self) -> bytes:
-        """Return what must be sent now: of bodies 64 KiB at most, a frame of each stream in turn."""
+        """Return the bytes to send now, with at most 64 KiB of bodies, one frame of each stream in turn."""
         room = CHUNK
         while self._ready and room > 0:
             stream = self._ready.pop(next(iter(self._ready)))
@@ -196,7 +197,7 @@ class Frames:
 
     @property
     def too_much(self) -> bool:
-        """True if no more may be taken in before something was sent."""
+        """True if nothing more may be read until something was sent."""
         return len(self._out) > CHUNK
 
     def headers(self, stream: Stream, headers: Headers, *, end: bool = False) -> None:
@@ -214,7 +215,7 @@ class Frames:
         self._events.on_output()
 
     def queued(self, stream: Stream) -> None:
-        """Note that the stream has something to send, or has sent all."""
+        """Record that the stream has output, or has sent all."""
         number = stream.number
         blocked = number in self._blocked and not (stream.failing or self.ending)
         if stream.sent or blocked:
@@ -224,18 +225,18 @@ class Frames:
         self._events.on_output()
 
     def acknowledge(self, number: int, size: int) -> None:
-        """Let the client send so many bytes more."""
+        """Let the client send `size` more bytes."""
         with suppress(ProtocolError):  # the connection has ended
             self._h2.acknowledge_received_data(size, number)
         self._events.on_output()
 
     def refuse(self, number: int) -> None:
-        """Do not serve this stream; it may be sent again, elsewhere or later."""
+        """Refuse a stream that was not begun; the client may send the request again."""
         self._patience -= 1
         self._send_reset(number, ErrorCodes.REFUSED_STREAM)
 
     def count_malformed(self) -> None:
-        """Count a malformed request: the client may not send any number of them."""
+        """Count a malformed request, because a client may not send many of them."""
         self._patience -= 1
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
@@ -249,7 +250,7 @@ class Frames:
         self._events.on_output()
 
     def go_away(self, code: ErrorCodes) -> None:
-        """Say that no further stream is served. By hand: h2 would send nothing more of the others either."""
+        """Send GOAWAY: no further stream is served. It is written here, because with h2 all streams would end."""
         if not self.told:
             self.told = True
             self._collect()
@@ -257,16 +258,16 @@ class Frames:
             self._events.on_output()
 
     def forget(self, stream: Stream) -> None:
-        """Send nothing more of this stream."""
+        """Drop the output of a stream."""
         self._ready.pop(stream.number, None)
         self._blocked.pop(stream.number, None)
 
     def _collect(self) -> None:
-        """Put what h2 has to send behind what it has given before."""
+        """Append what h2 has to send to the output."""
         self._out += self._h2.data_to_send()
 
     def _send_frame(self, stream: Stream) -> int:
-        """Hand a frame of what a stream has queued to h2; its size."""
+        """Give the next frame of a stream's queue to h2; return its size."""
         h2, number, out = self._h2, stream.number, stream.out
         if not out:
             if stream.closing:
@@ -298,7 +299,7 @@ class Frames:
         self._has_sent(stream)
 
     def _cannot_send(self, stream: Stream) -> None:
-        """Note that its windows are closed."""
+        """Record that the windows of a stream are closed."""
         if stream.failing:
             self.reset(stream, ErrorCodes.INTERNAL_ERROR)
         elif self.ending:
@@ -312,7 +313,7 @@ class Frames:
 
 
 def _make_h2() -> H2Connection:
-    """Return h2 for a server; its first frames have yet to be sent."""
+    """Return h2 for a server. Its first frames must still be sent."""
     connection = H2Connection(
         H2Configuration(
             client_side=False,
@@ -331,8 +332,8 @@ def _make_h2() -> H2Connection:
     connection.local_settings = Settings(client=False, initial_values=offered)
     connection.initiate_connection()
     connection.increment_flow_control_window(UPLOADS)
-    # h2 would end the connection of a client that opens a stream too many, or whose headers are a
-    # little too large: here these are refused one by one.
+    # h2 would end the connection of a client that opens too many streams, or whose headers are too
+    # large. So h2 gets higher limits, and single streams are refused here.
     offered[SettingCodes.MAX_CONCURRENT_STREAMS] = 10 * STREAMS
     connection.local_settings = Settings(client=False, initial_values=offered)
     connection.decoder.max_header_list_size = 4 * HEADERS_SIZE

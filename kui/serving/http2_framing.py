@@ -1,7 +1,7 @@
-"""Where the frames of HTTP/2 begin and end (RFC 9113, 4.1), so that h2 is given whole ones only.
+"""Cut the bytes of HTTP/2 into whole frames (RFC 9113, section 4.1) for h2.
 
-h2 4.4 waits for all of a frame, 16 MiB of it, before it looks at its size; and it takes a client's
-GOAWAY for the end of the connection, after which it refuses to send what is in flight.
+h2 4.4 waits for a whole frame, of up to 16 MiB, before it checks the size. It also treats a client's GOAWAY as the end
+of the connection, and then refuses to send the open streams; so GOAWAY frames are left out.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from .protocol import PREFACE
 __all__ = ["FrameTooLarge", "WholeFrames"]
 
 LARGEST_FRAME: Final = 16 * 1024
-"""Bytes of a frame (SETTINGS_MAX_FRAME_SIZE, whose default and least value this is)."""
+"""Limit of a frame in bytes (SETTINGS_MAX_FRAME_SIZE, of which this is the default and the least value)."""
 HEADER: Final = 9
-"""Bytes before those of a frame."""
+"""The size of a frame's header, in bytes."""
 BATCH: Final = 4 * 1024
-"""Bytes of small frames that are handled together."""
+"""How many bytes of small frames are handled together, at most."""
 _GOAWAY: Final = 7
 
 
 class FrameTooLarge(Exception):
-    """A frame begins that is larger than the client was told."""
+    """Raised if a frame is larger than the limit that the client was told."""
 
 
 class WholeFrames:
@@ -35,12 +35,12 @@ class WholeFrames:
         self._rest = b""
         self._skip = len(PREFACE)
         self.goaways = 0
-        """GOAWAY frames that were left out: a server has nothing to do for them."""
+        """How many GOAWAY frames were left out."""
 
     def batches(self, data: bytes) -> Iterator[bytes]:
-        """Yield what has become whole with these bytes, the preface included.
+        """Yield the frames that are complete with these bytes, in batches; the preface comes first.
 
-        :raises FrameTooLarge: what comes after it is thrown away.
+        :raises FrameTooLarge: a frame is too large. Its bytes, and all after them, are discarded.
         """
         data = self._rest + data if self._rest else data
         self._rest = b""
@@ -71,7 +71,7 @@ class WholeFrames:
 
 
 def _size(data: bytes, at: int) -> int | None:
-    """Return the size of the frame that begins there; None if its header is not complete."""
+    """Return the size of the frame that begins at `at`; None if its header is not complete."""
     if len(data) < at + HEADER:
         return None
     return int.from_bytes(data[at : at + 3], "big")

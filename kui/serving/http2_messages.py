@@ -1,7 +1,7 @@
-"""What the headers of HTTP/2 mean (RFC 9113, 8): requests from what came in, responses to what goes out.
+"""Make requests of the headers of HTTP/2, and headers of responses (RFC 9113, section 8). These are pure functions.
 
-Pure functions. h2 keeps the frames in order and checks the length of a body; that the headers make a
-request is checked here, so that one that is malformed gets its 400 and costs no other stream anything.
+h2 keeps the frames in order and checks the length of a body. The headers of a request are checked here, so that a
+malformed request gets a 400 and other streams go on.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .responses import Headers, Response, checked_headers
 __all__ = ["HEADERS_SIZE", "Http2Response", "Request", "hints", "read_request", "trailers"]
 
 HEADERS_SIZE: Final = 64 * 1024
-"""Size of a request's headers, counted as RFC 9113, 6.5.2 does."""
+"""Limit of the size of a request's headers, counted as in RFC 9113, section 6.5.2."""
 
 _is_method = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+").fullmatch
 _is_name = re.compile(rb"[!#$%&'*+.^_`|~0-9a-z-]+").fullmatch
@@ -32,14 +32,14 @@ _is_value = re.compile(
 _is_target = re.compile(rb"/[\x21\x22\x24-\x7e]*|\*").fullmatch
 _PSEUDO: Final = frozenset((b":method", b":scheme", b":authority", b":path", b":protocol"))
 _valid: Final[set[tuple[bytes, bytes]]] = set()
-"""Fields that were found to be valid; bounded."""
+"""A bounded cache of fields that were found to be valid."""
 _OF_A_CONNECTION: Final = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
 )
 
 
 class Request:
-    """A request; its `headers` have the Host that `:authority` is. `websocket` is True if it opens one (RFC 8441)."""
+    """A request. Its `headers` have `:authority` as Host. `websocket` is True if it opens a WebSocket (RFC 8441)."""
 
     __slots__ = ("expects", "headers", "method", "path", "query", "websocket")
 
@@ -60,9 +60,9 @@ class Request:
 
 
 def read_request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
-    """Return the request that header fields make.
+    """Return a request made of header fields.
 
-    :raises Malformed: they make none, or none that is served; `status` is the answer to it.
+    :raises Malformed: the fields are malformed, or the request is not served.
     """
     pseudo: dict[bytes, bytes] = {}
     headers: Headers = []
@@ -100,7 +100,10 @@ def read_request(fields: Iterable[tuple[bytes, bytes]]) -> Request:
 
 
 def _check(name: bytes, value: bytes) -> None:
-    """Refuse a field that HTTP/2 does not have, and remember one that it has, for most are always the same."""
+    """Check a field, and remember a valid one, because most requests have the same fields.
+
+    :raises Malformed: HTTP/2 does not allow the field.
+    """
     if not _is_value(value):
         raise Malformed(400, "a header has a value that is none")
     if not name.startswith(b":"):
@@ -136,10 +139,10 @@ class Http2Response(Response):
     __slots__ = ()
 
     def start_headers(self, length: int | None, date: bytes) -> Headers:
-        """Return its headers.
+        """Return the headers of the response.
 
-        :param length: that of the body, if it is all there.
-        :param date: the Date header's value, for a response that has none.
+        :param length: the length of the body, if the whole body is known.
+        :param date: the value of the Date header, if the response has none.
         """
         headers = [(b":status", b"%d" % self.status), *[field.header for field in self.fields]]
         if length is not None and self.left is None and not self.bodiless:

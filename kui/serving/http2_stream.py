@@ -1,8 +1,8 @@
-"""One stream of HTTP/2: its bytes, as a `Pipe` has them, and the `receive` and `send` of its request.
+"""One stream of HTTP/2: a `Pipe` of its bytes, and the `receive` and `send` of its request.
 
-A stream only queues: what it has to send waits here, 64 KiB at most, until the connection's one
-writer finds room in the client's windows; what has come waits until the app takes it, and only then
-is the client told that it may send as much again. The frames are `http2`'s.
+A stream only queues. Its output, at most 64 KiB, waits until the connection's writer finds room in the client's
+windows. Its input waits until the app takes it; only then is the client told to send as many bytes again.
+`http2_frames` makes the frames.
 """
 
 from __future__ import annotations
@@ -24,31 +24,34 @@ from .timing import NEVER
 __all__ = ["ConnectionFrames", "Stream", "StreamCycle"]
 
 LOW: Final = CHUNK // 2
-"""Bytes that may still wait for the client's window when the app goes on."""
+"""How many bytes may still wait for the client's window when a waiting `write` goes on."""
 
 
 class ConnectionFrames(Protocol):
-    """What a stream needs of its connection's frames. None of it waits."""
+    """The part of the connection's frames that a stream uses. These methods do not wait."""
 
     def headers(self, stream: Stream, headers: Headers, *, end: bool = False) -> None:
         """Send headers; with `end`, they are the last of the stream."""
 
     def queued(self, stream: Stream) -> None:
-        """Note that the stream has something to send, or has sent all."""
+        """Record that the stream has output, or has sent all."""
 
     def acknowledge(self, number: int, size: int) -> None:
-        """Let the client send so many bytes more."""
+        """Let the client send `size` more bytes."""
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
         """End a stream in both directions (RST_STREAM)."""
 
 
 class Stream:
-    """The bytes of one stream; a `Pipe`.
+    """The bytes of one stream. It is a `Pipe`.
 
-    `complete` is True once the client has ended its side, `gone` once it has left, `lost` once the
-    stream was reset or its connection has ended. `closing` is True once the app has
-    ended its side, `failing` if that is to be by a reset; `sent` once that has been done.
+    - `complete`: True once the client has ended its side.
+    - `gone`: True once the client has left.
+    - `lost`: True once the stream was reset, or its connection has ended.
+    - `closing`: True once the app has ended its side.
+    - `failing`: True if the app's side must end with a reset.
+    - `sent`: True once the end of the app's side was sent.
     """
 
     __slots__ = (
@@ -90,20 +93,20 @@ class Stream:
         self.credit = CREDIT
         self.number = number
         self.out = bytearray()
-        """What waits for the client's windows."""
+        """The output that waits for the client's windows."""
         self.last_headers: Headers | None = None
-        """The trailers that come behind it."""
+        """The trailers after the output."""
         self.bodiless = False
-        """True if its answer has no body, because the method is HEAD (RFC 9110, 9.3.2)."""
+        """True if the response has no body, because the method is HEAD (RFC 9110, 9.3.2)."""
         self.closing = self.failing = self.sent = False
         self.complete = self.gone = self.lost = False
         self.over = False
         """True once the app has returned."""
         self.discarded = 0
-        """Bytes that have come since then."""
+        """How many bytes have arrived since then."""
         self.stalls_at = NEVER
         self.waits_until = NEVER
-        """When the client must have sent more, because the app waits for it, or the connection does."""
+        """The time at which the client must have sent more, because the app or the connection waits for it."""
         self._frames = frames
         self._stall = state.limits.send or NEVER
         self._ticker = state.ticker
@@ -117,25 +120,25 @@ class Stream:
     # ---- what the connection calls
 
     def received(self, data: bytes, size: int) -> None:
-        """Note that bytes have come that use up so much of the windows."""
+        """Record that bytes have arrived, which use up `size` bytes of the windows."""
         self._unread += data
         self._unpaid += size
-        if not self._unread:  # nothing but padding
+        if not self._unread:  # the frame had nothing but padding
             self._pay()
         self.changed()
 
     def ended(self) -> None:
-        """Note that the client has sent all."""
+        """Record that the client has ended its side."""
         self.complete = True
         self.changed()
 
     def leave(self) -> None:
-        """Note that the client has left: nothing more will come, whatever has."""
+        """Record that the client has left, so that nothing more will arrive."""
         self.gone = True
         self.changed()
 
     def lose(self) -> None:
-        """Note that the stream is gone, in both directions."""
+        """Record that the stream is lost in both directions."""
         self.gone = self.lost = self.sent = True
         self.out.clear()
         self.stalls_at = NEVER
@@ -143,25 +146,25 @@ class Stream:
         self.drained()
 
     def changed(self) -> None:
-        """Have those look again that wait to receive."""
+        """Wake the tasks that wait to receive."""
         if self._changed is not None:
             self._changed.set()
             self._changed = None
 
     def progressed(self) -> None:
-        """Some of `out` was sent."""
+        """Record that a part of `out` was sent."""
         self.stalls_at = self._ticker.now + self._stall if self.out else NEVER
         if len(self.out) <= LOW:
             self.drained()
 
     def drained(self) -> None:
-        """Have the one go on that waits to send."""
+        """Wake the task that waits to send."""
         if self._drained is not None:
             self._drained.set()
             self._drained = None
 
     def pay_all(self) -> None:
-        """Throw away what has come, which will not be taken."""
+        """Discard the input that has arrived, because it will not be taken."""
         self._unread.clear()
         self._pay()
 
@@ -172,12 +175,12 @@ class Stream:
 
     @property
     def ends_with_data(self) -> bool:
-        """True if the last byte of `out` is the last thing on the stream."""
+        """True if the stream ends with the last byte of `out`."""
         return self.closing and not self.failing and self.last_headers is None
 
     @property
     def unread(self) -> bool:
-        """True if bytes have come that were not taken."""
+        """True if bytes have arrived that were not taken."""
         return bool(self._unread)
 
     # ---- a pipe
@@ -199,7 +202,7 @@ class Stream:
             await self.until_changed()
 
     async def until_changed(self) -> None:
-        """Wait until something has become of the stream. Several tasks may."""
+        """Wait until the state of the stream has changed. Several tasks may wait."""
         if self._changed is None:
             self._changed = anyio.Event()
         await self._changed.wait()
@@ -214,7 +217,7 @@ class Stream:
         await anyio.lowlevel.checkpoint()
 
     async def write(self, *parts: BytesLike, more: bool = False) -> None:
-        """See `Pipe`: it waits while the client's window is closed and 64 KiB wait for it."""
+        """See `Pipe`. It waits while 64 KiB wait for the client's window."""
         self.credit -= 1
         if self.credit <= 0:
             await self.yield_()
@@ -259,17 +262,17 @@ class Stream:
             self._add(data)
         if (
             len(self.out) + len(self._later) > 2 * CHUNK
-        ):  # the client asks for answers and takes none
+        ):  # the client makes the protocol answer and does not read
             self.abort()
 
     def finish(self) -> None:
-        """See `Pipe`: the end of the stream, behind what is queued."""
+        """See `Pipe`. The end of the stream is sent after what is queued."""
         if not self.closing:
             self.closing = True
             self._frames.queued(self)
 
     def fail(self) -> None:
-        """End it by a reset, once what is queued and can be sent has been sent."""
+        """End the stream with a reset, after sending as much of the queue as possible."""
         self.closing = self.failing = True
         self._frames.queued(self)
 
@@ -292,9 +295,10 @@ class Stream:
 
 
 class StreamCycle(ReceivesNowait):
-    """The `receive` and `send` of one request, which end with it: then `send` raises, and `receive` says so.
+    """The `receive` and `send` of one request. After the request, `send` raises, and `receive` returns a disconnect.
 
-    `broken` is True once no more can be sent, `late` if the client was too slow with the body.
+    - `broken`: True once nothing more can be sent.
+    - `late`: True if the client was too slow with the body.
     """
 
     __slots__ = (
@@ -318,10 +322,10 @@ class StreamCycle(ReceivesNowait):
         self.late = False
         self._frames = frames
         self._state = state
-        self._told = False  # True once the app has the end of the body
+        self._told = False  # True once the app has received the end of the body
 
     def receive_nowait(self) -> Message | None:
-        """Return what has come of the body, or its end; None if nothing has. See `ReceivesNowait`."""
+        """Return the part of the body that has arrived, or its end; None if nothing has. See `ReceivesNowait`."""
         stream = self.stream
         if stream.over or stream.lost or self._told or not (stream.unread or stream.complete):
             return None
@@ -330,9 +334,9 @@ class StreamCycle(ReceivesNowait):
         return {"type": "http.request", "body": body, "more_body": not self._told}
 
     async def receive(self) -> Message:
-        """ASGI's `receive`. Cancelled, it has taken nothing.
+        """ASGI's `receive`. If cancelled, no message is lost.
 
-        Several tasks may wait in it: one of them gets what comes of the body, all get the disconnect.
+        Several tasks may wait in it: one of them gets the next part of the body, all get the disconnect.
         """
         stream = self.stream
         while not stream.over:
@@ -357,10 +361,10 @@ class StreamCycle(ReceivesNowait):
         stream.waits_until = NEVER
 
     async def send(self, message: Message) -> None:
-        """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
+        """ASGI's `send`. It waits while the client does not read, and can then be cancelled.
 
         :raises ClientGone: the stream was reset, or the request is over.
-        :raises Misuse: the message may not be sent now, or is wrong.
+        :raises Misuse: the message must not be sent now, or is wrong.
         """
         stream, response = self.stream, self.response
         if stream.over or stream.lost or self.broken:

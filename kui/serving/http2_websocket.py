@@ -1,4 +1,4 @@
-"""A WebSocket on a stream of HTTP/2 (RFC 8441): no key, no upgrade, and a stream is its pipe."""
+"""A WebSocket on a stream of HTTP/2 (RFC 8441). There is no key and no upgrade, and the stream is its pipe."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["wants_another_version", "websocket_on"]
 
 
 def wants_another_version(headers: Headers) -> bool:
-    """True if the WebSocket that is asked for is of a version that is not served."""
+    """True if the client asks for a version of WebSocket that is not served."""
     return any(name == b"sec-websocket-version" and value != b"13" for name, value in headers)
 
 
 def websocket_on(
     cycle: StreamCycle, frames: ConnectionFrames, state: ServerState, scope: Scope
 ) -> ServerWebSocket:
-    """Return the WebSocket that a request asks for.
+    """Return the WebSocket of a request that opens one.
 
-    :param scope: the request's.
+    :param scope: the scope of the request.
     """
     stream = cycle.stream
     scope = {

@@ -1,4 +1,4 @@
-"""From `module:app` on a command line to an ASGI app, or to one sentence that says what is wrong."""
+"""Import the ASGI app that `module:app` on a command line names, or say in one sentence what is wrong."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .binding import CannotServe
 __all__ = ["find_app", "importable_here", "load_app"]
 
 USUAL_MODULES = ("app", "main")
-"""The modules that are looked for where no app is named."""
+"""The modules that are looked for if no app is named."""
 
 
 def importable_here() -> str:
@@ -30,9 +30,9 @@ def importable_here() -> str:
 
 
 def find_app() -> str:
-    """Return the spec of the app in the current directory: `app:app`, or else `main:app`.
+    """Return the name of the app in the current directory: `app:app`, or else `main:app`.
 
-    :raises CannotServe: if there is neither `app.py` nor `main.py`, nor a package of that name.
+    :raises CannotServe: there is neither a module nor a package `app` or `main`.
     """
     here = Path.cwd()
     for name in USUAL_MODULES:
@@ -44,12 +44,12 @@ def find_app() -> str:
 
 
 def load_app(spec: str) -> ASGIApp:
-    """Import the app that `spec` names; the current directory can be imported from.
+    """Import and return the app that `spec` names. Modules in the current directory can be imported.
 
-    Parameters: `spec`, `package.module:attribute`, where the attribute may be dotted, `app` if it
-    is left out, and ends with `()` if it is a function that makes the app.
-    Raises CannotServe when there is no such module or attribute, or it is no app; what the module
-    itself, or the function, raises is raised as it is.
+    :param spec: `package.module:attribute`. The attribute may be dotted, is `app` by default, and ends with `()` if it
+        is a function that makes the app.
+    :raises CannotServe: there is no such module or attribute, or it is no app.
+    :raises Exception: what the module or the function raises.
 
     Example: `load_app("shop.main:create_app()")`.
     """

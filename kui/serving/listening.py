@@ -1,6 +1,6 @@
-"""A server on bound sockets, from listening to the end of its last connection, on either loop.
+"""Serve on bound sockets, from listening to the end of the last connection, on either loop.
 
-What happens when, is the runner's; what a connection does, `connection`'s.
+`runner` decides when to stop, and `connection` serves a connection.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BACKLOG: Final = 1024
 
 
 async def serve_on(runner: Runner, sockets: Sequence[socket], tls: ssl.SSLContext | None) -> None:
-    """Serve `runner`'s app on bound sockets until the runner is told to stop; they are closed then."""
+    """Serve the runner's app on bound sockets until the runner is told to stop. The sockets are closed then."""
 
     async def connections(runner: Runner) -> None:
         addresses = [address_of(sock, "http" if tls is None else "https") for sock in sockets]
@@ -71,7 +71,7 @@ async def _serve(
 
 
 def _pipes() -> ModuleType:
-    """Return the module for the running loop; the other one is not loaded."""
+    """Import and return the module of pipes for the running loop."""
     if on_asyncio():
         from . import pipe_asyncio
 

@@ -1,6 +1,6 @@
-"""What `kui run` does with log records: all from INFO on go to stderr, or where a configuration says.
+"""Set up logging for `kui run`: records from INFO on go to stderr, or to where a configuration sends them.
 
-The loggers and their levels are listed in docs/guides/logging.md.
+docs/guides/logging.md lists the loggers and their levels.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ FORMAT = "%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
 
 
 def set_up_logging(config: LogConfig = None) -> None:
-    """Configure logging by a dictionary or a file that holds one; else print records from INFO on to stderr.
+    """Configure logging.
 
-    What the program configures itself comes first: the default is a handler of last resort, which logging uses
-    only while there is no other, and `logging.basicConfig` still works.
-
-    :raises CannotServe: if the file cannot be read, or the dictionary is not what `logging.config` takes.
+    :param config: a dictionary for `logging.config`, or a file that holds one. By default records from INFO on are
+        printed to stderr, unless the program configures logging itself: this is a handler of last resort, and
+        `logging.basicConfig` still works.
+    :raises CannotServe: the file cannot be read, or `logging.config` refuses the dictionary.
     """
     if config is not None:
         _configure(config)
@@ -37,7 +37,7 @@ def set_up_logging(config: LogConfig = None) -> None:
     ours = logging.getLogger("kui")
     if ours.level == logging.NOTSET:
         ours.setLevel(logging.INFO)
-    if not root.handlers and root.level == logging.WARNING:  # as it comes: not configured
+    if not root.handlers and root.level == logging.WARNING:  # the program has not configured it
         root.setLevel(logging.INFO)
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter(FORMAT))
@@ -47,7 +47,7 @@ def set_up_logging(config: LogConfig = None) -> None:
 def _configure(config: str | Path | Mapping[str, Any]) -> None:
     name = "log_config" if isinstance(config, Mapping) else f"the log configuration {config}"
     try:
-        # Loggers exist already, those of Kui and of the app's modules; by default they would be disabled.
+        # By default existing loggers, such as those of Kui and of the app's modules, would be disabled.
         found = {"disable_existing_loggers": False, **_loaded(config)}
         logging.config.dictConfig(found)
     except OSError as error:

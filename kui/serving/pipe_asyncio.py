@@ -1,8 +1,8 @@
-"""The sockets of a server on asyncio, and on uvloop: accept, read, write, and a task for each request.
+"""The sockets of a server on asyncio and uvloop: accept, read, write, and a task for each request.
 
-A connection that waits for its next request is a protocol without a task. A task that served
-several requests would carry what one has left behind, such as a cancellation, into the next. What
-is read and written is `connection`'s business; what a pipe promises is in `pipes`.
+A connection that waits for its next request is a protocol without a task. Each request has a new task, because a task
+that served several would carry a cancellation of one request into the next. `connection` decides what is read and
+written; `pipes` defines the interface of a pipe.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ _RESET: Final = struct.pack("ii", 1, 0)
 # Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
 _WAIT, _SERVE, _END = Next
 _AT_ONCE: Final = 16
-"""Connections that are accepted without a checkpoint."""
+"""How many connections are accepted without a checkpoint."""
 
 
 class AsyncioPipe(asyncio.BufferedProtocol):
-    """A `Pipe` over a transport, whose protocol it is.
+    """A `Pipe` that is the protocol of a transport.
 
-    What is sent is written to the socket itself, and by the transport only if the kernel does not
-    take it at once: a write that returns is with the kernel, as on trio. `on_change`, if it is not
-    None, is called when bytes or the end have come and no task waits for them.
+    Bytes are written directly to the socket, and given to the transport only if the kernel does not take them at once.
+    So when a write returns, the kernel has the bytes, as on trio. `on_change`, if it is not None, is called when bytes
+    or the end have arrived and no task waits for them.
 
-    :param stall: seconds that a write may make no progress; 0: as long as it takes.
+    :param stall: seconds that a write may make no progress; 0 for no limit.
     """
 
     __slots__ = (
@@ -88,7 +88,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         self._ticker = ticker
         self._stall = stall or NEVER
         self._stalls_at = NEVER
-        self._pending = 0  # bytes that waited in the transport when the deadline was set
+        self._pending = 0  # how many bytes waited in the transport when the deadline was set
         self._turns = Turns()
         self._outbox = b""
         self._unread = b""
@@ -103,7 +103,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
     # ---- what the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no asyncio.Transport, but have all of its methods.
+        # uvloop's transports are not an asyncio.Transport, but have all its methods.
         self._transport = transport  # type: ignore[assignment]
         self._transport.set_write_buffer_limits(high=0)
 
@@ -124,7 +124,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         self._ended = True
         self._changed()
-        return True  # what is left is still sent
+        return True  # keeps the transport open for sending
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = True
@@ -212,7 +212,7 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         self.credit -= 1
 
     def _send(self, part: BytesLike, flags: int = 0) -> None:
-        """Hand bytes to the kernel, and to the transport what that does not take: then `_drained` is not None."""
+        """Give bytes to the kernel, and the rest, if any, to the transport; `_drained` is not None then."""
         if self._broken:
             raise ConnectionAbortedError("an earlier message was not sent to its end")
         if self._closed or self._lost:
@@ -232,14 +232,14 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         return 0
 
     def _end_burst(self) -> None:
-        """End the burst: the tasks that were running wait now, but for one that only lets others run."""
+        """End the burst, because the tasks that were running wait now (or only let others run)."""
         if self._yielding:
             self._loop.call_soon(self._end_burst)
         else:
             self._burst.end()
 
     async def _write_in_turn(self, parts: tuple[BytesLike, ...]) -> None:
-        """Wait until the transport has nothing left, send the outbox and then the parts, one by one."""
+        """Wait until the transport is empty, then send the outbox and the parts, one by one."""
         self._turns.take()
         self.credit = CREDIT
         try:
@@ -275,10 +275,10 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         """See `Pipe`."""
         if self._outbox or self._turns.taken or self._drained is not None:
             self._outbox += data
-            if len(self._outbox) > CHUNK:  # a client that asks for answers and takes none
+            if len(self._outbox) > CHUNK:  # the client makes the protocol answer and does not read
                 self.abort()
         else:
-            with suppress(OSError):  # which the next read or write tells
+            with suppress(OSError):  # the next read or write raises it
                 self._send(data)
 
     def finish(self) -> None:
@@ -324,11 +324,11 @@ class AsyncioPipe(asyncio.BufferedProtocol):
 
 
 _buffer: Final = memoryview(bytearray(CHUNK))
-"""Where a transport reads to, whichever it is: it hands over what it has read before another one reads."""
+"""The read buffer of all transports. Each delivers what it has read before another one reads."""
 
 
 class Connections:
-    """The connections of a server, and the tasks of their requests; all of them have ended at the end of the block.
+    """The connections of a server and the tasks of their requests. All have ended at the end of the block.
 
     ::
 
@@ -379,7 +379,7 @@ class Connections:
             _Driver(self, connection, raw).advance()
 
     def begin(self, connection: Connection, ended: Callable[[bool | None], None]) -> None:
-        """Serve the request that a connection has, in a task and a context of its own."""
+        """Serve the request of a connection in a task and a context of its own."""
         self._tasks.start(connection.serve(), ended, self._context.copy())
 
     def failed(self, error: Exception) -> None:
@@ -390,7 +390,7 @@ class Connections:
 class _Driver:
     """Serves the requests of a connection, each in a task of its own.
 
-    :param pipe: the one at the socket, which says when something has come in.
+    :param pipe: the pipe of the socket, which tells when bytes have arrived; `connection` may use TLS over it.
     """
 
     __slots__ = ("_connection", "_connections", "_pipe")
@@ -401,7 +401,7 @@ class _Driver:
         self._pipe = pipe
 
     def advance(self) -> None:
-        """Look at what may have come in while no request is being served."""
+        """Parse what may have arrived while no request is served."""
         try:
             now = self._connection.advance()
         except Exception as error:
@@ -417,7 +417,7 @@ class _Driver:
             self._connection.close()
 
     def _ended(self, another: bool | None) -> None:
-        """Look for the next request, when one has ended, or close the connection."""
+        """After a request, look for the next one, or close the connection."""
         if another:
             self.advance()
         else:
@@ -427,7 +427,7 @@ class _Driver:
 async def accept(
     listener: socket.socket, accepting: Accepting, start: Callable[[socket.socket], None]
 ) -> None:
-    """Accept connections on a listening socket until cancelled; `start` is given each."""
+    """Accept connections on a listening socket until cancelled, and call `start` with each."""
     loop = asyncio.get_running_loop()
     for count in itertools.count(1):
         try:
@@ -437,5 +437,5 @@ async def accept(
         else:
             accepting.prepare(sock)
             start(sock)
-        if count % _AT_ONCE == 0:  # asyncio's sock_accept does not wait while there are clients
+        if count % _AT_ONCE == 0:  # asyncio's sock_accept does not yield while clients are waiting
             await asyncio.sleep(0)

@@ -1,7 +1,7 @@
 """The sockets of a server on trio: accept, read, write, and one task for each connection.
 
-A request runs in its connection's task, each in a context of its own. What is read and written is
-`connection`'s business; what a pipe promises is in `pipes`.
+A request runs in its connection's task, in a context of its own. `connection` decides what is read and written; `pipes`
+defines the interface of a pipe.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ _RESET: Final = struct.pack("ii", 1, 0)
 # Their names as globals: up to CPython 3.11 a member of an Enum is slow to look up.
 _WAIT, _END = Next.WAIT, Next.END
 _AT_ONCE: Final = 64
-"""Connections that are accepted without a checkpoint."""
+"""How many connections are accepted without a checkpoint."""
 
 
 class TrioPipe:
     """A `Pipe` over a socket.
 
-    :param readable: what tells when it can be read.
-    :param stall: seconds that a write may make no progress; 0: as long as it takes.
+    :param readable: tells when the socket can be read.
+    :param stall: seconds that a write may make no progress; 0 for no limit.
     """
 
     __slots__ = (
@@ -123,7 +123,7 @@ class TrioPipe:
             self._yielding = False
 
     def run_step(self, context: contextvars.Context, step: Callable[[Any], Any], value: Any) -> Any:
-        """Run a step of the request in `context`, and let go of what was held back in it when it ends."""
+        """Run a step of the request in `context`; at its end send what the kernel holds back."""
         self._in_step = True
         try:
             return context.run(step, value)
@@ -169,7 +169,7 @@ class TrioPipe:
             return 0
 
     async def _write_rest(self, parts: tuple[BytesLike, ...]) -> None:
-        """Send what is left, in one's turn: the outbox, which a cancellation leaves, and parts, which it breaks."""
+        """Wait for the turn, and send the outbox and the parts. A cancellation within the parts breaks the pipe."""
         self._turns.take()
         self.credit = CREDIT
         try:
@@ -208,10 +208,10 @@ class TrioPipe:
         """See `Pipe`."""
         if self._outbox or self._turns.taken:
             self._outbox += data
-            if len(self._outbox) > CHUNK:  # a client that asks for answers and takes none
+            if len(self._outbox) > CHUNK:  # the client makes the protocol answer and does not read
                 self.abort()
         else:
-            with suppress(OSError):  # which the next read or write tells
+            with suppress(OSError):  # the next read or write raises it
                 self._outbox = data[self._send(data) :]
 
     def finish(self) -> None:
@@ -245,7 +245,7 @@ class TrioPipe:
 
 
 class Connections:
-    """The connections of a server, each in a task; all have ended at the end of the block.
+    """The connections of a server, each in a task. All have ended at the end of the block.
 
     ::
 
@@ -322,7 +322,7 @@ class Connections:
 async def accept(
     listener: socket.socket, accepting: Accepting, start: Callable[[socket.socket], None]
 ) -> None:
-    """Accept connections on a listening socket until cancelled; `start` is given each."""
+    """Accept connections on a listening socket until cancelled, and call `start` with each."""
     while True:
         await wait_readable(listener)
         for _ in range(_AT_ONCE):

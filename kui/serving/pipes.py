@@ -1,14 +1,14 @@
-"""What a connection needs of its socket, under every loop and with TLS or without: `Pipe`.
+"""`Pipe`: the interface by which a connection reads and writes its socket, on every loop, with TLS or without.
 
-`pipe_trio` and `pipe_asyncio` are the pipes, `tls` is one over another. What holds for each of them:
+`pipe_trio` and `pipe_asyncio` implement it for sockets, `tls` over another pipe. All of them guarantee:
 
-- Reading is two things: `take` gives what can be had without waiting, `wait` only waits. So a read
-  that is cancelled has taken nothing.
-- At most 64 KiB are kept that were not taken, and 64 KiB that the kernel has not.
-- `write` sends all of its parts with nothing between them, one caller after the other. Cancelled
-  before its last byte was sent, it breaks the pipe: every later write fails, for nothing but a
-  reset may follow half a message. Reading goes on.
-- One task reads at a time.
+- Reading has two steps: `take` returns what is there without waiting, and `wait` only waits. So a read that is
+  cancelled loses nothing.
+- At most 64 KiB are kept that were not taken, and at most 64 KiB that the kernel has not taken.
+- `write` sends all its parts without anything between them, one caller after the other. If it is cancelled before its
+  last byte was sent, the pipe is broken: every later write fails, because only a reset may follow half a message.
+  Reading still works.
+- Only one task may read at a time.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import anyio
 __all__ = ["CHUNK", "CREDIT", "Address", "BytesLike", "Pipe", "Turns", "hung_up", "peer_of"]
 
 CHUNK: Final = 64 * 1024
-"""Bytes that are read or written at a time."""
+"""How many bytes are read or written at once, at most."""
 CREDIT: Final = 16
-"""Reads and writes that need not wait, until other tasks have a turn."""
+"""After how many reads and writes without a wait other tasks get a turn."""
 
 Address: TypeAlias = tuple[str, int | None]
 BytesLike: TypeAlias = bytes | bytearray | memoryview
@@ -37,68 +37,68 @@ class Pipe(Protocol):
     client: tuple[str, int] | None
     """The client's address; None for a Unix socket."""
     server: Address | None
-    """The address at which the client has connected; a path and None for a Unix socket."""
+    """The address to which the client has connected; a path and None for a Unix socket."""
     protocol: str | None
-    """What TLS has agreed on: "h2", "http/1.1" or None; None without TLS."""
+    """The protocol that was negotiated by TLS: "h2", "http/1.1" or None; None without TLS."""
     secure: bool
-    """True if it is encrypted."""
+    """True if the connection is encrypted."""
 
     @property
     def credit(self) -> int:
-        """Reads and writes until `yield_` must be awaited; each that does not wait takes one away."""
+        """How many reads and writes may follow until `yield_` must be awaited. Each that does not wait takes one."""
 
     def take(self) -> bytes | None:
-        """Return what has come in, 64 KiB at most; b"" at the end (FIN); None if there is nothing yet.
+        """Return at most 64 KiB of what has arrived; b"" at the end (FIN); None if nothing has arrived.
 
         :raises OSError: the connection was reset, aborted or closed.
         """
 
     async def wait(self) -> None:
-        """Wait until `take` may have something, or until `wake` is called. Cancelled, nothing has happened.
+        """Wait until `take` may return something, or until `wake` is called. If cancelled, nothing has changed.
 
-        :raises OSError: as `take`.
+        :raises OSError: as for `take`.
         """
 
     def wake(self) -> None:
-        """End a `wait` that is under way."""
+        """Make a `wait` return."""
 
     async def yield_(self) -> None:
-        """Let other tasks run: a checkpoint, which renews `credit`."""
+        """Let other tasks run (a checkpoint), and renew `credit`."""
 
     async def write(self, *parts: BytesLike, more: bool = False) -> None:
-        """Send all parts; wait as long as the client does not take them.
+        """Send all parts; wait while the client does not read.
 
-        :param more: True if more is to follow: the kernel may then hold them back until the app waits.
+        :param more: True if more will follow. The kernel may then hold the parts back until the app waits.
         :raises OSError: the connection was reset, aborted or closed, or an earlier write was cancelled.
         """
 
     def push(self, data: bytes) -> None:
-        """Send a little, of the protocol's own, without waiting; what does not go out goes before the next write."""
+        """Send a short protocol message without waiting. What cannot be sent now is sent before the next write."""
 
     def finish(self) -> None:
-        """Say that nothing more will be sent (FIN, or close_notify and FIN)."""
+        """Tell the client that nothing more will be sent (FIN, or close_notify and FIN)."""
 
     def close(self) -> None:
-        """Close the socket; what the kernel has is still sent. May be called again."""
+        """Close the socket. The kernel still sends what it has. May be called again."""
 
     def abort(self) -> None:
-        """Reset the connection (RST): what was not sent is lost, and the client sees it. May be called again."""
+        """Reset the connection (RST), so that the client sees that something is missing. May be called again."""
 
     def stalled(self, now: float) -> bool:
-        """True if a write has waited for too long without progress. To be asked at every tick."""
+        """True if a write has waited for too long without progress. Must be called at every tick."""
 
     def hung_up(self) -> bool:
-        """True if the client's end can be seen without reading what comes before it (Linux)."""
+        """True if the client has ended its side, also if unread bytes come before that end (Linux only)."""
 
 
 class Turns:
-    """Who writes: one task at a time, in the order of their calls. Costs nothing where only one writes.
+    """Lets one task write at a time, in the order of their calls. It costs nothing if only one task writes.
 
     ::
 
         if turns.taken:
             await turns.wait()
-        ...                      # without waiting; or else
+        ...                      # write without waiting; if that is not enough:
         turns.take()
         try:
             ...
@@ -113,7 +113,7 @@ class Turns:
         self._line: deque[anyio.Event] = deque()
 
     async def wait(self) -> None:
-        """Wait for one's turn, which is then taken. Cancelled, it is not."""
+        """Wait for the turn and take it. If cancelled, it is not taken."""
         event = anyio.Event()
         self._line.append(event)
         try:
@@ -126,7 +126,7 @@ class Turns:
             raise
 
     def take(self) -> None:
-        """Take the turn, which is free."""
+        """Take the turn, which must be free."""
         self.taken = True
 
     def pass_on(self) -> None:
@@ -138,19 +138,19 @@ class Turns:
 
 
 def peer_of(sock: socket.socket) -> tuple[tuple[str, int] | None, Address | None]:
-    """Return the client's address and the server's, as ASGI has them. A Unix socket has no client's."""
+    """Return the addresses of client and server, as ASGI requires them. For a Unix socket the first is None."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         name = sock.getsockname()
         return None, ((name.decode("utf-8", "replace") if isinstance(name, bytes) else name), None)
     try:
         client = sock.getpeername()[:2]
-    except OSError:  # it has gone already
+    except OSError:  # the client has gone already
         client = None
     return client, sock.getsockname()[:2]
 
 
 def hung_up(descriptor: int) -> bool:
-    """True if the other end of a socket is closed, whatever is still to be read before that (Linux)."""
+    """True if the other end of a socket is closed, also if unread bytes come before that (Linux only)."""
     if not hasattr(select, "POLLRDHUP"):
         return False
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""`kui.run`: a process, or several, that serve an app until a signal, and nothing holds their end back."""
+"""`kui.run`: serve an app in one or several processes until a signal. The end of a process has a deadline."""
 
 from __future__ import annotations
 
@@ -53,22 +53,21 @@ def run(
     log_config: LogConfig = None,
     **options: Unpack[ServeOptions],
 ) -> None:
-    """Serve an app until SIGTERM or Ctrl-C. Returns when all has ended well.
+    """Serve an app until SIGTERM or Ctrl-C, and return after a clean shutdown.
 
-    On the signal `app.should_exit` becomes true. After `drain_delay` no more connections are
-    accepted; requests have `graceful_timeout` seconds to end; then the app is shut down. A second
-    signal cuts the waiting short. Ten seconds after the graceful time the process ends, with status
-    1, whatever it still does.
+    On the signal `app.should_exit` becomes True. After `drain_delay` seconds no more connections are accepted. Requests
+    then have `graceful_timeout` seconds to end, and the app is shut down. A second signal ends this waiting. Ten
+    seconds after the graceful time the process ends with status 1 in any case.
 
     :param app: an ASGI app, or `"module:app"`, or `"module:create_app()"`.
     :param backend: the event loop: `trio`, `asyncio` or `uvloop`.
     :param workers: how many processes share the listening sockets; one that ends is replaced.
-    :param reload: start anew when a file of the program changes; needs the app as a text.
+    :param reload: True to restart when a file of the program changes; `app` must be a str then.
     :param log_config: a dictionary for `logging.config.dictConfig`, or a file of TOML or JSON that holds one.
         Without it, records from INFO on are printed to stderr, unless the program configures logging itself.
-    :param options: as those of `kui.serve`.
-    :raises SystemExit: with status 1, and one line on stderr, when it cannot be served; also when a
-        service has crashed, which is logged, or start-up or shutdown failed, whose traceback is printed.
+    :param options: those of `kui.serve`.
+    :raises SystemExit: with status 1, if the app cannot be served (with one line on stderr), if a service has crashed
+        (which is logged), or if the start-up or the shutdown has failed (with its traceback on stderr).
 
     ::
 
@@ -102,7 +101,10 @@ def run_process(
     log_config: LogConfig = None,
     **options: Unpack[ServeOptions],
 ) -> int:
-    """Do what `run` does; return the exit status, and leaves `deadline` running once it has begun."""
+    """Do what `run` does, and return the exit status.
+
+    :param deadline: started at the signal, and still running when this returns.
+    """
     try:
         chosen = Options(**options)
         _check(app, backend, workers, reload)
@@ -125,13 +127,13 @@ def run_process(
 
 
 def complain(error: CannotServe) -> int:
-    """Say in one line why nothing is served; the exit status."""
+    """Print one line that says why the app is not served; return the exit status."""
     print(f"kui: {error}", file=sys.stderr)
     return 1
 
 
 class ProcessDeadline:
-    """Ends the process a while after `start`, from a thread, whatever the others do.
+    """Ends the process some time after `start`, from a thread, even if other threads hang.
 
     `start` may be called in a signal handler.
     """
@@ -142,17 +144,17 @@ class ProcessDeadline:
         self._times: queue.SimpleQueue[float | None] = queue.SimpleQueue()
 
     def arm(self) -> None:
-        """Make the thread that waits; after this, `start` does no more than put a number into a queue."""
+        """Create the waiting thread, so that `start` only has to put a number into a queue."""
         if not self._begun:
             self._begun = True
             threading.Thread(target=self._wait, daemon=True).start()
 
     def start(self, seconds: float) -> None:
-        """End the process `seconds` from now; the first call counts."""
+        """End the process `seconds` from now. Only the first call counts."""
         self._times.put(seconds)
 
     def stop(self) -> None:
-        """Let the process live."""
+        """Cancel the deadline."""
         self._times.put(None)
 
     def _wait(self) -> None:
@@ -207,7 +209,7 @@ class _Process:
         return _report(anyio.run(main, backend=name, backend_options=backend_options))
 
     def work(self, ready: Callable[[], None]) -> int:
-        """Serve as a worker, with a watch on the program's files if they must be reloaded."""
+        """Serve as a worker, and watch the program's files if `reload` is set."""
         deadline = ProcessDeadline()
         if not self.reload:
             try:
@@ -256,7 +258,7 @@ def _report(runner: Runner) -> int:
         print(error.detail, file=sys.stderr)
     if isinstance(error, CannotServe | ShutdownFailed):
         print(f"kui: {error}", file=sys.stderr)
-    elif not runner.crashed:  # what crashed has been logged
+    elif not runner.crashed:  # a crash has been logged already
         traceback.print_exception(error)
     return 1
 

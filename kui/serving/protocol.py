@@ -1,4 +1,4 @@
-"""What every connection says of itself to the app, and how HTTP/2 begins: shared by HTTP/1.1 and HTTP/2."""
+"""The parts of a scope that are the same for each connection, and the preface of HTTP/2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
 }
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""What a client begins with that knows without being told that the server speaks HTTP/2 (RFC 9113, 3.4)."""
+"""The first bytes of an HTTP/2 connection (RFC 9113, section 3.4)."""
 
 TOO_MANY: Final = "there are too many connections"
-"""What a request is told that is turned away because of `ConnectionLimits.connections`."""
+"""The reason in the response to a request on a connection beyond `ConnectionLimits.connections`."""

@@ -1,7 +1,7 @@
-"""What a trusted proxy says about the client: X-Forwarded-For, -Proto, -Host, or Forwarded (RFC 7239).
+"""Read what a trusted proxy says about the client: X-Forwarded-For, -Proto, -Host, or Forwarded (RFC 7239).
 
-An ASGI wrapper that the server puts around the app when `--forwarded-allow-ips` names a proxy. Only
-what is well-formed counts, and only as far back as the proxies are trusted.
+This is an ASGI wrapper, which the server puts around the app if `--forwarded-allow-ips` names a proxy. It uses
+well-formed values only, and only those that trusted proxies have written.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SOCKET_SCHEMES: Final = {"http": "ws", "https": "wss"}
 
 
 class _Said(NamedTuple):
-    """What one family of headers says; None for what it does not."""
+    """The values of one family of headers; None for each that is missing."""
 
     client: NodeAddress | None
     scheme: str | None
@@ -51,17 +51,17 @@ _NOTHING: Final = _Said(None, None, None)
 
 
 class ForwardedHeaders:
-    """Let trusted proxies set the client, the scheme and the host of a request or a WebSocket.
+    """Lets trusted proxies set the client, the scheme and the host of a request or a WebSocket.
 
-    Parameters: `app`, an ASGI app; `trusted`, addresses (`127.0.0.1`), networks (`10.0.0.0/8`), `*`
-    for every address, `unix` for a client on a Unix socket: a list, or a text with commas.
-    Raises ValueError for anything else.
+    The list of hops is read from the right, which is the side that the nearest proxy has written. The first address
+    that is not trusted is the client; if all are trusted, it is the leftmost. Scheme and host are taken from the same
+    hop. Malformed values are ignored. If a request has both Forwarded and X-Forwarded headers, and they differ, the
+    proxy has not written one of them; then `scope["client"]` is None, and scheme and host are not changed.
 
-    The list of hops is read from the right, the side that the nearest proxy wrote; the first address
-    that is not trusted is the client, and the leftmost if all are. Scheme and host are taken from
-    the same hop. What is malformed is ignored. Where a request has both Forwarded and X-Forwarded
-    headers, and they differ, one of the two was not written by the proxy: then `scope["client"]` is
-    None, and the rest is left as the server saw it.
+    :param app: an ASGI app.
+    :param trusted: addresses (`127.0.0.1`), networks (`10.0.0.0/8`), `*` for every address, and `unix` for clients on
+        a Unix socket, in a list, or in a str with commas.
+    :raises ValueError: a value is none of these.
     """
 
     __slots__ = ("_everybody", "_networks", "_unix", "app")
@@ -133,7 +133,7 @@ class ForwardedHeaders:
         return _Said(client, _scheme(chosen.get("proto")), _host(chosen.get("host")))
 
     def _find_client(self, nodes: list[str]) -> tuple[int, NodeAddress | None]:
-        """Return which hop came from outside, and its address; from the right, as far as it makes sense."""
+        """Return the index and the address of the client's hop. Hops left of a malformed one are ignored."""
         found: tuple[int, NodeAddress | None] = (len(nodes) - 1, None)
         for index in range(len(nodes) - 1, -1, -1):
             address = _parse_node(nodes[index])
@@ -166,7 +166,7 @@ def _members(fields: list[str] | None) -> list[str]:
 
 
 def _of_hop(values: list[str], index: int, hops: int) -> str | None:
-    """Return the value that belongs to a hop: its own where each has one, else the nearest proxy's."""
+    """Return the value for a hop: its own if each hop has one, otherwise that of the nearest proxy."""
     if not values:
         return None
     return values[index] if hops and len(values) == hops else values[-1]

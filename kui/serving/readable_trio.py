@@ -1,4 +1,4 @@
-"""Waiting until a socket can be read, on trio: for all connections of a server together, where there is epoll.
+"""Wait on trio until a socket can be read: for all connections of a server together, if the system has epoll.
 
 trio asks the kernel anew for each wait, which takes longer than all that HTTP does with a plain
 request. Here a socket is registered once, edge-triggered, and one task waits for all of them. That
@@ -26,29 +26,29 @@ from trio.lowlevel import (
 __all__ = ["EpollReadable", "Poller", "Readable", "TrioReadable"]
 
 EVENTS_AT_ONCE: Final = 256
-"""Sockets that are told of together, until other tasks have a turn."""
+"""How many sockets are reported at once, until other tasks get a turn."""
 FEW: Final = 4
 """Open sockets up to which trio is asked for each wait."""
 
 
 class Readable(Protocol):
-    """Tells if a socket can be read. To be used by one task at a time."""
+    """Tells if a socket can be read. Only one task may use it at a time."""
 
     @property
     def ready(self) -> bool:
         """True if a read may find something."""
 
     async def wait(self) -> None:
-        """Wait until a read may find something, or until `wake` is called. Cancelled, nothing has happened."""
+        """Wait until a read may find something, or until `wake` is called. If cancelled, nothing has changed."""
 
     def emptied(self) -> None:
-        """Note that a read has found nothing, or less than it had asked for."""
+        """Record that a read has found nothing, or less than it has asked for."""
 
     def wake(self) -> None:
-        """End a `wait` that is under way."""
+        """Make a `wait` return."""
 
     def close(self) -> None:
-        """End a `wait` that is under way: the socket is about to be closed."""
+        """Make a `wait` return, because the socket is about to be closed."""
 
 
 class TrioReadable:
@@ -74,7 +74,7 @@ class TrioReadable:
         """See `Readable`."""
 
     def wake(self) -> None:
-        """See `Readable`. A task that waits to write is woken, too."""
+        """See `Readable`. A task that waits to write is woken as well."""
         notify_closing(self._sock)
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class EpollReadable:
         self._alone = TrioReadable(sock)
         self.descriptor = sock.fileno()
         self.watched = False
-        """True if the poller tells of it, which it does from then on."""
+        """True if the poller reports the socket."""
         self._closed = False
         self._ended = False
         self._task: Task | None = None
@@ -133,7 +133,7 @@ class EpollReadable:
         self.ready = self._ended
 
     def changed(self, events: int) -> None:
-        """Note that the kernel has told of an edge."""
+        """Record that the kernel has reported an edge."""
         if events & ~select.EPOLLIN:
             self._ended = True
         self.ready = True
@@ -182,19 +182,19 @@ class Poller:
         return self._open > FEW
 
     def watch(self, sock: socket.socket) -> EpollReadable:
-        """Return the `Readable` of a socket, which must be closed before the socket is."""
+        """Return the `Readable` of a socket. It must be closed before the socket is closed."""
         self._open += 1
         return EpollReadable(self, sock)
 
     def register(self, readable: EpollReadable) -> None:
-        """Tell of a socket from now on; if it can be read already, that is told first."""
+        """Report a socket from now on. If it can be read already, the kernel reports that at once."""
         readable.watched = True
         self._watched[readable.descriptor] = readable
         events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
         self._epoll.register(readable.descriptor, events)
 
     def forget(self, readable: EpollReadable) -> None:
-        """Tell no more of a socket, which is still open."""
+        """Stop reporting a socket, which must still be open."""
         self._open -= 1
         if readable.watched:
             del self._watched[readable.descriptor]
@@ -205,7 +205,7 @@ class Poller:
         self._scope.cancel()
 
     async def run(self) -> None:
-        """Tell until stopped."""
+        """Report sockets until `stop` is called."""
         with self._scope, self._epoll:
             while True:
                 await wait_readable(self._epoll.fileno())

@@ -1,4 +1,4 @@
-"""Notice that a source file has changed: the files of what is imported, looked at twice a second."""
+"""Notice that a source file of the program has changed, by looking at all imported modules twice a second."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ EVERY: Final = 0.5
 
 
 class Watcher:
-    """Looks at the files of all imported modules, and at that of `module`, imported or not.
+    """Watches the files of all imported modules, and that of `module` even if it is not imported.
 
-    A file counts as it was when it was first seen.
+    A file is compared with its state when it was first seen.
     """
 
     def __init__(self, module: str) -> None:
@@ -31,14 +31,14 @@ class Watcher:
         self._more: set[str] = set()
         self._seen: dict[str, float] = {}
         importable_here()
-        # Of a module in a package only the package is known: to find more would import it
+        # For a module in a package only the package is found, because finding more would import it.
         found = importlib.util.find_spec(module.partition(".")[0])
         if found is not None and found.origin is not None:
             self._more.add(found.origin)
         self._look()
 
     def add(self, error: BaseException) -> None:
-        """Look also at the files that `error` names: what cannot be imported is in no list."""
+        """Also watch the files that `error` names, because a module that cannot be imported is in no list."""
         frames = traceback.extract_tb(error.__traceback__)
         self._more.update(frame.filename for frame in frames)
         if isinstance(error, SyntaxError) and error.filename:
@@ -46,7 +46,7 @@ class Watcher:
 
     @contextmanager
     def watching(self, on_change: Callable[[], None]) -> Iterator[None]:
-        """Look from a thread during the block; call `on_change()` there once a file has changed."""
+        """Watch in a thread during the block; call `on_change()` in that thread once a file has changed."""
         over = threading.Event()
 
         def watch() -> None:
@@ -78,7 +78,7 @@ class Watcher:
             try:
                 modified = os.stat(path).st_mtime
             except (OSError, ValueError):
-                continue  # no file, or gone for the moment: editors write anew and rename
+                continue  # no file, or missing for a moment: editors write a new file and rename it
             if self._seen.setdefault(path, modified) != modified:
                 self.changed = True
         return self.changed

@@ -1,7 +1,4 @@
-"""`--root-path`: what an app sees of the prefix under which a proxy offers it.
-
-An ASGI wrapper, so that it does not depend on how the server reads a request.
-"""
+"""`--root-path`: tell an app the prefix under which a proxy serves it. This is an ASGI wrapper around the app."""
 
 from __future__ import annotations
 
@@ -13,14 +10,13 @@ __all__ = ["RootPath"]
 
 
 class RootPath:
-    """Give each request its `root_path`, which is the beginning of its path (ASGI).
+    """Gives each request its `root_path`, with which the path begins (ASGI).
 
-    :param root: begins with a slash.
-    :param in_path: True if the proxy leaves `root` in the path. What is then asked for outside of it
-        has no root_path.
+    The path does not decide whether the proxy has removed the prefix: a proxy that removes `/api` may request `/api/x`
+    and mean the app's own `/api/x`.
 
-    What the path looks like decides nothing: a proxy that takes `/api` away may ask for `/api/x`,
-    and means the app's own `/api/x`.
+    :param root: the prefix, which begins with a slash.
+    :param in_path: True if the proxy leaves `root` in the path. A path outside of it then has no root_path.
     """
 
     __slots__ = ("app", "apply", "root")

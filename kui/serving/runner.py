@@ -1,6 +1,6 @@
-"""What one server does over time: start the app up, serve, stop in stages (design: "The server stops").
+"""Run one server from start to end: start the app, serve, and stop in stages (docs/guides/deployment.md).
 
-No socket is touched and no loop is named here; `server.py` has the connections, for either loop.
+This module uses no sockets; `listening` serves the connections.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = [
 ]
 
 CUT: Final = 0.5
-"""Seconds from the moment responses are cancelled to the moment their connections are cut."""
+"""Seconds from the cancellation of responses until their connections are cut."""
 LAST: Final = 10.0
-"""Seconds after the graceful time until `kui run` ends the process, whatever it still does."""
+"""Seconds after the graceful time until `kui run` ends the process in any case."""
 
 logger = logging.getLogger("kui.server")
 errors = logging.getLogger("kui.error")
@@ -53,7 +53,7 @@ _SECONDS: Final = (
 
 
 class StartupFailed(CannotServe):
-    """The app could not start up. `detail` is what it said, `__cause__` what it raised, if it did."""
+    """Raised if the app could not start up. `detail` is its message, `__cause__` its exception, if it raised one."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("the app could not start up")
@@ -61,7 +61,7 @@ class StartupFailed(CannotServe):
 
 
 class ShutdownFailed(Exception):
-    """The app did not shut down cleanly. `detail` is what it said, `__cause__` what it raised, if it did."""
+    """Raised if the shutdown of the app has failed. `detail` and `__cause__` are as for StartupFailed."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(f"the app did not shut down cleanly: {detail}")
@@ -69,7 +69,7 @@ class ShutdownFailed(Exception):
 
 
 class ServeOptions(TypedDict, total=False):
-    """The options of `kui.serve` that `kui.run` takes too; `Options`, as keyword arguments."""
+    """The options of `kui.serve` that `kui.run` takes as well: the fields of `Options` as keyword arguments."""
 
     bind: str | Iterable[str]
     root_path: str
@@ -91,7 +91,7 @@ class ServeOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to serve; `kui.serve` says what each of them means."""
+    """The options of a server. `kui.serve` documents them."""
 
     bind: str | Iterable[str] = "127.0.0.1:8000"
     root_path: str = ""
@@ -111,7 +111,7 @@ class Options:
     limit_connections: int | None = None
 
     def limits(self) -> ConnectionLimits:
-        """Return what each connection keeps to."""
+        """Return the limits of connections."""
         return ConnectionLimits(
             head=self.head_timeout,
             keep_alive=self.keep_alive_timeout,
@@ -123,11 +123,11 @@ class Options:
 
     @property
     def binds(self) -> list[str]:
-        """Where to listen."""
+        """The addresses to listen on."""
         return [self.bind] if isinstance(self.bind, str) else list(self.bind)
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """Return the app behind what these options put in front of it."""
+        """Return the app with the ASGI wrappers of these options around it."""
         if self.debug:
             app = Debugging(app)
         if self.root_path:
@@ -160,9 +160,9 @@ class Options:
 
 
 class Runner:
-    """One `serve` from start to end; also the `kui.lifespan.Server` that the app may talk to.
+    """One run of a server; it is also the `kui.lifespan.Server` that the app may call.
 
-    `listening`, `stopping` and `over` say how far it has come. `error` is why it failed, if it did.
+    `listening`, `stopping` and `over` tell how far the run has come. `error` is the exception that ended it, if any.
     """
 
     def __init__(
@@ -185,10 +185,9 @@ class Runner:
         self._callbacks: list[Callable[[], None]] = []
 
     async def run(self, connections: Callable[[Runner], Awaitable[None]]) -> None:
-        """Start the app, have `connections(self)` accept and serve until it stops, wind the app down.
+        """Start the app, await `connections(self)`, which serves until the stop, and shut the app down.
 
-        This is not cancelled but told to `stop`, and to `hurry`. It raises nothing that the app or
-        a connection raises.
+        Do not cancel this: call `stop`, and `hurry`. It does not raise what the app or a connection raises.
         """
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as group:
@@ -205,7 +204,7 @@ class Runner:
         self.over.set()
 
     def started(self, addresses: list[str]) -> None:
-        """Note that the listeners accept connections: called by `connections`."""
+        """Record that the listeners accept connections. Called by `connections`."""
         self.addresses = addresses
         self.listening = True
         for address in addresses:
@@ -214,7 +213,7 @@ class Runner:
         self._on_listening()
 
     def stop(self) -> None:
-        """Begin to stop: the app is told at once, the rest follows in stages. May be called again."""
+        """Begin to stop: tell the app at once; the other stages follow. May be called again."""
         if self.stopping.is_set():
             return
         self.stopping.set()
@@ -224,31 +223,31 @@ class Runner:
             callback()
 
     def interrupt(self) -> None:
-        """Stop because of a signal; hurry if that is under way."""
+        """Stop because of a signal, or hurry if the server is stopping already."""
         if self.stopping.is_set():
             self.hurry()
         self.stop()
 
     def hurry(self) -> None:
-        """Wait for nothing that can be cancelled from now on."""
+        """From now on, wait for nothing that can be cancelled."""
         self.hurried = True
         if self._patience is not None:
             self._patience.cancel()
 
     async def patiently(self, seconds: float, wait: Callable[[], Awaitable[object]]) -> None:
-        """Await `wait()`, but for `seconds` at most, and less in a hurry."""
+        """Await `wait()` for at most `seconds`; less after `hurry`."""
         if self.hurried:
             return
         with anyio.move_on_after(seconds) as self._patience:
             await wait()
 
     async def until_closing(self) -> None:
-        """Return when the listeners must be closed: told to stop, and the drain delay is over."""
+        """Wait until the listeners must be closed: until `stop` was called and the drain delay is over."""
         await self.stopping.wait()
         await self.patiently(self.options.drain_delay, anyio.sleep_forever)
 
     def on_exit(self, callback: Callable[[], None]) -> None:
-        """Call `callback()` when told to stop (`kui.lifespan.Server`)."""
+        """Call `callback()` when the server begins to stop (`kui.lifespan.Server`)."""
         self._callbacks.append(callback)
 
     def service_crashed(self, error: Exception) -> None:
@@ -260,7 +259,7 @@ class Runner:
     # ---- the app's lifespan
 
     def _may_serve(self) -> bool:
-        """True if the app has started, or has no lifespan, and the server was not told to stop meanwhile."""
+        """True if the app has started or has no lifespan, and `stop` was not called meanwhile."""
         if self.life.refusal("startup") is not None or self.stopping.is_set():
             return False
         if self.life.error is not None:
@@ -268,7 +267,7 @@ class Runner:
         return True
 
     async def _shut_down(self) -> None:
-        """Ask the app to shut down, and return when it has. In a hurry, for a bounded time."""
+        """Tell the app to shut down, and wait until it has. After `hurry`, the time is bounded."""
         life = self.life
         was_up = life.up
         if not was_up:

@@ -1,7 +1,6 @@
-"""`kui.serve`: a server in the running event loop, on either, that ends with the task that runs it.
+"""`kui.serve`: run a server in the running event loop, until its task is cancelled or `until` returns.
 
-Listeners and connections are `listening`'s, what happens when the runner's; processes and signals
-are `process`'s.
+`listening` has the listeners and connections, `runner` the stages of a stop, `process` processes and signals.
 """
 
 from __future__ import annotations
@@ -44,35 +43,37 @@ async def serve(
 ) -> None:
     """Serve an ASGI app in the running event loop, asyncio's or trio's.
 
-    :param bind: `HOST:PORT` (0 for a free port), `[IPv6]:PORT`, `unix:PATH`, `fd://NUMBER`; or several.
-    :param root_path: the prefix under which a proxy offers the app (ASGI `root_path`). The proxy takes
-        it out of the path; the app finds it there again, as ASGI has it.
-    :param root_path_in_path: True if the proxy leaves `root_path` in the path.
-    :param certfile: a PEM file with the certificate chain; HTTPS, and HTTP/2 for clients that ask for it.
-    :param keyfile: its key, if that is in a file of its own.
-    :param access_log: log each request to `kui.access`.
-    :param debug: show tracebacks to clients of this machine; refused where others can reach an address.
-    :param graceful_timeout: seconds that requests have to end once no more are accepted; then they
-        are cancelled, and half a second later their connections are cut.
-    :param forwarded_allow_ips: the proxies whose X-Forwarded and Forwarded headers count; none by default.
-    :param stall_timeout: seconds after which a client that takes nothing is dropped (Linux; 0: never).
-    :param drain_delay: seconds from `app.should_exit` to the end of the listeners, for a load
-        balancer to notice.
-    :param websocket_ping_interval: seconds between pings on WebSockets.
-    :param keep_alive_timeout: seconds for which a connection is kept for its next request. A proxy in
-        front must give its connections up earlier than that.
-    :param head_timeout: seconds for the head of a request, from its first byte on; then 408.
-    :param body_timeout: seconds for the next bytes of a request's body, while the app waits for them.
-    :param limit_connections: how many may be open at once; requests on further ones are answered with 503.
-    :param until: an async function; when it returns, the server stops as it does on SIGTERM.
-    :param task_status: is given the addresses, such as `http://127.0.0.1:8000`, once it listens.
-    :raises CannotServe: an address is busy, a certificate unreadable, an option makes no sense.
-    :raises StartupFailed: the app could not start up; it is a CannotServe, caused by what the app raised.
-    :raises ShutdownFailed: the app did not shut down cleanly; caused by what the app raised.
-    :raises Exception: what a service of the app has crashed with, after an orderly shutdown.
+    If cancelled, it stops at once and cleanly: requests are cancelled and the app is shut down, within 22 seconds, and
+    all its tasks have ended when Cancelled is raised.
 
-    When cancelled it stops at once and cleanly: requests are cancelled, the app is shut down, for 22
-    seconds at most, and nothing of it is left when Cancelled is raised on.
+    :param bind: `HOST:PORT` (0 for a free port), `[IPv6]:PORT`, `unix:PATH` or `fd://NUMBER`; or several of them.
+    :param root_path: the prefix under which a proxy serves the app (ASGI `root_path`), and which the proxy removes
+        from the path. The app sees the whole path, as ASGI requires.
+    :param root_path_in_path: True if the proxy leaves `root_path` in the path.
+    :param certfile: a PEM file with the certificate chain. With it the server speaks HTTPS, and HTTP/2 if the client
+        supports it.
+    :param keyfile: the file of the key, if the key is not in `certfile`.
+    :param access_log: True to log each request to `kui.access`.
+    :param debug: True to show tracebacks to clients on this machine; refused if others can reach an address.
+    :param graceful_timeout: seconds for requests to end once no more are accepted. Then they are cancelled, and half a
+        second later their connections are cut.
+    :param forwarded_allow_ips: the proxies whose X-Forwarded and Forwarded headers are used; none by default.
+    :param stall_timeout: seconds after which a client that does not read is dropped (Linux only); 0 for never.
+    :param drain_delay: seconds from `app.should_exit` until the listeners are closed, so that a load balancer can
+        notice it.
+    :param websocket_ping_interval: seconds between pings on WebSockets; None for no pings.
+    :param keep_alive_timeout: seconds for which a connection is kept for its next request. A proxy in front must close
+        its idle connections earlier.
+    :param head_timeout: seconds for the head of a request, from its first byte on; then it is answered with 408.
+    :param body_timeout: seconds for the next bytes of a request's body, while the app waits for them.
+    :param limit_connections: how many connections may be open at once. Requests on further ones get 503. None for no
+        limit.
+    :param until: an async function. When it returns, the server stops as on SIGTERM.
+    :param task_status: gets the addresses, such as `http://127.0.0.1:8000`, once the server listens.
+    :raises CannotServe: an address is busy, a certificate cannot be read, or an option is wrong.
+    :raises StartupFailed: the app could not start up. It is a CannotServe; its cause is what the app has raised.
+    :raises ShutdownFailed: the shutdown of the app has failed; its cause is what the app has raised.
+    :raises Exception: what a service of the app has raised, after an orderly shutdown.
 
     ::
 

@@ -1,4 +1,4 @@
-"""What all connections of one server share: the app, the limits, the ticker, and how far the server's end has come."""
+"""The state that all connections of one server share: the app, the limits, the ticker, the stage of a stop."""
 
 from __future__ import annotations
 
@@ -25,46 +25,43 @@ Args = TypeVarTuple("Args")
 
 
 class ClientGone(ConnectionError):
-    """What `send` raises when nothing can be sent to the client any more (ASGI 2.4: an OSError)."""
+    """Raised by `send` if nothing can be sent to the client any more. It is an OSError (ASGI 2.4)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """How long a client is waited for, in seconds, and how many may come.
-
-    A deadline is up to half a second early or late.
-    """
+    """The limits of connections: times in seconds, and their number. A deadline may be half a second early or late."""
 
     head: float = 10.0
-    """For the whole head of a request, from its first byte on; then 408."""
+    """Time for the whole head of a request, from its first byte on; then 408."""
     keep_alive: float = 5.0
-    """For the next request. A proxy in front must give its connections up earlier than that."""
+    """Time until the next request. A proxy in front must close its idle connections earlier."""
     body: float = 30.0
-    """For the next bytes of a body that the app waits for."""
+    """Time for the next bytes of a body, while the app waits for them."""
     send: float = 30.0
-    """For a client that takes nothing of what is sent to it; 0: for ever."""
+    """Time for which a client may not read; 0 for no limit."""
     handshake: float = 10.0
-    """For a TLS handshake."""
+    """Time for a TLS handshake."""
     linger: float = 2.0
-    """For a client to read the last answer, while what it still sends is thrown away."""
+    """Time for a client to read the last response, while what it sends is discarded."""
     ping: float | None = None
-    """Between pings of a WebSocket; None for no pings."""
+    """Time between pings of a WebSocket; None for no pings."""
     connections: int | None = None
-    """How many may be open at once; further ones are turned away: see `Connection.turn_away`."""
+    """How many connections may be open at once; see `Connection.turn_away` for further ones."""
 
 
 class Served(Timed, Protocol):
-    """A connection, whatever is spoken on it."""
+    """A connection of any protocol."""
 
     def shut_down(self) -> None:
-        """End at once if idle, else after what is under way: the server stops. Must not wait."""
+        """End because the server stops: at once if idle, otherwise after the present request. Must not wait."""
 
     def cut(self) -> None:
-        """End now, whatever is under way. Must not wait."""
+        """End now, also in the middle of a response. Must not wait."""
 
 
 class Tasks(Protocol):
-    """A group of the tasks of requests, which have ended at the end of its block."""
+    """A group of tasks that serve requests. All have ended at the end of its block."""
 
     def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, Any]], *args: *Args) -> object:
         """Run `func(*args)` in a task."""
@@ -75,10 +72,10 @@ class Tasks(Protocol):
 
 
 class ServerState:
-    """See the module.
+    """The shared state of one server's connections.
 
-    `stopping` is True once connections must end by themselves, `cancelled` once the tasks of all
-    requests have been cancelled.
+    - `stopping`: True once connections must end by themselves.
+    - `cancelled`: True once the tasks of all requests were cancelled.
     """
 
     __slots__ = (
@@ -104,9 +101,9 @@ class ServerState:
         self.app = app
         self.limits = limits
         self.lifespan = {} if lifespan is None else lifespan
-        """What the lifespan has put into its state; each request gets a copy."""
+        """The state that the app's lifespan has filled; each request gets a copy."""
         self.new_tasks: Callable[[], Tasks] = anyio.create_task_group
-        """Makes a group for the tasks of requests."""
+        """Returns a new group for the tasks of requests."""
         self.ticker = Ticker(clock())
         self.connections: set[Served] = set()
         self.stopping = False
@@ -115,7 +112,7 @@ class ServerState:
         self._full = False
 
     def is_full(self) -> bool:
-        """True if a further connection must be turned away, which is logged when it begins."""
+        """True if a further connection must be turned away. The first time is logged."""
         limit = self.limits.connections
         full = limit is not None and len(self.connections) >= limit
         if full and not self._full:
@@ -124,12 +121,12 @@ class ServerState:
         return full
 
     def add(self, connection: Served) -> None:
-        """Add a connection that is open."""
+        """Add an open connection."""
         self.connections.add(connection)
         self.ticker.add(connection)
 
     def discard(self, connection: Served) -> None:
-        """Remove a connection that has ended; may be called again."""
+        """Remove a connection that has ended. May be called again."""
         self.connections.discard(connection)
         self.ticker.discard(connection)
         if not self.connections and self._empty is not None:
@@ -142,26 +139,26 @@ class ServerState:
             await self._empty.wait()
 
     def stop(self) -> None:
-        """Tell every connection that the server stops."""
+        """Tell all connections that the server stops."""
         self.stopping = True
         for connection in tuple(self.connections):
             connection.shut_down()
 
     def cut(self) -> None:
-        """End every connection now."""
+        """End all connections now."""
         for connection in tuple(self.connections):
             connection.cut()
 
     def failed(self, error: Exception) -> None:
-        """Log that a connection has failed for a reason that is not the app's; no other may suffer."""
+        """Log that a connection has failed for a reason other than the app. Other connections go on."""
         logger.warning("A connection was dropped: %r", error)
         logger.debug("It was dropped here", exc_info=error)
 
     async def run_app(self, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Call the app; True if it has returned. What it raises is logged, whatever it is.
+        """Call the app, and return True if it has returned. Log what it raises.
 
-        Only the server's own cancellation is raised on: nothing that an app raises leaves its
-        connection, be it SystemExit, a group, or a Cancelled that was not asked for.
+        Only the server's own cancellation is raised. Anything else that an app raises ends its connection only, also
+        SystemExit, a group, or a Cancelled that the server has not asked for.
         """
         try:
             await self.app(scope, receive, send)
@@ -184,7 +181,7 @@ class ServerState:
 
 
 def _is_gone(error: BaseException) -> bool:
-    """True if the app has only passed on that its client has gone."""
+    """True if the app has only raised that its client has gone."""
     if isinstance(error, BaseExceptionGroup):
         return error.split(ClientGone)[1] is None
     return isinstance(error, ClientGone)

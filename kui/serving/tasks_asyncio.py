@@ -1,7 +1,7 @@
 """The tasks of requests on asyncio: a task group that costs a third of anyio's.
 
-asyncio starts a task without a parent, so all that a group needs is to know its tasks: each has a
-cancel scope, which a shield of the app stops, as it does not stop `task.cancel()`.
+On asyncio a task needs no parent to be started, so the group only keeps a list. Each task has a cancel scope, because a
+shield of the app holds off the cancellation of a scope, but not `task.cancel()`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def _ignored(result: object) -> None:
 
 
 class RequestTasks:
-    """Tasks that have all ended at the end of the block; they are cancelled when it is, or when it fails.
+    """A group of tasks, which have all ended at the end of the block. They are cancelled if the block raises.
 
-    :param failed: called with what a task raises, which ends no other one.
+    :param failed: called with an exception of a task, which does not affect other tasks.
 
     ::
 
@@ -42,7 +42,8 @@ class RequestTasks:
         self._failed = failed
         self._loop = asyncio.get_running_loop()
         self._new_scope = scope_maker()
-        self._running: dict[Scope, asyncio.Task[None]] = {}  # the loop keeps no tasks
+        # The loop keeps no strong references to tasks.
+        self._running: dict[Scope, asyncio.Task[None]] = {}
         self._idle: anyio.Event | None = None
 
     def start_soon(self, func: Callable[[*Args], Coroutine[Any, Any, Any]], *args: *Args) -> None:
@@ -57,8 +58,8 @@ class RequestTasks:
     ) -> None:
         """Run `work` in a task.
 
-        :param ended: called when it has ended, with what it has returned; with None if it has failed.
-        :param context: its context; None for a copy of the current one.
+        :param ended: called with the result of `work` when it has ended; with None if it has failed.
+        :param context: the context of the task; None for a copy of the current one.
         """
         scope = self._new_scope()
         task = self._loop.create_task(self._run(scope, work, ended), context=context)

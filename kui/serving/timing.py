@@ -1,6 +1,6 @@
-"""The one timer of a server: what time it is, the Date header, and which clients have been waited for too long.
+"""The only timer of a server: it keeps the time, the Date header and the deadlines of all connections.
 
-A request costs neither a scope nor a timer: a connection keeps a deadline, and is asked at every tick.
+A request needs neither a scope nor a timer: a connection stores its deadline, and checks it at every tick.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ import anyio
 __all__ = ["NEVER", "TICK", "Ticker", "Timed"]
 
 TICK: Final = 0.5
-"""Seconds between two ticks: how late a deadline may be noticed."""
+"""Seconds between two ticks. A deadline may be noticed so much later."""
 NEVER: Final = float("inf")
 
 logger = logging.getLogger("kui.server")
 
 
 class Timed(Protocol):
-    """What has deadlines."""
+    """An object with deadlines."""
 
     def tick(self, now: float) -> None:
-        """Look at the deadlines. Must not wait, nor do anything for an app."""
+        """Check the deadlines. Must not wait, nor call an app."""
 
 
 class Ticker:
-    """Ticks while there is something to tick for.
+    """Ticks while there are connections.
+
+    - `now`: the time of the last tick, by `clock`. It is refreshed when the first connection is added; so is `date`.
+    - `date`: the value of the Date header (RFC 9110, section 6.6.1) at the last tick.
 
     :param clock: the clock of the running event loop, in seconds.
-
-    `now` is that clock's time, and `date` the value of a Date header (RFC 9110, 6.6.1), both of the
-    last tick; they are fresh when the first connection is added.
     """
 
     __slots__ = ("_clock", "_timed", "_wanted", "date", "now")
@@ -48,18 +48,18 @@ class Ticker:
         self._refresh()
 
     def add(self, timed: Timed) -> None:
-        """Call its `tick` from now on."""
+        """Call `timed.tick` from now on."""
         if not self._timed:
             self._refresh()
             self._wanted.set()
         self._timed.add(timed)
 
     def discard(self, timed: Timed) -> None:
-        """Call its `tick` no more."""
+        """Stop calling `timed.tick`."""
         self._timed.discard(timed)
 
     async def run(self) -> None:
-        """Tick until cancelled. What a `tick` raises is logged, and ends nothing."""
+        """Tick until cancelled. An exception of a `tick` is logged, and the others go on."""
         while True:
             await self._wanted.wait()
             while self._timed:

@@ -1,6 +1,6 @@
-"""TLS as a `Pipe` over another one, the same on every loop: `ssl.MemoryBIO`, and no socket.
+"""TLS as a `Pipe` over another pipe, the same on every loop, with `ssl.MemoryBIO`.
 
-asyncio's own TLS ignores half of a connection, and waits half a minute for a close_notify.
+asyncio's own TLS cannot end only one side of a connection, and waits half a minute for a close_notify.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ __all__ = ["TlsPipe", "secured"]
 
 
 class TlsPipe:
-    """See `Pipe`. To be used once `shake_hands` has returned."""
+    """A `Pipe` over another one. It must not be used before `shake_hands` has returned."""
 
     __slots__ = (
         "_broken",
@@ -42,9 +42,9 @@ class TlsPipe:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._turns = Turns()
-        self._outbox = b""  # what was pushed while a message was on its way, not encrypted yet
+        self._outbox = b""  # what was pushed while a message was being sent, not encrypted yet
         self._broken = False
-        self._ended = False  # True once the client's close_notify has come
+        self._ended = False  # True once the client's close_notify has arrived
         self._finished = False
 
     @property
@@ -53,9 +53,9 @@ class TlsPipe:
         return self._raw.credit
 
     async def shake_hands(self) -> None:
-        """Agree on keys and a protocol with the client.
+        """Do the TLS handshake with the client.
 
-        :raises OSError: it has gone, or there is nothing to agree on (ssl.SSLError is one).
+        :raises OSError: the client has gone, or the handshake has failed (ssl.SSLError is an OSError).
         """
         raw = self._raw
         while True:
@@ -65,7 +65,7 @@ class TlsPipe:
             except ssl.SSLWantReadError:
                 await self._write_out()
             finally:
-                self._push_out()  # also the alert that says why not
+                self._push_out()  # also sends the alert after a failure
             while (data := raw.take()) is None:
                 await raw.wait()
             if not data:
@@ -74,23 +74,23 @@ class TlsPipe:
         self.protocol = self._object.selected_alpn_protocol()
 
     def take(self) -> bytes | None:
-        """See `Pipe`. What comes behind `finish` is not decrypted."""
+        """See `Pipe`. What arrives after `finish` is not decrypted."""
         while not self._finished:
             if self._ended:
                 return b""
-            if self._incoming.pending or self._object.pending():  # else reading costs an exception
+            if self._incoming.pending or self._object.pending():  # otherwise reading would raise
                 data = self._decrypt()
                 if data is not None:
                     self._ended = not data
                     return data
             raw = self._raw.take()
-            if not raw:  # without close_notify too it is the end: HTTP knows what is missing
+            if not raw:  # the end even without close_notify: HTTP tells if something is missing
                 return raw
             self._incoming.write(raw)
         return self._raw.take()
 
     def _decrypt(self) -> bytes | None:
-        """What is complete of what has come in; None if there is nothing."""
+        """Return what can be decrypted of what has arrived; None if there is nothing."""
         try:
             return self._object.read(CHUNK)
         except ssl.SSLWantReadError:
@@ -113,7 +113,7 @@ class TlsPipe:
         await self._raw.yield_()
 
     async def write(self, *parts: BytesLike, more: bool = False) -> None:
-        """See `Pipe`. A slice is encrypted when the one before it was sent."""
+        """See `Pipe`. A slice is encrypted only when the one before it was sent."""
         if self._turns.taken:
             await self._turns.wait()
         else:
@@ -166,7 +166,7 @@ class TlsPipe:
             if len(self._outbox) > CHUNK:
                 self.abort()
         else:
-            with suppress(OSError):  # which the next read or write tells
+            with suppress(OSError):  # the next read or write raises it
                 self._encrypt(data)
                 self._push_out()
 
@@ -176,7 +176,7 @@ class TlsPipe:
         self._raw.finish()
 
     def _say_end(self) -> None:
-        """Send close_notify. The client's is not waited for: what matters is where HTTP's messages end."""
+        """Send close_notify. The client's is not waited for, because HTTP itself tells where its messages end."""
         if not (self._finished or self._broken):
             self._finished = True
             with suppress(ssl.SSLError):
@@ -203,7 +203,7 @@ class TlsPipe:
 
 
 class _Handshake:
-    """A connection that cannot be used yet: one of the server's, with a deadline."""
+    """A connection during its TLS handshake, which has a deadline."""
 
     __slots__ = ("_deadline", "_pipe")
 
@@ -226,7 +226,7 @@ class _Handshake:
 
 
 async def secured(state: ServerState, raw: Pipe, context: ssl.SSLContext | None) -> Pipe | None:
-    """Return the pipe to use: `raw` without TLS, else one over it after the handshake. None if that has failed."""
+    """Return `raw` without TLS; otherwise do the handshake, and return a TLS pipe, or None if it has failed."""
     if context is None:
         return raw
     pipe = TlsPipe(raw, context)

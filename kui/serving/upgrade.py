@@ -1,4 +1,4 @@
-"""A WebSocket that is asked for over HTTP/1.1: the handshake of RFC 6455, 4.2, on its connection."""
+"""The handshake of a WebSocket over HTTP/1.1 (RFC 6455, section 4.2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def wrong_handshake(headers: Headers) -> tuple[int, str] | None:
-    """Return the status and the reason to refuse a request for a WebSocket over HTTP/1.1 with; None if it is right."""
+    """Return the status and the reason with which a handshake must be refused; None if it is correct."""
     fields = dict(headers)
     if fields.get(b"sec-websocket-version", b"").strip() != b"13":
         return 426, "WebSockets of version 13 are served"
@@ -37,13 +37,13 @@ def _accept_key(headers: Headers) -> bytes:
 
 
 def subprotocols(headers: Headers) -> list[str]:
-    """Return the subprotocols that the client offers, in its order."""
+    """Return the subprotocols that the client offers, in the client's order."""
     values = b",".join(value for name, value in headers if name == b"sec-websocket-protocol")
     return [part.strip() for part in values.decode("latin-1").split(",") if part.strip()]
 
 
 class Upgrade:
-    """The `Handshake` of a request that is right."""
+    """The `Handshake` over HTTP/1.1."""
 
     __slots__ = ("_pipe", "_request", "_response", "_ticker")
 

@@ -1,8 +1,7 @@
-"""One WebSocket (RFC 6455): the handshake as the app decides, frames, pings, and how it ends.
+"""Serve one WebSocket (RFC 6455): the handshake, as the app decides it, frames, pings and the end.
 
-`websockets` knows frames, a `Pipe` the bytes, and a `Handshake` how an answer is written in the
-version of HTTP that the socket was asked for in. The app's `receive` reads, as over HTTP; a task
-reads beside an app that only sends.
+The library `websockets` makes and parses frames, a `Pipe` reads and writes bytes, and a `Handshake` writes the answer
+in the request's version of HTTP. The app's `receive` reads the socket; if an app only sends, a task reads.
 """
 
 from __future__ import annotations
@@ -30,18 +29,18 @@ from .timing import NEVER
 __all__ = ["ServerWebSocket"]
 
 LARGEST_MESSAGE: Final = 16 * 1024 * 1024
-"""Bytes of a message; a larger one closes the socket with 1009."""
+"""Limit of a message in bytes. A larger one closes the socket with 1009."""
 FED_AT_ONCE: Final = 2 * 1024
-"""Bytes that are looked at together: how much may become messages at a time."""
+"""How many bytes are parsed at once, at most: they may become many messages."""
 QUEUED: Final = 16
-"""Messages that are kept for the app, give or take those of a slice."""
+"""How many messages are kept for the app; those of the last bytes parsed may be more."""
 
 _frames_log = logging.getLogger("kui.server.frames")
-_frames_log.setLevel(logging.WARNING)  # else the library says that a connection was closed
+_frames_log.setLevel(logging.WARNING)  # below it, the library logs each connection that was closed
 logger = logging.getLogger("kui.server")
 
 
-class _State(enum.StrEnum):  # whose hash is that of a str, which costs less
+class _State(enum.StrEnum):  # a StrEnum, because its hash is that of a str, which is faster
     CONNECTING = "not accepted yet"
     DENYING = "being denied"
     OPEN = "open"
@@ -56,10 +55,10 @@ _DATA: Final = frozenset((Opcode.CONT, Opcode.TEXT, Opcode.BINARY))
 
 
 class ServerWebSocket:
-    """See the module.
+    """One WebSocket.
 
-    :param early: what has come in behind the handshake.
-    :param ping_interval: seconds between pings, to the next tick; None for no pings.
+    :param early: the bytes that have arrived after the handshake.
+    :param ping_interval: seconds between pings, rounded up to the next tick; None for no pings.
     """
 
     __slots__ = (
@@ -105,16 +104,16 @@ class ServerWebSocket:
         self._handshake = handshake
         self._state = _CONNECTING
         self._frames = Frames(Side.SERVER, max_size=LARGEST_MESSAGE, logger=_frames_log)
-        self._raw = early  # bytes that are not looked at yet
+        self._raw = early  # bytes that are not parsed yet
         self._messages: deque[Message] = deque([{"type": "websocket.connect"}])
-        self._size = 0  # bytes of the messages
-        self._part = bytearray()  # of a message in fragments
+        self._size = 0  # the size of the queued messages, in bytes
+        self._part = bytearray()  # the fragments of an incomplete message
         self._is_text = False
         self._code, self._reason = 1006, ""
         self._over = False
-        self._broken = False  # True once a cancellation has cut a message
+        self._broken = False  # True once a cancellation has cut a message in the middle
         self._reading = False
-        self._beside = False  # True while a task reads beside the app
+        self._beside = False  # True while a task reads because the app does not
         self._hand_over = False  # True if that task must end because the app reads
         self._quiet = False  # True if the app has not read since the last tick
         self._changed: anyio.Event | None = None
@@ -123,7 +122,7 @@ class ServerWebSocket:
         self._pings_at = NEVER
 
     async def run(self) -> None:
-        """Call the app, and end what it has begun. Raises nothing but the server's cancellation."""
+        """Call the app, and end the WebSocket. Raises only the server's cancellation."""
         try:
             async with anyio.create_task_group() as self._group:
                 returned = await self._server.run_app(self._scope, self.receive, self.send)
@@ -176,13 +175,13 @@ class ServerWebSocket:
             self._ended()
 
     def shut_down(self) -> None:
-        """Give the app until the next tick to close the socket itself: the server stops."""
+        """See `Served`. The app may close the socket itself until the next tick."""
         self._deadline = self._server.ticker.now
 
     # ---- the app's receive
 
     async def receive(self) -> Message:
-        """ASGI's `receive`. Cancelled, it has taken nothing. Again and again a disconnect at the end."""
+        """ASGI's `receive`. If cancelled, no message is lost. After the end it returns a disconnect each time."""
         while not self._over:
             if self._messages:
                 message = self._messages.popleft()
@@ -206,14 +205,14 @@ class ServerWebSocket:
         return self._size >= CHUNK or len(self._messages) >= QUEUED or len(self._raw) >= CHUNK
 
     async def _until_read(self) -> None:
-        """Wait until another task has read; the one that reads beside the app makes room."""
+        """Wait until another task has read."""
         if self._beside:
             self._hand_over = True
             self._pipe.wake()
         await self._until_changed()
 
     async def _read(self) -> None:
-        """Read once. Cancelled, it has read nothing."""
+        """Read once. If cancelled, nothing was read."""
         pipe = self._pipe
         try:
             if pipe.credit <= 0:
@@ -232,10 +231,10 @@ class ServerWebSocket:
             self._wake()
 
     async def _read_beside(self) -> None:
-        """Read for an app that does not, until it does, or enough is kept for it."""
+        """Read for an app that does not receive, until it does, or until the queue is full."""
         try:
             while not (self._hand_over or self._full or self._state is not _OPEN):
-                if self._raw:  # it came with the handshake, or there was no room for it
+                if self._raw:  # it arrived with the handshake, or the queue had no room
                     self._look()
                 await self._read()
         finally:
@@ -255,7 +254,7 @@ class ServerWebSocket:
                 self._look()
 
     def _look(self) -> None:
-        """Make messages of what has come in, until there are enough."""
+        """Parse messages until the queue is full."""
         raw, position = self._raw, 0
         while position < len(raw) and self._state is not _CLOSED:
             if position and (self._size >= CHUNK or len(self._messages) >= QUEUED):
@@ -307,7 +306,7 @@ class ServerWebSocket:
             self._size += len(body)
 
     def _ended(self, code: int = 1006, reason: str = "") -> None:
-        """Note the end, which is a 1006 without a close frame."""
+        """Record the end of the connection. The code is 1006 if there was no close frame."""
         if self._state is not _CLOSED:
             self._state = _CLOSED
             self._code, self._reason = code, reason
@@ -328,10 +327,10 @@ class ServerWebSocket:
     # ---- the app's send
 
     async def send(self, message: Message) -> None:
-        """ASGI's `send`. It waits while the client does not take what was sent, and can be cancelled then.
+        """ASGI's `send`. It waits while the client does not read, and can then be cancelled.
 
         :raises ClientGone: the client has gone, or the socket is over.
-        :raises Misuse: the message may not be sent now, or is wrong.
+        :raises Misuse: the message must not be sent now, or is wrong.
         """
         kind = message["type"]
         if self._state is _CLOSED or self._over:
@@ -371,7 +370,7 @@ class ServerWebSocket:
         try:
             await self._handshake.accept(headers)
         except OSError:
-            self._ended()  # which the next message of either kind tells
+            self._ended()  # the next `receive` or `send` reports it
         self._wake()
 
     async def _reject(self, message: Message) -> None:
@@ -404,7 +403,7 @@ class ServerWebSocket:
         await self._write()
 
     async def _until_confirmed(self) -> None:
-        """Wait for the client's close frame, but not for long (RFC 6455, 7.1.1); drop what else it sends."""
+        """Wait for the client's close frame for a short time (RFC 6455, section 7.1.1); discard all other frames."""
         self._deadline = self._server.ticker.now + self._server.limits.linger
         left = LARGEST_MESSAGE
         while self._state is _CLOSING and left > 0:
@@ -427,7 +426,7 @@ class ServerWebSocket:
         self._flush()
 
     def _flush(self) -> None:
-        """Send what the protocol itself has to say, without waiting."""
+        """Send protocol frames, such as a pong, without waiting."""
         data = self._frames.data_to_send()
         if data:
             self._pipe.push(b"".join(data))

@@ -1,6 +1,6 @@
-"""Several processes on the same listening sockets, and one that is started anew when a file changes.
+"""Run several processes on the same listening sockets, and restart one when a file has changed. POSIX only.
 
-The parent only forks, waits and passes signals on; the app lives in its children. POSIX only.
+The parent only forks, waits and passes signals on; the app runs in its children.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from typing import Final, NoReturn, TypeAlias
 __all__ = ["RELOAD", "Work", "supervise"]
 
 Work: TypeAlias = Callable[[Callable[[], None]], int]
-"""What a worker does: serve, call the function that it is given once it listens, return its status."""
+"""The work of a worker: it serves, calls its argument once it listens, and returns the exit status."""
 
 RELOAD: Final = 75
-"""The exit status of a worker that wants to be started anew."""
+"""The exit status of a worker that must be restarted."""
 RESTART_PAUSE: Final = 1.0
-"""Seconds from one start of a worker to the next that takes its place."""
+"""Seconds from the start of a worker until it may be replaced by another."""
 
 _STOP: Final = (signal.SIGINT, signal.SIGTERM)
 
@@ -38,7 +38,7 @@ logger = logging.getLogger("kui.server")
 class _Worker:
     pid: int
     pipe: int
-    """The end from which one byte can be read once the worker listens."""
+    """The descriptor from which one byte can be read once the worker listens."""
     born: float = field(default_factory=time.monotonic)
     ready: bool = False
 
@@ -46,10 +46,11 @@ class _Worker:
 def supervise(work: Work, count: int, limit: float) -> int:
     """Run `work` in `count` processes until SIGTERM or SIGINT; return the exit status.
 
-    A worker that ends is replaced. The first one is started alone, so that what is wrong with the
-    app is said once; when none has ever listened, the end of one is the end of all, with status 1.
-    On a signal every worker gets SIGTERM, and `limit` seconds later SIGKILL; the status is 0 when
-    all of them ended well. Workers end when this process is killed.
+    A worker that ends is replaced. The first worker is started alone, so that an error of the app is printed once; if
+    it ends before it has listened, the status is 1. On a signal all workers get SIGTERM, and after `limit` seconds
+    SIGKILL; the status is 0 if all have ended well. The workers end if this process is killed.
+
+    :param limit: seconds from the signal to SIGKILL.
     """
     with _wakeup() as wakeup:
         return _Supervisor(work, count, limit, wakeup).run()
@@ -66,7 +67,7 @@ class _Supervisor:
         """True if a worker has ever listened."""
         self.status = 0
         self.kill_at: float | None = None
-        """When to end what is left; None while no end was asked for."""
+        """The time of SIGKILL; None before a signal."""
         self.not_before = 0.0
         self.life_read, self.life_write = os.pipe()
 
@@ -89,7 +90,7 @@ class _Supervisor:
             os.close(self.life_write)
 
     def _act(self, now: float) -> float | None:
-        """Start and kill what is due; return the seconds until something else will be."""
+        """Start and kill the workers that are due; return the seconds until the next is due."""
         if self.kill_at is not None:
             if now >= self.kill_at:
                 self._send(signal.SIGKILL)
@@ -150,14 +151,14 @@ class _Supervisor:
         ready_read, ready_write = os.pipe()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        # No signal may fall between the fork and the child's own handlers
+        # No signal must arrive between the fork and the child's own handlers.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
         pid = os.fork()
         if pid == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            # A terminal sends it to all of us; the parent passes it on as SIGTERM
+            # A terminal sends SIGINT to all processes; the parent passes it on as SIGTERM.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             os.close(self.life_write)
@@ -172,14 +173,14 @@ class _Supervisor:
 
 
 def _be_worker(work: Work, ready: int, life: int) -> NoReturn:
-    """Do the child's work from the fork to its end."""
+    """Run the child from the fork to its end."""
     status = 1
     try:
         threading.Thread(target=_end_with_parent, args=(life,), daemon=True).start()
         status = work(lambda: os.close(ready) if os.write(ready, b"1") else None)
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    except BaseException:  # the process ends here, and this is the last that is heard of it
+    except BaseException:  # the process ends here, so the traceback must be printed
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):
@@ -188,14 +189,14 @@ def _be_worker(work: Work, ready: int, life: int) -> NoReturn:
 
 
 def _end_with_parent(life: int) -> None:
-    """Wait until the other end of the pipe is closed, which only the parent holds."""
+    """Wait until the other end of the pipe is closed, then send SIGTERM to this process. Only the parent holds that end."""
     os.read(life, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextmanager
 def _wakeup() -> Iterator[socket.socket]:
-    """A socket from which the numbers of the signals that have come can be read."""
+    """Give a socket from which the numbers of signals that have arrived can be read."""
     reader, writer = socket.socketpair()
     with reader, writer:
         writer.setblocking(False)
