@@ -1,4 +1,4 @@
-"""Parse the requests of an HTTP/1.1 connection (RFC 9112), without a socket, a clock or a loop, with httptools (llhttp).
+"""Parse the requests of an HTTP/1.1 connection (RFC 9112) with httptools (llhttp), without a socket, clock or loop.
 
 `Http1` parses up to the end of one request and keeps the bytes after it unparsed, so that a client that pipelines many
 requests has only one of them parsed. `http1_request` refuses what RFC 9112 forbids and httptools accepts.

@@ -189,7 +189,7 @@ def _be_worker(work: Work, ready: int, life: int) -> NoReturn:
 
 
 def _end_with_parent(life: int) -> None:
-    """Wait until the other end of the pipe is closed, then send SIGTERM to this process. Only the parent holds that end."""
+    """Wait until the parent closes its end of the pipe, then send SIGTERM to this process."""
     os.read(life, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
