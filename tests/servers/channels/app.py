@@ -1,11 +1,13 @@
 """An app of channels, for tests that need its processes: events, a WebSocket, and who publishes.
 
-The environment says where its channels are: REDIS is a URL, or empty for channels in memory.
+The environment says where its channels are: REDIS is a URL, or empty for channels in memory. BUFFER is how many
+messages of a channel are at hand.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -23,8 +25,14 @@ from kui.channels import Channels, Gap
 
 __all__ = ["app"]
 
-channels = Channels(os.environ.get("REDIS") or None, entries=100_000)
+channels = Channels(
+    os.environ.get("REDIS") or None, entries=100_000, buffer=int(os.environ.get("BUFFER", "256"))
+)
 app = Kui(resources=[channels])
+
+
+def overflow(query: Mapping[str, str]) -> Any:
+    return query.get("overflow", "catch_up")
 
 
 @app.router.http.get("/pid")
@@ -47,13 +55,19 @@ async def publish() -> Any:
 @app.router.http.get("/events/{channel}")
 async def events() -> SendEventResponse:
     cursor = request.headers.get("last-event-id")
-    return SendEventResponse(channels.events(request.path_params["channel"], after=cursor))
+    return SendEventResponse(
+        channels.events(
+            request.path_params["channel"], after=cursor, overflow=overflow(request.query_params)
+        )
+    )
 
 
 @app.router.websocket("/socket/{channel}")
 async def socket() -> None:
-    after = websocket.query_params.get("after")
-    async with channels.subscribe(websocket.path_params["channel"], after=after) as subscription:
+    query = websocket.query_params
+    async with channels.subscribe(
+        websocket.path_params["channel"], after=query.get("after"), overflow=overflow(query)
+    ) as subscription:
         await websocket.accept()
         await websocket.send_json({"cursor": subscription.cursor})
         async with cancel_on_disconnect():

@@ -20,12 +20,15 @@ PAUSE = 0.1
 class Client:
     """Reads a channel until it is told `"end"`, over as many connections as it takes.
 
-    `seen` is the data in the order in which it came, `gaps` where something was told to be missing.
+    `seen` is the data in the order in which it came, `gaps` where something was told to be missing,
+    and `missing` what: the ids before and behind it.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, overflow: str = "catch_up") -> None:
         self.port = port
+        self.overflow = overflow
         self.cursor = ""
+        self.missing: list[tuple[str, str]] = []
         self.seen: list[Any] = []
         self.gaps: list[int] = []
         self.connections = 0
@@ -49,15 +52,16 @@ class Client:
         self.seen.append(data)
         self.ended = data == "end"
 
-    def tell_gap(self) -> None:
+    def tell_gap(self, after: str, next: str) -> None:
         self.gaps.append(len(self.seen))
+        self.missing.append((after, next))
 
 
 class EventClient(Client):
     """An event stream. `delay`: seconds to wait before each read, by which the line is slow."""
 
-    def __init__(self, port: int, delay: float = 0) -> None:
-        super().__init__(port)
+    def __init__(self, port: int, overflow: str = "catch_up", *, delay: float = 0) -> None:
+        super().__init__(port, overflow)
         self.delay = delay
         self.retries: list[int] = []
         self.statuses: set[bytes] = set()
@@ -65,7 +69,7 @@ class EventClient(Client):
     async def connection(self) -> None:
         async with await self._connect() as stream:
             lines = [
-                "GET /events/news HTTP/1.1",
+                f"GET /events/news?overflow={self.overflow} HTTP/1.1",
                 f"Host: 127.0.0.1:{self.port}",
                 "Accept: text/event-stream",
             ]
@@ -102,7 +106,8 @@ class EventClient(Client):
         if b"retry" in fields:
             self.retries.append(int(fields[b"retry"]))
         if fields.get(b"event") == "gap":
-            self.tell_gap()
+            gap = json.loads(fields[b"data"])
+            self.tell_gap(gap["after"], gap["next"])
         elif b"data" in fields:
             data = fields[b"data"]
             self.give(json.loads(data)["n"] if data.startswith("{") else data)
@@ -115,12 +120,12 @@ class SocketClient(Client):
     """A WebSocket, which is told its cursor with each message."""
 
     async def connection(self) -> None:
-        url = f"ws://127.0.0.1:{self.port}/socket/news?after={self.cursor}"
+        url = f"ws://127.0.0.1:{self.port}/socket/news?after={self.cursor}&overflow={self.overflow}"
         async with connect(url, open_timeout=30) as websocket:
             async for text in websocket:
                 message = json.loads(text)
                 if "gap" in message:
-                    self.tell_gap()
+                    self.tell_gap(*message["gap"])
                     continue
                 if "data" in message:
                     data = message["data"]
