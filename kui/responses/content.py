@@ -171,7 +171,8 @@ class JSONResponse(SmallResponse[Any]):
 
     Besides the types of JSON it encodes dataclasses, pydantic models, datetime, date, time and timedelta (by ISO 8601),
     UUID, Decimal and paths (as text), Enum (its value), set and frozenset. Other objects are given to `default`, and
-    if that raises TypeError, to the application's `json_encoder`.
+    if that raises TypeError, to the application's `json_encoder`. The keys of a dict may be of these types, too, if
+    they become text or a number.
 
     :param content: the object.
     :param status_code: as for HttpResponse; so is `headers`.

@@ -141,7 +141,7 @@ def to_json(value: Any) -> bytes:
     :raises TypeError: it, or a part of it, cannot be encoded.
     """
     try:
-        text = _encode(value)
+        text = _encode_keys_too(_encode, value, jsonable)
     except RecursionError:
         raise ValueError("this contains itself, or is nested too deeply for JSON") from None
     return encode_text(text)
@@ -167,8 +167,39 @@ def to_json_with(value: Any, options: Mapping[str, Any]) -> bytes:
     make = chosen.pop("cls", None) or json.JSONEncoder
     encoder = make(**chosen)
     known = vars(encoder)
-    known["default"] = _either(encoder.default)  # as JSONEncoder itself does with a default
-    return encode_text(_without_lone(encoder.encode(value)))
+    default = known["default"] = _either(encoder.default)  # as JSONEncoder does with a default
+    return encode_text(_without_lone(_encode_keys_too(encoder.encode, value, default)))
+
+
+def _encode_keys_too(encode: Callable[[Any], str], value: Any, default: Default) -> str:
+    """Return `encode(value)`. `default` is asked for keys as well, which encoders of `json` do not ask it for."""
+    try:
+        return encode(value)
+    except TypeError:  # if not because of a key, it is raised again
+        pass
+    return encode(_with_plain_keys(value, default))
+
+
+def _with_plain_keys(value: Any, default: Default) -> Any:
+    """Return a value of the types of JSON alone, in which all keys are what `json` takes as keys."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, dict):
+        return {
+            _plain_key(key, default): _with_plain_keys(each, default) for key, each in value.items()
+        }
+    if isinstance(value, (list, tuple)):
+        return [_with_plain_keys(each, default) for each in value]
+    return _with_plain_keys(default(value), default)
+
+
+def _plain_key(key: Any, default: Default) -> Any:
+    if key is None or isinstance(key, (str, int, float)):
+        return key
+    plain = default(key)
+    if plain is not None and not isinstance(plain, (str, int, float)):
+        raise TypeError(f"a key of JSON is text, and {key!r} is none")
+    return plain
 
 
 def _either(default: Default) -> Default:

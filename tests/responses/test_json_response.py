@@ -149,6 +149,54 @@ class Model(pydantic.BaseModel):
 MODEL = Model(day=date(2026, 11, 20), price=Decimal("1.50"))
 
 
+class Shade(Enum):
+    DARK = "dark"
+
+
+@pytest.mark.parametrize("options", [{}, {"indent": None}])
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (date(2026, 11, 20), "2026-11-20"),
+        (datetime(2026, 11, 20, 12, tzinfo=UTC), "2026-11-20T12:00:00+00:00"),
+        (Decimal("1.50"), "1.50"),
+        (Shade.DARK, "dark"),
+        (PurePosixPath("/a"), "/a"),
+        (7, "7"),
+    ],
+)
+def test_a_key_becomes_the_text_that_it_is_as_a_value(
+    key: Any, text: str, options: dict[str, Any]
+) -> None:
+    content = {"a": ({key: key},), 1: True, None: [Item("b")]}
+    value = key if key == 7 else text
+    assert json.loads(body(content, **options)) == {
+        "a": [{text: value}],
+        "1": True,
+        "null": [{"name": "b", "price": "1.50", "parts": []}],
+    }
+
+
+def test_a_key_deep_in_a_dataclass_is_found() -> None:
+    @dataclass
+    class Stock:
+        by_day: dict[date, int]
+
+    assert body([Stock({date(2026, 11, 20): 1})]) == '[{"by_day":{"2026-11-20":1}}]'
+
+
+def test_the_application_says_how_a_key_is_encoded(app: SimpleNamespace) -> None:
+    app.json_encoder = {UUID: lambda key: key.hex[-3:]}
+    assert body({UUID(int=7): 1}) == '{"007":1}'
+
+
+def test_a_key_that_is_no_text_is_refused() -> None:
+    for key in (frozenset((1, 2)), Item):
+        with pytest.raises(TypeError, match=r"a key of JSON is text|type is not JSON"):
+            JSONResponse({key: 1})
+
+
 def test_dataclasses_are_objects_however_deep() -> None:
     @dataclass(slots=True)
     class Point:
