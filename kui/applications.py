@@ -16,14 +16,15 @@ from .argument_checks import expect, table_of_types
 from .concurrency.lifespans import lifespans
 from .concurrency.services import Services
 from .concurrency.signals import ExitSignal
-from .connections import State
+from .connections import State, request_var
 from .exceptions import ExceptionTable, check_key
 from .habits import APP_PARAMETERS, ROUTE_PARAMETERS, AppHabits, told
 from .http.hosts import AllowedHosts
 from .http.urls import route_path
 from .lifespan import SERVER, Callbacks, Lifespan
+from .lifetime import lifetime_of
 from .limits import Limits
-from .request_cycle import serve_request
+from .request_cycle import answer
 from .requests import HttpRequest
 from .responses.convert import ResponseConverter
 from .responses.errors import error_response as problem_or_text
@@ -309,7 +310,8 @@ class Kui(AppHabits, MethodDecorators):
         try:
             if kind == "http":
                 request = self.factory_class.http(scope, receive, send)
-                await serve_request(request, self._endpoint, self.exceptions, self._convert)
+                work = answer(request, self._endpoint, self.exceptions, self._convert)
+                await lifetime_of(request, request_var, work)
             elif kind == "websocket":
                 socket = self.factory_class.websocket(scope, receive, send)
                 find, exit_signal = self._socket_endpoint, self.lifespan.exit
@@ -330,10 +332,10 @@ class Kui(AppHabits, MethodDecorators):
             return service_unavailable
         if not self._hosts.allow(request.fields, scope["headers"]):
             return bad_host
-        if scope["path"] == "*" and scope["method"] == "OPTIONS":  # RFC 9110, 9.3.7
-            return no_content
         found = self.router.http_routes.search(route_path(scope), scope["method"], scope["headers"])
         if found is None:
+            if scope["path"] == "*" and scope["method"] == "OPTIONS":  # RFC 9110, 9.3.7
+                return no_content
             return self._missing
         endpoint, parameters = found
         if parameters:

@@ -169,8 +169,6 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
         self.scope = scope
         self._lines = scope.get("headers", ())
         self.fields = dict(self._lines)
-        self._receive = receive
-        self._send = send
 
     def __getitem__(self, key: str) -> Any:
         return self.scope[key]

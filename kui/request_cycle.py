@@ -1,4 +1,4 @@
-"""One request from its endpoint to the end of its cleanup; what becomes of a failure.
+"""One request from its endpoint to its response; what becomes of a failure.
 
 Which endpoint that is, `Kui` decides; which exception is answered how, `exceptions`. The same for WebSockets is
 `websockets/session`.
@@ -11,17 +11,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeAlias
 
 from .concurrency import ClientDisconnect, failure_of
-from .current import request_var
 from .exceptions import BARE_500, ExceptionTable, note, unwrap_group
 from .http.exceptions import AnyHTTPException, Unavailable
 from .http.media import awaits_events
 from .http.urls import request_name
-from .lifetime import lifetime_of
 from .requests import HttpRequest
 from .responses.base import HttpResponse
 from .responses.errors import shows_tracebacks, traceback_response
 
-__all__ = ["serve_request"]
+__all__ = ["answer"]
 
 logger = logging.getLogger("kui.error")
 
@@ -31,13 +29,13 @@ UNREAD_AT_END: Final = 64 * 1024
 """Bytes of a body that the handler has not read, up to which a connection is kept: a server has them by then."""
 
 
-def serve_request(
+async def answer(
     request: HttpRequest,
     find: Find,
     exceptions: ExceptionTable,
     convert: Callable[[Any], HttpResponse],
-) -> Awaitable[None]:
-    """Run a request's endpoint, send its response, and end the request; to be awaited.
+) -> None:
+    """Run a request's endpoint, and send its response. The caller gives the request its lifetime (`lifetime_of`).
 
     An exception of the endpoint, or of the sending before the response has begun, is answered by `exceptions`.
     Once the response has begun it is raised, and the server cuts the connection. A client that has left is no
@@ -46,21 +44,10 @@ def serve_request(
     :param find: returns the endpoint; the request is the current one already.
     :param convert: makes the response of what the endpoint returns.
     :raises Exception: what no handler of `exceptions` has dealt with, once the client has been told.
-
-    Cancelled, it closes what the request has opened, in at most 5 seconds.
     """
-    return lifetime_of(request, request_var, _answer(request, find, exceptions, convert))
-
-
-async def _answer(
-    request: HttpRequest,
-    find: Find,
-    exceptions: ExceptionTable,
-    convert: Callable[[Any], HttpResponse],
-) -> None:
     try:
         response = convert(await find(request)())
-        if request.exchange.state.body_is_coming:
+        if request.exchange.body_is_coming:
             _prepare(request, response)
         await _send(request, response)
         return
@@ -92,7 +79,7 @@ def _prepare(request: HttpRequest, response: HttpResponse, failed: bool = False)
     all of. A client that knows does not send the next request on it.
     """
     exchange = request.exchange
-    if response.buffered and exchange.body_expected:
+    if response.buffered and exchange.body_is_coming:
         exchange.give_up_body()
         if not failed:
             length = request.content_length

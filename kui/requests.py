@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from baize.typing import Message, Receive, Scope, Send
 
@@ -30,9 +30,6 @@ __all__ = ["BodyStream", "HttpRequest"]
 
 M = TypeVar("M")
 T = TypeVar("T")
-
-Refusal: TypeAlias = Literal["next app", "end"]
-"""Why a request's body cannot be read from it at all."""
 
 
 class BodyStream:
@@ -72,23 +69,21 @@ class HttpRequest(HTTPConnection):
     """
 
     _collector: FormCollector | None = None  # set on the instance by the few requests that have one
-    _refusal: Refusal | None = None
+    _refusal: str | None = None  # why its body cannot be read from it
     _json: AsyncCached[Any] | None = None
     _form: AsyncCached[FormData] | None = None
     _limits: Limits | None = None  # those of the route
-    _shared = False  # True if the exchange is that of an outer request, which settles it
 
     exchange: Exchange
     """The one owner of this request's `receive` and `send`."""
+    _shared: bool
+    """True if the exchange is that of an outer request, which settles it."""
 
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
-        super().__init__(scope, receive, send)
+        HTTPConnection.__init__(self, scope)
         owner = owner_of(receive, send)
-        if owner is None:
-            self.exchange = Exchange(scope, receive, send, self.fields)
-        else:
-            self.exchange = owner
-            self._shared = True
+        self._shared = owner is not None
+        self.exchange = Exchange(scope, receive, send, self.fields) if owner is None else owner
 
     @property
     def method(self) -> str:
@@ -219,8 +214,7 @@ class HttpRequest(HTTPConnection):
 
     def _read_body(self) -> Generator[Any, Any, bytes]:
         """Read the body as it was sent, even if a subclass overrides `body`."""
-        if self._refusal is not None:
-            self._refuse_reading()
+        self._refuse_reading()
         held = self.exchange.held
         limit = self.limits.body
         if not held.complete:
@@ -279,10 +273,10 @@ class HttpRequest(HTTPConnection):
         return made
 
     def _refuse_reading(self) -> None:
-        if self._refusal == "end":
-            raise RuntimeError("this request is over: read its body before its handler returns")
         if self._refusal is not None:
-            raise RuntimeError("the body is the next app's: a middleware passes it on unread")
+            raise RuntimeError(self._refusal)
+        if self.exchange.settled and not self.exchange.body_is_kept:
+            raise RuntimeError("this request is over: read its body before its handler returns")
 
     # ---- the answer and the client
 
@@ -308,15 +302,7 @@ class HttpRequest(HTTPConnection):
 
     def release(self) -> Awaitable[None] | None:
         """Settle the exchange, unless it is shared with an outer request, which settles it."""
-        if self._shared:
-            return None
-        exchange = self.exchange
-        if self._refusal is None and not exchange.body_is_kept:
-            self._refusal = "end"
-        if exchange.unsettled:
-            return exchange.settle()
-        exchange.release()
-        return None
+        return None if self._shared else self.exchange.release()
 
     async def close(self) -> None:
         """Close the temporary files of the form. May be called at any time, any number of times."""

@@ -18,7 +18,7 @@ from kui.concurrency.http.stream import stream
 from kui.concurrency.http.watched_send import watched_send
 from kui.current import request_var
 from kui.lifetime import lifetime_of
-from kui.requests import HttpRequest, Refusal
+from kui.requests import HttpRequest
 from kui.responses.base import WITHOUT_CONTENT, HttpResponse
 from kui.responses.convert import convert_response
 
@@ -47,7 +47,7 @@ class NextRequest(HttpRequest, MutableMapping[str, Any]):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    _refusal: Refusal | None = "next app"
+    _refusal = "the body is the next app's: a middleware passes it on unread"
 
 
 class NextResponse(HttpResponse):

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .send_limit import Stalled
-
-__all__ = ["ClientDisconnect", "disconnect_errors", "send_failures"]
+__all__ = ["ClientDisconnect", "disconnect_errors"]
 
 
 class ClientDisconnect(Exception):
@@ -21,8 +19,3 @@ def disconnect_errors() -> tuple[type[Exception], ...]:
     """
     trio = sys.modules.get("trio")
     return (OSError,) if trio is None else (OSError, trio.BusyResourceError)
-
-
-def send_failures() -> tuple[type[Exception], ...]:
-    """Return the exceptions of a `send` whose client has gone or has stalled, for an `except` clause."""
-    return (Stalled, *disconnect_errors())

@@ -8,6 +8,7 @@ request.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import CoroutineType
 from typing import Final, NoReturn
 
 import anyio
@@ -18,15 +19,15 @@ from kui.concurrency.cleanup import GRACE
 from kui.concurrency.loops import on_asyncio
 from kui.concurrency.signals import ExitSignal
 from kui.concurrency.task_group import framework_tasks
-from kui.concurrency.waits import on_first_wait
+from kui.concurrency.waits import as_coroutine, on_first_wait
 
-from .departures import ClientDisconnect, disconnect_errors, send_failures
+from .departures import ClientDisconnect, disconnect_errors
 from .request_body import RequestBody
-from .send_limit import LIMIT_AT_EXIT, PIECE, STALL, Stalled, pieces_of, send_within
+from .send_limit import LIMIT_AT_EXIT, PIECE, STALL, pieces_of, send_within
 from .states import (
     BodyEvent,
-    ExchangeState,
     Gone,
+    RequestBodyState,
     ResponseEvent,
     ResponseState,
     body_expected,
@@ -40,6 +41,11 @@ _FILES: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend
 """Messages without a time limit: sending a file may take long, and only the server sees its progress."""
 
 _ENDS: Final = BodyEvent.ENDS  # Python 3.11 takes ten times as long to find a member in its class
+
+
+_COMING: Final = RequestBodyState.COMING
+_UNANNOUNCED: Final = RequestBodyState.UNANNOUNCED
+_NOT_BEGUN: Final = ResponseState.NOT_BEGUN
 
 
 async def _receive_too_late() -> Message:
@@ -56,11 +62,10 @@ class Exchange(RequestBody):
     `receive` and `send` are ASGI callables for any ASGI app; `owner_of` finds the exchange of both. The creator must
     call `settle` in a `finally`, as `exchange_of` and `HttpRequest.settle` do.
 
-    - `state`: the states of the request body and of the response, and why the exchange is over.
     - `on_start`: a function that gets `http.response.start` and returns the message to send, for headers that each
       response must have.
-    - `progress`: how many messages the server has taken.
-    - `in_send`: True while the server has not taken the next message.
+    - `progress`: how many messages of `send` the server has taken.
+    - `in_send`: True while the server has not taken the next message of `send`.
 
     :param fields: the headers of the scope as a dictionary, if the caller has one.
 
@@ -73,7 +78,7 @@ class Exchange(RequestBody):
             await exchange.settle()
     """
 
-    on_start: Callable[[Message], Message] | None = None
+    on_start: Callable[[Message], Message] | None
     progress = 0
     in_send = False
 
@@ -84,36 +89,21 @@ class Exchange(RequestBody):
         send: Send,
         fields: Mapping[bytes, bytes] | None = None,
     ) -> None:
-        self._receive = receive  # as `ReceiveBuffer` does, without the call
-        self._kept: list[Message] = []
         self.scope = scope
-        self.state = ExchangeState(body_expected(scope, fields))
         self.server_send = send
-
-    @property
-    def started(self) -> bool:
-        """True if the response has begun."""
-        return self.state.response not in (ResponseState.NOT_BEGUN, ResponseState.NEVER_BEGUN)
-
-    @property
-    def finished(self) -> bool:
-        """True if the last message of the response has been sent."""
-        return self.state.finished
-
-    @property
-    def gone(self) -> Gone | None:
-        """The reason why the exchange is over, or None."""
-        return self.state.gone
+        self._receive = receive
+        self._kept = []
+        # These are read for each request: CPython finds them sooner in the instance than in the class.
+        self.request_body = _COMING if body_expected(scope, fields) else _UNANNOUNCED
+        self.response = _NOT_BEGUN
+        self.on_start = None
+        self._pull = None
+        self._watchers = 0
 
     @property
     def client_gone(self) -> bool:
         """True if the client is known to have left, or counts as gone because it has stalled."""
-        return self.state.gone is Gone.CLIENT_LEFT or self.state.gone is Gone.STALLED
-
-    @property
-    def body_expected(self) -> bool:
-        """True if more of the request body may arrive."""
-        return self.state.body_is_coming
+        return self.gone is Gone.CLIENT_LEFT or self.gone is Gone.STALLED
 
     @property
     def exit_signal(self) -> ExitSignal | None:
@@ -129,7 +119,7 @@ class Exchange(RequestBody):
 
         The first reason is kept, except that any other replaces a drain.
         """
-        if self.state.terminate(why) and why is not Gone.DRAIN:
+        if self.ends(why) and why is not Gone.DRAIN:
             self._tell()
 
     # Receiving.
@@ -138,17 +128,17 @@ class Exchange(RequestBody):
         if message["type"] == "http.disconnect":
             self.ended = message
             # Servers send a disconnect after a complete response as well.
-            if not self.state.answered:
+            if not self.answered:
                 self.terminate(Gone.CLIENT_LEFT)
         elif not message.get("more_body", False):
-            self.state.body_event(_ENDS)
+            self.body_event(_ENDS)
 
     async def is_disconnected(self) -> bool:
         """Return True if the client has left. This is a checkpoint; it never waits for the client or loses a message.
 
         While the unread body fills the buffer (64 KiB or 16 messages), a disconnect behind it is not seen.
         """
-        if self.state.gone in (None, Gone.DRAIN) and not self.finished:
+        if self.gone in (None, Gone.DRAIN) and not self.finished:
             await self.poll()
         return self.client_gone
 
@@ -174,54 +164,49 @@ class Exchange(RequestBody):
             return
         if kind == "http.response.start" and self.on_start is not None:
             message = self.on_start(message)
-        last = self.state.sends(message)
+        last = self.sends(message)
         self.in_send = True
         try:
             await self._passing(message)
-        except send_failures() as error:
-            if kind == "http.response.pathsend" and not isinstance(error, Stalled):
+        except disconnect_errors() as error:
+            if kind == "http.response.pathsend":
                 raise  # an OSError here is more likely about the file
             self.disconnected(error)
         finally:
             self.in_send = False
         self.progress += 1
         if last:
-            self.state.sent_the_last()
+            self.sent_the_last()
             if self._pull is not None:
                 await self.close()
 
-    async def send_whole(self, start: Message, last: Message) -> None:
-        """Send a response that consists of two messages. Raises what `send` raises.
+    def send_whole(self, start: Message, last: Message) -> Awaitable[None]:
+        """Send a response that consists of two messages; must be awaited. Raises what `send` raises.
 
-        If its body has at most 4 KiB, both messages share one time limit.
+        If its body has at most 4 KiB and no request body is arriving, both messages share one time limit.
         """
-        state = self.state
-        if state.body_is_coming:
-            self.keep_arrived()  # usually all of it: then nothing has to be received meanwhile
-        announced = self.scope.get("http_version", "1.1") < "2"
-        if self._watchers or len(last["body"]) > _SMALL or (state.body_is_coming and not announced):
-            await self.send(start)
-            await self.send(last)
-            return
+        if self._watchers or self.body_is_coming or len(last["body"]) > _SMALL:
+            return self._send_both(start, last)
         if self.on_start is not None:
             start = self.on_start(start)
-        state.sends_whole()
+        self.sends_whole()
+        sending = self._send_small(start, last)
+        if on_asyncio():
+            return send_within(sending, self._exit_signal, self._give_up)
+        return sending
+
+    async def _send_both(self, start: Message, last: Message) -> None:
+        await self.send(start)
+        await self.send(last)
+
+    async def _send_small(self, start: Message, last: Message) -> None:
         send = self.server_send
-        self.in_send = True
         try:
-            if state.body_is_coming and self.ended is None:
-                await self._send_watched(start, last)
-            elif on_asyncio():
-                await send_within(send, (start, last), STALL, LIMIT_AT_EXIT, self._exit_signal)
-            else:
-                await send(start)
-                await send(last)
-        except send_failures() as error:
+            await send(start)
+            await send(last)
+        except disconnect_errors() as error:
             self.disconnected(error)
-        finally:
-            self.in_send = False
-        self.progress += 2
-        state.sent_the_last()
+        self.sent_the_last()
         if self._pull is not None:
             await self.close()
 
@@ -233,7 +218,7 @@ class Exchange(RequestBody):
         """Return an awaitable of the server's `send` and of the tasks that the message needs at the same time."""
         if self._watchers:  # the watch receives and keeps the time
             return self.server_send(message)
-        if self.state.body_is_coming and self.ended is None:
+        if self.body_is_coming and self.ended is None:
             return self._send_beside_body(message)
         return self._send_alone(message)
 
@@ -241,9 +226,10 @@ class Exchange(RequestBody):
         if message["type"] in _FILES:
             return self.server_send(message)
         if on_asyncio():
-            return send_within(
-                self.server_send, (message,), STALL, LIMIT_AT_EXIT, self._exit_signal
-            )
+            sending = self.server_send(message)
+            if not isinstance(sending, CoroutineType):
+                sending = as_coroutine(sending)
+            return send_within(sending, self._exit_signal, self._give_up)
         if len(message.get("body", b"")) > _SMALL:
             return self._send_watched(message)
         return self.server_send(message)
@@ -252,21 +238,22 @@ class Exchange(RequestBody):
         if self.scope.get("http_version", "1.1") >= "2":
             # HTTP/2 and 3 do not announce a body. Usually there is none, and its end has arrived already.
             self.keep_arrived()
-            if self.state.body_is_coming:
+            if self.body_is_coming:
                 await self.poll()
-        if self.state.body_is_coming:
+        if self.body_is_coming:
             await self._send_watched(message)
         else:
             await self._send_alone(message)
 
+    def _give_up(self) -> NoReturn:
+        self.terminate(Gone.STALLED)
+        raise ClientDisconnect("the client has stopped reading") from None
+
     def disconnected(self, error: Exception) -> NoReturn:
-        """End the exchange, because `send` has failed with one of `send_failures`.
+        """End the exchange, because `send` has failed with one of `disconnect_errors`.
 
         :raises ClientDisconnect: always.
         """
-        if isinstance(error, Stalled):
-            self.terminate(Gone.STALLED)
-            raise ClientDisconnect("the client has stopped reading") from None
         self.terminate(Gone.CLIENT_LEFT)
         raise ClientDisconnect("the client left before the end of the response") from error
 
@@ -283,7 +270,7 @@ class Exchange(RequestBody):
         async with framework_tasks() as group:
             await on_first_wait(self._send_all(messages), lambda: group.start_soon(watch))
         if stalled:
-            raise Stalled
+            self._give_up()
 
     async def _send_all(self, messages: Iterable[Message]) -> None:
         for message in messages:
@@ -311,15 +298,11 @@ class Exchange(RequestBody):
                 with anyio.CancelScope(deadline=ends) as patience:
                     if stopping:
                         hasten()
-                    await (
-                        self._receive_unread()
-                        if self.state.body_is_coming
-                        else anyio.sleep_forever()
-                    )
+                    await (self._receive_unread() if self.body_is_coming else anyio.sleep_forever())
                 ends = patience.deadline
                 if not patience.cancelled_caught:
                     continue
-                if self.full and not self.was_read and self.state.body_is_coming:
+                if self.full and not self.was_read and self.body_is_coming:
                     self.discard()
                 elif gives_up or self.full:
                     return
@@ -330,8 +313,8 @@ class Exchange(RequestBody):
 
     async def _receive_unread(self) -> None:
         """Keep or discard what arrives of the body, until all of it has arrived."""
-        while self.state.body_is_coming:
-            if self.state.discards:
+        while self.body_is_coming:
+            if self.discards:
                 self._forget()
             await self.change()
 
@@ -340,8 +323,7 @@ class Exchange(RequestBody):
     @property
     def unsettled(self) -> bool:
         """True if `settle` must wait: a body is still arriving, or a task of the buffer receives."""
-        state = self.state
-        return self._pull is not None or (not state.finished and state.body_is_coming)
+        return self._pull is not None or (not self.finished and self.body_is_coming)
 
     async def settle(self) -> None:
         """End the exchange's tasks, and discard the unread body of an unfinished response.
@@ -353,23 +335,27 @@ class Exchange(RequestBody):
         """
         if self.unsettled:
             await self._make_room()
-        self.release()
-
-    def release(self) -> None:
-        """Drop the server's `receive` and `send`. An `unsettled` exchange must be ended with `settle` instead."""
         self._receive, self.server_send = _receive_too_late, _send_too_late
 
+    def release(self) -> Awaitable[None] | None:
+        """Settle without waiting, and return None; if `settle` must wait, return it, to be awaited."""
+        if self.unsettled:
+            return self.settle()
+        self._receive, self.server_send = _receive_too_late, _send_too_late
+        return None
+
+    @property
+    def settled(self) -> bool:
+        """True if the request is over: nothing can be received or sent any more."""
+        return self.server_send is _send_too_late
+
     async def _make_room(self) -> None:
-        self.state.response_event(ResponseEvent.ABANDONED)
+        self.response_event(ResponseEvent.ABANDONED)
         self.give_up_body()
         with anyio.CancelScope(shield=True, deadline=anyio.current_time() + GRACE):
             try:
                 count = -1
-                while (
-                    not self.finished
-                    and self.state.body_is_coming
-                    and count != self.messages_buffered
-                ):
+                while not self.finished and self.body_is_coming and count != self.messages_buffered:
                     count = self.messages_buffered
                     self._forget()
                     await self.poll()

@@ -71,9 +71,9 @@ class ReceiveBuffer:
     _pull: asyncio.Task[None] | None = None
     _changes: anyio.Event | None = None  # set when anything here has changed
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._kept: list[Message] = []  # a deque, empty, has 10 times the size
+    # Set by the derived class.
+    _receive: Receive
+    _kept: list[Message]  # a deque, empty, has 10 times the size
 
     # Without waiting.
 

@@ -34,19 +34,15 @@ def _chunk_of(message: Message) -> bytes:
     return body
 
 
-class RequestBody(ReceiveBuffer):
-    """Reads the body of one request for an `Exchange`, which is derived from this.
+class RequestBody(ExchangeState, ReceiveBuffer):
+    """Reads the body of one request for an `Exchange`, which is derived from this."""
 
-    - `state`: the state of the request body, and of the response.
-    """
-
-    state: ExchangeState
     _held: HeldBody | None = None
 
     @property
     def body_was_read(self) -> bool:
         """True if the request body has been read to its end."""
-        return self.state.body is _WHOLE and not self._kept
+        return self.request_body is _WHOLE and not self._kept
 
     @property
     def held(self) -> HeldBody:
@@ -61,7 +57,7 @@ class RequestBody(ReceiveBuffer):
         return self._held is not None and self._held.complete
 
     def _keep(self, message: Message) -> None:
-        if self.state.discards and message["type"] == "http.request":
+        if self.discards and message["type"] == "http.request":
             self.messages_buffered += 1
             self._lose(message)
             self._arrived(message)
@@ -71,7 +67,7 @@ class RequestBody(ReceiveBuffer):
 
     def _lose(self, message: Message) -> None:
         if message.get("body"):
-            self.state.body_event(BodyEvent.DISCARDED)
+            self.body_event(BodyEvent.DISCARDED)
             self._refusal = RuntimeError(
                 "the request body was discarded: read it before the response, or begin within"
                 f" {STALL:g} s of it, and go on"
@@ -129,11 +125,11 @@ class RequestBody(ReceiveBuffer):
         :raises ClientDisconnect: the client left before the end of the body.
         :raises RuntimeError: the body was given to another reader, or a part of it was discarded.
         """
-        held, state = self.held, self.state
+        held = self.held
         held.check()
         held.keepers += 1
         try:
-            while held.size <= limit and (self._kept or state.body is not _WHOLE):
+            while held.size <= limit and (self._kept or self.request_body is not _WHOLE):
                 if self._receiving and not self._kept:
                     await self._until_changed()
                 else:
@@ -141,13 +137,6 @@ class RequestBody(ReceiveBuffer):
         finally:
             held.keepers -= 1
         held.complete = held.size <= limit or self.body_was_read
-
-    def give_up_body(self) -> None:
-        """Allow to discard what arrives of the body from now on, because the handler has returned.
-
-        A reader that reads after a part was discarded gets a RuntimeError.
-        """
-        self.state.give_up_body()
 
     def discard(self) -> None:
         """Discard the unread body, and what still arrives of it, so that a disconnect behind it is seen."""

@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 import math
 import types
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from typing import Any, Final, NoReturn
 
 import anyio
-from baize.typing import Message, Send
+from baize.typing import Message
 
 from kui.concurrency.signals import ExitSignal
-from kui.concurrency.waits import as_coroutine
 
-__all__ = ["LIMIT_AT_EXIT", "PIECE", "STALL", "Stalled", "pieces_of", "send_within"]
+__all__ = ["LIMIT_AT_EXIT", "PIECE", "STALL", "pieces_of", "send_within"]
 
 STALL: Final = 30.0
 """Seconds that a `send` may take. After that the client counts as gone."""
@@ -29,68 +28,51 @@ PIECE: Final = 64 * 1024
 """Bytes of a body that one `send` gets at most: a client that takes so many within the limit is slow, not stalled."""
 
 
-class Stalled(Exception):
-    """Raised if a `send` was given up."""
-
-
 @types.coroutine
 def send_within(
-    send: Send,
-    messages: Iterable[Message],
-    seconds: float,
-    drain: float,
+    sending: Coroutine[Any, Any, None],
     exit_signal: Callable[[], ExitSignal | None],
+    give_up: Callable[[], NoReturn],
 ) -> Generator[Any, Any, None]:
-    """Await a server's `send` of each message, on asyncio, within a limit of time. A cancellation from outside passes.
+    """Await what sends, on asyncio, for `STALL` seconds from its first wait, or `LIMIT_AT_EXIT` once the app must stop.
 
-    :param seconds: the limit for all messages together, in seconds from the first wait.
-    :param drain: the limit once the app must stop, in seconds from then.
-    :param exit_signal: returns the app's exit signal; called only if a `send` waits.
-    :raises Stalled: the limit was reached. It is unknown what the server has sent of the message.
+    A cancellation from outside passes.
+
+    :param exit_signal: returns the app's exit signal; called only if the sending waits.
+    :param give_up: raises the exception for a limit that was reached. It is unknown what the server has sent then.
     """
-    timer: _Timer | None = None
     try:
-        for message in messages:
-            sending = send(message)
-            work = sending if type(sending) is types.CoroutineType else as_coroutine(sending)
+        trap = sending.send(None)
+    except StopIteration:
+        return
+    timer = _Timer(exit_signal())
+    try:
+        while True:
             try:
-                trap = work.send(None)
-                if timer is None:
-                    timer = _Timer(drain)
-                    timer.begin(seconds, exit_signal())
-                while True:
-                    try:
-                        value = yield trap
-                    except BaseException as error:
-                        trap = work.throw(error)
-                    else:
-                        trap = work.send(value)
-            except StopIteration:
-                pass
+                value = yield trap
+            except BaseException as error:
+                trap = sending.throw(error)
+            else:
+                trap = sending.send(value)
+    except StopIteration:
+        pass
     except asyncio.CancelledError:
-        if timer is None or not timer.is_to_blame():
+        if not timer.is_to_blame():
             raise
-        raise Stalled from None
+        give_up()
     finally:
-        if timer is not None:
-            timer.end()
+        timer.end()
 
 
 class _Timer:
-    """Cancels the task that called `begin`, as `asyncio.timeout` does."""
+    """Cancels the task that makes it, as `asyncio.timeout` does."""
 
-    __slots__ = ("_drain", "_exit_signal", "_fired", "_handle", "_task")
+    __slots__ = ("_exit_signal", "_fired", "_handle", "_task")
 
-    def __init__(self, drain: float) -> None:
-        self._drain = drain
-        self._exit_signal: ExitSignal | None = None
-        self._handle: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[object] | None = None
-        self._fired = False
-
-    def begin(self, seconds: float, exit_signal: ExitSignal | None) -> None:
+    def __init__(self, exit_signal: ExitSignal | None) -> None:
         self._task = asyncio.current_task()
-        self._handle = asyncio.get_running_loop().call_later(seconds, self._fire)
+        self._fired = False
+        self._handle = asyncio.get_running_loop().call_later(STALL, self._fire)
         self._exit_signal = exit_signal
         if exit_signal is not None:
             exit_signal.listen(self._hasten)
@@ -98,9 +80,9 @@ class _Timer:
     def _hasten(self) -> None:
         """Shorten the limit: the app must stop."""
         loop = asyncio.get_running_loop()
-        if self._handle is not None and self._handle.when() > loop.time() + self._drain:
+        if self._handle.when() > loop.time() + LIMIT_AT_EXIT:
             self._handle.cancel()
-            self._handle = loop.call_later(self._drain, self._fire)
+            self._handle = loop.call_later(LIMIT_AT_EXIT, self._fire)
 
     def _fire(self) -> None:
         self._fired = True
@@ -108,10 +90,9 @@ class _Timer:
             self._task.cancel()
 
     def end(self) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
-            if self._exit_signal is not None:
-                self._exit_signal.unlisten(self._hasten)
+        self._handle.cancel()
+        if self._exit_signal is not None:
+            self._exit_signal.unlisten(self._hasten)
 
     def is_to_blame(self) -> bool:
         """True if only this timer has cancelled the task. If the timer has fired, the task is uncancelled."""

@@ -179,22 +179,23 @@ _OTHER: Final = ResponseEvent.OTHER
 class ExchangeState:
     """The state of one exchange: its request body, its response, and why it is over.
 
+    - `request_body`: the creator sets it to `COMING` if a body is expected.
+    - `response`: how far the response has come.
+    - `gone`: the reason why the exchange is over, or None.
+
     Example::
 
-        state = ExchangeState(body_expected(scope))
+        state = ExchangeState()
         state.response_event(event_of(message))
     """
 
-    __slots__ = ("body", "gone", "response")
-
-    def __init__(self, expects_body: bool) -> None:
-        self.body = RequestBodyState.COMING if expects_body else _UNANNOUNCED
-        self.response = _NOT_BEGUN
-        self.gone: Gone | None = None
+    request_body: RequestBodyState = _UNANNOUNCED
+    response: ResponseState = _NOT_BEGUN
+    gone: Gone | None = None
 
     def body_event(self, event: BodyEvent) -> None:
         """Apply an event to the state of the request's body."""
-        self.body = _BODY[self.body][event]
+        self.request_body = _BODY[self.request_body][event]
 
     def response_event(self, event: ResponseEvent) -> None:
         """Apply an event to the state of the response."""
@@ -214,17 +215,20 @@ class ExchangeState:
     def sends_whole(self) -> None:
         """Record that both messages of a response of two messages are about to be sent."""
         self.response = _RESPONSE[_RESPONSE[self.response][_START]][_LAST_PIECE]
-        self.body = _BODY[self.body][_GIVEN_UP]
+        self.request_body = _BODY[self.request_body][_GIVEN_UP]
 
     def sent_the_last(self) -> None:
         """Record that the last message of the response was sent."""
         self.response = _RESPONSE[self.response][_SENT]
 
     def give_up_body(self) -> None:
-        """Record that the request's body may be discarded."""
+        """Allow to discard what arrives of the body from now on, because the handler has returned.
+
+        A reader that reads after a part was discarded gets a RuntimeError.
+        """
         self.body_event(_GIVEN_UP)
 
-    def terminate(self, why: Gone) -> bool:
+    def ends(self, why: Gone) -> bool:
         """End the exchange; return True if `why` is now the reason, False if an earlier reason is kept."""
         if self.gone not in REPLACEABLE or self.gone is why:
             return False
@@ -234,17 +238,22 @@ class ExchangeState:
     @property
     def body_is_coming(self) -> bool:
         """True if more of the request body may arrive."""
-        return self.body < _UNANNOUNCED
+        return self.request_body < _UNANNOUNCED
 
     @property
     def body_is_open(self) -> bool:
         """True if a reader must receive, or must be told that a part was discarded."""
-        return self.body is not _WHOLE
+        return self.request_body is not _WHOLE
 
     @property
     def discards(self) -> bool:
         """True if what arrives of the request body is not kept."""
-        return self.body is RequestBodyState.UNWANTED or self.body is RequestBodyState.CUT
+        return self.request_body in (RequestBodyState.UNWANTED, RequestBodyState.CUT)
+
+    @property
+    def started(self) -> bool:
+        """True if the response has begun."""
+        return self.response not in (_NOT_BEGUN, ResponseState.NEVER_BEGUN)
 
     @property
     def answered(self) -> bool:

@@ -51,11 +51,12 @@ def test_what_was_discarded_is_never_whole_again() -> None:
 
 @pytest.mark.parametrize("events", list(itertools.permutations(BodyEvent, 3)))
 def test_the_end_of_a_body_is_seen_in_any_order(events) -> None:
-    state = ExchangeState(expects_body=True)
+    state = ExchangeState()
+    state.request_body = RequestBodyState.COMING
     for event in events:
         state.body_event(event)
     assert not state.body_is_coming
-    assert state.body is RequestBodyState.CUT_SHORT
+    assert state.request_body is RequestBodyState.CUT_SHORT
 
 
 @pytest.mark.parametrize(
@@ -85,14 +86,14 @@ def test_the_end_of_a_body_is_seen_in_any_order(events) -> None:
     ],
 )
 def test_messages_lead_the_response_on(messages, expected) -> None:
-    state = ExchangeState(expects_body=False)
+    state = ExchangeState()
     for message in messages:
         state.response_event(event_of(message))
     assert state.response is expected
 
 
 def test_a_response_that_was_sent_is_not_abandoned() -> None:
-    state = ExchangeState(expects_body=False)
+    state = ExchangeState()
     for event in (ResponseEvent.START, ResponseEvent.LAST_PIECE, ResponseEvent.SENT):
         state.response_event(event)
     state.response_event(ResponseEvent.ABANDONED)
@@ -102,10 +103,10 @@ def test_a_response_that_was_sent_is_not_abandoned() -> None:
 @pytest.mark.parametrize("first", Gone)
 @pytest.mark.parametrize("second", Gone)
 def test_the_first_reason_stays_unless_it_is_a_drain(first, second) -> None:
-    state = ExchangeState(expects_body=False)
-    assert state.terminate(first)
+    state = ExchangeState()
+    assert state.ends(first)
     replaced = first is Gone.DRAIN and second is not Gone.DRAIN
-    assert state.terminate(second) is replaced
+    assert state.ends(second) is replaced
     assert state.gone is (second if replaced else first)
 
 
