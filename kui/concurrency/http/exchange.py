@@ -183,15 +183,23 @@ class Exchange(RequestBody):
     def send_whole(self, start: Message, last: Message) -> Awaitable[None]:
         """Send a response that consists of two messages; must be awaited. Raises what `send` raises.
 
-        If its body has at most 4 KiB and no request body is arriving, both messages share one time limit.
+        If its body has at most 4 KiB, both messages share one time limit.
         """
-        if self._watchers or self.body_is_coming or len(last["body"]) > _SMALL:
+        if self.body_is_coming:
+            self.keep_arrived()  # usually all of it: then nothing has to be received meanwhile
+        coming = self.body_is_coming
+        if (
+            self._watchers
+            or len(last["body"]) > _SMALL
+            or (coming and self.scope.get("http_version", "1.1") >= "2")  # it announces no body
+        ):
             return self._send_both(start, last)
         if self.on_start is not None:
             start = self.on_start(start)
         self.sends_whole()
-        sending = self._send_small(start, last)
-        if on_asyncio():
+        watched = coming and self.ended is None
+        sending = self._send_small(start, last, watched)
+        if on_asyncio() and not watched:
             return send_within(sending, self._exit_signal, self._give_up)
         return sending
 
@@ -199,11 +207,14 @@ class Exchange(RequestBody):
         await self.send(start)
         await self.send(last)
 
-    async def _send_small(self, start: Message, last: Message) -> None:
+    async def _send_small(self, start: Message, last: Message, watched: bool) -> None:
         send = self.server_send
         try:
-            await send(start)
-            await send(last)
+            if watched:
+                await self._send_watched(start, last)
+            else:
+                await send(start)
+                await send(last)
         except disconnect_errors() as error:
             self.disconnected(error)
         self.sent_the_last()
