@@ -14,10 +14,10 @@ __all__ = ["RequestBody"]
 
 
 class RequestBody:
-    """A request body that is sent while the request runs, and may be broken off.
+    """A request body that a test sends while the request runs, and may break off.
 
-    Pass it as `content=` to one request. `send` returns at once while the buffer between client and app
-    has room, otherwise when the app has received part of it.
+    Pass it as `content=` to one request. `send` returns at once while the buffer between client and app has room;
+    otherwise it waits until the app has received a part.
 
     Example::
 
@@ -39,13 +39,13 @@ class RequestBody:
     async def send(self, data: bytes, *, timeout: float | Unset | None = UNSET) -> None:
         """Send a piece of the body.
 
-        :param timeout: seconds of the loop's clock; if it is not given 5, or none where the clock is
+        :param timeout: seconds of the loop's clock; None for no limit. The default is 5, or None if the clock is
             virtual.
         :raises DeadlineExceeded: there was no room for it within `timeout`.
         :raises Disconnected: the request is over.
         :raises RuntimeError: the body was ended before.
 
-        Under cancellation the piece may have been sent.
+        If this is cancelled, the piece may have been sent.
         """
         if self._ended or self._aborted:
             raise RuntimeError("the body has ended")

@@ -1,4 +1,4 @@
-"""Calls, bodies, streams and WebSockets of a test that is not async, run in the loop's thread."""
+"""Run the calls, bodies, streams and WebSockets of a synchronous test in the event loop's thread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Bridge(httpx2.BaseTransport):
-    """Calls functions in the loop's thread; also an httpx2 transport that does."""
+    """Calls functions in the event loop's thread. It is also an httpx2 transport that does so."""
 
     def __init__(self, transport: ASGITransport) -> None:
         self.transport = transport
@@ -86,7 +86,7 @@ class _RequestStream(httpx2.AsyncByteStream):
 
 
 class _ResponseStream(httpx2.SyncByteStream):
-    """A response body that is read from the loop's thread."""
+    """A response body that is read in the event loop's thread."""
 
     def __init__(self, bridge: Bridge, stream: httpx2.AsyncByteStream) -> None:
         self._bridge = bridge
@@ -107,7 +107,7 @@ async def _next_or_empty(chunks: Any) -> bytes:
 
 
 class SyncEventStream:
-    """`EventStream` for tests that are not async."""
+    """`EventStream` for synchronous tests."""
 
     def __init__(self, bridge: Bridge, stream: EventStream) -> None:
         self._bridge = bridge
@@ -144,7 +144,7 @@ class SyncEventStream:
 
 
 class SyncWebSocketSession:
-    """`WebSocketSession` for tests that are not async."""
+    """`WebSocketSession` for synchronous tests."""
 
     def __init__(self, bridge: Bridge, session: WebSocketSession) -> None:
         self._bridge = bridge
@@ -152,7 +152,7 @@ class SyncWebSocketSession:
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol that the app has chosen; None if it chose none."""
+        """The subprotocol that the app has chosen, or None."""
         return self._session.subprotocol
 
     @property

@@ -1,4 +1,4 @@
-"""Interrupting one request of a client at each of its checkpoints: the client leaves, or the server cancels."""
+"""Interrupt one request of a client at each of its checkpoints: let the client leave, or the server cancel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ How: TypeAlias = Literal["leave", "cancel"]
 class Hit:
     """One attempt: the first request of its block is interrupted at checkpoint `at`, counted from 1.
 
-    `reached` is True if the request has had so many checkpoints, and was interrupted.
+    `reached` is True if the request has come to that checkpoint, and was interrupted.
     """
 
     def __init__(self, transport: ASGITransport, at: int, how: How, timeout: float | None) -> None:
@@ -80,7 +80,7 @@ class Hit:
                 run.hit = cancelled.cancel
                 await run
             if self.reached:
-                conversation.leave()  # as a server closes the connection of what it cancels
+                conversation.leave()  # a server that cancels a request closes its connection
 
         return hit
 

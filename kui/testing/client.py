@@ -46,13 +46,11 @@ class AsyncTestClient(httpx2.AsyncClient):
     :param app: any ASGI 3 app.
     :param transport: an `ASGITransport` over `app`, if it needs other settings than the defaults.
     :param raise_app_exceptions: see `ASGITransport`.
-    :param lifespan: False if the app is not to be started and stopped.
-    :param timeout: what httpx2 takes; its read timeout, in seconds of the loop's clock, bounds every
-        wait for the app: for a response, its next chunk, an event, a message, its return, its
-        start-up and its shutdown. The default is 5 s, or no limit if the clock is
-        virtual.
-    :param deadline: seconds of real time, also with a virtual clock, for the whole block; None for no
-        limit.
+    :param lifespan: False to not start and stop the app.
+    :param timeout: a timeout of httpx2. Its read timeout, in seconds of the loop's clock, limits each wait for the
+        app: for a response, its next chunk, an event, a message, its return, its start-up and its shutdown. The
+        default is 5 s, or no limit if the clock is virtual.
+    :param deadline: seconds of real time for the whole block, also with a virtual clock; None for no limit.
     :param base_url: the base of relative URLs.
     :param options: other parameters of `httpx2.AsyncClient`: headers, cookies, auth, ...
 
@@ -190,12 +188,12 @@ class AsyncTestClient(httpx2.AsyncClient):
         await self.transport.idle(seconds)
 
     def every_checkpoint(self, *, how: How = "leave", limit: int = 2000) -> Checkpoints:
-        """Repeat one request, and interrupt it at its 1st, 2nd, ... checkpoint, until it ends before.
+        """Repeat one request, and interrupt it at its 1st, 2nd, ... checkpoint, until it ends uninterrupted.
 
-        Each attempt is a block; its first request or WebSocket is interrupted, but not in the last attempt.
-        The block catches `Disconnected`, which the interruption causes, and waits until the app has
-        returned; after it, assert what must hold however the request ended. The checkpoints are those of
-        the app's own task. For functions there is `kui.testing.every_checkpoint`.
+        Each attempt is a block. Its first request or WebSocket is interrupted, except in the last attempt. The block
+        catches `Disconnected`, which the interruption causes, and waits until the app has returned. After the block,
+        assert what must hold for any end of the request. The checkpoints are those of the app's own task. Use
+        `kui.testing.every_checkpoint` for functions.
 
         :param how: "leave": the client leaves. "cancel": the server cancels the app and closes the
             connection.
@@ -233,7 +231,7 @@ class AsyncTestClient(httpx2.AsyncClient):
     # ---- talking
 
     def build_request(self, *args: Any, **kwargs: Any) -> httpx2.Request:
-        """Build a request, as httpx2 does; a generator given as content is closed when the request is over."""
+        """Build a request, as httpx2 does. A generator given as content is closed when the request is over."""
         request = super().build_request(*args, **kwargs)
         content = kwargs.get("content")
         if hasattr(content, "aclose"):
@@ -243,10 +241,10 @@ class AsyncTestClient(httpx2.AsyncClient):
     async def read(
         self, response: httpx2.Response, size: int, *, timeout: float | Unset | None = UNSET
     ) -> bytes:
-        """Read exactly `size` bytes of a streamed response's body; fewer at its end.
+        """Read exactly `size` bytes of a streamed response's body, or fewer at its end.
 
-        The bytes are not decoded from a Content-Encoding. The rest is not read: the app waits in `send` once
-        it has sent more than the transport's `buffer_size`.
+        A Content-Encoding is not decoded. The rest is not read, so that the app waits in `send` once it has sent more
+        than the transport's `buffer_size`.
 
         :param timeout: seconds of the loop's clock for each chunk.
         :raises DeadlineExceeded: nothing was received in that time; what was received before is not lost.

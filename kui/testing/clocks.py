@@ -1,7 +1,7 @@
-"""Virtual time: while all tasks wait, the clock jumps to the next deadline; while a thread works, it stops.
+"""Virtual time: if all tasks wait, the clock jumps to the next deadline; while a thread works, it stands still.
 
-On trio it is trio's `MockClock`, on asyncio an event loop with the same behaviour. Both are for code in one
-process: a wait for a socket or a process looks idle, so its timeout expires at once.
+On trio it is trio's `MockClock`, on asyncio an event loop with the same behaviour. Both are for code in one process: a
+wait for a socket or for another process counts as idle, so that its timeout expires at once.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ Args = TypeVarTuple("Args")
 def virtual_clock(backend: str) -> tuple[str, dict[str, Any]]:
     """Return `backend` ("asyncio" or "trio") with a virtual clock, as anyio takes it.
 
-    For the fixtures `anyio_backend` and `kui_backend`, and for `anyio.run`. A clock can be used for one
-    run: a fixture must call this once for each test.
+    Use it in the fixtures `anyio_backend` and `kui_backend`, and for `anyio.run`. A clock can be used for one run only:
+    a fixture must call this for each test.
 
-    :raises ValueError: the backend is another.
+    :raises ValueError: there is no such backend.
 
     Example::
 
@@ -51,7 +51,7 @@ def virtual_clock(backend: str) -> tuple[str, dict[str, Any]]:
 
 
 def is_virtual() -> bool:
-    """True if the running loop has a virtual clock."""
+    """Return True if the running loop has a virtual clock."""
     if trio.lowlevel.in_trio_run():
         return isinstance(trio.lowlevel.current_clock(), trio.testing.MockClock)
     return isinstance(asyncio.get_running_loop(), VirtualClockLoop)
@@ -93,13 +93,13 @@ def virtual_trio_clock() -> trio.testing.MockClock:
 
     def unless_a_thread_works() -> None:
         if any(map(_waits_for_thread, _all_tasks())):
-            # Ask again when nothing has happened for a millisecond: the thread wakes the loop.
+            # Check again after a millisecond in which nothing has happened; the thread wakes the loop.
             clock.autojump_threshold = 0.001
         else:
             clock.autojump_threshold = 0
             jump()
 
-    # MockClock is final, and its clock is read by trio alone: there is no public place to ask first.
+    # MockClock is final, and only trio calls it: there is no public place for this check.
     clock._autojump = unless_a_thread_works  # type: ignore[method-assign]  # as said: no other way  # noqa: SLF001  # trio has no public way
     return clock
 
@@ -128,7 +128,7 @@ def _waits_for_thread(task: trio.lowlevel.Task) -> bool:
 
 
 class _AutojumpSelector(selectors.DefaultSelector):
-    """A selector that lets the loop advance its clock when nothing is ready."""
+    """A selector that advances the loop's clock if nothing is ready."""
 
     loop: VirtualClockLoop
 
@@ -183,14 +183,14 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[Unpack[Args]], T], *args: *Args
     ) -> asyncio.Future[T]:
-        """Do as the base class does; the clock stops until it is done."""
+        """Do as the base class does; the clock stands still until it is done."""
         future = super().run_in_executor(executor, func, *args)
         self._executing += 1
         future.add_done_callback(self._executed)
         return future
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
-        """Do as the base class does; the clock stops until it is done."""
+        """Do as the base class does; the clock stands still until it is done."""
         self._executing += 1
         try:
             await super().shutdown_default_executor()

@@ -338,7 +338,7 @@ class WebSocketContract:
 class LifespanContract:
     """The messages that may be sent in a lifespan: one answer to `startup`, then one to `shutdown`.
 
-    A message of another type of scope passes before the start-up is answered: an app that sends one has no lifespan.
+    Before the start-up is answered, a message of another scope type passes: an app that sends it has no lifespan.
     """
 
     def __init__(self) -> None:
@@ -346,7 +346,7 @@ class LifespanContract:
         self._answered = False
 
     def asked(self, phase: str) -> None:
-        """Note that `lifespan.startup` or `lifespan.shutdown` was received: its answer may be sent now."""
+        """Record that `lifespan.startup` or `lifespan.shutdown` was received, so that its answer may be sent."""
         self._open = phase
 
     def check(self, message: Any) -> None:

@@ -31,11 +31,12 @@ _LIBRARIES = (
 class Conversation(ABC):
     """One call of the app with a scope.
 
-    - `returned`: True if the app has returned; `cancelled`: True if it was cancelled.
-    - `error`: the exception of the app, or the rule of ASGI that it broke, which is preferred; `told`:
-      True if it was raised in the test.
+    - `returned`: True if the app has returned.
+    - `cancelled`: True if the app was cancelled.
+    - `error`: the ContractError for a rule that the app broke, or else the exception of the app, or None.
+    - `told`: True if `error` was raised in the test.
     - `left`: True if the client has left.
-    - `given_up`: True if the test was told that the app is too slow; it is not waited for any more.
+    - `given_up`: True if a DeadlineExceeded was raised for it; the app is then not waited for any more.
     """
 
     def __init__(self, scope: Scope, timeout: float | None) -> None:
@@ -70,7 +71,10 @@ class Conversation(ABC):
 
     @abstractmethod
     def check_returned(self) -> None:
-        """Raise ContractError if the app may not return now."""
+        """Check that the app may return now.
+
+        :raises ContractError: it may not.
+        """
 
     async def run(self, app: Callable[..., Any]) -> None:
         """Call the app and wait until it has returned; keep what it raises."""
@@ -104,7 +108,7 @@ class Conversation(ABC):
         self.signal.notify()
 
     def violated(self, error: ContractError) -> None:
-        """Note that the app broke the contract, so that the test fails whatever the app does with the exception."""
+        """Record that the app broke the contract, so that the test fails even if the app catches the exception."""
         if not isinstance(self.error, ContractError):
             self.error = error
             self.told = False
@@ -117,7 +121,7 @@ class Conversation(ABC):
         :raises ContractError: the app has broken a rule, and the test does not know of it yet.
         """
         held = await within(timeout, self.signal, lambda: holds() or self._violation())
-        if self.cancelled:  # if this task was cancelled with it, raise that
+        if self.cancelled:  # if this task was cancelled as well, raise its cancellation
             await anyio.lowlevel.checkpoint_if_cancelled()
         violation = self._violation()
         if violation is not None:

@@ -1,4 +1,4 @@
-"""A deadline in real time, independent of the loop's clock, for tests that would never end."""
+"""A deadline in real time, independent of the loop's clock, for tests that might never end."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Deadline"]
 
 
 class Deadline:
-    """A cancel scope that is cancelled after `seconds` of real time (None: never).
+    """A cancel scope that is cancelled after `seconds` of real time, or never if that is None.
 
-    `story` is called before the cancellation, while the state can still be described, and its result is
-    kept. The owner must raise an exception if the deadline has passed.
+    Before the cancellation `story` is called, while the state can still be described, and its result is kept. The owner
+    must raise an exception if the deadline has passed.
     """
 
     def __init__(self, seconds: float | None, story: Callable[[], str]) -> None:

@@ -1,4 +1,4 @@
-"""Check that an app's description is still the one that was agreed on."""
+"""Check that the OpenAPI description of an app has not changed."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ __all__ = [
 
 
 class ContractError(AssertionError):
-    """The app broke the ASGI contract; the message says which rule, and what it did instead.
+    """Raised if the app broke the ASGI contract. The message says which rule, and what the app did.
 
     It is raised in the app, at the wrong call, and again in the test, even if the app catches it or
     `raise_app_exceptions` is False.
@@ -24,7 +24,7 @@ class ContractError(AssertionError):
 
 
 class DeadlineExceeded(httpx2.ReadTimeout, TimeoutError):
-    """A test, or one wait of it, took too long; the message says what it waited for."""
+    """Raised if a test, or one wait of it, took too long. The message says what it waited for."""
 
 
 class ClientLeft(OSError):
@@ -35,14 +35,11 @@ class ClientLeft(OSError):
 
 
 class Disconnected(httpx2.NetworkError):
-    """The test closed its side of a connection that was in use."""
+    """Raised if the test has closed its side of a connection that is in use."""
 
 
 class NotAnEventStream(Exception):
-    """The response to `client.events` is no event stream.
-
-    `response` is that response; its body has been read.
-    """
+    """Raised if the response to `client.events` is no event stream. `response` is that response, with its body read."""
 
     def __init__(self, response: httpx2.Response) -> None:
         content_type = response.headers.get("content-type")
@@ -53,7 +50,7 @@ class NotAnEventStream(Exception):
 
 
 class WebSocketDenied(Exception):
-    """The app did not accept the WebSocket. `response` is its denial response; 403 if it only closed."""
+    """Raised if the app did not accept the WebSocket. `response` is its denial response; a 403 if it only closed."""
 
     def __init__(self, response: httpx2.Response) -> None:
         super().__init__(f"the handshake was answered with {response.status_code}")
@@ -61,7 +58,7 @@ class WebSocketDenied(Exception):
 
 
 class WebSocketClosed(Exception):
-    """The WebSocket is closed, and all its messages have been received.
+    """Raised if the WebSocket is closed and all its messages were received.
 
     `code` and `reason` are those of the close frame (RFC 6455 section 7.4); 1006 if there was none.
     """

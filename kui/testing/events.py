@@ -1,4 +1,4 @@
-"""Parsing of server-sent events (WHATWG HTML, 9.2)."""
+"""Parse server-sent events (WHATWG HTML, section 9.2)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["Event", "EventParser", "EventStream"]
 
 @dataclass(frozen=True)
 class Event:
-    """One event; or one comment, which has only `comment`, if the stream was opened with `comments=True`.
+    """One event, or one comment, which has only `comment`, if the stream was opened with `comments=True`.
 
     `id` is the last id of the stream, which may be that of an earlier event. `retry` is the
     reconnection time in milliseconds, if the event has one.
@@ -66,7 +66,7 @@ class EventParser:
             end = min(ends)
             if self._text[end] == "\r":
                 if end + 1 == len(self._text):
-                    return  # LF may follow: it belongs to this line
+                    return  # an LF that belongs to this line may follow
                 after = end + 2 if self._text[end + 1] == "\n" else end + 1
             else:
                 after = end + 1
@@ -140,7 +140,7 @@ class EventStream:
         :raises httpx2.RemoteProtocolError: the response broke off, and the app raised nothing.
         :raises Exception: the app's own exception.
 
-        Under cancellation no event is lost.
+        If this is cancelled, no event is lost.
         """
         seconds = self._timeout if isinstance(timeout, Unset) else timeout
         end = None if seconds is None else anyio.current_time() + seconds

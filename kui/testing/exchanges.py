@@ -52,7 +52,7 @@ class HttpExchange(Conversation):
         self._body: deque[bytes] = deque()
         self._body_size = 0
         self._body_ended = False
-        self._body_taken = False  # the app has received the last message of the body
+        self._body_taken = False  # True once the app has received the last message of the body
         self._chunks: deque[bytes] = deque()
         self._chunks_size = 0
 
@@ -136,7 +136,7 @@ class HttpExchange(Conversation):
         descriptor = file if isinstance(file, int) else file.fileno()
         position = os.lseek(descriptor, 0, os.SEEK_CUR) if offset is None else offset
         left = max(os.fstat(descriptor).st_size - position, 0) if count is None else count
-        self._sending_file = True  # and it stays so if this fails: the response has no end
+        self._sending_file = True  # stays True if this fails, because the response then has no end
         while left and not self.left:
             chunk = os.pread(descriptor, min(left, _CHUNK), position)
             if not chunk:
@@ -262,7 +262,7 @@ class HttpExchange(Conversation):
 
 
 async def _close(iterator: object) -> None:
-    """Close a source, if it can be closed: a generator that the garbage collector finds is a warning on trio."""
+    """Close a source, if it can be closed. On trio a generator that the garbage collector closes causes a warning."""
     close = getattr(iterator, "aclose", None)
     if close is not None:
         await close()

@@ -1,7 +1,8 @@
-"""The fixtures `kui_backend` and `kui_client`, under pytest alone and beside the plugins that run async tests.
+"""The fixtures `kui_backend` and `kui_client`, for pytest alone and together with plugins that run async tests.
 
-Which plugin runs an async test is decided by its marker, or by the mode of the plugin: pytest-trio, anyio's plugin or
-pytest-asyncio. What none of them takes is run here, on both loops. The client is opened in the loop of the test.
+The marker of an async test, or the mode of a plugin, decides which plugin runs it: pytest-trio, anyio's plugin or
+pytest-asyncio. An async test that none of them runs is run here, on both loops. The client is opened in the loop of the
+test.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PluginName: TypeAlias = Literal["sync", "trio", "anyio", "asyncio", "kui"]
 
 
 def _runner(function: object, node: pytest.Item, names: list[str]) -> PluginName:
-    """Return which plugin runs a test; "kui" if none does but this one."""
+    """Return the plugin that runs a test; "kui" if only this one does."""
     inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
     if not inspect.iscoroutinefunction(inner):
         return "sync"
@@ -33,7 +34,7 @@ def _runner(function: object, node: pytest.Item, names: list[str]) -> PluginName
 
 
 def _is_for_pytest_asyncio(node: pytest.Item) -> bool:
-    """True if pytest-asyncio takes an async test: by its marker, or all of them in its mode auto."""
+    """True if pytest-asyncio runs an async test: by its marker, or because its mode is auto."""
     config = node.config
     if not config.pluginmanager.has_plugin("asyncio"):
         return False
@@ -50,11 +51,11 @@ def _runner_of(request: pytest.FixtureRequest) -> PluginName:
 
 @pytest.fixture
 def kui_backend(request: pytest.FixtureRequest) -> Backend:
-    """The event loop of the test: it runs once on asyncio and once on trio.
+    """The event loop of the test, which runs once on asyncio and once on trio.
 
-    "asyncio" or "trio", or one of them with options, as `kui.testing.virtual_clock` gives it. Under
-    pytest-trio it is "trio"; under anyio's plugin it is what the fixture `anyio_backend` says; else
-    define a fixture of this name to choose another.
+    It is "asyncio" or "trio", or one of them with options, as `kui.testing.virtual_clock` returns them. With
+    pytest-trio it is "trio"; with anyio's plugin it is the value of the fixture `anyio_backend`. Otherwise define a
+    fixture of this name to choose the loop.
     """
     _refuse_two_runners(request)
     if "anyio_backend" in request.fixturenames:
@@ -67,10 +68,7 @@ def kui_backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture
 def kui_client(request: pytest.FixtureRequest, kui_backend: Backend, app: Any) -> Iterator[Any]:
-    """A client of the test suite's own fixture `app`: an open `AsyncTestClient`.
-
-    In a test that is not async it is a `TestClient`.
-    """
+    """An open `AsyncTestClient` for the app of your fixture `app`; in a synchronous test, a `TestClient`."""
     if _runner_of(request) == "sync":
         from .sync import TestClient
 
@@ -85,10 +83,10 @@ def kui_client(request: pytest.FixtureRequest, kui_backend: Backend, app: Any) -
 async def _open_client(
     request: pytest.FixtureRequest, kui_backend: Backend, app: Any
 ) -> AsyncGenerator[Any, None]:
-    """`kui_client`, as a fixture that pytest-trio and anyio's plugin take.
+    """`kui_client`, as a fixture for pytest-trio and anyio's plugin.
 
-    It yields inside a task group, which is safe here: its tasks do not raise, and no cancel scope around
-    the yield is cancelled, as the deadline is around the test and not around the fixture.
+    It yields inside of a task group, which is safe here: the tasks do not raise, and no cancel scope around the yield
+    is cancelled, because the deadline is around the test and not around the fixture.
     """
     from .client import AsyncTestClient
 
@@ -99,7 +97,7 @@ async def _open_client(
 async def _open_client_in_a_task(
     request: pytest.FixtureRequest, kui_backend: Backend, app: Any
 ) -> AsyncGenerator[Any, None]:
-    """`kui_client`, as a fixture of pytest-asyncio, which begins and ends a fixture in two tasks.
+    """`kui_client`, as a fixture for pytest-asyncio, which begins and ends a fixture in different tasks.
 
     A task group must be left in the task that has entered it, so the client is open in a task of its own.
     """
@@ -119,7 +117,7 @@ async def _open_client_in_a_task(
     task = asyncio.ensure_future(hold())
     await asyncio.wait([task, opened], return_when=asyncio.FIRST_COMPLETED)
     if task.done():
-        task.result()  # what the app has raised at its start-up
+        task.result()  # raises what the app has raised at its start-up
     try:
         yield client
     finally:
@@ -131,7 +129,7 @@ async def _open_client_in_a_task(
 
 
 def _refuse_two_runners(request: pytest.FixtureRequest) -> None:
-    """Fail, with what to set, if pytest-asyncio takes a test that another plugin must run."""
+    """Fail with a hint if pytest-asyncio also runs a test that another plugin must run."""
     runner = _runner_of(request)
     if runner in ("trio", "anyio") and _is_for_pytest_asyncio(request.node):
         pytest.fail(
@@ -153,7 +151,7 @@ _PLUGINS = {"trio": "pytest-trio", "anyio": "anyio's plugin"}
 def _refuse_async_fixture(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> None:
-    """Fail, with what to set, for an async fixture of a test that no plugin for fixtures runs."""
+    """Fail with a hint if a test uses an async fixture that no plugin runs."""
     if (
         "kui_backend" in request.fixturenames
         and (
@@ -196,7 +194,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
-    """Give `kui_client` the form that the plugin which runs the test accepts."""
+    """Choose the function of `kui_client` that the plugin which runs the test accepts."""
     original = fixturedef.func
     _refuse_async_fixture(fixturedef, request)
     if fixturedef.argname == "kui_client" and original.__module__ == __name__:

@@ -1,7 +1,7 @@
-"""Cancellation at every checkpoint, to test that code may be cancelled anywhere.
+"""Cancel code at each of its checkpoints, to test that it may be cancelled anywhere.
 
-A scenario is run repeatedly, and interrupted at its 1st, 2nd, ... checkpoint, until it ends before. Its coroutine is
-stepped by hand, so nothing has to be instrumented or counted. The caller asserts what must hold afterwards.
+A scenario is run repeatedly, and interrupted at its 1st, 2nd, ... checkpoint, until it ends uninterrupted. Its
+coroutine is stepped by hand, so that nothing must be instrumented. The caller asserts what must hold afterwards.
 """
 
 from __future__ import annotations
@@ -52,17 +52,16 @@ async def every_checkpoint(
 ) -> int:
     """Run `scenario` until it has been interrupted at each of its checkpoints, and once more to its end.
 
-    A checkpoint is a moment in which the scenario's own task yields to the event loop; its child tasks
-    are interrupted wherever they are at that moment.
+    A checkpoint is a moment at which the scenario's own task yields to the event loop. Its child tasks are interrupted
+    wherever they are at that moment.
 
-    :param scenario: an async function that is given a new state each time, and keeps in it what
-        `check` needs. Exceptions other than the cancellation are raised; if the interruption may cause
-        one, the scenario must catch it.
-    :param check: a function, or an async one, that is called with the state after each run, and
-        asserts what must hold however the run ended: resources are closed, and so on.
-    :param how: "scope": a cancel scope around it is cancelled. "native", on asyncio only:
-        `task.cancel()`, as uvicorn and hypercorn do it; the scenario must then let CancelledError
-        out. A function: called with the state, for example to disconnect a client.
+    :param scenario: an async function that gets a new state each time, and stores in it what `check` needs. Exceptions
+        other than the cancellation are raised; if the interruption may cause one, the scenario must catch it.
+    :param check: a function, async or not, that is called with the state after each run, and asserts what must hold for
+        any end of the run, such as that resources are closed.
+    :param how: "scope" cancels a cancel scope around the scenario. "native", on asyncio only, calls `task.cancel()`, as
+        uvicorn and hypercorn do; the scenario must then let CancelledError pass. A function is called with the state,
+        for example to disconnect a client.
     :param state: creates the state; by default an empty `types.SimpleNamespace`.
     :param limit: the largest number of checkpoints.
     :return: the number of checkpoints.
@@ -169,8 +168,8 @@ def _tasks() -> set[asyncio.Task[Any]]:
 
 
 async def _assert_no_task_left(before: set[asyncio.Task[Any]]) -> None:
-    if on_asyncio():  # trio's tasks have parents by nature
-        await asyncio.sleep(0)  # one that was cancelled at the end may end now
+    if on_asyncio():  # on trio each task has a parent, which waits for it
+        await asyncio.sleep(0)  # a task that was cancelled at the end may end now
         left = _tasks() - before
         assert not left, f"tasks left behind: {left}"
 
@@ -193,7 +192,7 @@ def _frames(coroutine: object) -> list[str]:
 
 
 def _behind(awaitable: object) -> object:
-    """Return the async generator of an `__anext__`, `athrow` or `aclose` step, which has no attribute for it."""
+    """Return the async generator of an `__anext__`, `athrow` or `aclose` awaitable, which has no attribute for it."""
     names = ("async_generator_asend", "async_generator_athrow", "coroutine_wrapper")
     if type(awaitable).__name__ not in names:
         return None

@@ -1,4 +1,4 @@
-"""The lifespan of an app under test, started and stopped as a server does it (ASGI lifespan 2.0)."""
+"""Start and stop an app under test, as a server does (ASGI lifespan 2.0)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Server:
 
 
 class LifespanRunner:
-    """Starts and stops an app under test, each for a bounded time; the app must keep to the contract.
+    """Starts and stops an app under test, each within a time limit, and checks the ASGI contract.
 
     `state` is the app's `scope["state"]`; `timeout` is in seconds; `story` describes the requests in flight.
     """
@@ -91,7 +91,7 @@ class LifespanRunner:
         self._tell("shutdown")
 
     def _tell(self, phase: LifespanPhase) -> None:
-        """Raise what has failed, but not the same exception again."""
+        """Raise the failure of the app, unless it was raised before."""
         failure = self._broken or self._driver.failure(phase)
         if failure is not None and failure is not self._told:
             self._told = failure
@@ -106,7 +106,7 @@ class LifespanRunner:
             )
 
     async def _checked(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the app, with a checkpoint in each call that it makes, and the contract around it."""
+        """Call the app, check its messages, and make each of its calls a checkpoint."""
         contract = LifespanContract()
 
         async def received() -> Message:

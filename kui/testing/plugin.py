@@ -1,7 +1,7 @@
-"""The entry point of the pytest plugin: it imports nothing of Kui, and has no fixtures without httpx2.
+"""The entry point of the pytest plugin. It imports nothing of Kui, and offers no fixtures if httpx2 is missing.
 
-The fixtures are in `fixtures.py`, which is loaded when pytest is configured: after plugins that must be loaded
-before the code that they observe, such as those that measure coverage.
+`fixtures.py` is imported when pytest is configured, and so after plugins that must be loaded before the code that they
+observe, such as those that measure coverage.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Waiting for a condition, on either loop: the primitive of the kit's exchanges."""
+"""Wait for a condition, on either loop. The kit's exchanges are built on it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["UNSET", "Signal", "Unset", "within"]
 
 
 TURNS: Final = 50
-"""Turns of the loop in which what has been held up may still be done."""
+"""Turns of the loop that are granted after a timeout, for a process that was held up."""
 
 
 class Unset(enum.Enum):
@@ -26,10 +26,10 @@ UNSET: Final = Unset.UNSET
 
 
 class Signal:
-    """Wakes the waiting tasks when the state has changed, to check their conditions again.
+    """Wakes the waiting tasks after a change of state, so that they check their conditions again.
 
-    State is changed and read without an await in between, so no change is missed. A waiter that is
-    cancelled does not change the state.
+    A condition must be checked, and the state changed, without an await in between; then no change is missed. A waiter
+    that is cancelled does not change the state.
     """
 
     __slots__ = ("_event",)
@@ -43,7 +43,7 @@ class Signal:
         self._event = anyio.Event()
 
     async def until(self, holds: Callable[[], object]) -> None:
-        """Return when `holds()` is true; without a checkpoint if it is true already."""
+        """Wait until `holds()` is true. If it is true already, this is no checkpoint."""
         while not holds():
             await self._event.wait()
 
@@ -51,7 +51,7 @@ class Signal:
 async def within(seconds: float | None, signal: Signal, holds: Callable[[], object]) -> bool:
     """Wait as `signal.until` does, for at most `seconds` of the loop's time; return True if the condition holds.
 
-    A few turns of the loop are left behind that time: a process that was held up itself has had none in it.
+    After that time a few more turns of the loop are granted, because a process that was held up had none in it.
     """
     with anyio.move_on_after(seconds):
         await signal.until(holds)

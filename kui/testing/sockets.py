@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SocketConversation", "WebSocketSession"]
 
-_UNREAD = 10  # messages of the client that may wait for the app
+_UNREAD = 10  # how many messages of the client may wait for the app
 
 
 class SocketConversation(Conversation):
@@ -273,7 +273,7 @@ class WebSocketSession:
         :raises DeadlineExceeded: the app received nothing for `timeout` seconds.
         :raises Exception: the app's own exception.
 
-        Under cancellation the message has not been sent.
+        If this is cancelled, the message was not sent.
         """
         key = "bytes"
         if isinstance(data, str):
@@ -307,7 +307,7 @@ class WebSocketSession:
         :raises DeadlineExceeded: none was received within `timeout` seconds; a later call may succeed.
         :raises Exception: the app's own exception.
 
-        Under cancellation no message is lost.
+        If this is cancelled, no message is lost.
         """
         try:
             return await self._conversation.take(self._seconds(timeout))

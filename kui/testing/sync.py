@@ -1,6 +1,6 @@
-"""`TestClient`: the kit for tests that are not async, over an event loop in a thread of its own.
+"""`TestClient`: the client for synchronous tests, over an event loop in another thread.
 
-It has no state of its own: each call runs a method of an `AsyncTestClient`, or of an object that it has opened, in
+It has no state of its own: each call runs a method of an `AsyncTestClient`, or of an object that this has opened, in
 that thread, and waits for it.
 """
 
@@ -37,7 +37,7 @@ __all__ = ["TestClient"]
 class TestClient(httpx2.Client):
     """An `httpx2.Client` that talks to `app` in process, and runs its lifespan around the block.
 
-    For tests that are plain functions. It has the methods and the parameters of `AsyncTestClient`, except
+    It is for tests that are plain functions. It has the methods and the parameters of `AsyncTestClient`, except
     `deadline`; each wait has its `timeout`. The app runs in an event loop in another thread.
 
     :param backend: "asyncio" or "trio", or the result of `virtual_clock` for one of them.

@@ -34,7 +34,7 @@ HTTP_EXTENSIONS = (
 
 
 class ClosingResponse(httpx2.Response):
-    """A response that closes its iterators when it is closed, so that `break` may leave them, on trio too."""
+    """A response that closes its iterators when it is closed, so that a test may leave them by `break`, on trio too."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -115,14 +115,14 @@ class ASGITransport(httpx2.AsyncBaseTransport):
     :param http_version: the version in the scope; with "2", headers of the connection violate the contract.
     :param extensions: the ASGI extensions that are offered to HTTP requests.
     :param denial_response: True if the extension `websocket.http.response` is offered.
-    :param buffer_size: bytes that are buffered in each direction before the writer waits; with 0 each
-        `send` waits until the client has read its chunk.
-    :param raise_after_leaving: True if `send` raises OSError when the client has left, False if it does
-        nothing. Servers do either; `spec_version` tells which (2.5, else 2.3). If the app does not
-        catch this exception, that is no failure of the app.
-    :param both_keys: True if `websocket.receive` has both `text` and `bytes`, one of them None, False if it
-        has one of them only. Servers do either.
-    :param wait_for_app: False if a response does not wait for the app to return. What the app raises later
+    :param buffer_size: how many bytes are buffered in each direction before the writer waits; with 0, each `send`
+        waits until the client has read its chunk.
+    :param raise_after_leaving: True if `send` raises OSError when the client has left (`spec_version` is then 2.5),
+        False if it does nothing (2.3). Both kinds of servers exist. If the app does not catch this exception, it does
+        not count as a failure.
+    :param both_keys: True if `websocket.receive` has both `text` and `bytes`, one of them None; False if it has only
+        one of them. Both kinds of servers exist.
+    :param wait_for_app: False if a response does not wait for the app to return. An exception that the app raises later
         is raised when the transport is closed.
 
     A request that is cancelled while it waits for its response is disconnected.
@@ -163,7 +163,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         self.state: dict[str, Any] = {}
         self.conversations: dict[Conversation, None] = {}  # in the order in which they began
         self.aim: Callable[[ASGIApp, Conversation], ASGIApp] | None = None
-        """Called with the app and the next conversation that begins; returns what is called for it."""
+        """Called with the app and the next conversation that begins; returns the app that is called for it."""
         self._tasks: anyio.abc.TaskGroup | None = None
 
     async def __aenter__(self) -> Self:
@@ -195,7 +195,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
         tasks.cancel_scope.cancel()
         if isinstance(exc_value, anyio.get_cancelled_exc_class()):
             await tasks.__aexit__(exc_type, exc_value, traceback)
-        else:  # an exception of the test reaches the test as itself, not in a group
+        else:  # an exception of the test is raised unchanged, not in a group
             await tasks.__aexit__(None, None, None)
         report(self.untold(), exc_value)
 
@@ -262,7 +262,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
             raise
         if start is None:
             await self.finish(exchange)
-            if exchange.error is None:  # it has cancelled itself
+            if exchange.error is None:  # the app has cancelled itself
                 raise httpx2.RemoteProtocolError(f"{exchange.name}: closed without a response")
         return ClosingResponse(
             500 if start is None else start["status"],
@@ -318,7 +318,7 @@ class ASGITransport(httpx2.AsyncBaseTransport):
             raise error
 
     def untold(self, *of: Conversation) -> list[Exception]:
-        """Return the exceptions of calls that have ended and that were not raised yet; they count as raised now."""
+        """Return the exceptions of ended calls that were not raised yet. From now on they count as raised."""
         errors = []
         for conversation in of or tuple(self.conversations):
             if conversation.returned:
