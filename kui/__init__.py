@@ -1,6 +1,6 @@
-"""Kui: a web framework whose every wait is structured.
+"""Kui: a web framework with structured concurrency, for asyncio and trio.
 
-The names of `kui.asgi` are here too, and `run` and `serve`; each is loaded when it is first used.
+It has the names of `kui.asgi`, and `run` and `serve`. Each is imported when it is first used.
 """
 
 from __future__ import annotations

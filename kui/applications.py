@@ -1,6 +1,6 @@
-"""Kui, the composition root: it decides which parts there are, and which endpoint answers a connection.
+"""`Kui`, the composition root: it puts the parts of an application together, and finds the endpoint of a connection.
 
-How the endpoint is run is in `request_cycle`, and for WebSockets in `websockets/session`.
+`request_cycle` runs the endpoint of a request, `websockets/session` that of a WebSocket.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class FactoryClass:
-    """The classes that an application makes of its connections: `Kui(factory_class=...)`.
+    """The classes of an application's requests and WebSockets: `Kui(factory_class=...)`.
 
-    Raises TypeError for what is not derived from HttpRequest, or WebSocket.
+    :raises TypeError: a class is not derived from HttpRequest, or from WebSocket.
     """
 
     http: type[HttpRequest] = HttpRequest
@@ -59,11 +59,11 @@ class FactoryClass:
 
 
 class Description(Protocol):
-    """What `Kui(openapi=...)` takes: a `kui.openapi.OpenAPI`."""
+    """The argument of `Kui(openapi=...)`, such as a `kui.openapi.OpenAPI`."""
 
     @property
     def routes(self) -> Routes:
-        """The routes that serve the description; the app puts them behind `/docs`."""
+        """The routes that serve the description. The app puts them behind `/docs`."""
         ...
 
     def document(self, app: Any) -> dict[str, Any]:
@@ -72,37 +72,39 @@ class Description(Protocol):
 
 
 class Kui(AppHabits, MethodDecorators):
-    """An application: routes, what is around them, and what lives as long as they are served.
+    """An application: an ASGI 3 app with routes, middlewares, exception handlers and a lifespan.
 
-    It is an ASGI 3 application, the same on asyncio and on trio. Parameters, all optional:
+    It behaves the same on asyncio and on trio. All parameters are optional.
 
-    - `templates`: what `TemplateResponse` renders with, such as `Jinja2Templates("templates")`.
-    - `on_startup`, `on_shutdown`: functions of the app, `async def` or `def`, called in this order
-      before the first request, and in the reverse order after the last.
-    - `lifespan`: an async generator function of the app with one `yield`, or a function of it that
-      returns an async context manager; runs in one task, around the app's life.
-    - `resources`: async context managers, such as `Channels` or a pool of connections, that are entered
-      in this order before `lifespan`, and left in the reverse order after it, in the same task.
-    - `routes`: `HttpRoute`s and `SocketRoute`s, or `Routes` of them.
-    - `http_middlewares`, `socket_middlewares`: endpoint decorators around every endpoint, 404 and
-      405 included; the first is the outermost.
-    - `exception_handlers`: from a status code or an exception class to a function of the exception.
-    - `error_response`: a function of an HTTPException that has no handler, and a sentence or None as its content,
-      that returns its answer; the errors of Kui itself are among them. Default: problem details (RFC 9457) for
-      clients that accept JSON before HTML, plain text for others.
-    - `cors_config`: the parameters of `allow_cors`, for every path and every answer.
-    - `factory_class`: the classes of requests and WebSockets.
-    - `response_converters`: from a type to a function that makes a response of a value of it.
-    - `json_encoder`: from a type to a function that makes something JSON can hold of a value of it.
-    - `limits`: how much of a request is buffered; see `Limits`.
-    - `allowed_hosts`: the Host headers that are answered, as in `["example.com", "*.example.com"]`;
-      others get 400. Default: all that are valid.
-    - `handle_signals`: whether the app learns of SIGTERM and SIGINT under servers that do not tell.
-    - `openapi`: an `OpenAPI(title=...)`, which describes the app below `/docs`.
-    - `asgi_middlewares`: functions of an ASGI app that return one, of any framework, around the
-      whole app; the first is the outermost.
-
-    Raises TypeError or ValueError, in a sentence, for what cannot work.
+    :param templates: the engine with which `TemplateResponse` renders, such as `Jinja2Templates("templates")`.
+    :param on_startup: functions that are called in order before the first request. They must accept exactly one
+        argument, the app, and may be `async def` or `def`.
+    :param on_shutdown: the same, called in reverse order after the last request.
+    :param lifespan: an async generator function of the app with one `yield`, or a function of the app that returns an
+        async context manager. It runs in one task, around the app's life.
+    :param resources: async context managers, such as `Channels` or a pool of connections. They are entered in order
+        before `lifespan`, and left in reverse order after it, in the same task.
+    :param routes: `HttpRoute`s, `SocketRoute`s, `Routes` and `Mount`s.
+    :param http_middlewares: endpoint decorators around every HTTP endpoint, also around 404 and 405; the first is the
+        outermost.
+    :param socket_middlewares: the same for WebSockets.
+    :param exception_handlers: a mapping from a status code or an exception class to a function of the exception.
+    :param error_response: a function that returns the response to an HTTPException without a handler whose content is
+        a sentence or None. The errors of Kui itself are such exceptions. By default clients that prefer JSON to HTML
+        get problem details (RFC 9457), others get plain text.
+    :param cors_config: the parameters of `allow_cors`, for every path and every response.
+    :param factory_class: the classes of requests and WebSockets.
+    :param response_converters: a mapping from a type to a function that makes a response of a value of that type.
+    :param json_encoder: a mapping from a type to a function that makes a value that JSON has of a value of that type.
+    :param limits: how much of a request is buffered; see `Limits`.
+    :param allowed_hosts: the Host headers that are answered, such as `["example.com", "*.example.com"]`; others get
+        400. By default all valid hosts are answered.
+    :param handle_signals: True if the app must learn of SIGTERM and SIGINT under servers that do not tell it.
+    :param openapi: an `OpenAPI(title=...)`, which describes the app below `/docs`.
+    :param asgi_middlewares: functions of an ASGI app that return an ASGI app, of any framework, around the whole app;
+        the first is the outermost.
+    :raises TypeError: an argument cannot work; the message says what to write.
+    :raises ValueError: the same.
 
     Example::
 
@@ -112,18 +114,18 @@ class Kui(AppHabits, MethodDecorators):
         async def hello():
             return "hello"
 
-    `app.get`, `post`, `put`, `patch`, `delete` and `websocket` are those of `app.router.http` and of
+    `app.get`, `post`, `put`, `patch` and `delete` are the decorators of `app.router.http`; `app.websocket` is that of
     `app.router`.
 
     Attributes:
 
-    - `router`: the routes; `router.http`, `router.websocket`, `router.url_for`.
-    - `state`: a namespace for what the app keeps, such as a pool of connections.
-    - `templates`, `limits`, `json_encoder`, `factory_class`: what was given.
+    - `router`: the routes, with `router.http`, `router.websocket` and `router.url_for`.
+    - `state`: a namespace for objects of the app, such as a pool of connections.
+    - `templates`, `limits`, `json_encoder`, `factory_class`: the arguments of these names.
     - `response_converter`, `exceptions`: the tables of converters and of exception handlers.
-    - `lifespan`: what starts the app and winds it down.
+    - `lifespan`: starts the app and shuts it down.
     - `in_flight`: how many requests and WebSockets are served now.
-    - `shared`: the values of dependencies that live as long as the app.
+    - `shared`: the values of dependencies with `scope="app"`.
     """
 
     @told(APP_PARAMETERS)
@@ -151,7 +153,7 @@ class Kui(AppHabits, MethodDecorators):
         openapi: Description | None = None,
     ) -> None:
         self.state = State()
-        """What the app keeps, such as a pool of connections."""
+        """A namespace for objects of the app, such as a pool of connections."""
         engine = 'an engine, such as Jinja2Templates("templates")'
         self.templates = expect("templates", templates, BaseTemplates, engine)
         self.limits = expect("limits", limits, Limits, "kui.asgi.Limits(...)") or Limits()
@@ -167,7 +169,7 @@ class Kui(AppHabits, MethodDecorators):
         )
         """The routes."""
         self.openapi = openapi
-        """What describes the app; None if nothing does."""
+        """The `openapi` argument, or None."""
         if openapi is not None:
             self.router << "/docs" // openapi.routes
         self.shared: dict[Any, Any] = {}
@@ -205,13 +207,13 @@ class Kui(AppHabits, MethodDecorators):
     def websocket(
         self, path: str, name: str | None = "", middlewares: Middlewares = ()
     ) -> Callable[[F], F]:
-        """Register a handler of WebSockets: `app.router.websocket`, under a shorter name."""
+        """Register a handler of WebSockets. This is a shorter name of `app.router.websocket`."""
         return self.router.websocket(path, name, middlewares)
 
     def exception_handler(self, key: int | type[BaseException]) -> Callable[[F], F]:
-        """Decorate the function that answers for a status code or for a class of exceptions.
+        """Decorate a function that answers a status code or a class of exceptions.
 
-        Raises TypeError or ValueError for a key that can have no handler: see `ExceptionTable`.
+        :raises TypeError: the key cannot have a handler; see `ExceptionTable.register`. ValueError for a wrong status.
 
         Example::
 
@@ -235,9 +237,9 @@ class Kui(AppHabits, MethodDecorators):
         handlers: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
         dependencies: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
     ) -> AbstractContextManager[None]:
-        """For a test: other entries in `state`, handlers or dependencies, while a `with` block lasts.
+        """Replace entries of `state`, handlers or dependencies during a `with` block, for tests.
 
-        See `kui.overrides` for the parameters, what is raised and what is undone. A request pays nothing for it.
+        See `kui.overrides` for the parameters and the exceptions.
 
         Example: `with app.overrides(state={"db": FakeDatabase()}): ...`
         """
@@ -247,21 +249,21 @@ class Kui(AppHabits, MethodDecorators):
 
     @property
     def on_startup(self) -> Callbacks:
-        """The functions of the app that are called before the first request; also a decorator."""
+        """The functions that are called before the first request. It is also a decorator."""
         return self.lifespan.on_startup
 
     @property
     def on_shutdown(self) -> Callbacks:
-        """The functions that are called after the last request, the last first; also a decorator."""
+        """The functions that are called after the last request, in reverse order. It is also a decorator."""
         return self.lifespan.on_shutdown
 
     # ---- what a running app tells
 
     @property
     def task_group(self) -> Services:
-        """Where work that outlives a request runs; it ends with the app.
+        """The task group for work that outlives a request. Its tasks end with the app.
 
-        Its methods raise RuntimeError where there is no lifespan: see `Services`.
+        Its methods raise RuntimeError if there is no lifespan: see `Services`.
 
         Example: `request.app.task_group.start_soon(refresh, feed)`.
         """
@@ -269,16 +271,16 @@ class Kui(AppHabits, MethodDecorators):
 
     @property
     def exit_signal(self) -> ExitSignal:
-        """What tells that the server is stopping, to whatever listens."""
+        """The signal by which waiting code learns that the app must stop."""
         return self.lifespan.exit
 
     @property
     def should_exit(self) -> bool:
-        """True if the server is stopping: what goes on for long must end itself."""
+        """True if the app must stop. Code that runs for long must then end by itself."""
         return self.lifespan.exit.is_set
 
     async def wait_for_exit(self) -> None:
-        """Wait until the server is stopping. Cancelling the wait changes nothing."""
+        """Wait until the app must stop."""
         await self.lifespan.exit.wait()
 
     def _open_shared(self) -> AbstractAsyncContextManager[None]:
@@ -295,8 +297,10 @@ class Kui(AppHabits, MethodDecorators):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: an HTTP request, a WebSocket or the lifespan.
 
-        Raises what a handler raised and no exception handler has dealt with, once the client has
-        been told. Cancelled, it closes what the request has opened, for a bounded time.
+        If cancelled, it closes what the request has opened, within 5 s.
+
+        :raises Exception: what a handler has raised and no exception handler has handled; raised after the client got
+            a response.
         """
         kind = scope["type"]
         if self._around is not None and scope.get(INSIDE) is not self:
@@ -324,7 +328,7 @@ class Kui(AppHabits, MethodDecorators):
             self.in_flight -= 1
 
     def _endpoint(self, request: HttpRequest) -> Endpoint:
-        """Return the endpoint of the request's route, or what answers in the place of one."""
+        """Return the endpoint of the request's route, or a substitute if the request has no route."""
         scope = request.scope
         if self._cors is not None and self._cors.admit(request):
             return no_content
@@ -358,5 +362,5 @@ class Kui(AppHabits, MethodDecorators):
 
 
 def _add_parameters(scope: Scope, parameters: dict[str, Any]) -> None:
-    """Add the path parameters of a route to those of the prefix at which the app is mounted."""
+    """Add the path parameters of a route to those of the prefix under which the app is mounted."""
     scope["path_params"] = {**(scope.get("path_params") or {}), **parameters}

@@ -1,4 +1,4 @@
-"""What was given to a constructor by mistake: said in one sentence, and where it was given."""
+"""Check the arguments of constructors, so that a mistake is reported where it was made, in one sentence."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def expect(parameter: str, value: T, kind: type, advice: str) -> T:
-    """`value`, which may be None. Raises TypeError, with the advice, if it is of no such kind."""
+    """Return `value`.
+
+    :param advice: what the parameter takes, for the message.
+    :raises TypeError: `value` is neither of type `kind` nor None.
+    """
     if value is None or isinstance(value, kind):
         return value
     raise TypeError(f"{parameter}= takes {advice}, not {value!r}")
 
 
 def describe(function: object) -> str:
-    """Return the name by which an error shows a function or a class: its module and its own name."""
+    """Return the name of a function or a class for error messages: its module and its qualified name."""
     name = getattr(function, "__qualname__", None)
     if not isinstance(name, str):
         return repr(function)
@@ -29,9 +33,9 @@ def describe(function: object) -> str:
 
 
 def takes(function: Callable[..., object], count: int) -> bool:
-    """True if a function can be called with so many arguments, or if that cannot be told."""
+    """True if a function can be called with `count` arguments, or if its signature is unknown."""
     try:
-        # What a decorator replaced does not matter: its own function is what is called.
+        # Without `__wrapped__`: the decorator's function is called, not the one that it wraps.
         inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
     except TypeError:
         return False
@@ -41,7 +45,11 @@ def takes(function: Callable[..., object], count: int) -> bool:
 
 
 def function_of(argument: str, what: str, function: F) -> F:
-    """`function`, if it can be called with one argument. Raises TypeError, which says what it is."""
+    """Return `function`.
+
+    :param what: what the function is, for the message.
+    :raises TypeError: it cannot be called with one argument.
+    """
     if not callable(function):
         raise TypeError(f"{what} is a function of {argument}, not {function!r}")
     if not takes(function, 1):
@@ -50,7 +58,10 @@ def function_of(argument: str, what: str, function: F) -> F:
 
 
 def list_of_functions(parameter: str, functions: Iterable[Any]) -> tuple[Any, ...]:
-    """Return the functions of a list. Raises TypeError for one on its own, which is an easy mistake."""
+    """Return the functions of a list as a tuple.
+
+    :raises TypeError: a single function was given without a list around it.
+    """
     if callable(functions):
         raise TypeError(f"{parameter} are a list: write [...] around {describe(functions)}")
     return tuple(functions)
@@ -59,7 +70,10 @@ def list_of_functions(parameter: str, functions: Iterable[Any]) -> tuple[Any, ..
 def table_of_types(
     parameter: str, table: Mapping[type, Callable[..., Any]] | None
 ) -> dict[type, Callable[..., Any]]:
-    """Return a table from types to functions. Raises TypeError for anything else."""
+    """Return a mapping from types to functions as a new dictionary.
+
+    :raises TypeError: a key is no type, or a value is no function.
+    """
     given = expect(parameter, table, Mapping, "a mapping from types to functions")
     found = dict(given or {})
     for kind, function in found.items():

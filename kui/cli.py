@@ -1,7 +1,7 @@
-"""The command `kui`: `kui new` starts a project, `kui run` serves an app, `kui routes` lists what it answers.
+"""The command `kui`: `kui new` starts a project, `kui run` serves an app, `kui routes` lists its routes.
 
-Errors before the app is loaded are one line on stderr; what the app's own module raises is shown
-with its traceback.
+An error before the app is loaded is one line on stderr. An exception of the app's own module is shown with its
+traceback.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ FOUND = "; without it app.py or main.py in this directory, and its app"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command with these arguments, or those of the process; return the exit status.
+    """Run the command and return its exit status.
 
-    If they are those of the process, the process ends ten seconds after the command at the latest,
-    whatever threads of the app still run.
+    :param arguments: by default those of the process. In that case the process ends at most ten seconds after the
+        command, even if threads of the app still run.
     """
     deadline = ProcessDeadline()
     chosen = vars(_parser(deadline).parse_args(arguments))

@@ -1,8 +1,7 @@
-"""What HTTP requests and WebSockets have in common, and the context variables that hold the current ones.
+"""The common base of HTTP requests and WebSockets, and the context variables that hold the current ones.
 
-Everything is parsed when it is first asked for, and kept. What is read from a request alone is in
-`requests`; how each header is parsed, in `http/media`, `http/urls` and `http/cookies`. The proxies to the
-current connection are in `current`.
+Each header is parsed at its first use, and kept. `http/media`, `http/urls` and `http/cookies` parse headers; `requests`
+has what only requests have; `current` has the proxies to the current connection.
 """
 
 from __future__ import annotations
@@ -46,11 +45,11 @@ T = TypeVar("T")
 
 request_var: Final[ContextVar[Any]] = ContextVar("kui.request")
 websocket_var: Final[ContextVar[Any]] = ContextVar("kui.websocket")
-# What they hold is defined above this module; `current` has them with their types.
+# The classes of their values are defined above this module; `current` has them with types.
 
 
 class cached(Generic[T]):
-    """A property that is computed once per instance and can then be set and deleted like any attribute."""
+    """A property that is computed once for each instance, and can then be set and deleted like an attribute."""
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
         self.compute = compute
@@ -65,7 +64,7 @@ class cached(Generic[T]):
         if instance is None:
             return self
         value = self.compute(instance)
-        setattr(instance, self.name, value)  # through `__dict__` it would take twice as long
+        setattr(instance, self.name, value)  # `__dict__` would take twice as long
         return value
 
     def __repr__(self) -> str:
@@ -73,10 +72,11 @@ class cached(Generic[T]):
 
 
 class State:
-    """A namespace for whatever a user wants to keep: `state.user = ...`, `state.user`, `del state.user`.
+    """A namespace for a user's own objects: `state.user = ...`, `state.user`, `del state.user`.
 
-    An attribute that was never set raises AttributeError. `State(mapping)` keeps its
-    attributes in that mapping.
+    `State(mapping)` stores its attributes in that mapping.
+
+    :raises AttributeError: an attribute was read that was not set.
     """
 
     _values: MutableMapping[str, Any]
@@ -107,7 +107,7 @@ class State:
 
 
 class App(Protocol):
-    """What a connection's application offers to handlers; `Kui` is one."""
+    """The part of an application that handlers use through `request.app`. `Kui` implements it."""
 
     state: State
     limits: Limits
@@ -119,22 +119,22 @@ class App(Protocol):
 
     @property
     def task_group(self) -> Services:
-        """Where work that outlives a request runs; it ends with the app."""
+        """The task group for work that outlives a request. Its tasks end with the app."""
 
     @property
     def exit_signal(self) -> ExitSignal:
-        """What tells that the server is stopping, to whatever listens."""
+        """The signal by which waiting code learns that the app must stop."""
 
     @property
     def should_exit(self) -> bool:
-        """True if the server is stopping."""
+        """True if the app must stop."""
 
     async def wait_for_exit(self) -> None:
-        """Wait until the server is stopping."""
+        """Wait until the app must stop."""
 
 
 class Named(Protocol):
-    """Routes that have names; `RouteTable` is one."""
+    """Routes that have names. `RouteTable` implements it."""
 
     def url_for(self, name: str, /, params: Mapping[str, Any] | None = None, **values: Any) -> str:
         """Return the path of the route of this name."""
@@ -149,9 +149,9 @@ async def no_send(message: Message) -> None:
 
 
 class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
-    """What a request and a WebSocket handshake have in common; as a mapping, the ASGI scope.
+    """The common base of requests and WebSockets. As a mapping it is the ASGI scope.
 
-    Parameters: the three of an ASGI application. Nothing is received or sent here.
+    Its parameters are those of an ASGI application. It never receives or sends.
 
     Example::
 
@@ -160,9 +160,9 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     """
 
     fields: dict[bytes, bytes]
-    """The header fields as the server gives them, by name in lower case; of a name that is repeated, the last."""
+    """The header fields as the server gives them, by name in lower case; for a repeated name, the last one."""
 
-    _query_params: QueryParams | None = None  # once they were read or set
+    _query_params: QueryParams | None = None  # not None once they were read or set
     _headers: Headers | None = None
 
     def __init__(self, scope: Scope, receive: Receive = no_receive, send: Send = no_send) -> None:
@@ -179,7 +179,7 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self.scope)
 
-    # A connection is itself and no other, whatever its scope contains.
+    # Connections are compared by identity, and not as mappings.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
@@ -187,7 +187,7 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     def app(self) -> App:
         """The application that answers this connection, a `Kui`.
 
-        Raises RuntimeError outside of one.
+        :raises RuntimeError: no Kui app answers it.
         """
         app: App | None = self.scope.get("app")
         if app is None:
@@ -196,12 +196,12 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
 
     @cached
     def client(self) -> Address:
-        """The peer's host and port as the server gives them; either may be None."""
+        """The client's host and port as the server gives them. Either may be None."""
         return Address(*(self.scope.get("client") or (None, None)))
 
     @cached
     def url(self) -> URL:
-        """The full URL that was asked for, percent-encoded as it was sent (RFC 3986)."""
+        """The full URL that was requested, percent-encoded as it was sent (RFC 3986)."""
         return build_url(self.scope)
 
     @property
@@ -218,10 +218,11 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
 
     @property
     def query_params(self) -> QueryParams:
-        """The query as a mapping of several values a key: `["q"]` is the last, `getlist("q")` all.
+        """The query as a mapping with several values for a key: `["q"]` is the last, `getlist("q")` all of them.
 
-        May be set, and is then what the scope and declared parameters have, too. Raises HTTPException 400 for more
-        than 10,000 fields.
+        It may be set; the scope and declared parameters then have the new query as well.
+
+        :raises HTTPException: 400, if there are more than 10,000 fields.
         """
         params = self._query_params
         if params is None:
@@ -235,9 +236,9 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
 
     @property
     def headers(self) -> Headers:
-        """The headers; keys in lower case, looked up without case; `getlist(name)` gives each.
+        """The headers. Keys are in lower case, and found regardless of case; `getlist(name)` gives each line.
 
-        May be set, and are then what the scope and declared parameters have, too.
+        They may be set; the scope and declared parameters then have the new headers as well.
         """
         headers = self._headers
         if headers is None:
@@ -253,9 +254,9 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
         ]
 
     def plain_fields(self) -> Mapping[bytes, bytes] | None:
-        """Return `fields`, which are ready, where `headers` would tell the same; None where it would tell more.
+        """Return `fields` if they are the same as `headers`, but ready; otherwise None.
 
-        It does where a name was sent twice, and where the headers were changed since the request came.
+        They differ if a name was sent twice, or if the headers were set.
         """
         lines = self.scope["headers"]
         if lines is self._lines and len(lines) == len(self.fields):
@@ -266,16 +267,16 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     def accepted_types(self) -> Sequence[MediaType]:
         """The media ranges that the client accepts, in the order of its Accept header (RFC 9110, 12.5.1).
 
-        Each has its weight, `q`. Which of several types the client likes best, `best_match` tells.
+        Each has a weight, `q`. Use `best_match` to choose among several types.
         """
         return [media_type for media_type in self._accept if media_type.q]
 
     def accepts(self, media_type: str) -> bool:
-        """Return True if the client accepts `media_type`, such as `"text/html"`; `q=0` is a no."""
+        """Return True if the client accepts `media_type`, such as `"text/html"`. `q=0` means that it does not."""
         return accepts(self._accept, media_type)
 
     def best_match(self, *media_types: str) -> str | None:
-        """Return the media type that the client likes best, of equals the first; None if it takes none.
+        """Return the media type that the client prefers, the first of equals; None if it accepts none of them.
 
         Example: `request.best_match("text/html", "application/json")`.
         """
@@ -287,12 +288,12 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
 
     @cached
     def content_type(self) -> ContentType:
-        """The Content-Type header; equal to its bare type as text, options in `.options`."""
+        """The Content-Type header. It compares equal to its bare type as text; `.options` has its parameters."""
         return parse_content_type(self.headers.get("content-type"))
 
     @cached
     def content_length(self) -> int | None:
-        """The Content-Length header in bytes; None where there is none (a chunked body)."""
+        """The Content-Length header in bytes; None if there is none (as with a chunked body)."""
         return parse_content_length(self.headers.get("content-length"))
 
     @cached
@@ -302,23 +303,24 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
 
     @cached
     def date(self) -> datetime | None:
-        """When the request was sent, by its Date header, with a time zone; None if unreadable."""
+        """The time of the Date header, with a time zone; None if the header is missing or malformed."""
         return parse_date(self.headers.get("date"))
 
     @cached
     def referrer(self) -> URL | None:
-        """The Referer header; None where there is none or it is no URL."""
+        """The Referer header; None if it is missing or no URL."""
         return parse_referrer(self.headers.get("referer"))
 
     @cached
     def state(self) -> State:
-        """What the application keeps for the length of this connection."""
+        """A namespace for objects that the application keeps for this connection."""
         return State(self.scope.setdefault("state", {}))
 
     def url_for(self, name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
-        """Return the absolute URL, without a query, of the route called `name`.
+        """Return the absolute URL, without a query, of the route with this name.
 
-        Raises LookupError for an unknown name, ValueError for parameters that do not fit.
+        :raises LookupError: no route has the name.
+        :raises ValueError: a parameter is missing, unknown, or does not fit.
 
         Example: `request.url_for("item", {"id": 7})` -> `"https://example.com/item/7"`.
         """

@@ -1,7 +1,7 @@
-"""The current request, WebSocket and connection: the context variables with their types, and proxies to what they hold.
+"""The current request, WebSocket and connection: context variables with their types, and proxies to their values.
 
-A proxy reads, sets and deletes attributes of the connection that is current where it is used. Its class is
-derived from that of the connection, so that `help`, `dir` and editors show what there is.
+A proxy reads, sets and deletes the attributes of the connection that is current where it is used. Its class is derived
+from that of the connection, so that `help`, `dir` and editors show the attributes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _missing(kind: str) -> RuntimeError:
 
 
 class _Current:
-    """A proxy of the current connection: attributes are read, set and deleted there."""
+    """A proxy of the current connection: it reads, sets and deletes the attributes of that connection."""
 
     __slots__ = ()
     find: ClassVar[Callable[[], HTTPConnection]]
@@ -40,7 +40,7 @@ class _Current:
         try:
             found = type(self).find()
         except RuntimeError:
-            if name[:2] == "__":  # what any object has, and tools ask for
+            if name[:2] == "__":  # tools read these attributes of any object
                 return object.__getattribute__(self, name)
             raise
         return getattr(found, name)
@@ -61,7 +61,7 @@ class _Current:
         return len(type(self).find())
 
     def __bool__(self) -> bool:
-        """True if there is a current connection; templates ask."""
+        """Return True if there is a current connection, for templates."""
         try:
             return bool(type(self).find())
         except RuntimeError:
@@ -104,7 +104,7 @@ class _CurrentRequest(_Current, HttpRequest):
             raise _missing("request") from None
 
     def __getattribute__(self, name: str) -> Any:
-        """The same in fewer steps: handlers read all that they know of their request through it."""
+        """Do as the base class, but faster, because handlers read their request through it."""
         try:
             request = _get_request()
         except LookupError:
@@ -126,7 +126,7 @@ class _CurrentWebSocket(_Current, WebSocket):
             raise _missing("websocket") from None
 
     def __getattribute__(self, name: str) -> Any:
-        """Likewise."""
+        """Do as the base class, but faster."""
         try:
             websocket = _get_websocket()
         except LookupError:
@@ -135,7 +135,7 @@ class _CurrentWebSocket(_Current, WebSocket):
 
 
 class _CurrentConnection(_Current, HTTPConnection):
-    """The current request, or where there is none the current WebSocket: an `HTTPConnection`."""
+    """The current request, or if there is none, the current WebSocket: an `HTTPConnection`."""
 
     def __init__(self) -> None:
         """Set nothing: what is set goes to the current connection."""

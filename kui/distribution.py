@@ -1,4 +1,4 @@
-"""The distributions that are installed beside this one and claim the name `kui`."""
+"""Find other installed distributions that also have a package `kui`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ NAME: Final = "kui-anyio"
 
 
 def other_distributions() -> Iterator[str]:
-    """Yield a sentence for every other installed distribution that has files in the package `kui`.
+    """Yield a sentence for each other installed distribution that has files in the package `kui`.
 
-    Two of them overwrite each other's modules, and none of them works for sure.
+    Two such distributions overwrite each other's modules, so that neither may work.
 
-    Example: `list(other_distributions())` is empty where all is well.
+    Example: `list(other_distributions())` is empty if there is no conflict.
     """
     for name in sorted(set(metadata.packages_distributions().get("kui", ()))):
         if name.lower() not in (NAME, NAME.replace("-", "_")):

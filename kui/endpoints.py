@@ -1,4 +1,4 @@
-"""What routes, middlewares and dependencies hand on to one another: an endpoint."""
+"""The type of an endpoint, which routes, middlewares and dependencies pass to one another."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ from typing import Any, TypeAlias
 __all__ = ["Endpoint"]
 
 Endpoint: TypeAlias = Callable[[], Awaitable[Any]]
-"""An async function without arguments that returns what the handler of the current request returns."""
+"""An async function without arguments that calls the handler of the current request and returns its value."""

@@ -1,4 +1,4 @@
-"""The exception handlers of an application: from an exception to a response."""
+"""Make responses of exceptions, by the exception handlers of an application."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ logger = logging.getLogger("kui.error")
 
 ExceptionHandler: TypeAlias = Callable[[Any], Any]
 Answering: TypeAlias = tuple[ExceptionHandler, Callable[[Any], Awaitable[Any]]]
-"""A handler, and how it is called."""
+"""A handler, and an async function that calls it."""
 
 
 _OF_CONTENT: Final = frozenset(
@@ -52,11 +52,11 @@ _OF_CONTENT: Final = frozenset(
 
 
 BARE_500: Final = PlainTextResponse(description(500), 500)
-"""The answer to an exception without a handler, where `error_response` itself has failed."""
+"""The response to an exception without a handler if `error_response` itself has failed."""
 
 
 def unwrap_group(exc: Exception) -> Exception:
-    """Return the only leaf of an exception group; `exc` itself if it is no group, or has several leaves."""
+    """Return the only exception in a group, also in nested groups; `exc` itself if it is no group or holds several."""
     found: BaseException = exc
     while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
         found = found.exceptions[0]
@@ -66,14 +66,18 @@ def unwrap_group(exc: Exception) -> Exception:
 
 
 def note(exc: BaseException, scope: Scope) -> None:
-    """Add the request's method and path to an exception that a server is going to log (PEP 678)."""
+    """Add the request's method and path as a note (PEP 678) to an exception that the server will log."""
     text = f"raised for {request_name(scope)}"
-    if text not in getattr(exc, "__notes__", ()):  # an app around this one has the same request
+    if text not in getattr(exc, "__notes__", ()):  # a mounted app has added it already
         exc.add_note(text)
 
 
 def check_key(key: object) -> None:
-    """Raise TypeError or ValueError for what can have no handler; a sentence says why."""
+    """Check that `key` can have a handler.
+
+    :raises TypeError: it is neither a status nor a subclass of Exception, or it is ClientDisconnect.
+    :raises ValueError: it is a status outside of 200 to 599.
+    """
     if isinstance(key, int) and not isinstance(key, bool):
         if not 200 <= key <= 599:
             raise ValueError(f"an exception handler is for a status from 200 to 599, not {key}")
@@ -86,15 +90,14 @@ def check_key(key: object) -> None:
 
 
 class ExceptionTable:
-    """Handlers by status code and by exception class; looked up for each exception anew.
+    """Finds the handler of an exception, by status code or by class.
 
-    The order is: the exact status of an HTTPException, the exact class, then the bases. A handler
-    for `Exception` (or 500, which means the same) comes last; it answers what would be a bare 500
-    otherwise, and the exception is raised on all the same. It is never given an HTTPException or a
-    ClientDisconnect.
+    The exact status of an HTTPException is looked up first, then the exact class, then its bases. A handler for
+    `Exception` (or 500, which means the same) comes last: its response replaces the plain 500, and the exception is
+    still raised to the server. It never gets an HTTPException or a ClientDisconnect.
 
-    An HTTPException without a handler, whose content is a sentence or None, and the bare 500 are answered by
-    `error_response(exc)`, a `def` that returns anything convertible.
+    `error_response(exc)`, a `def` that returns anything convertible, makes the response to an HTTPException without a
+    handler whose content is a sentence or None, and the plain 500.
     """
 
     def __init__(
@@ -113,17 +116,18 @@ class ExceptionTable:
             self.register(key, handler)
 
     def register(self, key: int | type[BaseException], handler: ExceptionHandler) -> None:
-        """Let `handler(exc)` answer for a status code or for a class of exceptions.
+        """Register `handler(exc)` for a status code or a class of exceptions.
 
-        Parameters: `key`, a status from 200 to 599 or a subclass of Exception; `handler`, an
-        `async def` or a `def` (which runs in a worker thread) that returns anything convertible.
-        Raises TypeError or ValueError for another key.
+        :param key: a status from 200 to 599, or a subclass of Exception.
+        :param handler: an `async def`, or a `def` (which runs in a worker thread), that returns anything convertible.
+        :raises TypeError: the key or the handler is none of these.
+        :raises ValueError: the status is outside of 200 to 599.
         """
         check_key(key)
         function_of("the exception", "an exception handler", handler)
         waits = handler if iscoroutinefunction(handler) else _in_thread(handler)
         found = handler, waits
-        if key is HTTPException:  # a library may raise baize's
+        if key is HTTPException:  # also for libraries that raise baize's HTTPException
             key = AnyHTTPException
         if key == 500 or key is Exception:
             self._last = found
@@ -133,10 +137,10 @@ class ExceptionTable:
             self._by_class[key] = found
 
     async def answer(self, exc: Exception) -> tuple[HttpResponse, Exception | None]:
-        """Return the response to `exc`, and the exception that must be raised after it; None if a handler has dealt with it.
+        """Return the response to `exc`, and the exception to raise after it was sent; None if `exc` is handled.
 
-        An HTTPException that a handler raises is its answer. Any other exception of a handler counts as
-        unhandled: the handler for `Exception` answers, or a bare 500.
+        An HTTPException that a handler raises becomes the response. Any other exception of a handler counts as
+        unhandled: the handler for `Exception` answers it, or a plain 500.
         """
         raised = exc
         try:
@@ -159,7 +163,7 @@ class ExceptionTable:
         return self._bare_500(), raised
 
     async def _handle(self, exc: Exception, but: Answering | None = None) -> HttpResponse | None:
-        """Return the response of the handler for `exc`, unless that is `but`; None if there is no handler."""
+        """Return the response of the handler for `exc`; None if there is no handler, or it is `but`."""
         found = self._find(exc)
         if found is None or found is but:
             return self._plainly(exc) if isinstance(exc, AnyHTTPException) else None
@@ -174,11 +178,12 @@ class ExceptionTable:
         return None if response is None else _with_headers_of(exc, response)
 
     def _plainly(self, exc: AnyHTTPException[Any]) -> HttpResponse:
-        """Return the answer to an HTTPException that has no handler.
+        """Return the response to an HTTPException that has no handler.
 
-        Raises ValueError and TypeError for what our own HTTPException refuses, and what `error_response` raises.
+        :raises ValueError: baize's own exception has arguments that Kui's refuses; so may TypeError.
+        :raises Exception: what `error_response` raises.
         """
-        if not isinstance(exc, HTTPException):  # baize's own, which has checked nothing
+        if not isinstance(exc, HTTPException):  # baize's own, which has not checked its arguments
             exc = HTTPException(exc.status_code, exc.headers, exc.content)
         described = "content-type" in map(str.lower, exc.headers or ())
         if described or not (exc.content is None or isinstance(exc.content, str)):
@@ -207,10 +212,10 @@ class ExceptionTable:
 
 
 def _with_headers_of(exc: Exception, response: HttpResponse) -> HttpResponse:
-    """Return the response of a handler, with those headers of an HTTPException that it has not set itself.
+    """Return the response of a handler with those headers of an HTTPException that the handler has not set.
 
-    A status may require them: Allow, WWW-Authenticate, Retry-After (RFC 9110, 15.5.2 and 15.5.6).
-    Headers that describe the exception's own content are left out.
+    A status may require them: Allow, WWW-Authenticate, Retry-After (RFC 9110, 15.5.2 and 15.5.6). Headers that describe
+    the exception's own content are left out.
     """
     if not isinstance(exc, AnyHTTPException) or not exc.headers:
         return response

@@ -1,6 +1,6 @@
-"""What users of other frameworks write, with the sentence that says what to write here.
+"""Hints for users of other frameworks: names that do not exist here, with a sentence that says what to write.
 
-A method that there is not raises AttributeError, a parameter that there is not TypeError.
+A method that does not exist raises AttributeError, and a parameter that does not exist TypeError, with the sentence.
 """
 
 from __future__ import annotations
@@ -135,9 +135,10 @@ _CONNECTION_NAMES: Final = {
 
 
 def connection_hint(name: str, annotation: object) -> str | None:
-    """Return what to write in the place of a parameter for the connection itself; None if it is for something else.
+    """Return a hint if a handler's parameter is meant for the connection itself, such as `request`; otherwise None.
 
-    :param annotation: its type; `inspect.Parameter.empty` if it has none.
+    :param name: the name of the parameter.
+    :param annotation: the type of the parameter; `inspect.Parameter.empty` if it has none.
     """
     if annotation is Parameter.empty:
         proxy = _CONNECTION_NAMES.get(name)
@@ -147,7 +148,7 @@ def connection_hint(name: str, annotation: object) -> str | None:
 
 
 class _Missing:
-    """An attribute that there is not: reading it raises AttributeError, with what to write in its place."""
+    """An attribute that does not exist: reading it raises AttributeError with a hint."""
 
     def __init__(self, name: str, hint: str) -> None:
         self._name = name
@@ -161,14 +162,14 @@ class _Missing:
 
 
 class _Habits:
-    """Tells of the methods that those of other frameworks have.
+    """A class with hints for the methods of other frameworks.
 
-    A `__getattr__` would do it, too, and make every attribute ten times as slow to read.
+    A `__getattr__` would do the same, but every attribute would take ten times as long to read.
     """
 
     def __init_subclass__(cls, hints: dict[str, str] | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # Not in the class's own block: a type checker must tell what is not there.
+        # Set here and not in the class body, so that a type checker still reports these names.
         for name, hint in (hints or {}).items():
             setattr(cls, name, _Missing(name, hint))
 
@@ -188,10 +189,7 @@ class GroupHabits(_Habits, hints=_GROUP_METHODS):
 
 
 def told(habits: dict[str, str]) -> Callable[[F], F]:
-    """Decorate a function whose unknown keyword arguments are told with a hint of `habits`.
-
-    :raises TypeError: at a call with an argument that `habits` has.
-    """
+    """Decorate a function, so that a keyword argument that `habits` has raises TypeError with its hint."""
 
     def decorate(function: F) -> F:
         unknown = habits.keys() - signature(function).parameters.keys()

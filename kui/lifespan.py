@@ -1,6 +1,6 @@
-"""The app's life: start-up, services, shutdown, and what the server is told of them.
+"""The lifespan of an app: start-up, services, shutdown, and the answers to the server.
 
-`Kui` owns one `Lifespan` and gives it every lifespan scope; the tasks are kui/concurrency/services.py's.
+`Kui` owns one `Lifespan`, which serves all its lifespan scopes. `kui/concurrency/services.py` has the tasks.
 """
 
 from __future__ import annotations
@@ -36,27 +36,30 @@ LifespanFunction: TypeAlias = Callable[
 ]
 
 SERVER: Final = "kui.server"
-"""The key in `scope["extensions"]` of a lifespan scope under which a server may put a `Server`."""
+"""The key in `scope["extensions"]` of a lifespan scope under which a server may offer a `Server`."""
 workers: Final[ContextVar[int]] = ContextVar("kui.workers", default=1)
-"""How many processes serve the app, as far as its server has said."""
+"""How many processes serve the app, if the server has said so."""
 DEBUG: Final = "kui.debug"
-"""The key in the extensions of a request's scope by which a server asks for tracebacks: `kui run --debug`."""
+"""The key in the extensions of a request's scope with which `kui run --debug` asks for tracebacks."""
 DRAIN: Final = 1.0
-"""Seconds that responses have to end by themselves once the app must stop."""
+"""Seconds for responses to end by themselves once the app must stop."""
 WIND_DOWN: Final = DRAIN + 2 * GRACE
-"""Seconds for a shutdown that the server does not wait for: responses end, cleanups end, `on_shutdown` is called."""
+"""Seconds for a shutdown after the server has cancelled the app: for responses, their cleanup and `on_shutdown`."""
 
 logger = logging.getLogger("kui.error")
 
 
 class Server(Protocol):
-    """What a server that knows Kui offers it in the lifespan scope: `scope["extensions"][SERVER]`."""
+    """The interface that a server such as `kui run` offers to the app: `scope["extensions"][SERVER]`."""
 
     def on_exit(self, callback: Callable[[], None]) -> None:
         """Call `callback()` in the event loop as soon as the server is told to stop."""
 
     def service_crashed(self, error: Exception) -> None:
-        """Stop, and end with a status that tells: a service of the app has failed, which is logged."""
+        """Stop, and end with an exit status that reports a failure, because a service of the app has failed.
+
+        The app has logged `error` already.
+        """
 
 
 class Counting(Protocol):
@@ -64,11 +67,11 @@ class Counting(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """How many requests and WebSockets are being served."""
+        """How many requests and WebSockets are served now."""
 
 
 class Callbacks(list[Callable[[Any], Any]]):
-    """Functions of the app; a list, and a decorator that appends to it.
+    """A list of functions that accept the app, and a decorator that appends to the list.
 
     Example::
 
@@ -84,7 +87,10 @@ class Callbacks(list[Callable[[Any], Any]]):
             self(function)
 
     def __call__(self, func: F) -> F:
-        """Add a function. Raises TypeError for what cannot be called with the app alone."""
+        """Append a function.
+
+        :raises TypeError: it cannot be called with exactly one argument, or it yields.
+        """
         self.append(function_of("the app", f"what is listed in {self.name}", func))
         if inspect.isasyncgenfunction(func) or inspect.isgeneratorfunction(func):
             raise TypeError(
@@ -95,7 +101,10 @@ class Callbacks(list[Callable[[Any], Any]]):
 
 
 def _checked_lifespan(lifespan: LifespanFunction) -> None:
-    """Raise TypeError for what is no function of the app that yields once."""
+    """Check that `lifespan` may be a lifespan function.
+
+    :raises TypeError: it does not yield, or is a `def` that yields.
+    """
     function_of("the app", "lifespan", lifespan)
     if inspect.iscoroutinefunction(lifespan):
         raise TypeError(
@@ -107,23 +116,34 @@ def _checked_lifespan(lifespan: LifespanFunction) -> None:
 
 
 class Lifespan:
-    """Starts the app and winds it down, in this order and then the other way round.
+    """Starts the app and shuts it down.
 
-    The task group opens; `resources` are entered, the first first; so are the dependencies with
-    `scope="app"`; `lifespan` runs to its `yield`; `on_startup` is called, the first first.
-    Then, when the server says so: `should_exit` becomes true; the requests in flight end (for as
-    long as a drain and the grace for cleanups last); `on_shutdown` is called, the last first, each
-    whatever became of the others; the services are cancelled; `lifespan` runs to its end; the resources
-    are left, the last first.
+    At start-up, in this order:
 
-    Parameters: `app`, which counts its requests in `app.in_flight`; callbacks, `async def` or `def`
-    (which runs in the event loop), that take the app; `lifespan`, an async generator function of
-    the app that yields once, or a function of the app that returns an async context manager. All of
-    it runs in one task, so that a task group may be open across the yield. `handle_signals`: where
-    the server does not know Kui, learn of its end from its own signal handlers (`chained_signals`).
-    `shared`: makes the context of the dependencies with `scope="app"`, around all else.
-    `mounted`: makes the context in which the apps that are mounted in this one are up, which begins
-    after `lifespan`; to them this is the `Server`.
+    1. the task group is opened;
+    2. the `resources` are entered in order, then the dependencies with `scope="app"`;
+    3. `lifespan` runs to its `yield`, then mounted apps are started;
+    4. `on_startup` is called, in order.
+
+    At shutdown:
+
+    1. `should_exit` becomes True, and requests in flight have the time of the drain and of a cleanup to end;
+    2. `on_shutdown` is called in reverse order; if one raises, the others are still called;
+    3. the services are cancelled, and mounted apps are stopped;
+    4. `lifespan` runs to its end, and the resources are left in reverse order.
+
+    All of it runs in one task, so that a task group may be open across the `yield`.
+
+    :param app: counts its requests in `app.in_flight`.
+    :param on_startup: functions that accept the app, `async def` or `def` (which runs in the event loop); so is
+        `on_shutdown`.
+    :param lifespan: an async generator function of the app that yields once, or a function of the app that returns an
+        async context manager.
+    :param resources: async context managers.
+    :param handle_signals: True to learn of the stop from the server's signal handlers (`chained_signals`) if the server
+        offers no `Server`.
+    :param shared: returns the context manager of the dependencies with `scope="app"`.
+    :param mounted: returns the context manager that runs the mounted apps. This object is their `Server`.
     """
 
     def __init__(
@@ -151,7 +171,7 @@ class Lifespan:
         self.exit = ExitSignal()
         self.services = Services(self._service_crashed)
         self.crashed: Exception | None = None
-        """What the first service that failed has raised; while there is one, the app answers 503."""
+        """The exception of the first service that has failed, or None. If there is one, the app answers 503."""
         self._life: Life | None = None
         self._server: Server | None = None
         self._failures: list[Exception] = []
@@ -164,11 +184,10 @@ class Lifespan:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one lifespan scope.
 
-        A start-up that fails is answered with `lifespan.startup.failed` and the traceback, and then
-        raised. What fails at shutdown, or a service, is logged by `kui.error`, because not all
-        servers would show it; then comes `lifespan.shutdown.failed`, and it is raised. When the server
-        cancels instead of sending `lifespan.shutdown`, the app is wound down all the same, but for
-        11 seconds at most.
+        If the start-up fails, `lifespan.startup.failed` is sent with the traceback, and the exception is raised. If a
+        service or the shutdown fails, the exception is logged by `kui.error`, because not all servers show it;
+        `lifespan.shutdown.failed` is sent, and the exception is raised. If the server cancels this instead of sending
+        `lifespan.shutdown`, the app is still shut down, within 11 seconds.
         """
         if self._life is not None:
             raise RuntimeError("this app is alive already: one lifespan at a time")
@@ -228,7 +247,7 @@ class Lifespan:
         self.services.adopt_context()
         try:
             await life.pause()
-        except BaseException:  # Cancelled, by a scope that the user's lifespan has open
+        except BaseException:  # Cancelled by a scope that the user's lifespan holds open
             self.exit.set()
             with shielded(WIND_DOWN):
                 await self._wind_down()
@@ -247,7 +266,7 @@ class Lifespan:
 
     @asynccontextmanager
     async def _entered(self) -> AsyncIterator[None]:
-        """The block in which the resources are open."""
+        """A block in which the resources are entered."""
         async with AsyncExitStack() as stack:
             for resource in self.resources:
                 await stack.enter_async_context(resource)
@@ -289,7 +308,7 @@ class Lifespan:
         self.exit.listen(callback)
 
     def service_crashed(self, error: Exception) -> None:
-        """Ask the server, or else the process, to stop; what has failed was logged."""
+        """Ask the server, or if it offers no `Server`, the process to stop. The failure was logged."""
         if self._server is not None:
             self._server.service_crashed(error)
         else:
@@ -308,7 +327,10 @@ def _describe(error: BaseException) -> str:
 
 
 def _context_managers(resources: Iterable[Any]) -> tuple[AbstractAsyncContextManager[Any], ...]:
-    """Return `resources` as a tuple. Raises TypeError for what is no async context manager."""
+    """Return `resources` as a tuple.
+
+    :raises TypeError: one is no async context manager, or there is no list around it.
+    """
     if isinstance(resources, (AbstractAsyncContextManager, str)):
         raise TypeError(f"resources are a list: write [...] around {resources!r}")
     found = tuple(resources)

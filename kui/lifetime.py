@@ -1,7 +1,6 @@
-"""Per-connection exit stack and background tasks, and what a connection's work is done in: `lifetime_of`.
+"""Per-connection exit stack and background tasks, and `lifetime_of`, which cleans up after the work of a connection.
 
-Requests and WebSockets derive from `ConnectionLifetime`. What is done within the block is in `request_cycle` and
-in `websockets/session`.
+Requests and WebSockets derive from `ConnectionLifetime`. `request_cycle` and `websockets/session` have the work.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ logger = logging.getLogger("kui.error")
 
 
 class BackgroundTasks:
-    """The functions that run once the response has been sent: `request.background_tasks`.
+    """The functions that run after the response was sent: `request.background_tasks`.
 
-    They run one after another, in the order in which they were appended, whatever became of the
-    response; only a cancellation from outside (the server stops) ends them. One that raises is
-    logged by `kui.error`, and the next one runs.
+    They run one after another, in the order in which they were appended, also if the client has left or the response
+    has failed. Only a cancellation from outside (the server stops) ends them. If one raises, `kui.error` logs the
+    exception, and the next one runs.
 
     Example::
 
@@ -46,13 +45,16 @@ class BackgroundTasks:
         return len(self._tasks)
 
     def append(self, func: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Add `func(*args, **kwargs)`; an `async def` is awaited, a `def` runs in a worker thread."""
+        """Add `func(*args, **kwargs)`. An `async def` is awaited, a `def` runs in a worker thread.
+
+        :raises TypeError: `func` is not callable.
+        """
         if not callable(func):
             raise TypeError(f"a background task is a function and its arguments, not {func!r}")
         self._tasks.append(partial(func, *args, **kwargs))
 
     async def run(self) -> None:
-        """Run what was appended, also what a task appends meanwhile; each runs once."""
+        """Run each task once, also those that a task appends meanwhile."""
         while self._tasks:
             task = self._tasks.pop(0)
             try:
@@ -69,36 +71,39 @@ async def _call(task: Callable[[], Any]) -> None:
 
 
 class Closing(Protocol):
-    """What is left in the task that has entered it, with scopes of its own: see `parameters`."""
+    """Dependencies that must be left in the task that has entered them; see `kui.parameters.entering.Resolution`."""
 
     async def close(self, error: BaseException | None) -> None:
-        """Leave it; raise `error`, or what has come in its place."""
+        """Leave them.
+
+        :param error: the exception that has ended the work, if any; it is raised again, or another in its place.
+        """
         ...
 
     async def close_sent(self, error: BaseException | None) -> None:
-        """Do as `close`, after the answer was sent."""
+        """Do what `close` does, after the response was sent."""
         ...
 
 
 class ConnectionLifetime:
-    """What lasts as long as a connection: its context managers, its background tasks, what it has opened."""
+    """The exit stack and the background tasks of one connection, and the cleanup at its end."""
 
-    # Set on the instance by the few connections that use them.
+    # Class attributes, because only few connections set them on the instance.
     _exit_stack: AsyncExitStack | None = None
     _background_tasks: BackgroundTasks | None = None
 
     lasting_resolution: Closing | None = None
-    """The declared dependencies that last until the answer is sent; they are left before all else."""
+    """The declared dependencies with `until="sent"`. They are left before the exit stack."""
 
     lasting: bool = False
-    """True if `finish` has anything to do."""
+    """True if `finish` has something to do."""
 
     failure: Exception | None = None
-    """What the handler has raised, if that was answered: the exit stack is told of it."""
+    """The exception of the handler if it was answered, or None. The exit stack gets it."""
 
     @property
     def background_tasks(self) -> BackgroundTasks:
-        """What runs after the response: `request.background_tasks.append(func, *args)`."""
+        """The functions that run after the response: `request.background_tasks.append(func, *args)`."""
         if self._background_tasks is None:
             self._background_tasks = BackgroundTasks()
             self.lasting = True
@@ -106,9 +111,9 @@ class ConnectionLifetime:
 
     @property
     def exit_stack(self) -> AsyncExitStack:
-        """Context managers entered here are left once the body has been sent.
+        """A stack of context managers, which are left after the body was sent.
 
-        They are told of the handler's exception. Under cancellation they are left too, in at most 5 seconds.
+        They get the handler's exception. If the request is cancelled, they are still left, within 5 seconds.
 
         Example: `file = await request.exit_stack.enter_async_context(open_it())`.
         """
@@ -118,22 +123,23 @@ class ConnectionLifetime:
         return self._exit_stack
 
     async def close(self) -> None:
-        """Close what the connection itself has opened. May be called any number of times."""
+        """Close what the connection itself has opened. May be called again."""
 
     async def settle(self) -> None:
-        """Let go of the server's `receive` and `send`. May be called any number of times."""
+        """Drop the server's `receive` and `send`. May be called again."""
         settling = self.release()
         if settling is not None:
             await settling
 
     def release(self) -> Awaitable[None] | None:
-        """Let go of the server's `receive` and `send`; return what must be awaited for it, mostly None."""
+        """Drop the server's `receive` and `send`. Return an awaitable if that must wait, otherwise None."""
         return None
 
     async def finish(self, failed: Exception | None) -> None:
-        """Leave what was entered, run the background tasks, close; `failed` is what the handler raised.
+        """Leave what was entered, run the background tasks, and close. If cancelled, the caller must call `abandon`.
 
-        Raises what a context manager raises. Cancelled, it goes no further: see `abandon`.
+        :param failed: the exception of the handler, if any.
+        :raises Exception: what a context manager raises.
         """
         try:
             try:
@@ -148,10 +154,11 @@ class ConnectionLifetime:
             await self.close()
 
     async def abandon(self, cancelled: BaseException) -> None:
-        """Leave what was entered, and close, although the connection is cancelled; for 5 s at most."""
+        """Leave what was entered, and close, after a cancellation, within 5 s."""
         resolution, self.lasting_resolution = self.lasting_resolution, None
         try:
-            if resolution is not None:  # in no scope: it may have scopes open itself
+            # Without a scope around it, because it may hold scopes open itself.
+            if resolution is not None:
                 await resolution.close(cancelled)
         finally:
             with shielded(what=f"The cleanup of {self!r}"):
@@ -172,15 +179,14 @@ class ConnectionLifetime:
 
 
 async def lifetime_of(connection: C, current: ContextVar[C], work: Awaitable[T]) -> T:
-    """Await `work` as that of a connection, clean the connection up, and return what `work` has returned.
+    """Await the work of a connection, clean the connection up, and return the result of `work`.
+
+    After the work, context managers are left, background tasks run, and what was opened is closed (`finish`; `abandon`
+    if the work was cancelled). Then the connection is settled, and the variable is reset. The exit stack gets the
+    connection's `failure`, or else the exception of the work.
 
     :param connection: a request or a WebSocket.
-    :param current: the context variable that holds it meanwhile.
-
-    At the end of the work, in this order: what was entered is left, background tasks run, what was opened is
-    closed (`finish`, or `abandon` if the work was cancelled); the connection is settled; the variable is reset.
-    The exit stack is told of the connection's `failure`, or else of what the work raises.
-
+    :param current: the context variable that holds the connection meanwhile.
     :raises Exception: what the work raises, or what a context manager raises when it is left.
 
     Example: `await lifetime_of(request, request_var, answer(request))`.

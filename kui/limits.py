@@ -13,19 +13,19 @@ __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The limits on one request; if it exceeds one of them, the client gets 413.
+    """The limits on one request. If it exceeds one of them, the client gets 413.
 
-    :param body: bytes of a body that is kept in memory: `body`, `json`, an urlencoded form, one
-        part read whole, and all small uploads of one form together.
+    `request.stream()` has no limit: the application must count the bytes.
+
+    :param body: bytes of a body that is kept in memory: `body`, `json`, an urlencoded form, one part that is read as
+        a whole, and all small uploads of one form together.
     :param fields: how many fields an urlencoded form may have, counted before it is parsed.
     :param parts: how many parts a multipart form may have, fields and files.
     :param field_bytes: bytes of all multipart fields of one form together, names and values.
     :param file_bytes: bytes of one uploaded file.
     :param part_headers: bytes of the headers of one part.
-    :raises ValueError: if one of them is negative.
-    :raises TypeError: if one of them is not an int.
-
-    `request.stream()` has no limit: the application must count.
+    :raises ValueError: one of them is negative.
+    :raises TypeError: one of them is not an int.
 
     Example::
 

@@ -1,4 +1,4 @@
-"""What `kui new` writes: a small service, a test of it on both loops, and a container for it."""
+"""`kui new`: write a small service, a test of it on both loops, and a Dockerfile."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ FILES: Final = {
 
 
 def new_project(directory: Path) -> list[Path]:
-    """Write a small project into a directory, which is made if there is none; return the files.
+    """Write a small project into a directory, which is created if necessary; return the files.
 
-    :raises FileExistsError: if one of the files is there already; nothing is written then.
-    :raises OSError: if the directory cannot be made or written.
+    :raises FileExistsError: one of the files exists already; nothing is written then.
+    :raises OSError: the directory cannot be created or written.
 
     Example: `new_project(Path("service"))`.
     """

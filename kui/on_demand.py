@@ -1,7 +1,7 @@
-"""Names of a module that are imported when they are first used (PEP 562).
+"""Import names of a module when they are first used (PEP 562).
 
-What most applications do not use is not loaded by `import kui.asgi`. Type checkers read imports below
-`if TYPE_CHECKING:`, and this is in its `else:`; a test compares the two.
+So `import kui.asgi` does not load what most applications do not use. Type checkers read the imports below
+`if TYPE_CHECKING:`, and `on_demand` is called in its `else:`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ Hooks: TypeAlias = tuple[Callable[[str], Any], Callable[[], list[str]]]
 
 
 def on_demand(module: str, homes: Mapping[str, Iterable[str]]) -> Hooks:
-    """Return the `__getattr__` and the `__dir__` of `module`, which has the names of others, too.
+    """Return the `__getattr__` and the `__dir__` of a module that offers names of other modules.
 
-    :param homes: from a module, as it is written in `from .module import name`, to its names.
+    :param module: the name of the module, `__name__`.
+    :param homes: a mapping from a module, as in `from .module import name`, to the names that it defines.
 
     Example::
 

@@ -1,7 +1,7 @@
-"""`app.overrides`: another state or another handler for the length of a test.
+"""`app.overrides`: replace entries of the state, handlers or dependencies during a test.
 
-A handler is replaced where its endpoint was put when it was registered, so that a request pays
-nothing for the possibility. Nothing of httpx2 is imported here: an app has this without the extra.
+A handler is replaced in the table of endpoints, so that requests pay nothing for it. This module does not import
+httpx2, so that an app can use it without the extra `testing`.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ __all__ = ["overrides"]
 
 
 class Overridden(Protocol):
-    """An app of which parts can be replaced; `Kui` is one."""
+    """An app of which parts can be replaced. `Kui` implements it."""
 
     state: State
 
     @property
     def router(self) -> RouteTable:
-        """Its routes."""
+        """The routes."""
 
     @property
     def lifespan(self) -> Lifespan:
-        """Its life."""
+        """The lifespan."""
 
     @property
     def on_startup(self) -> Callbacks:
-        """What is called before the first request."""
+        """The functions that are called before the first request."""
 
     @property
     def on_shutdown(self) -> Callbacks:
-        """What is called after the last request."""
+        """The functions that are called after the last request."""
 
 
 @contextmanager
@@ -49,20 +49,20 @@ def overrides(
     handlers: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
     dependencies: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
 ) -> Generator[None, None, None]:
-    """While the block lasts, `app` has other entries in its state, other handlers and dependencies.
+    """Replace entries of `app.state`, handlers or dependencies while the block lasts.
 
-    :param state: from names to what `app.state` gives for them, whatever is written there: a
-        start-up may set its own. What is written is there when the block has ended.
-    :param handlers: from a handler to the one in its place, on all of its routes, which keep their
-        paths, names, methods and middlewares; or from a function of `on_startup` or `on_shutdown`.
-    :param dependencies: from the function in a `Depends` to the one in its place, which declares its
-        own parameters; how long it lasts is decided by the `Depends`.
-    :raises LookupError: a handler or a dependency to replace is none of the app's.
-    :raises TypeError: a replacement cannot be what it is given for.
-    :raises RuntimeError: a dependency with `scope="app"` was to be replaced while the app is alive.
+    Blocks may be nested; the inner one wins. Requests that are being answered when a block begins or ends keep their
+    handler.
 
-    Blocks may be nested; the inner one counts. Requests that are being answered when a block begins
-    or ends go on with the handler that they have.
+    :param state: a mapping from names to the values that `app.state` returns for them, also after a start-up has set
+        them. What is written meanwhile is there when the block has ended.
+    :param handlers: a mapping from a handler to its replacement on all its routes, which keep their paths, names,
+        methods and middlewares; or from a function of `on_startup` or `on_shutdown` to its replacement.
+    :param dependencies: a mapping from the function in a `Depends` to its replacement, which declares its own
+        parameters. The options of the `Depends` still apply.
+    :raises LookupError: the app has no such handler or dependency.
+    :raises TypeError: a replacement cannot work in this place.
+    :raises RuntimeError: a dependency with `scope="app"` cannot be replaced while the app is running.
 
     Example::
 
@@ -113,7 +113,7 @@ def _set(functions: list[Callable[..., Any]], to: list[Callable[..., Any]]) -> N
 
 
 class _Pinned(MutableMapping[str, Any]):
-    """A state of which some entries are fixed: what is written to them goes to the one below."""
+    """A state with some fixed entries. What is written to them goes to the state below."""
 
     def __init__(self, entries: Mapping[str, Any], below: State) -> None:
         self._entries = dict(entries)

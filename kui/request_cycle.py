@@ -1,7 +1,7 @@
-"""One request from its endpoint to its response; what becomes of a failure.
+"""Run one request from its endpoint to its response, and answer its exceptions.
 
-Which endpoint that is, `Kui` decides; which exception is answered how, `exceptions`. The same for WebSockets is
-`websockets/session`.
+`Kui` finds the endpoint, and `exceptions` makes the response to an exception. `websockets/session` does the same for
+WebSockets.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ logger = logging.getLogger("kui.error")
 Find: TypeAlias = Callable[[HttpRequest], Callable[[], Awaitable[Any]]]
 
 UNREAD_AT_END: Final = 64 * 1024
-"""Bytes of a body that the handler has not read, up to which a connection is kept: a server has them by then."""
+"""The largest unread body, in bytes, after which a connection is kept, because the server has it already."""
 
 
 async def answer(
@@ -35,15 +35,16 @@ async def answer(
     exceptions: ExceptionTable,
     convert: Callable[[Any], HttpResponse],
 ) -> None:
-    """Run a request's endpoint, and send its response. The caller gives the request its lifetime (`lifetime_of`).
+    """Run a request's endpoint and send its response. The caller must clean up afterwards (`lifetime_of`).
 
-    An exception of the endpoint, or of the sending before the response has begun, is answered by `exceptions`.
-    Once the response has begun it is raised, and the server cuts the connection. A client that has left is no
-    failure.
+    An exception before the response has begun is answered by `exceptions`. A later exception is raised, and the server
+    cuts the connection. A client that has left is no failure. If cancelled, it closes what the request has opened,
+    within 5 seconds.
 
-    :param find: returns the endpoint; the request is the current one already.
-    :param convert: makes the response of what the endpoint returns.
-    :raises Exception: what no handler of `exceptions` has dealt with, once the client has been told.
+    :param find: returns the endpoint. The request is the current one then.
+    :param exceptions: makes the response to an exception.
+    :param convert: makes the response of the value that the endpoint returns.
+    :raises Exception: an exception that no handler of `exceptions` has handled; raised after the response was sent.
     """
     try:
         response = convert(await find(request)())
@@ -61,11 +62,11 @@ async def answer(
         try:
             raise raised
         finally:
-            raised = None  # its traceback holds this frame: a cycle otherwise
+            raised = None  # its traceback holds this frame, which would be a reference cycle
 
 
 def _send(request: HttpRequest, response: HttpResponse) -> Awaitable[None]:
-    """Send the response; to be awaited. A response whose bytes are known need not be called as an ASGI app."""
+    """Return an awaitable that sends the response. A buffered response is sent without calling it as an ASGI app."""
     exchange = request.exchange
     if response.buffered and response.body is not None:
         return exchange.send_whole(*response.messages(request.scope["method"], response.body))
@@ -73,10 +74,10 @@ def _send(request: HttpRequest, response: HttpResponse) -> Awaitable[None]:
 
 
 def _prepare(request: HttpRequest, response: HttpResponse, failed: bool = False) -> None:
-    """Give up what the handler has not read; tell an HTTP/1 client if its connection is going to be closed.
+    """Give up the unread body, and tell an HTTP/1 client if its connection will be closed.
 
-    Servers close the connection after an error (`failed`), and after an answer to a body that they have not got
-    all of. A client that knows does not send the next request on it.
+    Servers close the connection after an error (`failed`), and after a response to a body that has not arrived
+    completely. A client that is told does not send the next request on it.
     """
     exchange = request.exchange
     if response.buffered and exchange.body_is_coming:
@@ -91,13 +92,14 @@ def _prepare(request: HttpRequest, response: HttpResponse, failed: bool = False)
 async def _recover(
     request: HttpRequest, error: Exception, exceptions: ExceptionTable
 ) -> Exception | None:
-    """Answer an exception as far as that is still possible; return what the server must hear."""
+    """Answer an exception if the response has not begun; return the exception to raise to the server, or None."""
     exchange = request.exchange
     found = unwrap_group(error)
     if isinstance(found, ClientDisconnect):
         return None
     if exchange.gone is not None:
-        if not isinstance(found, AnyHTTPException):  # which is an answer, and no failure
+        # An HTTPException is a response, and no failure.
+        if not isinstance(found, AnyHTTPException):
             name = request_name(request.scope)
             logger.error("%s failed after its client had left", name, exc_info=error)
         return None

@@ -1,6 +1,6 @@
-"""One HTTP request: its method, its body in every form, and its lifetime.
+"""One HTTP request: its method, its body as bytes, stream, JSON or form, and its end.
 
-Only the exchange calls `receive`. Forms are parsed in `kui.forms`, JSON in `kui.http.json`.
+Only the exchange calls `receive`. `kui.forms` parses forms, `kui.http.json` parses JSON.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ T = TypeVar("T")
 
 
 class BodyStream:
-    """The body as it arrives: `async for chunk in request.stream()`.
+    """Iterates over the body as it arrives: `async for chunk in request.stream()`.
 
-    Each chunk is non-empty bytes. Raises ClientDisconnect where the client leaves before the end.
-    Under cancellation no chunk is lost.
+    Each chunk is non-empty bytes. If cancelled, no chunk is lost.
+
+    :raises ClientDisconnect: the client left before the end of the body.
     """
 
     __slots__ = ("_exchange", "_first")
 
     def __init__(self, exchange: Exchange, first: list[bytes]) -> None:
         self._exchange = exchange
-        self._first = first  # what was read before; with b"" at its end, all of it
+        # The chunks that were read before; b"" at the end if they are the whole body.
+        self._first = first
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -58,7 +60,7 @@ class BodyStream:
 
 
 class HttpRequest(HTTPConnection):
-    """The request that a handler answers; in handlers, the proxy `kui.asgi.request`.
+    """An HTTP request. Handlers use it through the proxy `kui.asgi.request`.
 
     Example::
 
@@ -72,7 +74,7 @@ class HttpRequest(HTTPConnection):
     _refusal: str | None = None  # why its body cannot be read from it
     _json: AsyncCached[Any] | None = None
     _form: AsyncCached[FormData] | None = None
-    _limits: Limits | None = None  # those of the route
+    _limits: Limits | None = None  # the limits of the route, if it has its own
 
     exchange: Exchange
     """The one owner of this request's `receive` and `send`."""
@@ -93,10 +95,11 @@ class HttpRequest(HTTPConnection):
 
     @property
     def limits(self) -> Limits:
-        """What may be buffered of this request: the limits of the route or the app, else the defaults."""
+        """The limits on what is buffered of this request: those of the route or of the app, or the defaults."""
         if self._limits is not None:
             return self._limits
-        limits = getattr(self.scope.get("app"), "limits", None)  # of a Kui; others may be called so
+        # Another framework's app may have others.
+        limits = getattr(self.scope.get("app"), "limits", None)
         return limits if isinstance(limits, Limits) else DEFAULT_LIMITS
 
     @limits.setter
@@ -106,28 +109,31 @@ class HttpRequest(HTTPConnection):
     # ---- the body
 
     def stream(self) -> BodyStream:
-        """Return the body as an asynchronous iterator of bytes, of any length, kept nowhere.
+        """Return the body as an asynchronous iterator of bytes. It has no size limit, and is not kept.
 
-        After `body` it gives the bytes that were kept. Raises RuntimeError if the body was given to
-        another reader before, for it can be streamed once, and while another task reads `body`.
+        After `await request.body` it gives the bytes that were kept.
+
+        :raises RuntimeError: the body was streamed before, or another task is reading `body`.
         """
         return self._give("request.stream()", lambda stream: stream)
 
     @property
     def body(self) -> Awaitable[bytes]:
-        """The whole body: `await request.body`, as often as needed, by any task.
+        """The whole body: `await request.body`. Any task may await it, any number of times.
 
-        Raises HTTPException 413 beyond `limits.body` bytes, ClientDisconnect where the client
-        leaves before the end, RuntimeError after `stream()`. Nothing is lost if it is cancelled.
+        If cancelled, nothing is lost.
+
+        :raises HTTPException: 413, if the body is larger than `limits.body`.
+        :raises ClientDisconnect: the client left before the end of the body.
+        :raises RuntimeError: `stream()` was called before.
         """
         return ToAwait(self._read_body)
 
     @property
     def json(self) -> Awaitable[Any]:
-        """The body decoded as JSON (RFC 8259): `await request.json`.
+        """The body decoded as JSON (RFC 8259): `await request.json`. Raises what `body` raises, and:
 
-        Raises HTTPException 415 for another content type or a content encoding, 400 for what is
-        not JSON, and what `body` raises.
+        :raises HTTPException: 415 if the body has another content type or a content encoding, 400 if it is not JSON.
         """
         if self._json is None:
             self._json = AsyncCached(self._read_json)
@@ -137,17 +143,18 @@ class HttpRequest(HTTPConnection):
     def form(self) -> Awaitable[FormData]:
         """The body decoded as a form, urlencoded or multipart: `await request.form`.
 
-        Files are `UploadFile`s, closed and gone when the request ends. Raises HTTPException 415
-        for another content type, 400 for a malformed form, 413 beyond the limits, and what
-        `body` raises. After a multipart form, `body` and `json` raise RuntimeError, unless the body
-        was read before it.
+        Files are `UploadFile`s, which are closed and deleted when the request ends. After a multipart form, `body` and
+        `json` raise RuntimeError, unless the body was read before. Raises what `body` raises, and:
+
+        :raises HTTPException: 415 if the body has another content type, 400 if the form is malformed, 413 if it exceeds
+            a limit.
         """
         if self._form is None:
             self._form = AsyncCached(self._read_form)
         return self._form
 
     async def data(self) -> Any:
-        """Return the body by its content type: JSON decoded, a form as `FormData`, all else as bytes.
+        """Return the body by its content type: JSON decoded, a form as `FormData`, any other as bytes.
 
         Raises what `json`, `form` and `body` raise.
 
@@ -162,9 +169,9 @@ class HttpRequest(HTTPConnection):
         return await self.body
 
     def parts(self) -> MultipartReader:
-        """Return the parts of a multipart form as they arrive, their bodies as streams.
+        """Return the parts of a multipart form as they arrive, with their bodies as streams.
 
-        Nothing is stored. Raises as `form` and `stream` do.
+        Nothing is stored. Raises what `form` and `stream` raise.
 
         Example::
 
@@ -179,10 +186,12 @@ class HttpRequest(HTTPConnection):
         return self._give("request.parts()", parse)
 
     def query_as(self, model: type[M]) -> M:
-        """Return the query as a model: a pydantic model, a dataclass, a TypedDict or a Struct, or another type.
+        """Return the query as a model: a pydantic model, a dataclass, a TypedDict, a Struct, or another type.
 
-        A list is given all values of its name, another type the last. Raises RequestValidationError,
-        which is 422, for a query that does not fit, TypeError for a type that cannot be validated.
+        A list gets all values of its name, another type gets the last one.
+
+        :raises RequestValidationError: the query does not fit (422).
+        :raises TypeError: the type cannot be validated.
 
         Example: `filters = request.query_as(Filters)`.
         """
@@ -191,9 +200,11 @@ class HttpRequest(HTTPConnection):
         return query_as(self, model)
 
     async def json_as(self, model: type[M]) -> M:
-        """Return the JSON body as a model: all types that `query_as` takes, and `list[Model]` and so on.
+        """Return the JSON body as a model. It takes the types of `query_as`, and also `list[Model]` and so on.
 
-        Raises RequestValidationError, which is 422, for a body that does not fit, and what `json` raises.
+        Raises what `json` raises, and:
+
+        :raises RequestValidationError: the body does not fit (422).
 
         Example: `item = await request.json_as(Item)`.
         """
@@ -202,9 +213,11 @@ class HttpRequest(HTTPConnection):
         return await json_as(self, model)
 
     async def form_as(self, model: type[M]) -> M:
-        """Return the form as a model, urlencoded or multipart; a file is an `UploadFile`.
+        """Return the form, urlencoded or multipart, as a model. A file is an `UploadFile`.
 
-        Raises RequestValidationError, which is 422, for a form that does not fit, and what `form` raises.
+        Raises what `form` raises, and:
+
+        :raises RequestValidationError: the form does not fit (422).
 
         Example: `login = await request.form_as(Login)`.
         """
@@ -213,16 +226,16 @@ class HttpRequest(HTTPConnection):
         return await form_as(self, model)
 
     def _read_body(self) -> Generator[Any, Any, bytes]:
-        """Read the body as it was sent, even if a subclass overrides `body`."""
+        """Read the body that was sent, also if a subclass overrides `body`."""
         self._refuse_reading()
         held = self.exchange.held
         limit = self.limits.body
         if not held.complete:
-            length = self.fields.get(b"content-length", b"")  # `headers` would parse all of them
-            if len(length) >= len(str(limit)):  # a number of fewer digits is less
+            length = self.fields.get(b"content-length", b"")  # faster than `headers`
+            if len(length) >= len(str(limit)):  # a number with fewer digits is smaller
                 if (parse_content_length(length.decode("latin-1")) or 0) > limit:
                     raise body_too_large(limit)
-            # What passes the limit is kept, too: a caller that asks again is refused again, and not given the rest.
+            # The chunk that exceeds the limit is kept too, so that a second call is refused again.
             yield from self.exchange.keep_body(limit).__await__()
         if held.size > limit:
             raise body_too_large(limit)
@@ -263,7 +276,7 @@ class HttpRequest(HTTPConnection):
         refuse_encoding(self.headers.get("content-encoding"))
 
     def _give(self, reader: str, make: Callable[[BodyStream], T]) -> T:
-        """Return `make(stream of the body)`; no other reader gets the body, unless all of it is kept."""
+        """Return `make(stream)`, and give the body to this reader alone, unless the whole body is kept."""
         self._refuse_reading()
         held = self.exchange.held
         if held.keepers:
@@ -281,10 +294,11 @@ class HttpRequest(HTTPConnection):
     # ---- the answer and the client
 
     def add_response_headers(self, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """Add headers to the response, whichever it is: an error has them too.
+        """Add headers to the response of this request, also if it is an error.
 
-        A name replaces that of the response; the lists of `Vary` are merged. Names are bytes in
-        lower case (ASGI).
+        They replace headers of the same names; the lists of `Vary` are merged.
+
+        :param headers: pairs of bytes, with names in lower case (ASGI).
         """
         exchange = self.exchange
         before = exchange.on_start
@@ -297,15 +311,18 @@ class HttpRequest(HTTPConnection):
         exchange.on_start = merge
 
     async def is_disconnected(self) -> bool:
-        """Return True if the client has left. Never waits for the client, and never loses a message."""
+        """Return True if the client has left. This is a checkpoint; it never waits for the client.
+
+        While the unread body fills the buffer (64 KiB or 16 messages), a disconnect behind it is not seen.
+        """
         return await self.exchange.is_disconnected()
 
     def release(self) -> Awaitable[None] | None:
-        """Settle the exchange, unless it is shared with an outer request, which settles it."""
+        """Settle the exchange, unless it belongs to an outer request, which settles it."""
         return None if self._shared else self.exchange.release()
 
     async def close(self) -> None:
-        """Close the temporary files of the form. May be called at any time, any number of times."""
+        """Close the temporary files of the form. May be called at any time, and again."""
         if self._collector is not None:
             await self._collector.aclose()
 

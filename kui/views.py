@@ -1,8 +1,7 @@
-"""Handlers of requests: functions, HttpView classes and other callables; each becomes an endpoint.
+"""Make endpoints of handlers: of functions, HttpView classes and other callables.
 
-An endpoint is an async callable without arguments that returns the handler's raw value. It is made
-once, when a route is registered; routing decides which one a request gets. This module knows
-nothing of paths.
+An endpoint is an async callable without arguments that returns the handler's raw value. It is made once, when a route
+is registered. Routing finds the endpoint of a request.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ _NAMES: Final = ("__module__", "__name__", "__qualname__", "__doc__")
 class HttpView:
     """A class whose methods answer the HTTP methods of their names.
 
-    `get`, `post` and the others may be `async def` or `def` (run in a worker thread), instance,
-    class or static methods, and generator functions; they take no arguments. Every request gets an
-    instance of its own, made without arguments. HEAD is answered by `get` where there is no `head`,
-    OPTIONS with the methods there are, every other method with 405 and `Allow` (RFC 9110, 15.5.6).
+    `get`, `post` and the others may be `async def` or `def` (run in a worker thread), instance, class or static
+    methods, and generator functions. They take no arguments but declared parameters. Each request gets an instance of
+    its own, which is made without arguments. If there is no `head`, `get` answers HEAD. OPTIONS gets a list of the
+    methods, any other method 405 with `Allow` (RFC 9110, section 15.5.6).
 
-    To answer other methods than those, override `HTTP_METHOD_NAMES`.
+    Override `HTTP_METHOD_NAMES` to answer other methods.
 
-    Registering a view raises TypeError if it has none of these methods, or one that is no handler.
+    :raises TypeError: at registration, if the view has none of these methods, or one that is no handler.
 
     Example::
 
@@ -76,9 +75,9 @@ class HttpView:
 
 
 class Handler(NamedTuple):
-    """A handler as routing uses it: its endpoint, and the methods that it answers (None: all).
+    """A handler in the form that routing uses: its endpoint, and the methods that it answers (None for all).
 
-    `targets` are the functions that may declare parameters: the methods of a view, or for None the function.
+    `targets` are the functions that may declare parameters: the methods of a view, or under None the function.
     """
 
     endpoint: Endpoint
@@ -89,14 +88,15 @@ class Handler(NamedTuple):
     def join(
         self, path: RoutePath, overrides: Mapping[Any, Callable[..., Any]] = EMPTY
     ) -> JoinedHandler:
-        """Plan the declared parameters of this handler for a path; `overrides` as for `planning.plan`.
+        """Plan the declared parameters of this handler for a path.
 
-        Raises TypeError, in a sentence that says what to do, for a declaration that cannot work.
+        :param overrides: as for `planning.plan`.
+        :raises TypeError: a declaration cannot work; the message says what to write.
         """
         return JoinedHandler(self.targets, self.endpoint, _method_now, path, overrides)
 
     def name_for(self, method: str) -> str:
-        """Return the name of what answers this method: the handler, or the method of a view."""
+        """Return the name of the handler, or of the view's method, that answers an HTTP method."""
         if self.methods is None:
             return self.name
         if method == "HEAD" and method not in self.methods:
@@ -109,10 +109,10 @@ def _method_now() -> str:
 
 
 def http_handler(handler: Any) -> Handler:
-    """Prepare a handler of HTTP requests.
+    """Return the `Handler` of a handler of HTTP requests.
 
-    Raises TypeError, in a sentence that says what to do, if it is not callable, is a class but no
-    HttpView, or a view that is made with arguments or has no methods.
+    :raises TypeError: it is not callable, is a class but no HttpView, or is a view that is made with arguments or has
+        no methods; the message says what to write.
     """
     if not isinstance(handler, type):
         target = _target(handler)
@@ -126,7 +126,10 @@ def http_handler(handler: Any) -> Handler:
 
 
 def socket_handler(handler: Any) -> Handler:
-    """Prepare a handler of WebSockets. Raises TypeError as `http_handler` does."""
+    """Return the `Handler` of a handler of WebSockets.
+
+    :raises TypeError: as for `http_handler`.
+    """
     if isinstance(handler, type):
         from .websockets.views import SocketView
 
@@ -145,9 +148,10 @@ def socket_handler(handler: Any) -> Handler:
 def adapt(handler: Any) -> Endpoint:
     """Return the endpoint of a function or another callable.
 
-    What `async def` returns is the raw value; `def` runs in a worker thread, and an awaitable that
-    it returns is awaited; of a generator function the generator is the raw value. Raises TypeError
-    if it is not callable.
+    An `async def` is awaited. A `def` runs in a worker thread, and an awaitable that it returns is awaited. The raw
+    value of a generator function is its generator.
+
+    :raises TypeError: the handler is not callable.
     """
     if not callable(handler):
         raise TypeError(
@@ -178,7 +182,10 @@ def _target(
     invoke: Endpoint | None = None,
     is_socket: bool = False,
 ) -> Target:
-    """Return a target, which may declare parameters; `invoke` calls it, by default `adapt`."""
+    """Return the target of a handler, which may declare parameters.
+
+    :param invoke: calls the handler; by default the endpoint that `adapt` returns.
+    """
     invoke = adapt(handler) if invoke is None else invoke
     planned = handler if planned is None else planned
     declared = declares(planned, skip=skip) or not (is_socket or not declares_answer(planned))
@@ -225,7 +232,7 @@ def _view(view: type[HttpView]) -> Handler:
 
     async def dispatch() -> Any:
         endpoint = endpoints.get(request_var.get().method)
-        # Routing sends only these methods here; a middleware may have changed the request's.
+        # Routing calls this for these methods only, but a middleware may have changed the request's method.
         return await other_method(allow) if endpoint is None else await endpoint()
 
     return Handler(_named(dispatch, view), describe(view), methods, targets)
@@ -267,7 +274,7 @@ def _has_self(function: Callable[..., Any]) -> bool:
 
 
 def _socket_view(view: type[SocketView]) -> Handler:
-    """Prepare a view of WebSockets; all its methods may declare parameters, which are those of the connection."""
+    """Return the `Handler` of a SocketView. Its methods may declare parameters, which come from the handshake."""
     from .websockets.views import VIEW_METHODS, methods_of_view, run_view, view_endpoint
 
     endpoint = view_endpoint(view)

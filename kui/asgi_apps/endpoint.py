@@ -1,7 +1,7 @@
-"""Single functions as ASGI apps, in a `Kui` app or without one.
+"""Make ASGI apps of single functions, inside of a `Kui` app or without one.
 
-A request is handled as in a Kui app: by the outer Kui app, or by an own one; this module decides by which. Apps are
-composed in `composition`, and `middleware` has middlewares between them.
+A request is handled as in a Kui app: by the outer Kui app, or if there is none, by one of its own. `composition`
+combines apps, and `middleware` puts middlewares around them.
 """
 
 from __future__ import annotations
@@ -48,14 +48,13 @@ class _Alone(Kui):
 
 
 class EndpointApp:
-    """An endpoint for every path, as an ASGI app.
+    """An ASGI app that answers every path with one endpoint.
 
-    In an outer Kui app it answers within that app's request: `request.app` is that app, and what the
-    endpoint raises goes to its exception handlers. Otherwise a Kui app of its own answers
-    HTTPExceptions and runs its lifespan.
+    In an outer Kui app it answers within that app's request: `request.app` is that app, and its exception handlers
+    answer the exceptions of the endpoint. Otherwise a Kui app of its own answers HTTPExceptions and runs the lifespan.
 
-    :param endpoint: for HTTP requests; None: 404.
-    :param socket: for WebSockets; None: they are refused with 404.
+    :param endpoint: for HTTP requests; None for 404.
+    :param socket: for WebSockets; None to refuse them with 404.
     """
 
     def __init__(self, endpoint: Endpoint | None, socket: Endpoint | None = None) -> None:

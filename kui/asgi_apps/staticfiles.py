@@ -31,9 +31,9 @@ from .endpoint import EndpointApp
 __all__ = ["Files", "Pages"]
 
 LONGEST_FILE_NAME: Final = 255
-"""Bytes that the name of a file may have."""
+"""Limit of a file's name, in bytes."""
 DEEPEST: Final = 256
-"""How many names a path may have."""
+"""Limit of the names in a path."""
 
 # Names that Windows reads as a separator, a drive, a stream or a device are served on no system.
 _FORBIDDEN: Final = re.compile(
@@ -55,23 +55,21 @@ class _Candidate(NamedTuple):
 class Files(EndpointApp):
     """The files of a directory, and of those below it, as an ASGI app.
 
-    - `directory`: a path, or `"package:directory"` for one inside of a package.
-    - `package`: the package, where `directory` is relative to one.
-    - `handle_404`: the ASGI app for paths without a file, such as a response; by default 404, which
-      in a Kui app goes to its exception handlers.
-    - `cacheability` and `max_age`: the Cache-Control of each file, as in `public, max-age=600`; `max_age`
-      is in seconds, None for none.
-    - `cache_control`: a function of the path of a file in the tree, such as `css/site.css`, that returns
-      its Cache-Control in their place, "" for none.
-    - `follow_symlinks`: True if symbolic links are followed, wherever they lead; otherwise they get 404.
-    - `dotfiles`: True if names that begin with a dot are served.
+    It answers GET and HEAD, with conditional requests and ranges: see FileResponse. Names that some system could
+    interpret differently get 404 on all systems: `..`, backslashes, control characters, devices of Windows, names that
+    end with a dot or a space. The directory itself is resolved once.
 
-    GET and HEAD are answered, with conditional requests and ranges: see FileResponse. Names that some
-    system could interpret otherwise get 404 on all systems: `..`, backslashes, control characters,
-    devices of Windows, names that end with a dot or a space. The directory itself is resolved once.
-
-    Raises ValueError if the package or the directory does not exist, or the Cache-Control is no valid
-    header value.
+    :param directory: a path, or `"package:directory"` for a directory in a package.
+    :param package: the package, if `directory` is relative to one.
+    :param handle_404: the ASGI app for paths without a file, such as a response. By default HTTPException 404 is
+        raised, which the exception handlers of a Kui app may answer.
+    :param cacheability: the beginning of each file's Cache-Control, as in `public, max-age=600`.
+    :param max_age: in seconds; None to leave it out.
+    :param cache_control: a function of the path of a file in the tree, such as `css/site.css`, that returns the
+        Cache-Control to use instead; "" for none.
+    :param follow_symlinks: True if symbolic links are followed, also out of the directory; otherwise they get 404.
+    :param dotfiles: True if names that begin with a dot are served.
+    :raises ValueError: the package or the directory does not exist, or the Cache-Control is no valid header value.
 
     Example::
 

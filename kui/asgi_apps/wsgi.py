@@ -1,7 +1,7 @@
 """WSGI apps (PEP 3333) as ASGI apps, so that a Flask or Django app can be migrated piece by piece.
 
-This module makes an environ of the request, and messages of what the app returns. `concurrency/wsgi.py` runs the app
-in a thread, and awaits for it.
+This module makes the environ of a request, and messages of what the app returns. `concurrency/wsgi.py` runs the app in
+a thread.
 """
 
 from __future__ import annotations
@@ -39,9 +39,6 @@ _NOT_PASSED: Final = frozenset((b"content-type", b"content-length", b"proxy"))  
 class WSGI(EndpointApp):
     """A WSGI app as an ASGI app, on asyncio and on trio.
 
-    - `app`: the WSGI app.
-    - `threads`: the number of requests that it handles at once; others wait. Each request has one thread
-      from the call to the `close()` of the returned iterable, as under any WSGI server.
 
     The request body streams into `wsgi.input` as the app reads, and each block that the app yields is
     sent before the next is asked for. When the client leaves, the app's next read or write raises an
@@ -53,7 +50,11 @@ class WSGI(EndpointApp):
     Exceptions of the app, and violations of PEP 3333, are handled as in a Kui app: before the response
     has begun they are answered, later the connection is cut.
 
-    Raises TypeError if the app is not callable, ValueError if `threads` is below 1.
+    :param app: the WSGI app.
+    :param threads: how many requests it handles at once; others wait. Each request has one thread from the call to the
+        `close()` of the returned iterable, as under any WSGI server.
+    :raises TypeError: the app is not callable.
+    :raises ValueError: `threads` is less than 1.
 
     Example::
 
@@ -111,9 +112,9 @@ class _Answer:
 
     def __init__(self, app: WSGIApp, exchange: Exchange, scope: Scope) -> None:
         self.sent = 0
-        """How many bytes of the body have been sent."""
+        """How many bytes of the body were sent."""
         self.complete = False
-        """Has the app given all of the body?"""
+        """True once the app has given the whole body."""
         self._app = app
         self._exchange = exchange
         self._scope = scope
@@ -278,7 +279,7 @@ def environ_of(scope: Scope, body: Any) -> dict[str, Any]:
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope.get("scheme", "http"),
         "wsgi.input": body,
-        "wsgi.input_terminated": True,  # it ends where the body does, with or without a length
+        "wsgi.input_terminated": True,  # reading ends at the end of the body, also without a length
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,

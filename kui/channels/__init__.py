@@ -1,7 +1,7 @@
 """Publish and subscribe: in the memory of one process, or in Redis for several.
 
-`Channels` is the resource that an app names; a `Store` keeps the messages and numbers them; a `Hub` has
-the newest ones of each channel at hand for all readers of the process; a `Subscription` is a reader.
+`Channels` is the resource of an app. A `Store` keeps and numbers the messages, a `Hub` buffers the newest messages of
+each channel for all readers of the process, and a `Subscription` is a reader.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Channels`: what one worker says, every client of every worker hears."""
+"""`Channels`: publish a message in one worker, and read it in all workers."""
 
 from __future__ import annotations
 
@@ -24,27 +24,28 @@ if TYPE_CHECKING:
 __all__ = ["Channels"]
 
 LONGEST_KEY: Final = 200
-"""Characters of a publish's key."""
+"""Limit of the key of a publish, in characters."""
 
 
 class Channels:
-    """Named channels, in which messages are published and read; a resource of the app.
+    """Named channels, in which messages are published and read. It is a resource of the app.
 
-    Without a URL they are in the memory of one process; with one, in Redis (7 or later) or Valkey, where
-    the clients of all workers meet. Ids, promises and errors are the same.
+    Without a URL the channels are in the memory of one process. With a URL they are in Redis (7 or later) or Valkey,
+    which all workers share. Ids, guarantees and errors are the same.
 
-    - `url`: `redis://user:password@host:6379/0`, `rediss://...` (TLS) or `unix:///path`; needs the
-      package coredis, which the extra `redis` installs.
-    - `allow`: an `async def` of a channel's name, called within the request for each channel whenever a
-      subscription is opened, on resumption too; what does not return True is answered with 403.
-    - `max_age`: seconds after which a subscription ends, so that permissions are asked again.
-    - `entries`: how many messages of a channel are kept; `silence`: seconds after which a channel is
-      forgotten that is neither read nor written; `buffer`: how many a process has at hand for each
-      channel; `max_size`: bytes of a message, as JSON.
-    - `timeout`: seconds that a call may take before ChannelsUnavailable is raised.
-    - `prefix`: what all keys in Redis begin with.
-
-    Raises ValueError and TypeError for what cannot work, ImportError where coredis is missing.
+    :param url: `redis://user:password@host:6379/0`, `rediss://...` (TLS) or `unix:///path`. It needs the package
+        coredis, which the extra `redis` installs.
+    :param allow: an `async def` of a channel's name. It is called within the request, for each channel, whenever a
+        subscription is opened, also when it is resumed. If it does not return True, the client gets 403.
+    :param max_age: seconds after which a subscription ends, so that `allow` is called again; None for never.
+    :param entries: how many messages of a channel are kept.
+    :param silence: seconds after which a channel that is neither read nor written is deleted.
+    :param buffer: how many messages of each channel a process keeps in memory.
+    :param max_size: limit of a message, in bytes of JSON.
+    :param timeout: seconds that a call may take before ChannelsUnavailable is raised.
+    :param prefix: the beginning of all keys in Redis.
+    :raises ValueError: an argument cannot work; TypeError if its type is wrong.
+    :raises ImportError: coredis is not installed.
 
     Example::
 
@@ -85,7 +86,7 @@ class Channels:
 
     @property
     def available(self) -> bool:
-        """True if the store can be reached, as far as it is known: for the route that tells the health."""
+        """True if the store could be reached last. Use it in the route of a health check."""
         return self._store.available
 
     async def __aenter__(self) -> Self:
@@ -110,17 +111,17 @@ class Channels:
         return await self._hub.__aexit__(kind, error, trace)
 
     async def publish(self, channel: str, data: Any, *, key: str | None = None) -> str:
-        """Publish a message, and return its id when the store has it.
+        """Publish a message, and return its id when the store has it. It never waits for a reader.
 
-        :param data: anything that JSON can hold, as a handler may return it.
-        :param key: the same for a publish and its repetition: within ten minutes the second one
-            stores nothing and returns the first one's id.
-        :raises ChannelsUnavailable: the store cannot be reached; if its `sent` is true, the message may
-            have been published. Raised in `timeout` seconds.
-        :raises ValueError: the message is longer than `max_size`, or not JSON; or a name is wrong.
-        :raises TypeError: the message is not JSON.
+        If it is cancelled, the message may have been published or not.
 
-        A cancelled publish may have happened, or not. It never waits for a reader.
+        :param data: any value that JSON can hold, as a handler may return it.
+        :param key: identifies a publish that is repeated: within ten minutes a second publish with the same key stores
+            nothing, and returns the id of the first.
+        :raises ChannelsUnavailable: the store cannot be reached within `timeout` seconds. If its `sent` is True, the
+            message may have been published.
+        :raises ValueError: the message is larger than `max_size` or cannot be encoded, or a name is wrong.
+        :raises TypeError: the message cannot be encoded as JSON.
 
         Example: `await channels.publish("news", {"title": "..."})`.
         """
@@ -145,17 +146,17 @@ class Channels:
     ) -> Subscription:
         """Return the messages of up to 16 channels, in each channel's order, as an async iterable.
 
-        :param after: a cursor, such as a browser's `Last-Event-ID`: begin behind it. None or an empty
-            text: begin with what is published from now on.
-        :param history: how many of the last messages come first in a channel that `after` does not name.
-        :param overflow: what becomes of a reader that is slower than its channel. `"catch_up"`: it reads
-            on at its own pace, from the store. `"drop_oldest"`: it skips what is not at hand, and is
-            told by a `Gap`. `"disconnect"`: ReaderTooSlow.
+        Each stored message is returned once. A `Gap` is returned in place of messages that are lost. See `Subscription`
+        for the exceptions of opening and reading.
+
+        :param after: a cursor, such as a browser's `Last-Event-ID`: begin after it. None or "": begin with messages
+            that are published from now on.
+        :param history: how many of the last messages are returned first, for a channel that `after` does not name.
+        :param overflow: what happens if the reader is slower than its channel. `"catch_up"`: it reads on from the store
+            at its own pace. `"drop_oldest"`: it skips messages that are no longer buffered, and gets a `Gap`.
+            `"disconnect"`: it gets ReaderTooSlow.
         :raises HTTPException: 400, if `after` is no cursor of these channels.
         :raises ValueError: a name, `history` or `overflow` is wrong.
-
-        Each stored message comes once. Where some are lost, a `Gap` comes in their place. What opening
-        and reading raise is said at `Subscription`.
 
         Example: `async for message in channels.subscribe("news", history=20): print(message.data)`.
         """
@@ -180,9 +181,9 @@ class Channels:
         history: int = 0,
         overflow: Overflow = "catch_up",
     ) -> ChannelEvents:
-        """Return the same as events, for `SendEventResponse`: see `subscribe` and `ChannelEvents`.
+        """Return the same messages as events for `SendEventResponse`: see `subscribe` and `ChannelEvents`.
 
-        Raises what `subscribe` raises; HTTPException(403) is the answer if `allow` refuses a channel.
+        Raises what `subscribe` raises. If `allow` refuses a channel, the client gets 403.
         """
         subscription = self.subscribe(*channels, after=after, history=history, overflow=overflow)
         return ChannelEvents(subscription, len(channels) > 1)

@@ -1,4 +1,4 @@
-"""Channels as an event stream that a browser resumes by itself."""
+"""Send channels as an event stream that a browser resumes by itself."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["ChannelEvents"]
 
 
 class ChannelEvents(EventSource):
-    """The events of a subscription: made by `Channels.events`, and given to a SendEventResponse.
+    """The events of a subscription. `Channels.events` makes it, and a SendEventResponse sends it.
 
-    The first event has an id and no data, so that a client that is cut before its first message
-    comes back with it. A message becomes an event with its id. A gap becomes an event `gap`, with
-    `channel`, `after` and `next` as its data and no id. Where the store is away at the beginning, the
-    only event asks to come back later: a browser gives up for good on a 503.
+    The first event has an id and no data, so that a client that is disconnected before its first message resumes from
+    it. A message becomes an event with the message's id. A gap becomes an event `gap` without an id, whose data is
+    `channel`, `after` and `next`. If the store cannot be reached at the beginning, the only event tells the client to
+    reconnect later, because a browser never reconnects after a 503.
     """
 
     __slots__ = ("_ended", "_opened", "_several", "_subscription")
@@ -43,7 +43,7 @@ class ChannelEvents(EventSource):
             return await self._open()
         try:
             item = await self._subscription.__anext__()
-        except ReaderTooSlow:  # it comes back, and goes on behind what it has got
+        except ReaderTooSlow:  # the client reconnects, and resumes after its last event
             self._subscription.close()
             raise StopAsyncIteration from None
         if not isinstance(item, Message):

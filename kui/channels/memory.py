@@ -1,4 +1,4 @@
-"""Channels in the memory of one process: for a service of one worker, for development and for tests."""
+"""Store channels in the memory of one process: for a service with one worker, for development and for tests."""
 
 from __future__ import annotations
 
@@ -112,13 +112,14 @@ class MemoryStore(Store):
         self._followed.difference_update(channels)
 
     def _history(self, channel: str) -> _History:
-        """Return the history of a channel, which is used by this."""
+        """Return the history of a channel, and mark it as used."""
         now = self._clock()
         history = self._histories.pop(channel, None)
         if history is None or now - history.used >= self._retention.silence:
             history = _History(self._retention.entries, now)
         history.used = now
-        self._histories[channel] = history  # at the end: the first is the one unused for longest
+        # Moved to the end: the first one is unused for the longest time.
+        self._histories[channel] = history
         return history
 
     def _forget_silent(self) -> None:

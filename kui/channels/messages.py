@@ -1,4 +1,4 @@
-"""What a reader of channels is given, and what can go wrong."""
+"""The messages and gaps that a reader of channels gets, and the exceptions of channels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["ChannelsUnavailable", "Gap", "Message", "ReaderTooSlow"]
 
 
 class ChannelsUnavailable(Unavailable):
-    """The store of the channels cannot be reached, or has not answered in time.
+    """Raised if the store of the channels cannot be reached, or has not answered in time.
 
-    If the handler does not catch it the answer is 503; a request for an event stream is asked to come back later.
+    If the handler does not catch it, the client gets 503; a request for an event stream is told to reconnect later.
 
-    `sent` is True if a message may have been published all the same: then publish again with the
-    same `key`, which does no harm.
+    `sent` is True if a message may have been published nevertheless. Then publish again with the same `key`, so that it
+    is not stored twice.
     """
 
     def __init__(self, reason: str, *, sent: bool = False) -> None:
@@ -33,13 +33,15 @@ class ChannelsUnavailable(Unavailable):
 
 
 class ReaderTooSlow(Exception):
-    """A subscription with `overflow="disconnect"` has fallen behind what is buffered for it."""
+    """Raised if a subscription with `overflow="disconnect"` has fallen behind the buffer of its channel."""
 
 
 class Message:
-    """A message of a channel. It is shared by all subscribers of a process.
+    """A message of a channel. All subscribers of a process share the object.
 
-    `channel` is its channel's name, `id` its id there, `json` what was published, as JSON.
+    - `channel`: the name of the channel.
+    - `id`: the id within the channel.
+    - `json`: the published value, as JSON.
     """
 
     __slots__ = ("_event", "channel", "json", "position")
@@ -55,22 +57,22 @@ class Message:
 
     @property
     def id(self) -> str:
-        """The id within the channel, as `after=` takes it."""
+        """The id within the channel. `after=` takes it."""
         return str(self.position)
 
     @property
     def data(self) -> Any:
-        """What was published; decoded anew each time, so that the caller owns it."""
+        """The published value. It is decoded anew each time, so that the caller may change it."""
         return json.loads(self.json)
 
     def as_event(self) -> EncodedEvent:
-        """Return the message as an event of an event stream, with its id; encoded once for all readers."""
+        """Return the message as an event with its id. It is encoded once for all readers."""
         if self._event is None:
             self._event = EncodedEvent(encode_event({"id": self.id, "data": self.event_data()}))
         return self._event
 
     def event_data(self) -> str:
-        """Return the data of its event: a published str as it is, all else as JSON."""
+        """Return the data of its event: a published str unchanged, any other value as JSON."""
         if self.json.startswith(b'"'):
             text: str = json.loads(self.json)
             return text
@@ -79,9 +81,11 @@ class Message:
 
 @dataclass(frozen=True)
 class Gap:
-    """Some messages of `channel` after the id `after` are lost to this reader; it goes on with `next`.
+    """Some messages of a channel are lost to this reader.
 
-    `next` is the id of the next message that it will be given, now or once there is one.
+    - `channel`: the name of the channel.
+    - `after`: the id of the last message before the gap.
+    - `next`: the id of the first message after the gap, which may not be published yet.
     """
 
     channel: str

@@ -1,7 +1,7 @@
-"""Where a reader of a channel is: ids of messages, and the cursors that a client brings back.
+"""Positions in channels: ids of messages, and the cursors with which clients resume.
 
-A message's id is `epoch-seq`: the epoch is made with the channel's history, and the sequence has no
-holes. So a reader can tell by two numbers whether it has missed anything.
+The id of a message is `epoch-seq`. The epoch identifies the channel's history, and the sequence has no holes. So a
+reader can tell by two ids whether it has missed a message.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ __all__ = [
 ]
 
 MOST_CHANNELS: Final = 16
-"""Channels that one subscription may have."""
+"""How many channels one subscription may have."""
 LONGEST_CHANNEL: Final = 200
-"""Bytes of a channel's name, in UTF-8."""
+"""Limit of a channel's name, in bytes of UTF-8."""
 LONGEST_CURSOR: Final = 4096
-"""Characters of a cursor: it comes back in a header, of which servers take 8 KiB."""
+"""Limit of a cursor, in characters: clients send it in a header, of which servers accept 8 KiB."""
 
 _VERSION: Final = "1"
 _is_number_pair = re.compile(r"([1-9][0-9]{0,15})-(0|[1-9][0-9]{0,17})").fullmatch
-_EPOCHS: Final = 2**53  # a number that Lua and JavaScript hold exactly
+_EPOCHS: Final = 2**53  # Lua and JavaScript represent smaller numbers exactly
 
 
 class Position(NamedTuple):
-    """A message's place in its channel: which history, and which number in it."""
+    """The place of a message in its channel: the history, and the number in it."""
 
     epoch: int
     seq: int
@@ -48,7 +48,10 @@ class Position(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Position:
-        """Return the position that an id names. Raises ValueError for any other text."""
+        """Return the position of an id.
+
+        :raises ValueError: `text` is no id.
+        """
         found = _is_number_pair(text)
         if found is None or int(found[1]) >= _EPOCHS:
             raise ValueError(f"not the id of a message: {text[:60]!r}")
@@ -56,9 +59,9 @@ class Position(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What a store has of a channel: the first number kept and the last one given, in one epoch.
+    """The messages that a store has of a channel: the first number that is kept, and the last one given.
 
-    `first` is `top + 1` where nothing is kept.
+    If no message is kept, `first` is `top + 1`.
     """
 
     epoch: int
@@ -67,19 +70,19 @@ class Kept(NamedTuple):
 
 
 def new_epoch() -> int:
-    """Return an epoch that no history has had, as far as chance can tell."""
+    """Return a random epoch, which no other history has in all likelihood."""
     return randbelow(_EPOCHS - 1) + 1
 
 
 def bounds(kept: Kept, history: int) -> Position:
-    """Return the position behind which are the last `history` messages, as far as they are kept."""
+    """Return the position after which the last `history` messages come, as far as they are kept."""
     return Position(kept.epoch, max(kept.top - history, kept.first - 1))
 
 
 def resumed(kept: Kept, after: Position) -> Position | None:
-    """Return where a reader that has seen `after` must go on because of a gap; None if there is no gap.
+    """Return the position at which a reader that has seen `after` must go on if there is a gap; None if there is none.
 
-    There is none only if the history is the same, and the next message is kept or yet to come.
+    There is no gap if the history is the same and the next message is kept or not published yet.
     """
     if kept.epoch != after.epoch or after.seq + 1 < kept.first:
         return Position(kept.epoch, kept.first - 1)
@@ -89,7 +92,11 @@ def resumed(kept: Kept, after: Position) -> Position | None:
 
 
 def check_channel(name: str) -> str:
-    """`name`, if a channel may be called so. Raises ValueError or TypeError, which says why not."""
+    """Return `name`.
+
+    :raises ValueError: a channel must not have this name.
+    :raises TypeError: it is not a str.
+    """
     if not isinstance(name, str):
         raise TypeError(f"a channel's name is a str, not {name!r}")
     try:
@@ -104,7 +111,11 @@ def check_channel(name: str) -> str:
 
 
 def check_channels(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the channels of one subscription. Raises ValueError or TypeError, which says what is wrong."""
+    """Return the channels of one subscription.
+
+    :raises ValueError: a name is wrong or occurs twice, or there are too many channels or none.
+    :raises TypeError: a name is not a str.
+    """
     if not 0 < len(names) <= MOST_CHANNELS:
         raise ValueError(f"a subscription has 1 to {MOST_CHANNELS} channels, not {len(names)}")
     checked = tuple(map(check_channel, names))
@@ -117,7 +128,7 @@ def check_channels(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def format_cursor(positions: Mapping[str, Position]) -> str:
-    """Return the cursor of a subscription: the id for one channel, else the ids under their channels' names."""
+    """Return the cursor of a subscription: an id for one channel; names and ids for several."""
     if len(positions) == 1:
         return str(next(iter(positions.values())))
     entries = (f"{quote(name, safe='')}={position}" for name, position in positions.items())
@@ -125,9 +136,9 @@ def format_cursor(positions: Mapping[str, Position]) -> str:
 
 
 def parse_cursor(text: str, channels: Sequence[str]) -> dict[str, Position]:
-    """Return the positions of a cursor, of those of its channels that are among `channels`.
+    """Return the positions of a cursor for those of its channels that are among `channels`.
 
-    Raises ValueError for what `format_cursor` has not made for them.
+    :raises ValueError: `text` is no cursor that `format_cursor` has made.
 
     Example: `parse_cursor("7-41", ["news"])` -> `{"news": Position(7, 41)}`.
     """

@@ -1,9 +1,8 @@
-"""Channels in Redis, or Valkey, so that the clients of all workers meet; by coredis, on both loops.
+"""Store channels in Redis or Valkey, which all workers share, with coredis, on both loops.
 
-Two connections make a session: one for calls, in which many are under way at once, and one from which
-published messages come. Both belong to one task, which begins a new session when either fails, and then
-follows all channels again; what was missed meanwhile their topics read. A caller that is cancelled
-leaves nothing behind but an answer that is not waited for.
+A session has two connections: one for calls, of which many may be pending, and one for published messages. One task
+owns both. If either fails, the task begins a new session and follows all channels again; their topics then read what
+they have missed. If a caller is cancelled, the answer to its call is discarded.
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ from .store import Listener, Page, Retention, Store
 __all__ = ["RedisStore"]
 
 BEAT: Final = 5.0
-"""Seconds between two looks at whether the server still answers."""
+"""Seconds between two checks that the server still answers."""
 MOST_CALLS: Final = 10_000
-"""Calls that may be under way at once."""
+"""How many calls may be pending at once."""
 PAUSES: Final = (0.05, 0.2, 0.5, 1.0, 2.0)
-"""Seconds to wait before a new session, longer each time."""
+"""Seconds to wait before the next attempts at a new session; the last one is repeated."""
 
 logger = logging.getLogger("kui.channels")
 
 
 class _Lost(Exception):
-    """The session has ended before an answer came; `sent` is False if the call was certainly not carried out."""
+    """Raised if the session has ended before an answer. `sent` is False if the call was certainly not executed."""
 
     def __init__(self, *, sent: bool) -> None:
         super().__init__()
@@ -60,17 +59,17 @@ class _Session:
         self.ended = False
 
     def end(self) -> None:
-        """Give the session up: its task begins another."""
+        """End the session, so that its task begins another."""
         self.ended = True
         self._scope.cancel()
 
     async def call(
         self, script: Script, keys: Sequence[Any], args: Sequence[Any], seconds: float
     ) -> Any:
-        """Have a script run; its result.
+        """Run a script, and return its result.
 
         :raises ChannelsUnavailable: the server refuses it.
-        :raises _Lost: try again in the next session.
+        :raises _Lost: the session has ended; the caller may try again in the next one.
         """
         if self._under_way >= MOST_CALLS:
             raise ChannelsUnavailable("too many calls are waiting for Redis")
@@ -79,7 +78,7 @@ class _Session:
             more = (len(keys), *keys, *args)
             try:
                 return await self._send(seconds, b"EVALSHA", script.sha, *more)
-            except NoScriptError:  # forgotten: SCRIPT FLUSH, or another server behind the same name
+            except NoScriptError:  # after SCRIPT FLUSH, or on another server behind the same name
                 return await self._send(seconds, b"EVAL", script.text, *more)
         finally:
             self._under_way -= 1
@@ -117,7 +116,7 @@ class _Session:
             self.end()
 
     async def run(self, push: Callable[[list[Any]], None]) -> None:
-        """Give what is pushed to `push`, until a connection fails or `end` is called."""
+        """Call `push` with each published message, until a connection fails or `end` is called."""
         with self._scope:
             async with framework_tasks() as tasks:
                 tasks.start_soon(self._beat)
@@ -138,9 +137,10 @@ class _Session:
 class RedisStore(Store):
     """Keeps messages in Redis 7 or later.
 
-    Parameters: `url`, as coredis takes it, such as `redis://user:password@host:6379/0`, `rediss://` or
-    `unix://`; `retention`; `timeout`, the seconds that a call may take, with the wait for a session;
-    `prefix`, what all keys begin with.
+    :param url: as coredis takes it, such as `redis://user:password@host:6379/0`, `rediss://` or `unix://`.
+    :param retention: how much of a channel is kept.
+    :param timeout: seconds that a call may take, including the wait for a session.
+    :param prefix: the beginning of all keys.
     """
 
     def __init__(self, url: str, retention: Retention, timeout: float, prefix: str) -> None:
@@ -150,7 +150,7 @@ class RedisStore(Store):
         self._key = f"{prefix}:channel:"
         self._once = f"{prefix}:once:"
         database = self._make_pool().connection_kwargs.get("db") or 0
-        self._told = f"{prefix}:{database}:"  # published messages know no database
+        self._told = f"{prefix}:{database}:"  # Redis publishes to clients of all databases
         self._followed: dict[str, None] = {}
         self._session: _Session | None = None
         self._changed = Notice()
@@ -231,7 +231,10 @@ class RedisStore(Store):
     async def _call(
         self, script: Script, keys: Sequence[Any], args: Sequence[Any], *, again: bool = True
     ) -> Any:
-        """Run a script, when there is a session; `again`: it does no harm to run it twice."""
+        """Run a script as soon as there is a session.
+
+        :param again: True if the script may be run twice.
+        """
         deadline = self._clock() + self._timeout
         sent = False
         while True:
@@ -282,7 +285,7 @@ class RedisStore(Store):
     # ---- the session
 
     def _lose(self) -> bool:
-        """Forget the session; True if there was one."""
+        """Drop the session; return True if there was one."""
         if self._session is None:
             return False
         self._session = None
@@ -309,7 +312,7 @@ class RedisStore(Store):
     async def _serve(self) -> None:
         pool = self._make_pool()
         location = pool.location
-        # coredis leaves something unclosed where it cannot connect, so that is tried without it.
+        # coredis leaves a socket open if it cannot connect, so the address is tried without coredis first.
         if location is None or await until(self._clock() + self._timeout, location.check) != (
             True,
         ):
@@ -337,7 +340,7 @@ def _position(id: bytes) -> Position:
 
 
 def _reason(error: Exception) -> str:
-    """Return what has failed, in one line."""
+    """Return an error as one line."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {error}"

@@ -1,7 +1,7 @@
-"""What is done in Redis, each as one step: Lua scripts over the stream of a channel.
+"""Lua scripts for the stream of a channel in Redis. Each is one atomic step.
 
-A stream's ids are `<epoch>-<seq>`. `XADD key <epoch>-*` gives numbers without holes, also when everything
-has been trimmed. A channel that is not there gets the epoch that the caller has drawn.
+The ids of a stream are `<epoch>-<seq>`. `XADD key <epoch>-*` gives numbers without holes, also after all messages were
+trimmed. A channel that does not exist gets the epoch that the caller has chosen.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["PUBLISH", "READ", "SCRIPTS", "TAILS", "Script"]
 
 @dataclass(frozen=True)
 class Script:
-    """A script and the name by which Redis knows it."""
+    """A script, and its digest, by which Redis identifies it."""
 
     text: str
     sha: str = field(init=False)

@@ -1,7 +1,7 @@
-"""What keeps the messages of channels: the interface that the stores share, and what they promise.
+"""The interface of the stores that keep the messages of channels.
 
-A store numbers the messages of a channel without holes, keeps the last ones, and tells its listener
-of new ones. What a reader makes of it is decided in `hub` and `subscriptions`.
+A store numbers the messages of a channel without holes, keeps the last ones, and reports new ones to its listener.
+`hub` and `subscriptions` pass them on to readers.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ __all__ = ["Listener", "Page", "Retention", "Store"]
 class Retention:
     """How much a store keeps of a channel.
 
-    `entries`: messages; `silence`: seconds after which a channel without any is forgotten; `keys`:
-    seconds for which the key of a publish is remembered.
+    - `entries`: how many messages.
+    - `silence`: seconds after which an unused channel is deleted.
+    - `keys`: seconds for which the key of a publish is kept.
     """
 
     entries: int = 1000
@@ -35,81 +36,81 @@ class Retention:
 
 
 class Page(NamedTuple):
-    """Some messages of a channel in order, and what was kept of it at that moment."""
+    """Some messages of a channel in order, and the range that was kept at that moment."""
 
     kept: Kept
     messages: Sequence[Message]
 
 
 class Listener(Protocol):
-    """Who is told what a store learns. Every method returns at once."""
+    """Receives the reports of a store. Its methods must return at once."""
 
     def followed(self, channel: str) -> None:
-        """Note that from now on messages of a channel arrive; there may be others since the last that did."""
+        """Messages of a channel arrive from now on. Others may have been missed before."""
 
     def arrived(self, channel: str, position: Position, json: bytes) -> None:
-        """Note that a message has been published in a channel that is followed; perhaps told before."""
+        """A message was published in a channel that is followed. It may have been reported before."""
 
     def lost(self) -> None:
-        """Note that nothing arrives any more until channels are `followed` again."""
+        """No message arrives any more until channels are `followed` again."""
 
 
 class Store(ABC):
-    """Keeps messages. Its methods may be cancelled anywhere; other callers are not affected."""
+    """Keeps messages. The cancellation of a call does not affect other callers."""
 
     @property
     @abstractmethod
     def available(self) -> bool:
-        """True if the store can be reached, as far as it knows."""
+        """True if the store could be reached last."""
 
     @property
     @abstractmethod
     def one_process(self) -> bool:
-        """True if only the clients of one process meet in this store."""
+        """True if the store is not shared with other processes."""
 
     @abstractmethod
     def open(self, listener: Listener) -> None:
-        """Begin, in a running loop; `listener` is told of what is followed."""
+        """Open the store in the running loop. `listener` gets the reports about followed channels."""
 
     @abstractmethod
     async def run(self) -> None:
-        """Do the store's own work while it is open: a task, cancelled before `close`."""
+        """Run the store's own task while it is open. The caller must cancel this before `close`."""
 
     @abstractmethod
     async def ready(self) -> None:
-        """Wait until `run` has reached what keeps the messages, or has tried to, once."""
+        """Wait until `run` has connected to the server, or has failed to once."""
 
     @abstractmethod
     def close(self) -> None:
-        """End; the store may be opened again, in another loop too."""
+        """Close the store. It may be opened again, also in another loop."""
 
     @abstractmethod
     async def publish(self, channel: str, json: bytes, key: str | None) -> Position:
-        """Store a message; with a `key` that was used before, return the position it has had then.
+        """Store a message, and return its position; if `key` was used before, store nothing and return that position.
 
-        :raises ChannelsUnavailable: in bounded time; `sent` tells whether it may be stored.
+        :raises ChannelsUnavailable: within the timeout; `sent` is True if the message may be stored.
         """
 
     @abstractmethod
     async def read(self, channel: str, after: Position | None, limit: int) -> Page:
-        """Read at most `limit` messages behind `after`; from the first that is kept if that is no position here.
+        """Read at most `limit` messages after a position. A channel that does not exist is created.
 
-        A channel that is not there gets its epoch by this. None as `after` reads no messages.
-
-        :raises ChannelsUnavailable: in bounded time.
+        :param after: None reads no messages. If it is no position of this history, reading begins with the first
+            message that is kept.
+        :raises ChannelsUnavailable: within the timeout.
         """
 
     @abstractmethod
     async def tails(self, channels: Sequence[str]) -> list[Position | None]:
-        """Return the last position of each channel, None where there is none; they count as used by this.
+        """Return the last position of each channel, or None, and mark the channels as used.
 
-        :raises ChannelsUnavailable: in bounded time.
+        :raises ChannelsUnavailable: within the timeout.
         """
 
     @abstractmethod
     def follow(self, channels: Iterable[str]) -> None:
-        """Have the listener told of channels; `followed` is called once that has begun."""
+        """Begin to report channels to the listener. Its `followed` is called once that has begun."""
 
     @abstractmethod
     def unfollow(self, channels: Iterable[str]) -> None:
-        """End `follow`; something may still arrive."""
+        """Stop reporting channels. Some messages may still be reported."""

@@ -1,7 +1,7 @@
-"""A reader of channels: its positions, and what it is given next.
+"""A reader of channels: its positions, and the next message that it gets.
 
-Nothing runs for a reader but the task that reads. It may be left and cancelled anywhere: it moves on
-only when it returns a message.
+A reader has no task of its own. It may be left and cancelled anywhere, because its position changes only when it
+returns a message.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OVERFLOWS: Final = ("catch_up", "drop_oldest", "disconnect")
 
 
 class SharedReading:
-    """What all subscriptions of a process share: where messages come from, and which clients may have them."""
+    """The objects that all subscriptions of a process share: the hub, the store, and `allow`."""
 
     __slots__ = ("allow", "hub", "store", "timeout")
 
@@ -50,14 +50,14 @@ class SharedReading:
 class Subscription:
     """The messages of some channels: an async iterable of `Message` and `Gap`, made by `Channels.subscribe`.
 
-    It is open from its first message on, or from the beginning of an `async with` block, which tells
-    before a WebSocket is accepted whether the client may have it. Leaving the loop, or forgetting the
-    subscription, is enough to end it. One task may read at a time.
+    It is opened by its first message, or by an `async with` block, so that a refusal is known before a WebSocket is
+    accepted. It ends when the loop is left or the subscription is garbage collected, and `max_age` seconds after the
+    opening. Only one task may read at a time. While the store cannot be reached, reading waits. If reading is
+    cancelled, no message is lost.
 
-    Opening raises HTTPException(403) if `allow` refuses a channel, ChannelsUnavailable if the store
-    does not answer in time. Reading raises ReaderTooSlow, with `overflow="disconnect"`; it waits while
-    the store is away. It ends when `max_age` seconds have passed since the opening. Cancelled, it loses
-    nothing: what was not returned comes next.
+    :raises HTTPException: 403 at the opening, if `allow` refuses a channel.
+    :raises ChannelsUnavailable: at the opening, if the store does not answer in time.
+    :raises ReaderTooSlow: while reading, with `overflow="disconnect"`.
 
     Example::
 
@@ -107,9 +107,9 @@ class Subscription:
 
     @property
     def cursor(self) -> str:
-        """Where this reader is, as `after=` takes it: behind the last message that it was given.
+        """The position after the last message that was returned. `after=` takes it.
 
-        Raises RuntimeError before the subscription is open.
+        :raises RuntimeError: the subscription is not open yet.
         """
         if not self._tracks:
             raise RuntimeError("a subscription has a cursor once it is open")
@@ -132,7 +132,7 @@ class Subscription:
         self.close()
 
     def close(self) -> None:
-        """End the subscription; reading it afterwards raises StopAsyncIteration."""
+        """End the subscription. Reading it afterwards raises StopAsyncIteration."""
         self._reading.hub.leave(self._topics, self)
         self._deadline = 0.0
         self._page = []
@@ -185,7 +185,7 @@ class Subscription:
             self._page = self._tracks[0].page
 
     async def _locate(self) -> list[Position]:
-        """Return the position at which each channel is begun."""
+        """Return the position at which to begin in each channel."""
         await checkpoint()
         assert self._notice is not None
         positions = []
@@ -213,7 +213,7 @@ class Subscription:
         return None
 
     async def _read(self, track: _Track) -> None:
-        """Give a track a page of the store."""
+        """Read a page of the store for a track."""
         hub, topic = self._reading.hub, track.topic
         try:
             page = await hub.read(topic, track.position)
@@ -222,10 +222,11 @@ class Subscription:
             return
         track.give(page.messages, resumed(page.kept, track.position))
         if track.must_read():
-            hub.suspect(topic)  # there is nothing behind this position, and the topic has another
+            # The store has nothing after this position, and the topic has another one.
+            hub.suspect(topic)
 
     def _next_notice(self) -> Awaitable[object]:
-        """Return what waits for the next wave, or for the end."""
+        """Return an awaitable that waits for the next wake-up, or for the end."""
         assert self._notice is not None
         if self._deadline is None:
             return self._notice.wait()
@@ -233,9 +234,9 @@ class Subscription:
 
 
 class _Track:
-    """A reader's way through one channel.
+    """A reader's position in one channel.
 
-    `page` is what comes next, the last first, without a hole; it is empty while a gap must be told.
+    `page` has the next messages without a hole, the last one first. It is empty while a gap must be returned.
     """
 
     __slots__ = (
@@ -252,7 +253,7 @@ class _Track:
     def __init__(self, topic: Topic, position: Position, overflow: Overflow) -> None:
         self.topic = topic
         self.page: list[Message] = []
-        self._end = position  # where the page leads to
+        self._end = position  # the position after the page
         self._overflow = overflow
         self._generation = -1  # the topic's, when the position was last found in it
         self._wave = -1  # the topic's, when all that was there has been taken
@@ -261,7 +262,7 @@ class _Track:
 
     @property
     def position(self) -> Position:
-        """Where the reader is: behind the last message that it was given."""
+        """The position after the last message that the reader got."""
         if not self.page:
             return self._end
         following = self.page[-1].position
@@ -274,9 +275,9 @@ class _Track:
         return not self.page and self._was_woken() and self.topic.has_more(self._end)
 
     def take(self) -> Message | Gap | None:
-        """Return the next item, if it is here; this moves the position.
+        """Return the next item if it is buffered, and move the position; otherwise None.
 
-        :raises ReaderTooSlow: the reader asked for it.
+        :raises ReaderTooSlow: the reader has fallen behind, with `overflow="disconnect"`.
         """
         if self.page:
             return self.page.pop()
@@ -304,7 +305,7 @@ class _Track:
         return None
 
     def must_read(self) -> bool:
-        """True if only the store knows what comes next."""
+        """True if the next message must be read from the store."""
         topic = self.topic
         if self.page or self._gap is not None or not self._was_woken() or not topic.live:
             return False
@@ -320,7 +321,7 @@ class _Track:
         return not (ahead and self._generation == topic.generation)
 
     def give(self, messages: Iterable[Message], gap: Position | None) -> None:
-        """Take what the store has behind the position."""
+        """Add the messages that the store has after the position."""
         seq = (gap or self._end).seq
         page = [message for message in messages if message.position.seq > seq][::-1]
         if gap is not None:
@@ -335,7 +336,7 @@ class _Track:
         return self._wave != self.topic.wave
 
     def _has_fallen_behind(self) -> bool:
-        """True if the position has been in the topic, and the reader does not want to catch up."""
+        """True if the position was in the topic before, and the reader does not catch up from the store."""
         return self._overflow != "catch_up" and self._generation == self.topic.generation
 
     def _fill(self, page: Sequence[Message]) -> None:

@@ -1,7 +1,7 @@
-"""The newest messages of one channel in this process, shared by all of its readers.
+"""The buffer of the newest messages of one channel, which all its readers in this process share.
 
-Readers have no queues of their own: each knows its position, takes what follows it from here, and
-waits for the notice of the next message. What is not here any more, a reader gets from the store.
+Readers have no queues of their own: each has a position, takes the messages after it from the buffer, and waits for the
+notice of the next message. Messages that are no longer buffered are read from the store.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .store import Page
 __all__ = ["Place", "Topic"]
 
 MOST_BYTES: Final = 1 << 20
-"""Bytes of the messages that a topic keeps; one message is kept however long it is."""
+"""Limit of the messages that a topic buffers, in bytes. One message is always buffered."""
 
 
 class Place(Enum):
-    """Where a position is that no message of a topic follows."""
+    """Where a position is if the topic does not have the message after it."""
 
     TIP = auto()
-    """The message behind it is yet to come."""
+    """The message after it is not published yet."""
     BEHIND = auto()
-    """The message behind it has been here, and is not any more."""
+    """The message after it was buffered, and is not any more."""
     ELSEWHERE = auto()
-    """Only the store can tell."""
+    """Unknown: the store must be read."""
 
 
 class Topic:
@@ -93,7 +93,7 @@ class Topic:
         self._others: WeakSet[Notice] = WeakSet()
 
     def notify_also(self, notice: Notice) -> None:
-        """Have the notice of a reader of several channels notified too, as long as it exists."""
+        """Also notify the notice of a reader of several channels, as long as it exists."""
         self._others.add(notice)
 
     def notify(self) -> None:
@@ -105,10 +105,10 @@ class Topic:
             for notice in list(self._others):
                 notice.notify()
 
-    # ---- what a reader asks
+    # ---- for readers
 
     def has_more(self, position: Position) -> bool:
-        """True if the message behind a position is here."""
+        """True if the message after a position is buffered."""
         last = self.last
         return (
             last is not None
@@ -117,9 +117,9 @@ class Topic:
         )
 
     def following(self, position: Position, limit: int) -> Sequence[Message]:
-        """Return the next messages behind a position that has more here, the last of them first.
+        """Return the next messages after a position, the last one first. `has_more` must be True.
 
-        Readers that ask the same, one after the other, are given the same list.
+        Readers that ask for the same messages, one after the other, get the same list.
         """
         assert self.last is not None
         asked = position, self.last, limit
@@ -130,7 +130,7 @@ class Topic:
         return self._answer
 
     def place(self, position: Position) -> Place:
-        """Return where `position` is, if nothing that follows it is here."""
+        """Return where `position` is if the message after it is not buffered."""
         last = self.last
         if last is None or position.epoch != last.epoch or position.seq > last.seq:
             return Place.ELSEWHERE
@@ -138,14 +138,14 @@ class Topic:
 
     @property
     def first(self) -> Position:
-        """The position before the first message that is here."""
+        """The position before the first buffered message."""
         assert self.last is not None
         return Position(self.last.epoch, self.last.seq - len(self._ring))
 
-    # ---- what the hub tells
+    # ---- for the hub
 
     def arrive(self, message: Message) -> bool:
-        """Take a message that was published, and do not wake readers. Return False if the store must be read first."""
+        """Append a published message without waking readers. Return False if the store must be read first."""
         last, position = self.last, message.position
         if self.live and last is not None and position.epoch == last.epoch:
             if position.seq <= last.seq:
@@ -158,22 +158,22 @@ class Topic:
         return False
 
     def doubt(self) -> None:
-        """Append nothing more until the store has been read, from now on."""
+        """From now on append nothing until the store was read."""
         self.live = False
         self._doubted = True
 
     def begin_anew(self) -> None:
-        """Do the same, and forget what positions outside of the topic were compared with."""
+        """Do what `doubt` does, and begin a new generation."""
         self.doubt()
         self.generation += 1
 
     def before_reading(self) -> None:
-        """Note that the store is asked now: what arrives meanwhile may be missing in its answer."""
+        """Record that the store is read now: messages that arrive meanwhile may be missing in its answer."""
         self._seen = None
         self._doubted = False
 
     def repair(self, page: Page) -> bool:
-        """Take what the store has behind `last`, where it was asked. Return True if nothing is missing now."""
+        """Append the messages that the store has after `last`. Return True if nothing is missing now."""
         kept = page.kept
         if self.last is None:
             self.last = Position(kept.epoch, kept.top)

@@ -27,7 +27,7 @@ from .placement import only_for
 __all__ = ["compress"]
 
 IN_LOOP: Final = 32 * 1024
-"""The most bytes that are compressed in the event loop, in half a millisecond; more are compressed in a thread."""
+"""How many bytes are compressed in the event loop, at most, in half a millisecond; more are compressed in a thread."""
 
 _COMPRESSING: Final = Limiter(os.cpu_count() or 1)
 
@@ -153,7 +153,7 @@ class _Compression:
         self._coder: Coder | None = None
         self._flushes = False
         self._held: Message | None = (
-            None  # the start message, until the first body message tells if there is more
+            None  # the start message, until the first body message shows whether others follow
         )
 
     async def send(self, message: Message) -> None:

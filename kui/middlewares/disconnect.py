@@ -1,4 +1,4 @@
-"""Cancelling the work for a client that has left; `kui/concurrency/cancel.py` watches and cancels."""
+"""Cancel the work for a client that has left. `kui/concurrency/cancel.py` has the scopes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def cancel_on_disconnect(
 
     While more than 64 KiB of the request's body are unread, the disconnect cannot be detected.
 
-    Raises LookupError outside of a request and a WebSocket.
+    :raises LookupError: there is no current request or WebSocket.
 
     Example::
 

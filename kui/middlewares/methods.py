@@ -21,7 +21,8 @@ __all__ = ["method_names", "required_method"]
 def method_names(methods: Iterable[str]) -> frozenset[str]:
     """Return the methods in upper case.
 
-    Raises ValueError if there is none, or if one is not a token (RFC 9110, 9.1), TypeError if one is no str.
+    :raises ValueError: there is no method, or one is not a token (RFC 9110, section 9.1).
+    :raises TypeError: a method is not a str.
     """
     methods = (methods,) if isinstance(methods, str) else tuple(methods)
     for method in methods:
@@ -44,7 +45,8 @@ class required_method:
     For other methods HTTPException 405 with `Allow` is raised (RFC 9110, 15.5.6). Routes of one path
     that require different methods share the path.
 
-    Raises ValueError if there is no method, or one is no token, TypeError if one is no str.
+    :raises ValueError: there is no method, or one is not a token.
+    :raises TypeError: a method is not a str.
 
     Example::
 

@@ -1,8 +1,8 @@
 """Middlewares that check the origin of a page: for WebSockets, and for requests that change something.
 
-Browsers send the user's cookies with what any page asks for. The same-origin policy does not cover
-WebSockets (RFC 6455, 10.2), and does not keep a page from sending a form (cross-site request forgery);
-only headers that a page cannot set tell where a request comes from.
+Browsers send the user's cookies with the requests of any page. The same-origin policy does not cover WebSockets
+(RFC 6455, section 10.2), and lets any page send a form (cross-site request forgery). Only headers that a page cannot
+set tell which page has sent a request.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 def allow_origins(
     *origins: Origin | Iterable[Origin], same_origin: bool = True, without_origin: bool = True
 ) -> Callable[[Endpoint], Endpoint]:
-    """Make a middleware that lets only the pages of these origins connect; others get 403 before `accept`.
+    """Make a middleware for WebSockets that lets only pages of these origins connect; others get 403 before `accept`.
 
-    It is for WebSockets. For HTTP there is `cross_origin_protection`.
+    Use `cross_origin_protection` for HTTP.
 
     :param origins: such as `"https://example.com"`, compared without case and without the default port; or
         compiled patterns, which must match the whole header.
-    :param same_origin: True if the pages of the host that is connected to may connect, too.
-    :param without_origin: True if a client without an Origin header may. Browsers always send one.
+    :param same_origin: True if pages of the requested host may connect as well.
+    :param without_origin: True if clients without an Origin header may connect. Browsers always send one.
     :raises ValueError: an origin has more than a scheme, a host and a port.
     :raises TypeError: an origin is neither text nor a pattern. Registering an HTTP route with the
         middleware raises it too.
@@ -72,7 +72,7 @@ def allow_origins(
 def cross_origin_protection(
     *origins: Origin | Iterable[Origin],
 ) -> Callable[[Endpoint], Endpoint]:
-    """Make a middleware that refuses what pages of other origins send (403): no CSRF, and no token for it.
+    """Make a middleware that refuses requests of pages of other origins (403), against CSRF, without tokens.
 
     Requests with GET, HEAD and OPTIONS pass; handlers must not change anything for these. Requests with
     other methods pass if
@@ -87,7 +87,7 @@ def cross_origin_protection(
     The scheme of an origin is not compared, as a server behind a proxy does not know its own: send
     Strict-Transport-Security.
 
-    :param origins: whose pages may send any request; as of `allow_origins`.
+    :param origins: the origins whose pages may send any request, as for `allow_origins`.
     :raises ValueError: an origin has more than a scheme, a host and a port.
     :raises TypeError: an origin is neither text nor a pattern.
 

@@ -1,4 +1,4 @@
-"""Checks of a list of middlewares, made where the list is given and not when a request arrives."""
+"""Check a list of middlewares where it is given, and not when a request arrives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARK: Final = "__kui_connections__"
 def only_for(connections: ConnectionKind, name: str = "") -> Callable[[F], F]:
     """Mark a middleware, or a class of middlewares, as one for HTTP or for WebSockets only.
 
-    :param name: by which errors show it; that of the function that has made the middleware.
+    :param name: the name for error messages, such as that of the function that has made the middleware.
     """
 
     def mark(middleware: F) -> F:
@@ -36,10 +36,10 @@ def middleware_list(
 ) -> tuple[Any, ...]:
     """Return the middlewares of a list.
 
-    :param parameter: the name of the list, for errors.
-    :param connections: what the middlewares are around.
-    :raises TypeError: a function is given without a list around it, an ASGI middleware among
-        them, or one that is for the other kind of connections.
+    :param parameter: the name of the list, for error messages.
+    :param connections: the kind of connections for which the list is.
+    :raises TypeError: a function was given without a list around it, or one of the middlewares is an ASGI middleware
+        or is for the other kind of connections.
     """
     found = list_of_functions(parameter, middlewares)
     for each in found:

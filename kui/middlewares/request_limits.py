@@ -28,7 +28,7 @@ def request_limits(**changes: int) -> Callable[[Endpoint], Endpoint]:
         @app.router.http.post("/photos", middlewares=[request_limits(file_bytes=50 * 1024**2)])
         async def upload(): ...
     """
-    replace(Limits(), **changes)  # tells a mistake where it is made
+    replace(Limits(), **changes)  # raises here for a wrong argument
 
     @only_for("HTTP", "request_limits()")
     def middleware(endpoint: Endpoint) -> Endpoint:
