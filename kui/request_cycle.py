@@ -38,8 +38,7 @@ async def answer(
     """Run a request's endpoint and send its response. The caller must clean up afterwards (`lifetime_of`).
 
     An exception before the response has begun is answered by `exceptions`. A later exception is raised, and the server
-    cuts the connection. A client that has left is no failure. If cancelled, it closes what the request has opened,
-    within 5 seconds.
+    cuts the connection. A client that has left is no failure.
 
     :param find: returns the endpoint. The request is the current one then.
     :param exceptions: makes the response to an exception.

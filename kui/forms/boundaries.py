@@ -1,8 +1,8 @@
-"""Repairs what the package `multipart` reads wrong, in the bytes before it reads them (RFC 2046, 5.1.1).
+"""Rewrite a multipart body where the package `multipart` would misread it (RFC 2046, section 5.1.1).
 
-Written as the package takes them are blanks behind a boundary, which are left out, and a part without a body, whose
-head is followed by the next boundary at once, which is given the line end of an empty body. The package gets heads
-whole, and no preamble, since what it says of these depends on where they are cut.
+Blanks after a boundary are left out. A part without a body, whose head is followed directly by the next boundary, gets
+the line end of an empty body. The package gets each head as a whole, and no preamble, because it judges them
+differently depending on where the body is cut.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ _Step: TypeAlias = "Callable[[BoundaryRepair], bytes | None]"
 class BoundaryRepair:
     """Rewrites a multipart body piece by piece.
 
-    Takes linear time, and keeps no more than a boundary and a head. How the body is cut changes only where the result
-    is cut.
+    It takes linear time, and keeps at most a boundary and a head. The result does not depend on where the body is cut.
 
     :param boundary: the boundary parameter of the Content-Type, without the hyphens before it.
-    :param most_head: bytes of a head, and of the blanks behind a boundary.
+    :param most_head: limit of a head, and of the blanks after a boundary, in bytes.
 
     Example: `BoundaryRepair(b"xx", most_head=100).feed(b"--xx \\r\\nA: b\\r\\n\\r\\nc")` ->
     `b"--xx\\r\\nA: b\\r\\n\\r\\nc"`.
@@ -39,9 +38,9 @@ class BoundaryRepair:
         self._step: _Step = BoundaryRepair._pass_preamble
 
     def feed(self, data: bytes) -> bytes:
-        """Return what follows of the body, as far as it is known to need no repair.
+        """Return the next bytes of the rewritten body.
 
-        :raises HTTPException: 413 for a head, or blanks behind a boundary, of more than `most_head` bytes.
+        :raises HTTPException: 413, if a head, or the blanks after a boundary, exceed `most_head`.
         """
         self._data += data
         pieces = []
@@ -50,7 +49,7 @@ class BoundaryRepair:
         return b"".join(pieces)
 
     def close(self) -> bytes:
-        """Return the end of the body that was held back, for it might have begun a boundary."""
+        """Return the last bytes, which were held back because a boundary might have begun with them."""
         return self._data if self._step is BoundaryRepair._pass_body else b""
 
     # Each step takes what it returns out of `_data`; None if it waits for more.
@@ -74,7 +73,7 @@ class BoundaryRepair:
         return piece or None
 
     def _pass_boundary(self) -> bytes | None:
-        """Take the boundary with which the data begins, without the blanks behind it."""
+        """Take the boundary with which the data begins, without the blanks after it."""
         size = len(self._delimiter)
         rest = self._data[size : size + self._most_head + 2]
         line = rest.lstrip(b" \t")

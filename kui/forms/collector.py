@@ -1,7 +1,7 @@
-"""Forms: urlencoded and multipart bodies become FormData, files become UploadFiles.
+"""Make FormData of urlencoded and multipart bodies, and UploadFiles of their files.
 
-Every access to the disk waits in a thread, on both loops, and every temporary file is closed however
-the request ends. `kui.forms.multipart` splits a multipart body into parts; the request closes the form.
+A thread waits for each access to the disk, on both loops. Each temporary file is closed at the end of the request.
+`kui.forms.multipart` splits a multipart body into parts; the request closes the form.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _BATCH: Final = 1024 * 1024
-"""Bytes that a thread is woken up to write: as many as a file may have in memory, so that none has more."""
+"""How many pending bytes are written by a thread at once: as many as a file may have in memory."""
 _LARGE: Final = 4 * 1024
-"""Bytes of a piece that is kept as it is: what the object takes beside them is nothing then."""
+"""The smallest piece, in bytes, that is kept without joining it to others."""
 
 
 def parse_urlencoded(
@@ -48,10 +48,10 @@ def parse_urlencoded(
 ) -> list[tuple[str, str]]:
     """Return the fields of an `application/x-www-form-urlencoded` body (WHATWG URL 5.1).
 
-    :param max_fields: how many fields there may be; they are counted before they are parsed.
-    :param charset: the charset of the Content-Type; None: UTF-8. What does not fit it becomes
-        U+FFFD. A field `_charset_` has no meaning here.
-    :raises HTTPException: 413 for too many fields, 400 for a charset that is not known.
+    :param max_fields: the limit of fields, which are counted before they are parsed.
+    :param charset: the charset of the Content-Type; None for UTF-8. Bytes that do not fit the charset become U+FFFD. A
+        field `_charset_` has no effect.
+    :raises HTTPException: 413 if there are too many fields, 400 if the charset is unknown.
 
     Example::
 
@@ -67,12 +67,11 @@ def parse_urlencoded(
 
 
 class UploadFile(_UploadFile):
-    """A file of a form: in memory up to `spool_max_size` bytes (1 MiB), beyond on disk.
+    """A file of a form. It is in memory up to `spool_max_size` bytes (1 MiB), and on disk if it is larger.
 
-    The methods that begin with `a` run on asyncio and on trio. They wait for the disk in a thread;
-    when one is cancelled there, its thread finishes what it is doing. The others, without the `a`,
-    are for `def` handlers. `filename` is what the client says; it has no directory in it, and may
-    be empty.
+    The methods whose names begin with `a` are for `async def` handlers, on asyncio and trio. They wait for the disk in
+    a thread; if one is cancelled, its thread still completes the operation. The other methods are for `def` handlers.
+    `filename` is the name that the client has sent. It has no directory, and may be empty.
 
     Example::
 
@@ -89,20 +88,21 @@ class UploadFile(_UploadFile):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Let a declared parameter, or a model, have it as a type; only what a form has is one."""
+        """Return the pydantic schema, so that it may be the type of a parameter or of a model's field."""
         from pydantic_core import core_schema
 
         return core_schema.is_instance_schema(cls)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        """Describe it in an API (OpenAPI 3.1: a file of a form)."""
+        """Return the JSON Schema of a file in a form (OpenAPI 3.1)."""
         return {"type": "string", "format": "binary"}
 
     async def awrite(self, data: bytes) -> None:
         """Write `data` at the file's position.
 
-        :raises OSError: if the disk does not take it. :raises ValueError: if the file is closed.
+        :raises OSError: the disk refuses it.
+        :raises ValueError: the file is closed.
         """
         # The spool itself would move to disk after this write, on the loop.
         if self.in_memory and self.file.tell() + len(data) <= self.spool_max_size:
@@ -111,7 +111,7 @@ class UploadFile(_UploadFile):
             await self._in_thread(self.write, data)
 
     async def aread(self, size: int = -1) -> bytes:
-        """Read and return up to `size` bytes from the file's position; all of them if negative."""
+        """Return up to `size` bytes from the file's position; all bytes if `size` is negative."""
         if self.in_memory:
             return self.read(size)
         return await self._in_thread(self.read, size)
@@ -124,19 +124,18 @@ class UploadFile(_UploadFile):
             await self._in_thread(self.seek, offset)
 
     async def asave(self, filepath: str | os.PathLike[str]) -> None:
-        """Write the whole file to `filepath`, replacing what is there; the position stays.
+        """Write the whole file to `filepath`, and replace an existing file. The position does not change.
 
-        When cancelled while it copies, the copy is completed first (but asyncio's own
-        `task.cancel()` does not wait for it).
+        If cancelled by a scope, the copy is completed first; asyncio's own `task.cancel()` does not wait for it.
 
-        :raises OSError: if `filepath` cannot be written.
+        :raises OSError: `filepath` cannot be written.
         """
         await self._in_thread(self.save, os.fspath(filepath))
 
     async def aclose(self) -> None:
-        """Close the file, and give back its memory or disk space; it may be closed before.
+        """Close the file and free its memory or disk space. May be called again.
 
-        Not to be cancelled: waits for the disk for at most five seconds, and then lets go of it.
+        It is shielded from cancellation, and waits for the disk for at most five seconds.
         """
         await _close_all([self])
 
@@ -152,7 +151,7 @@ class UploadFile(_UploadFile):
         return await in_thread(work, limiter=UPLOAD_THREADS)
 
     def _close_if_idle(self) -> None:
-        """Close the file, unless a thread is at work on it; that one closes it at its end."""
+        """Close the file, unless a thread uses it; then that thread closes it."""
         if not self.file.closed and self._lock.acquire(blocking=False):
             try:
                 self.file.close()
@@ -183,7 +182,7 @@ async def _close_all(files: Iterable[UploadFile]) -> None:
 
 
 class FormData(_FormData):
-    """The fields and files of a form, in the order they were sent: a multi-value mapping.
+    """The fields and files of a form in the order in which they were sent: a mapping with several values for a key.
 
     Example::
 
@@ -210,12 +209,12 @@ class FormData(_FormData):
         return _FormData(self.multi_items()) == other
 
     async def aclose(self) -> None:
-        """Close all files; may be called any number of times. Not to be cancelled."""
+        """Close all files. May be called again. It is shielded from cancellation."""
         await _close_all([file for _, file in self.multi_items() if isinstance(file, UploadFile)])
 
 
 class _Pending:
-    """Bytes of a part that are not stored yet, in the pieces that came; small ones are joined."""
+    """The bytes of a part that are not stored yet, in pieces. Small pieces are joined."""
 
     __slots__ = ("pieces", "size")
 
@@ -234,13 +233,12 @@ class _Pending:
 
 
 class FormCollector:
-    """Collects a multipart form, over as many calls of `read` as it takes.
+    """Collects a multipart form.
 
-    If `read` is cancelled, nothing is lost, and the next call continues. The creator must call `aclose`
-    in a `finally`; it closes every file. Files stay in memory while they are small
-    and all of them together have no more than `limits.body` bytes.
+    If `read` is cancelled, nothing is lost, and the next call continues. The creator must call `aclose` in a `finally`,
+    which closes all files. Small files stay in memory while all of them together have at most `limits.body` bytes.
 
-    Parameters and errors of the constructor are those of `parse_multipart`.
+    Parameters and errors are those of `parse_multipart`.
 
     Example::
 
@@ -273,21 +271,24 @@ class FormCollector:
     ) -> None:
         self._events = MultipartEvents(chunks, content_type, limits)
         self._items: list[tuple[str, str | _UploadFile]] = []
-        self._file: UploadFile | None = None  # what this part is, if it is no field
-        self._pending = _Pending()  # of this part: the field so far, or what is not written yet
-        self._job: Callable[[], Awaitable[None]] | None = None  # to be done before anything else
+        self._file: UploadFile | None = None  # the file of this part; None for a field
+        # The field so far, or the bytes of the file that are not written yet.
+        self._pending = _Pending()
+        # Must be awaited before anything else.
+        self._job: Callable[[], Awaitable[None]] | None = None
         self._memory = limits.body
         self._form: FormData | None = None
         self._failure: Exception | None = None
 
     async def read(self) -> FormData:
-        """Return the form: fields as str, files as UploadFile at their start.
+        """Return the form: fields as str, files as UploadFile with their position at the start.
 
-        :raises HTTPException: 413 beyond a limit, 400 if the body is malformed, a part has no name,
-            or the body ends too early; then, as after every error, all files are closed.
-        :raises OSError: if the disk does not take a file.
+        After an error all files are closed, and later calls raise the same exception.
 
-        What the chunks raise is raised too. Calls after an error raise it again.
+        :raises HTTPException: 413 if a limit is exceeded, 400 if the body is malformed or ends too early, or a part has
+            no name.
+        :raises OSError: the disk refuses a file.
+        :raises Exception: what the chunks raise.
         """
         if self._failure is not None:
             raise self._failure
@@ -302,11 +303,11 @@ class FormCollector:
         return self._form
 
     async def aclose(self) -> None:
-        """Close all files; may be called at any time, any number of times. Not to be cancelled."""
+        """Close all files. May be called at any time, and again. It is shielded from cancellation."""
         await _close_all([file for _, file in self._items if isinstance(file, UploadFile)])
 
     async def _collect(self) -> None:
-        """Collect all parts, or what is left of them where this was cancelled before."""
+        """Collect all parts, or the remaining ones after a cancellation."""
         events = self._events
         while True:
             if self._job is not None:
@@ -356,10 +357,9 @@ class FormCollector:
             file.seek(0)
 
     def _write(self, file: UploadFile, last: bool = False) -> None:
-        """Have a thread write what is pending, and go to the file's start if it is the last.
+        """Set a job: a thread writes what is pending, and after the last bytes sets the position to the start.
 
-        Where the wait for that thread is cancelled, the next one is sent to do the same: it writes
-        what is not written, at its place, and nothing twice.
+        If the wait for that thread is cancelled, the job is repeated. It writes only bytes that are not written yet.
         """
         batch, self._pending = self._pending, _Pending()
         place = self._part.size - batch.size

@@ -1,4 +1,4 @@
-"""The Content-Disposition of a part: the name of the field, and that of a file (RFC 7578, 4.2)."""
+"""Parse the Content-Disposition of a part: the names of the field and of the file (RFC 7578, section 4.2)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kui.http.charsets import codec_of
 
 __all__ = ["Disposition", "clean_filename", "parse_disposition"]
 
-# As browsers write it (WHATWG HTML, multipart/form-data encoding algorithm), a backslash is itself.
+# The form that browsers write (WHATWG HTML, multipart/form-data encoding): a backslash is no escape.
 _usual = re.compile(r'form-data; name="([^"]*+)"(?:; filename="([^"]*+)")?+').fullmatch
-# One parameter, as other clients write it. Possessive throughout: there is nothing to try again.
+# One parameter in the form of other clients. Possessive quantifiers, so that there is no backtracking.
 _parameter = re.compile(
     r';[ \t]*+([\w!#$%&\'*+\-.^`|~]++)[ \t]*+=[ \t]*+(?:"((?:[^"\\]++|\\.)*+)"?+|([^";\s]*+))',
     re.ASCII | re.DOTALL,
@@ -22,20 +22,19 @@ _escaped = re.compile(r'\\(["\\])')
 
 
 class Disposition(NamedTuple):
-    """The name of a field; the name of its file as it was sent, None where it is no file."""
+    """The name of a field, and the name of its file as it was sent; None if it is no file."""
 
     name: str
     filename: str | None
 
 
 def parse_disposition(value: str) -> Disposition | None:
-    """Return the names that a Content-Disposition gives; None if it names no field of a form.
+    """Return the names in a Content-Disposition; None if it names no field of a form. It takes linear time.
 
-    A `filename` comes before a `filename*` (RFC 8187), which browsers do not send. A `filename*`
-    that cannot be read makes a file with an empty name. Of a parameter that is there twice the
-    first counts. Takes linear time.
+    `filename` is preferred to `filename*` (RFC 8187), which browsers do not send. A malformed `filename*` gives a file
+    with an empty name. If a parameter occurs twice, the first one is used.
 
-    :raises HTTPException: 400 for a `filename*` whose charset is not known.
+    :raises HTTPException: 400, if the charset of a `filename*` is unknown.
 
     Example: `parse_disposition('form-data; name="a"; filename="b.txt"').filename` -> `"b.txt"`.
     """
@@ -57,14 +56,14 @@ def parse_disposition(value: str) -> Disposition | None:
 
 
 def _percent(text: str) -> str:
-    """Undo what browsers do to the three characters that cannot be between quotes."""
+    """Decode the three characters that browsers percent-encode between quotes."""
     if "%" not in text:
         return text
     return text.replace("%0D", "\r").replace("%0A", "\n").replace("%22", '"')
 
 
 def _unquote(text: str) -> str:
-    # A client that escapes nothing but quotes means its other backslashes as they are: "C:\a".
+    # A client that escapes only quotes does not mean other backslashes as escapes: "C:\a".
     return _escaped.sub(r"\1", text) if '\\"' in text else _percent(text)
 
 

@@ -1,9 +1,8 @@
-"""Multipart forms as they arrive (RFC 7578): one part after the other, the body of each as a stream.
+"""Parse a multipart form as it arrives (RFC 7578): one part after the other, the body of each as a stream.
 
-Takes linear time and bounded memory: at most 64 KiB of a body are parsed at once, and nothing is
-kept. The package `multipart`, which is loaded with the first form, finds the parts, behind the
-repairs of `kui.forms.boundaries`; what their heads say is read by `kui.forms.disposition`. Parts are
-collected into a form by `kui.forms.collector`.
+This takes linear time and bounded memory: at most 64 KiB of a body are parsed at once, and nothing is kept. The package
+`multipart`, which is imported with the first form, finds the parts, after `kui.forms.boundaries` has rewritten the
+body. `kui.forms.disposition` parses the heads, and `kui.forms.collector` collects the parts into a form.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _MOST_HEADERS: Final = 16
 
 
 class Token(enum.Enum):
-    """What the parser finds beside parts, bytes of their bodies, and their ends."""
+    """Events of the parser besides parts, bytes of their bodies, and their ends."""
 
     NOTHING = "the next chunk must be received"
     END = "the end of the body"
@@ -46,7 +45,7 @@ _Event: TypeAlias = "Part | bytes | Token | None"
 
 
 class _PartHeaders(Headers):
-    """Headers, made of lines without asking what else they may be made of."""
+    """Headers that are made of lines, which is faster than the general constructor."""
 
     __slots__ = ()
 
@@ -60,11 +59,11 @@ class _PartHeaders(Headers):
 class Part:
     """One part of a form: `async for chunk in part`, or `await part.read()`.
 
-    `name` is the field's name; `filename` the last component of the file's name without control
-    characters, None for a field. A `filename*` counts if there is no `filename` (RFC 7578, 4.2).
+    Its body can be read once, and only until the next part is requested. If reading is cancelled, nothing is lost.
 
-    Its body can be read once, and until the next part is asked for. Where reading is cancelled,
-    nothing is lost, and it can be read on.
+    - `name`: the name of the field.
+    - `filename`: the last component of the file's name, without control characters; None for a field. `filename*` is
+      used if there is no `filename` (RFC 7578, section 4.2).
     """
 
     __slots__ = ("_done", "_headers", "_kept", "_lines", "_reader", "filename", "name", "size")
@@ -78,7 +77,7 @@ class Part:
         """How many bytes of its body have arrived so far."""
         self._lines = lines
         self._headers: Headers | None = None
-        self._kept = bytearray()  # what a cancelled read has got so far
+        self._kept = bytearray()  # what a cancelled `read` has received
         self._done = False
 
     @property
@@ -89,7 +88,7 @@ class Part:
         return self._headers
 
     def _check_size(self) -> None:
-        """Refuse a body of another length than its head says, which a client cannot mean."""
+        """Refuse a body whose length differs from the Content-Length in its head."""
         if len(self._lines) > 1 and "content-length" in self.headers:
             length = self.headers["content-length"]
             if parse_content_length(length) != self.size:
@@ -97,14 +96,14 @@ class Part:
 
     @property
     def content_type(self) -> str:
-        """The Content-Type among its headers, `""` where none was sent."""
+        """The part's Content-Type; "" if there is none."""
         return self.headers.get("content-type", "")
 
     @property
     def codec(self) -> str:
-        """The codec of the charset that its Content-Type names, else UTF-8.
+        """The codec of the charset in the part's Content-Type; by default UTF-8.
 
-        Raises HTTPException 400 for a charset that is not known.
+        :raises HTTPException: 400, if the charset is unknown.
         """
         # One header is the Content-Disposition, and most fields have no other.
         if len(self._lines) > 1 and ";" in self.content_type:
@@ -122,9 +121,9 @@ class Part:
         raise StopAsyncIteration
 
     async def next_chunk(self) -> bytes:
-        """Return the next bytes of the body as soon as they arrive, and `b""` after the last.
+        """Return the next bytes of the body as soon as they arrive, and `b""` at the end.
 
-        Raises what `read` raises, but for its own limit.
+        Raises what `read` raises, except for the limit of `read`.
         """
         if self._kept:
             chunk = bytes(self._kept)
@@ -140,12 +139,12 @@ class Part:
         return chunk
 
     async def read(self, limit: int | None = None) -> bytes:
-        """Return what is left of this part's body.
+        """Return the rest of this part's body.
 
-        :param limit: the most bytes to keep in memory; None: `Limits.body` of the request.
-        :raises HTTPException: 413 if there is more, or another limit was reached; 400 if the body
-            is malformed or ends too early.
-        :raises RuntimeError: if the next part was asked for before.
+        :param limit: how many bytes may be kept in memory; None for the request's `Limits.body`.
+        :raises HTTPException: 413 if there is more, or another limit is exceeded; 400 if the body is malformed or ends
+            too early.
+        :raises RuntimeError: the next part was requested before.
         """
         if limit is None:
             limit = self._reader.limits.body
@@ -161,10 +160,11 @@ class Part:
         return body
 
     async def text(self, limit: int | None = None) -> str:
-        """Return what is left of this part's body as text, in the part's charset, else UTF-8.
+        """Return the rest of this part's body as text, in the part's charset, by default UTF-8.
 
-        What does not fit the charset becomes U+FFFD; a field `_charset_` has no meaning here.
-        Raises what `read` raises, and HTTPException 400 for a charset that is not known.
+        Bytes that do not fit the charset become U+FFFD. A field `_charset_` has no effect. Raises what `read` raises.
+
+        :raises HTTPException: also 400 if the charset is unknown.
         """
         codec = self.codec
         return (await self.read(limit)).decode(codec, "replace")
@@ -174,11 +174,11 @@ class Part:
 
 
 class MultipartEvents:
-    """The events of a body, and the only reader of `chunks`; for callers that keep parts.
+    """The events of a multipart body, for callers that keep the parts. It alone reads `chunks`.
 
-    `send(None)` gives the next event that is there: a `Part` that begins, bytes of its body, None
-    at its end, or one of `Token`. After NOTHING, `send(await receive())` gives it the next chunk.
-    It raises what `parse_multipart` names, and must not be asked again then.
+    `send(None)` returns the next event: a `Part` that begins, bytes of its body, None at its end, or a `Token`. After
+    NOTHING, the caller must call `send(await receive())` with the next chunk. It raises the exceptions of
+    `parse_multipart`, and must not be called again then.
     """
 
     __slots__ = ("_chunks", "_waiting", "send")
@@ -192,7 +192,7 @@ class MultipartEvents:
         self.send = _events(boundary, limits).send
 
     async def receive(self) -> bytes:
-        """Return the next chunk that is not empty, `b""` after the last. Cancelled, it takes none."""
+        """Return the next chunk that is not empty; `b""` at the end. If cancelled, no chunk is lost."""
         if self._waiting:
             raise RuntimeError("two tasks read the parts of one form")
         self._waiting = True
@@ -206,10 +206,10 @@ class MultipartEvents:
 
 
 def _events(boundary: bytes, limits: Limits) -> Generator[_Event, bytes | None, None]:
-    """Return the events of `MultipartEvents`, with the limits held; the END again and again."""
+    """Yield the events of `MultipartEvents`, and check the limits. After the end, yield END each time."""
     library = _library()
     repair = BoundaryRepair(boundary, most_head=limits.part_headers)
-    # Latin-1 keeps every byte of the headers; they are read as UTF-8 afterwards.
+    # Latin-1 keeps each byte of the headers; they are decoded as UTF-8 afterwards.
     parser = library.PushMultipartParser(
         boundary,
         max_header_size=limits.part_headers,
@@ -217,7 +217,7 @@ def _events(boundary: bytes, limits: Limits) -> Generator[_Event, bytes | None, 
         max_segment_count=limits.parts,
         header_charset="latin-1",
     )
-    part: Part | None = None  # whose body comes next
+    part: Part | None = None  # the part whose body is being parsed
     outside = field_bytes = 0
     problem = "is malformed"
     try:
@@ -276,7 +276,7 @@ def _library() -> Any:
 
 
 def _part(segment: Any, limits: Limits) -> Part:
-    """Return the part that a head announces.
+    """Return the part with a head.
 
     :raises HTTPException: 413 if the head is too large, 400 if it names no field.
     """
@@ -302,10 +302,9 @@ def _refusal(sentence: str) -> HTTPException[str]:
 
 
 class MultipartReader:
-    """The parts of one body, in order; an asynchronous iterator, and the only reader of `chunks`.
+    """Iterates over the parts of one body, in order. It alone reads `chunks`. `parse_multipart` makes it.
 
-    There is nothing to close: leaving it in the middle leaves the rest of the body unread. See
-    `parse_multipart`, which makes it.
+    It need not be closed: leaving the loop leaves the rest of the body unread.
     """
 
     __slots__ = ("_events", "_failure", "_part", "limits")
@@ -322,7 +321,7 @@ class MultipartReader:
         return self
 
     async def __anext__(self) -> Part:
-        self._part = None  # also if this is cancelled before the rest of it was skipped
+        self._part = None  # set before the rest of it is skipped, which may be cancelled
         while True:
             event = await self._next_event()
             if isinstance(event, Part):
@@ -363,17 +362,15 @@ def parse_multipart(
 ) -> MultipartReader:
     """Return the parts of a multipart form, each as soon as it arrives.
 
-    :param chunks: the body, in chunks of any size; read no further than needed, and to its end
-        before the iteration ends.
-    :param content_type: the request's Content-Type, which has the boundary.
-    :param limits: they hold however the parts are read; a part without a filename is a field, and
-        counts towards `field_bytes`.
-    :raises HTTPException: at once: 415 if it is no form, 400 if there is no (valid) boundary. While
-        iterating: 413 beyond a limit, 400 if the body is malformed, a part has no name, or the body
-        ends before the last boundary.
+    The next part skips the rest of the one before. If a wait is cancelled, nothing is lost.
 
-    What `chunks` raises is raised. Asking for the next part skips what is left of this one. A
-    cancelled wait loses nothing: ask again.
+    :param chunks: the body, in chunks of any size. No more is read than needed; at the end of the iteration the whole
+        body was read.
+    :param content_type: the request's Content-Type, which has the boundary.
+    :param limits: the limits on all parts. A part without a filename is a field, and counts for `field_bytes`.
+    :raises HTTPException: at once: 415 if it is no form, 400 if there is no valid boundary. While iterating: 413 if a
+        limit is exceeded, 400 if the body is malformed or ends before the last boundary, or a part has no name.
+    :raises Exception: what `chunks` raises.
 
     Example::
 
@@ -392,7 +389,7 @@ def _boundary(content_type: ContentType) -> bytes:
             content="A multipart form is wanted here.",
         )
     boundary = content_type.options.get("boundary", "")
-    # RFC 2046 5.1.1; any visible ASCII will do, since some clients do not keep to its list.
+    # RFC 2046, section 5.1.1. Any visible ASCII is accepted, because some clients use other characters.
     if not (0 < len(boundary) <= 70 and boundary.isascii() and boundary.isprintable()):
         raise HTTPException(400, content="The multipart body has no valid boundary.")
     return boundary.encode("ascii")

@@ -1,1 +1,1 @@
-"""What the bytes of HTTP mean: pure functions, which wait for nothing and know nothing of the rest."""
+"""Parse and write the values of HTTP, in pure functions that depend on no other package of Kui."""

@@ -1,7 +1,7 @@
 """The charsets that a client may name for its text, and the codec of each.
 
-The table is closed: among Python's own codecs are some that take quadratic time (punycode) or are
-no charsets at all (unicode_escape), and Python keeps every unknown name that is looked up.
+Only charsets in a table are accepted: some of Python's codecs take quadratic time (punycode) or are no charsets
+(unicode_escape), and Python caches each unknown name that is looked up.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _CODECS = {
 
 
 def codec_of(charset: str, *, ascii_based: bool = False) -> str:
-    """Return the codec to decode a request's text with.
+    """Return the codec with which to decode a request's text.
 
     :param charset: the name that the client gave; case is ignored.
-    :param ascii_based: refuse the charsets in which ASCII bytes are not ASCII characters.
-    :raises HTTPException: 400 if the charset is not known, or cannot be used there.
+    :param ascii_based: True to refuse charsets in which ASCII bytes are not ASCII characters.
+    :raises HTTPException: 400, if the charset is unknown, or cannot be used there.
     """
     codec = _CODECS.get(charset.lower() if len(charset) < 40 else "")
     if codec is None:

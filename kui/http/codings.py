@@ -1,7 +1,7 @@
-"""Content codings (RFC 9110, 8.4.1): which one a client gets, and what makes it, a piece at a time.
+"""Choose the content coding for a client (RFC 9110, section 8.4.1), and compress piece by piece.
 
-Pure functions and small objects that wait for nothing. What is compressed, and when, is decided in
-`middlewares/compression.py`. br and zstd are available if their packages are installed.
+Nothing here waits. `middlewares/compression.py` decides what is compressed. br and zstd are available if their packages
+are installed.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, Final, NamedTuple, Protocol
 __all__ = ["LEVELS", "Coder", "Preference", "available", "compressible", "maker", "preferred"]
 
 LEVELS: Final = {"zstd": 3, "br": 4, "gzip": 6}
-"""The codings, the preferred first, and the compression level of each, for content that a client is waiting for."""
+"""The codings, the preferred one first, with the compression level of each for responses."""
 
 _WINDOW: Final = 18
-"""The binary logarithm of how far br and zstd look back: 256 KiB, for each response that is open."""
+"""The binary logarithm of the window of br and zstd: 256 KiB of memory for each open response."""
 
 _PACKAGES: Final = {
     "br": ("brotli", "brotlicffi"),
-    "zstd": ("compression.zstd", "backports.zstd"),  # part of Python 3.14, and of none before
+    "zstd": ("compression.zstd", "backports.zstd"),  # in the standard library since Python 3.14
 }
 _ELEMENT: Final = re.compile(
     r"[ \t]*([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*(?:;[ \t]*[qQ]=([01](?:\.[0-9]{0,3})?)[ \t]*)?"
@@ -31,7 +31,7 @@ _ELEMENT: Final = re.compile(
 
 
 class Preference(NamedTuple):
-    """What an Accept-Encoding header comes down to."""
+    """The result of an Accept-Encoding header."""
 
     coding: str | None
     """The coding to use; None for none."""
@@ -40,11 +40,14 @@ class Preference(NamedTuple):
 
 
 def preferred(header: str | None, offered: Sequence[str]) -> Preference:
-    """Choose one of the codings that are offered, the preferred first (RFC 9110, 12.5.3).
+    """Choose one of the offered codings (RFC 9110, section 12.5.3). It takes linear time.
 
-    The client's highest weight wins, then the order of `offered`; no coding, which is
-    acceptable unless the client says otherwise, comes before those that it weighs less. What cannot be
-    read is passed over. Takes linear time.
+    The coding with the client's highest weight is chosen, or the first of equals in `offered`. The content without a
+    coding is acceptable unless the client says otherwise, and is preferred to codings with a lower weight. Malformed
+    elements are ignored.
+
+    :param header: the Accept-Encoding header; None if there is none.
+    :param offered: the codings, the preferred one first.
 
     Example: `preferred("gzip;q=0.5, br", ["br", "gzip"])` -> `("br", True)`.
     """
@@ -67,10 +70,9 @@ def preferred(header: str | None, offered: Sequence[str]) -> Preference:
 
 
 def compressible(media_type: str) -> bool:
-    """True if compressing makes content of this media type smaller.
+    """True if content of this media type becomes smaller by compression.
 
-    Text does, and what is text in other clothes; images, video, archives and fonts for the web are
-    compressed already.
+    That is text, and formats that consist of text. Images, video, archives and web fonts are compressed already.
     """
     main, _, sub = media_type.partition("/")
     if main == "text":
@@ -96,7 +98,7 @@ class Coder(Protocol):
         """Take a piece; return what is ready, which may be nothing."""
 
     def flush(self) -> bytes:
-        """Return the rest of what was taken, so that a reader has all of it."""
+        """Return the rest of what was taken, so that a client can decode all of it."""
 
     def finish(self) -> bytes:
         """Return the rest, and the end."""
@@ -141,7 +143,7 @@ class _Zstandard:
 
 
 def available() -> list[str]:
-    """Return the codings that can be made here, the preferred first."""
+    """Return the codings whose packages are installed, the preferred one first."""
     return [name for name in LEVELS if name == "gzip" or _package(name) is not None]
 
 
@@ -152,15 +154,17 @@ def _package(coding: str) -> str | None:
 def _is_there(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except ModuleNotFoundError:  # of what it is a part of
+    except ModuleNotFoundError:  # its parent package is not installed
         return False
 
 
 def maker(coding: str, level: int | None = None) -> Callable[[], Coder]:
-    """Return what makes a coder for a body: a function, for gzip, br or zstd.
+    """Return a function that makes a coder for a body.
 
-    Raises ValueError for another coding and for a level that it does not have, ImportError where
-    its package is not installed.
+    :param coding: gzip, br or zstd.
+    :param level: the compression level; None for the default.
+    :raises ValueError: the coding is another one, or does not have the level.
+    :raises ImportError: the package of the coding is not installed.
 
     Example: `maker("gzip")().compress(data)`.
     """

@@ -1,6 +1,6 @@
-"""Cookies, both ways: `SetCookie` writes a Set-Cookie line, `parse_cookies` reads a Cookie header.
+"""Write a Set-Cookie line (`SetCookie`), and parse a Cookie header (`parse_cookies`) (RFC 6265 and 6265bis).
 
-They agree: `parse_cookies` reads any text that `SetCookie` writes. RFC 6265 and its successor (6265bis).
+`parse_cookies` returns any text that `SetCookie` has written unchanged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # cookie-octet of RFC 6265, 4.1.1
 _plain_value = re.compile(r"[!#-+\--:<-\[\]-~]*").fullmatch
 _attribute = re.compile(r"[\x20-:<-~]*").fullmatch
-# What `quote` makes. Python's own http.cookies never quotes a value of these characters alone.
+# The result of `quote`. Python's own http.cookies never quotes a value of these characters alone.
 _percent_quoted = re.compile(r"[A-Za-z0-9_.~%\-]*").fullmatch
 _escape = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 
@@ -36,14 +36,16 @@ _escape = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
 class SetCookie:
     """One Set-Cookie line; `str(cookie)` is its value.
 
-    Parameters: `name`, a token; `value`, any text; `max_age`, seconds, of which none or fewer
-    discard the cookie at once; `expires`, an aware datetime; `path` ("" for that of the request)
-    and `domain`, without controls and `;`; `secure`; `httponly`; `samesite`, "lax", "strict" or
-    "none"; `partitioned`, a jar of its own for each site that embeds this one (CHIPS).
-
-    In the value, a lone surrogate becomes U+FFFD. Raises ValueError for what a browser would refuse
-    or read otherwise: a name that is no token, `samesite="none"` or `partitioned` without `secure`,
-    a `__Secure-` name without `secure`, a `__Host-` name without `secure`, with a domain or with another path than "/".
+    :param name: a token.
+    :param value: any text. A lone surrogate becomes U+FFFD.
+    :param max_age: the lifetime in seconds; 0 or less deletes the cookie at once.
+    :param expires: an aware datetime.
+    :param path: "" for that of the request; without control characters and `;`, as `domain`.
+    :param samesite: "lax", "strict" or "none".
+    :param partitioned: True to keep one cookie for each site that embeds this one (CHIPS).
+    :raises ValueError: a browser would refuse the cookie or read it differently: the name is no token;
+        `samesite="none"` or `partitioned` without `secure`; a `__Secure-` name without `secure`; a `__Host-` name
+        without `secure`, with a domain, or with another path than "/".
 
     Example: `str(SetCookie("theme", "dark", path="/"))` -> `"theme=dark; Path=/; SameSite=Lax"`.
     """
@@ -61,7 +63,7 @@ class SetCookie:
 
     def __post_init__(self) -> None:
         if self.max_age is not None:
-            index(self.max_age)  # a float or a timedelta is a TypeError here, not in the browser
+            index(self.max_age)  # raises TypeError for a float or a timedelta
         self._attributes()
 
     def __str__(self) -> str:
@@ -97,9 +99,9 @@ def _attributes(
     samesite: str,
     partitioned: bool,
 ) -> str:
-    """Return the attributes after the value and the dates; cached, because an app sets few different ones.
+    """Return the attributes without the dates. The result is cached, because an app sets few different ones.
 
-    Raises ValueError for what `SetCookie` refuses.
+    :raises ValueError: as for `SetCookie`.
     """
     if not is_token(name):
         raise ValueError(f"{name!r} is no name for a cookie: letters, digits, - and _ do")
@@ -132,9 +134,9 @@ def _attributes(
 
 
 def expiry(seconds: int) -> datetime:
-    """Return the moment that lies `seconds` from now; the epoch for 0 or fewer, so that a wrong clock does not matter.
+    """Return the moment `seconds` from now; for 0 or less the epoch, so that a wrong clock has no effect.
 
-    Raises ValueError for a moment after the year 9999.
+    :raises ValueError: the moment is after the year 9999.
     """
     if seconds <= 0:
         return _EPOCH
@@ -145,13 +147,12 @@ def expiry(seconds: int) -> datetime:
 
 
 def parse_cookies(header: str) -> dict[str, str]:
-    """Return the cookies of a Cookie header, which is decoded as latin-1; takes linear time.
+    """Return the cookies of a Cookie header, which must be decoded as latin-1. It takes linear time.
 
-    Of two cookies with one name the first counts: browsers send the one with the longest path,
-    the closest to what is asked for, first (RFC 6265, 5.4), and a cookie that another host of the
-    domain planted does not displace it. What has no `=` has no name and is left out. Values in
-    double quotes are read as `SetCookie` and as Python's http.cookies write them, all others as they
-    are; text that is UTF-8 is read as such, as browsers send it.
+    If two cookies have the same name, the first one is used: browsers send the one with the longest path first
+    (RFC 6265, section 5.4), so that a cookie of another host of the domain does not displace it. An element without `=`
+    is left out. Values in double quotes are decoded as `SetCookie` and Python's http.cookies write them, other values
+    are not decoded. UTF-8 is recognised.
 
     Example: `parse_cookies("a=1; b=%20; a=2")` -> `{"a": "1", "b": "%20"}`.
     """
@@ -172,7 +173,7 @@ def parse_cookies(header: str) -> dict[str, str]:
 
 def _encode_value(value: str) -> str:
     # The quotes tell the parser to decode percent signs; it does not decode a bare value.
-    if value.isalnum() and value.isascii():  # as most are
+    if value.isalnum() and value.isascii():  # most values
         return value
     return value if _plain_value(value) else f'"{quote(whole_text(value), safe="")}"'
 

@@ -1,4 +1,4 @@
-"""HTTP-dates, both ways (RFC 9110, 5.6.7): `format_date` writes one form, `parse_date` reads all three."""
+"""Write and parse HTTP-dates (RFC 9110, section 5.6.7): `format_date` writes one form, `parse_date` reads all three."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _DATES = (
 
 
 def parse_date(header: str | None) -> datetime | None:
-    """Return the moment that an HTTP-date names (RFC 9110 5.6.7), in UTC, or None.
+    """Return the moment of an HTTP-date (RFC 9110, section 5.6.7) in UTC; None if it is malformed or missing.
 
-    All three forms are read: IMF-fixdate, RFC 850 (a year that would lie more than 50 years ahead
-    is one of the century before), asctime. A leap second counts as the second before it.
+    All three forms are read: IMF-fixdate, RFC 850 (a year more than 50 years ahead belongs to the last century), and
+    asctime. A leap second counts as the second before it.
 
     Example::
 
@@ -59,7 +59,7 @@ def format_date(moment: datetime) -> str:
 
     Example: `format_date(datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC))` -> `"Sun, 06 Nov 1994 08:49:37 GMT"`.
     """
-    # strftime would speak the language of the locale.
+    # strftime would use the language of the locale.
     moment = moment.astimezone(UTC)
     return (
         f"{_DAYS[moment.weekday()]}, {moment.day:02} {_MONTHS[moment.month - 1]} "

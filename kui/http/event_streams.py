@@ -1,4 +1,4 @@
-"""When the clients of event streams come back (WHATWG HTML, 9.2): each at a time of its own."""
+"""Choose when clients of event streams reconnect (WHATWG HTML, section 9.2): each after another random time."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 __all__ = ["farewell", "later"]
 
 LATER: Final = (1000, 10_000)
-"""From and to how many milliseconds clients come back when all are sent away at once."""
+"""The range of times, in milliseconds, after which clients reconnect if all are disconnected at once."""
 
 
 def later() -> int:
-    """Return the milliseconds after which one client of many should come back."""
+    """Return the random time, in milliseconds, after which a client should reconnect."""
     return randint(*LATER)
 
 
 def farewell() -> bytes:
-    """Return the end of a stream whose client is sent away: the field that says when to come back."""
+    """Return the last bytes of a stream: the `retry` field that tells the client when to reconnect."""
     return b"retry: %d\n\n" % later()

@@ -1,7 +1,6 @@
-"""`HTTPException`: an answer that is raised instead of returned.
+"""`HTTPException`: a response that is raised instead of returned.
 
-Its arguments are checked when it is made, because a mistake in them would change the answer. How a
-response is made of it is defined in `kui.exceptions`.
+Its arguments are checked when it is made. `kui.exceptions` makes the response.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ T = TypeVar("T")
 
 
 class HTTPException(AnyHTTPException[T]):
-    """An answer that ends the handler: a status, headers and content.
+    """Raised to end the handler with a response: a status, headers and content.
 
-    Derived from `baize.exceptions.HTTPException`, which means the same to Kui, but checks nothing:
-    to catch both, catch `AnyHTTPException`.
+    It is derived from `baize.exceptions.HTTPException`, which Kui treats in the same way, but which checks nothing. To
+    catch both, catch `AnyHTTPException`.
 
     :param status_code: an int from 200 to 599.
-    :param headers: a mapping, or a sequence of pairs, of text; stored as a mapping.
-    :param content: anything that a handler may return; None: a sentence for the status.
-    :raises ValueError: if the status is out of range, or a header has a name or a value that HTTP
-        does not allow (RFC 9110, 5.1 and 5.5).
-    :raises TypeError: if the status is no int, or the headers are neither a mapping nor pairs of
-        text; the message says what to write instead.
+    :param headers: a mapping, or a sequence of pairs, of str; stored as a mapping.
+    :param content: any value that a handler may return; None for a sentence about the status.
+    :raises ValueError: the status is out of range, or HTTP does not allow the name or the value of a header (RFC 9110,
+        sections 5.1 and 5.5).
+    :raises TypeError: the status is no int, or the headers are neither a mapping nor pairs of str; the message says
+        what to write instead.
 
     Example::
 
@@ -68,17 +67,18 @@ class HTTPException(AnyHTTPException[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default a copy is made by calling the class with `args`, the second of which is a sentence.
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # missing in typeshed
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # missing in
+        typeshed
 
 
 class Unavailable(HTTPException[str]):
-    """503: the app is at its limit, about to stop, or without something it needs (RFC 9110, 15.6.4).
+    """Raised by Kui for a 503: the app is at its limit, is stopping, or lacks a resource (RFC 9110, section 15.6.4).
 
-    Kui raises it. A browser's `EventSource` gives up for good on a 503, so a request for an event
-    stream is answered with an empty one instead, which asks the client to come back later.
+    A browser's `EventSource` never reconnects after a 503, so a request for an event stream gets an empty stream
+    instead, which tells the client to reconnect later.
 
-    :param content: what all other clients are told; None: a sentence for the status.
-    :param retry_after: seconds for the header Retry-After; None: no such header.
+    :param content: the text for all other clients; None for a sentence about the status.
+    :param retry_after: seconds for the header Retry-After; None for no such header.
     """
 
     def __init__(self, content: str | None = None, retry_after: int | None = None) -> None:
@@ -94,8 +94,9 @@ def abort(
 ) -> NoReturn:
     """Raise an `HTTPException` made of these arguments.
 
-    :raises TypeError: as HTTPException does.
-    :raises ValueError: as HTTPException does.
+    :raises HTTPException: always, unless an argument is wrong.
+    :raises TypeError: as for HTTPException.
+    :raises ValueError: as for HTTPException.
 
     Example: `abort(403, content="Members only.")`.
     """

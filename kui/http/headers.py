@@ -1,7 +1,6 @@
-"""Response headers: what one may contain, and how they are written (RFC 9110, 5.1 and 5.5).
+"""Check and write the headers of responses (RFC 9110, sections 5.1 and 5.5).
 
-Every header of a response is checked here, so that none contains CR, LF or NUL. Request headers are
-parsed in `http/media.py`.
+Each header of a response is checked here, so that none contains CR, LF or NUL. `http/media.py` parses request headers.
 """
 
 from __future__ import annotations
@@ -29,15 +28,15 @@ __all__ = [
 RawHeaders = list[tuple[bytes, bytes]]
 
 _token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-# A tab is the one control that a value may contain; what is above latin-1 cannot be sent.
+# A tab is the only control character that a value may contain. Characters outside of latin-1 cannot be sent.
 _field_value = re.compile(r"[\t\x20-\x7e\x80-\xff]*").fullmatch
 _tchar = r"[\w!#$%&'*+\-.^`|~]++"
 _quoted = r'"(?:[\t \x21\x23-\x5b\x5d-\x7e]|\\[\t\x20-\x7e])*+"'
-# Possessive throughout, so that nothing is tried twice: a media type may come from an upload.
+# Possessive quantifiers, so that there is no backtracking: a media type may come from an upload.
 _parameter = rf"[ \t]*+;[ \t]*+(?:({_tchar})=({_tchar}|{_quoted}))?+"
 _parameters = re.compile(_parameter, re.ASCII)
 _media_type = re.compile(rf"{_tchar}/{_tchar}(?:{_parameter})*+", re.ASCII).fullmatch
-# Set-Cookie has lines of its own; Transfer-Encoding is the server's business (ASGI).
+# Set-Cookie has lines of its own; only the server sets Transfer-Encoding (ASGI).
 _NOT_ENCODED = frozenset(("set-cookie", "transfer-encoding"))
 _NOTHING: Mapping[str, str] = {}
 _stray_percent = re.compile("%(?![0-9A-Fa-f]{2})")
@@ -70,17 +69,17 @@ def _checked_value(name: str, value: str) -> str:
 
 
 class ResponseHeaders(MutableHeaders):
-    """The headers of a response: a mutable mapping whose keys know no case.
+    """The headers of a response: a mutable mapping whose keys ignore case. Spaces around a value are dropped.
 
-    Every way in is checked: ValueError for a name that is no token (RFC 9110, 5.1) and for a value
-    with a control character or one outside latin-1 (5.5); TypeError for what is no `str`. Spaces
-    around a value are dropped.
+    `append` joins a value to the present one with a comma, except for Set-Cookie, of which each stays a line of its
+    own: `headers["set-cookie"]` is the last line, `headers.getlist("set-cookie")` all of them.
 
-    `append` joins to what is there with a comma, save for Set-Cookie: each of those stays a line
-    of its own. `headers["set-cookie"]` is the last of them, `headers.getlist("set-cookie")` all.
-
-    Those of `defaults` that are not among `headers` are there too; they were checked before, and are
-    in lower case.
+    :param headers: a mapping, or pairs, of str.
+    :param defaults: further headers, used if `headers` does not have them. They are not checked, and must be in lower
+        case.
+    :raises ValueError: at each change, if a name is no token (RFC 9110, section 5.1), or a value has a control
+        character or one outside of latin-1 (5.5).
+    :raises TypeError: a name or a value is no `str`.
 
     Example::
 
@@ -109,7 +108,7 @@ class ResponseHeaders(MutableHeaders):
             self._dict.update(headers._dict)  # noqa: SLF001  # of this module
             self._set_cookie += headers._set_cookie  # noqa: SLF001  # of this module
             return
-        if isinstance(headers, (dict, Mapping)):  # to recognise a dict is much the quicker
+        if isinstance(headers, (dict, Mapping)):  # the check for a dict alone is much faster
             headers = headers.items()
         for name, value in headers:
             self.append(name, value)
@@ -131,7 +130,7 @@ class ResponseHeaders(MutableHeaders):
             self._set_cookie = []
 
     def append(self, name: str, value: str) -> None:
-        """Add a value to those that the name has. Raises as setting it does."""
+        """Add a value to those of a name. Raises what setting it raises."""
         name = _checked_name(name)
         value = _checked_value(name, value)
         if name == "set-cookie":
@@ -141,18 +140,18 @@ class ResponseHeaders(MutableHeaders):
         self._dict[name] = value
 
     def getlist(self, name: str) -> list[str]:
-        """Return the lines with this name: for Set-Cookie any number, for all others one or none."""
+        """Return the lines with a name: any number for Set-Cookie, one or none for others."""
         name = name.lower()
         if name == "set-cookie":
             return self._set_cookie.copy()
         return [self._dict[name]] if name in self._dict else []
 
     def copy(self) -> ResponseHeaders:
-        """Return headers of their own with the same lines."""
+        """Return a copy."""
         return ResponseHeaders(self)
 
     def encode(self) -> RawHeaders:
-        """Return the lines as ASGI wants them."""
+        """Return the headers in the form that ASGI requires."""
         raw = [
             (name.encode(), value.encode("latin-1"))
             for name, value in self._dict.items()
@@ -169,18 +168,17 @@ class ResponseHeaders(MutableHeaders):
 def header_mapping(
     headers: Mapping[str, str] | Iterable[tuple[str, str]] | None,
 ) -> Mapping[str, str] | None:
-    """Check the headers of an answer, and return them as a mapping; a mapping, and None, as given.
+    """Check the headers of a response, and return them as a mapping. A mapping and None are returned unchanged.
 
     :param headers: a mapping, or a list or tuple of pairs. A name may occur in several pairs.
-    :raises TypeError: if they are neither, or a name or a value is no `str`.
-    :raises ValueError: if a name is no token, or a value has a control character or one outside
-        latin-1.
+    :raises TypeError: they are neither, or a name or a value is no `str`.
+    :raises ValueError: a name is no token, or a value has a control character or one outside of latin-1.
 
     Example: `header_mapping([("allow", "GET")])["Allow"]` -> `"GET"`.
     """
     if headers is None:
         return None
-    if isinstance(headers, ResponseHeaders):  # they were checked when they were set
+    if isinstance(headers, ResponseHeaders):  # checked already
         return headers
     if isinstance(headers, Mapping):
         ResponseHeaders(headers)
@@ -195,10 +193,10 @@ def header_mapping(
 def merge_headers(
     headers: Iterable[tuple[bytes, bytes]], added: Iterable[tuple[bytes, bytes]]
 ) -> RawHeaders:
-    """Return the raw headers of a response with others added: a name replaces, lists of Vary are merged.
+    """Return the raw headers of a response with others added. Neither argument is changed.
 
-    Set-Cookie lines are added, never replaced. All names are in lower case (ASGI). Neither
-    argument is changed.
+    An added header replaces those with the same name. Lists of Vary are merged, and Set-Cookie lines are added. All
+    names must be in lower case (ASGI).
 
     Example: merging `(b"vary", b"origin")` into `(b"vary", b"accept")` gives `b"accept, origin"`.
     """
@@ -227,9 +225,9 @@ def merge_headers(
 
 @lru_cache(maxsize=256)
 def content_type(media_type: str, charset: str) -> str:
-    """Return the Content-Type of a body: `text/*` says its charset, unless the media type does already.
+    """Return the Content-Type of a body. The charset is added to `text/*` unless the media type has one.
 
-    Raises ValueError for what is no media type (RFC 9110, 8.3.1) or no charset's name.
+    :raises ValueError: `media_type` is no media type (RFC 9110, section 8.3.1), or `charset` is no name of a charset.
 
     Example: `content_type("text/plain", "utf-8")` -> `"text/plain; charset=utf-8"`.
     """
@@ -243,7 +241,7 @@ def content_type(media_type: str, charset: str) -> str:
 
 
 def charset_of(media_type: str) -> str | None:
-    """Return the charset parameter of a media type; None where it has none."""
+    """Return the charset parameter of a media type; None if it has none."""
     for name, value in _parameters.findall(media_type):
         if name.lower() == "charset":
             return str(value).strip('"')
@@ -253,9 +251,9 @@ def charset_of(media_type: str) -> str | None:
 def encode_location(url: str) -> str:
     """Return the URI that an IRI maps to (RFC 3987, 3.1), for a Location header.
 
-    Percent-encodes as UTF-8 what a URI may not contain: controls, spaces, what is not ASCII, and
-    a backslash, which browsers would read as a slash. What is already encoded is not changed.
-    A lone surrogate becomes U+FFFD.
+    It percent-encodes, as UTF-8, the characters that a URI must not contain: control characters, spaces, characters
+    outside of ASCII, and a backslash, which browsers would read as a slash. Existing percent-encoding is not changed. A
+    lone surrogate becomes U+FFFD.
 
     Example: `encode_location("/a b?q=%20")` -> `"/a%20b?q=%20"`.
     """

@@ -1,6 +1,6 @@
-"""The Host headers that are trusted: all by the grammar of RFC 3986, or those of a list of names.
+"""Check Host headers: by the grammar of RFC 3986, or against a list of names.
 
-Pure functions of bytes; the application asks them before anything is built from the header.
+These are pure functions of bytes. The application checks the header before it builds anything from it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 __all__ = ["AllowedHosts", "split_host", "valid_host"]
 
-LONGEST_HOST: Final = 255  # octets of a name, RFC 3986 section 3.2.2
+LONGEST_HOST: Final = 255  # limit of a name in bytes (RFC 3986, section 3.2.2)
 
 _NAME: Final = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})+"
 _LITERAL: Final = r"\[(?:(?P<v6>[0-9A-Fa-f:.]+)|[vV][0-9A-Fa-f]+\.[A-Za-z0-9\-._~!$&'()*+,;=:]+)\]"
@@ -26,8 +26,8 @@ _PATTERN: Final = re.compile(r"(?:\*\.)?[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0
 def split_host(host: bytes) -> tuple[str, int | None] | None:
     """Split a Host header into its host, in lower case and with a literal's brackets, and its port.
 
-    Returns None for what RFC 3986 section 3.2.2 does not allow: an empty host, user information,
-    blanks, controls, a broken IPv6 address, a port above 65535. The port is None where there is none.
+    Return None if RFC 3986, section 3.2.2, does not allow the value: an empty host, user information, blanks, control
+    characters, a malformed IPv6 address, a port above 65535. The port is None if there is none.
 
     Example: `split_host(b"Example.com:8000")` -> `("example.com", 8000)`.
     """
@@ -58,11 +58,12 @@ def valid_host(host: bytes) -> bool:
 
 
 class AllowedHosts:
-    """The names under which an application answers; port and case are ignored.
+    """The host names that an application answers. Port and case are ignored.
 
-    Parameters: `patterns`, each a name (`example.com`), the subdomains of one (`*.example.com`, which
-    does not contain `example.com`), an address (`192.0.2.1`, `[::1]`), or `*` for every host.
-    Raises ValueError for anything else, TypeError for a single string.
+    :param patterns: each is a name (`example.com`), all subdomains of a name (`*.example.com`, which does not include
+        `example.com`), an address (`192.0.2.1`, `[::1]`), or `*` for every host.
+    :raises ValueError: a pattern is none of these.
+    :raises TypeError: a single str was given instead of a list.
 
     Example::
 
@@ -96,11 +97,11 @@ class AllowedHosts:
     def allow(
         self, fields: Mapping[bytes, bytes], headers: Collection[tuple[bytes, bytes]]
     ) -> bool:
-        """True if a request with these headers has an allowed Host; a request without one is allowed only if every host is.
+        """True if a request has an allowed Host header.
 
-        Two Host headers are refused (RFC 9112, 3.2).
+        A request without one is allowed only if every host is. Two Host headers are refused (RFC 9112, section 3.2).
 
-        :param fields: the same headers by their names.
+        :param fields: the same headers by name.
         """
         host = fields.get(b"host")
         if host is None:

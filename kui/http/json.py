@@ -1,8 +1,8 @@
-"""The JSON of a request body (RFC 8259), and the headers that announce it.
+"""Decode the JSON body of a request (RFC 8259), and check its headers.
 
-Bad JSON is a 400, never a 500. The standard library decides what is good: a text that msgspec, the
-faster codec, refuses is parsed again by it. The body is read, and limited, in `kui.requests`; JSON of
-responses is in `kui.responses`.
+Malformed JSON is answered with 400. msgspec decodes the body, because it is faster; a text that msgspec refuses is
+decoded again by the standard library, which decides. `kui.requests` reads and limits the body, and `kui.responses`
+encodes JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["decode_json", "is_json", "is_plain_json", "json_charset"]
 
 
 class _NotANumber(ValueError):
-    """A number that JSON does not have; `decode_json` makes a sentence of it."""
+    """Raised for a number that JSON does not have. `decode_json` turns it into a sentence."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -36,12 +36,12 @@ def _finite(text: str) -> float:
 
 
 _decode: Final = JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite).decode
-"""Decodes what msgspec has refused, and tells why; each float is looked at, which takes as long again."""
+"""Decodes a text that msgspec has refused, and raises the reason. It checks each float, which doubles the time."""
 
 
 @cache
 def _quick() -> tuple[Callable[[bytes], Any], tuple[type[Exception], ...]]:
-    """Return msgspec's decoder, which is loaded with the first body, and the exceptions that it raises."""
+    """Import msgspec, and return its decoder and the exceptions that it raises."""
     from msgspec import MsgspecError
     from msgspec.json import Decoder
 
@@ -59,11 +59,11 @@ def is_json(media_type: str) -> bool:
 
 
 def is_plain_json(fields: Mapping[bytes, bytes] | None) -> bool:
-    """True if a request announces JSON in UTF-8 and says no more about it, as most clients of an API do.
+    """True if a request's headers say only that the body is JSON in UTF-8, as those of most clients do.
 
-    Where it does not, `json_charset` tells the charset, or what is wrong.
+    Otherwise `json_charset` must check them.
 
-    :param fields: the header fields by their names in lower case, if each was sent once.
+    :param fields: the header fields by name in lower case, if each was sent once; otherwise None.
     """
     return (
         fields is not None
@@ -73,13 +73,13 @@ def is_plain_json(fields: Mapping[bytes, bytes] | None) -> bool:
 
 
 def json_charset(content_type: str | None, content_encoding: str | None = None) -> str | None:
-    """Check that a request announces JSON, and return the charset that it names, if any.
+    """Check that a request announces JSON, and return the charset that it names, or None.
 
-    To be called before the body is read.
+    Must be called before the body is read.
 
     :param content_type: the Content-Type header.
     :param content_encoding: the Content-Encoding header.
-    :raises HTTPException: 415 if the type is missing or is not JSON, or the body is compressed.
+    :raises HTTPException: 415, if the type is missing or is not JSON, or the body is compressed.
 
     Example::
 
@@ -100,12 +100,11 @@ def json_charset(content_type: str | None, content_encoding: str | None = None) 
 def decode_json(body: bytes, charset: str | None = None) -> Any:
     """Return the value of a JSON text.
 
-    :param body: the text as it was sent. Without a charset it is UTF-8; UTF-16 and UTF-32 are
-        recognised by their zero bytes, and a byte order mark is passed over.
-    :param charset: what `json_charset` returned.
-    :raises HTTPException: 400 with a sentence if the body is empty, is not JSON, has NaN, Infinity
-        or a number too large, is nested too deeply, does not fit its charset, or the charset is not
-        known.
+    :param body: the text. Without a charset it is UTF-8; UTF-16 and UTF-32 are recognised by their zero bytes, and a
+        byte order mark is skipped.
+    :param charset: the result of `json_charset`.
+    :raises HTTPException: 400 with a sentence, if the body is empty, is not JSON, has NaN, Infinity or a number that is
+        too large, is nested too deeply, or does not fit its charset; or if the charset is unknown.
 
     Example::
 
@@ -116,7 +115,7 @@ def decode_json(body: bytes, charset: str | None = None) -> Any:
         decode, refusals = _quick()
         try:
             return decode(body)
-        except refusals:  # mostly an error, for which there is a sentence below
+        except refusals:  # usually an error, for which there is a sentence below
             if b"\x00" in body[:4] or body[:1] >= b"\xef":
                 codec = _guess_codec(body)
     try:
@@ -131,7 +130,7 @@ def decode_json(body: bytes, charset: str | None = None) -> Any:
             problem = "is empty"
     except RecursionError:
         problem = "is nested too deeply"
-    except ValueError:  # Python's bound on the digits of an int
+    except ValueError:  # Python's limit of the digits of an int
         problem = "has a number of too many digits"
     raise HTTPException(400, content=f"The JSON body {problem}.")
 

@@ -1,7 +1,7 @@
-"""Parsers of request headers: media types, weights, lengths.
+"""Parse request headers: media types, weights, lengths.
 
-Each parser takes linear time, and raises nothing but the HTTPExceptions in its docstring, whatever a
-client sends. The attributes of a request that use them are defined in `kui.connections`.
+Each parser takes linear time, and raises only the HTTPExceptions in its docstring, for any input. `kui.connections` has
+the attributes of a request that use them.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ MULTIPART: Final = "multipart/form-data"
 
 _SPACE = " \t\r\n"
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-# One option with the semicolons before it. Possessive throughout: there is nothing to try again.
+# One option with the semicolons before it. Possessive quantifiers, so that there is no backtracking.
 _OPTION = re.compile(
     r'[; \t]++([^;="]*+)(?:=[ \t]*+(?:"((?:[^"\\]++|\\.)*+)"?+[^;]*+|([^;]*+))|[^;]++)?+', re.DOTALL
 )
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-# One element of a list: everything up to a comma that is not between quotes.
+# One element of a list: all characters up to a comma that is not between quotes.
 _ELEMENT = re.compile(r'(?:[^",]++|"(?:[^"\\]++|\\.)*+"?+)++', re.DOTALL)
 
 
 def _parse_options(line: str) -> tuple[str, dict[str, str]]:
-    """Split `value; name=token; name="quoted"`: the value, and the options, names in lower case.
+    """Split `value; name=token; name="quoted"` into the value and the options, with names in lower case.
 
-    Of two options with one name the first counts, what is not `token=` is passed over, and a quote
-    that is never closed reaches to the end (as WHATWG MIME Sniffing 4.4 has it).
+    If an option occurs twice, the first one is used. What is no option is ignored. A quote that is never closed extends
+    to the end (WHATWG MIME Sniffing, section 4.4).
     """
     value, semicolon, _ = line.partition(";")
     options: dict[str, str] = {}
@@ -81,10 +81,10 @@ def _format_options(options: dict[str, str]) -> str:
 
 
 class MediaType(_MediaType):
-    """One element of an Accept header: a media range and its weight (RFC 9110 12.5.1).
+    """One element of an Accept header: a media range and its weight (RFC 9110, section 12.5.1).
 
-    `main_type` and `sub_type` are in lower case; `q` is the weight from 0.0 to 1.0, and 1.0 where
-    none, or none that can be read, was sent.
+    `main_type` and `sub_type` are in lower case. `q` is the weight from 0.0 to 1.0; it is 1.0 if it is missing or
+    malformed.
 
     Example::
 
@@ -108,13 +108,13 @@ class MediaType(_MediaType):
     def match(self, other: str) -> bool:
         """True if this element alone accepts the media type `other`.
 
-        Case does not matter, options must be equal where both have them, and an element with
-        `q=0` accepts nothing. `accepts` decides for a whole header.
+        Case is ignored, options must be equal if both have them, and an element with `q=0` accepts nothing. Use
+        `accepts` for a whole header.
         """
         return self.q > 0 and self.specificity_for(MediaType(other)) >= 0
 
     def specificity_for(self, asked: _MediaType) -> int:
-        """Return how exactly this range matches `asked`: a larger number is more exact, -1 is no match."""
+        """Return how exactly this range matches `asked`: a larger number is more exact, -1 means no match."""
         if self.main_type != asked.main_type or self.sub_type not in ("*", asked.sub_type):
             return 0 if self.is_all_types else -1
         if self.sub_type == "*":
@@ -122,8 +122,8 @@ class MediaType(_MediaType):
         own = [(name, value) for name, value in self.options.items() if name != "q"]
         if all(asked.options.get(name, "").lower() == value.lower() for name, value in own):
             return 3 + len(own)
-        # "application/json; charset=utf-8" was sent and "application/json" is asked: they are
-        # willing to take it, but what they say without an option comes first.
+        # The client has sent "application/json; charset=utf-8", and "application/json" is asked for. It
+        # is accepted, but an element without an option is more exact.
         return 2 if self.q > 0 and not asked.options else -1
 
 
@@ -133,23 +133,23 @@ def _parse_weight(text: str) -> float:
 
 
 def parse_accept(header: str | None) -> list[MediaType]:
-    """Return the elements of an Accept header in the order they were sent, those with `q=0` too.
+    """Return the elements of an Accept header in order, also those with `q=0`.
 
-    Elements that are no media range are passed over; where none is left, or no header was sent,
-    the answer is `*/*` (RFC 9110 12.5.1).
+    Elements that are no media range are ignored. If none is left, or there is no header, the result is `*/*` (RFC 9110,
+    section 12.5.1).
     """
     types = []
     for element in _ELEMENT.findall(header or ""):
         media_type = MediaType(element)
         if media_type.main_type == "*" and not media_type.sub_type:
-            media_type.sub_type = "*"  # what some clients write for */*
+            media_type.sub_type = "*"  # some clients write * for */*
         if media_type.main_type and media_type.sub_type:
             types.append(media_type)
     return types or [MediaType("*/*")]
 
 
 def accepts(types: Sequence[_MediaType], media_type: str) -> bool:
-    """Return True if a client that sent `types` takes `media_type`; see `quality`.
+    """Return True if a client that has sent `types` accepts `media_type`; see `quality`.
 
     Example::
 
@@ -162,9 +162,9 @@ def accepts(types: Sequence[_MediaType], media_type: str) -> bool:
 def quality(types: Sequence[_MediaType], media_type: str) -> float:
     """Return the weight, 0.0 to 1.0, that a client gives to a media type (RFC 9110, 12.5.1).
 
-    The most specific range that matches decides; of several the largest weight.
+    The weight is that of the most specific range that matches, or the largest one of equals.
 
-    :param types: what `parse_accept` returned.
+    :param types: the result of `parse_accept`.
     :param media_type: a full media type, `"text/html"` or `"text/html;level=1"`; case is ignored.
 
     Example: `quality(parse_accept("text/*;q=0.5, */*;q=0.1"), "text/html")` -> `0.5`.
@@ -183,9 +183,7 @@ def quality(types: Sequence[_MediaType], media_type: str) -> float:
 
 
 def best_match(types: Sequence[_MediaType], offered: Iterable[str]) -> str | None:
-    """Return the media type among `offered` that a client likes best, the first of equals.
-
-    Returns None if the client takes none of them.
+    """Return the media type among `offered` that a client prefers, the first of equals; None if it accepts none.
 
     Example::
 
@@ -201,9 +199,9 @@ def best_match(types: Sequence[_MediaType], offered: Iterable[str]) -> str | Non
 
 
 def awaits_events(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """True if the client reads event streams: its request is like that of a browser's `EventSource`.
+    """True if a request is like that of a browser's `EventSource`: a GET whose Accept names `text/event-stream`.
 
-    That is a GET whose Accept names `text/event-stream`; `*/*` does not count, because nearly every client sends it.
+    `*/*` does not count, because nearly every client sends it.
     """
     if method != "GET":
         return False
@@ -219,7 +217,7 @@ def awaits_events(method: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
 class ContentType(_ContentType):
     """A Content-Type header: `type` in lower case, `options` by lower-case name.
 
-    Equal to a string that is its type, in any case, and to a ContentType with equal options.
+    It is equal to a str that is its type, regardless of case, and to a ContentType with equal options.
 
     Example::
 
@@ -228,7 +226,7 @@ class ContentType(_ContentType):
 
     __slots__ = ()
 
-    # What compares without case cannot be hashed beside str.
+    # Not hashable: it is equal to strings with other hashes.
     __hash__ = None  # type: ignore[assignment]  # the way to say so, but object has a method there
 
     def __init__(self, content_type_raw_line: str) -> None:
@@ -252,10 +250,10 @@ def parse_content_type(header: str | None) -> ContentType:
 
 
 def parse_content_length(header: str | None) -> int | None:
-    """Return the number of bytes that a Content-Length header announces, or None.
+    """Return the number of bytes that a Content-Length header announces.
 
-    None if there is no header, or it is not a row of ASCII digits (RFC 9110 8.6). A number that is too
-    large for a machine is returned as `sys.maxsize`, which is beyond every limit.
+    Return None if there is no header, or it does not consist of ASCII digits (RFC 9110, section 8.6). A number above
+    `sys.maxsize` is returned as `sys.maxsize`, which exceeds every limit.
     """
     if header is None:
         return None
@@ -270,10 +268,10 @@ def parse_content_length(header: str | None) -> int | None:
 
 
 def refuse_encoding(content_encoding: str | None) -> None:
-    """Refuse a request body that is compressed.
+    """Check that a request body is not compressed.
 
-    :raises HTTPException: 415 if a Content-Encoding other than identity was sent, with the header
-        Accept-Encoding (RFC 9110 15.5.16).
+    :raises HTTPException: 415 with Accept-Encoding (RFC 9110, section 15.5.16), if there is a Content-Encoding other
+        than identity.
     """
     if content_encoding and content_encoding.strip(_SPACE).lower() not in ("", "identity"):
         raise HTTPException(
@@ -286,9 +284,8 @@ def refuse_encoding(content_encoding: str | None) -> None:
 class RequestHeaders(_Headers):
     """The headers of a request: a mapping that ignores case, whose keys are in lower case.
 
-    Headers sent several times are joined with `", "` (Cookie with `"; "`); Set-Cookie is never
-    joined, its last value counts. `getlist` has each value as it was sent. Bytes are read as
-    latin-1.
+    Headers that were sent several times are joined with `", "` (Cookie with `"; "`). Set-Cookie is never joined; its
+    last value is used. `getlist` has each value. Bytes are decoded as latin-1.
 
     :param raw: the `headers` of an ASGI scope.
 
@@ -320,7 +317,7 @@ class RequestHeaders(_Headers):
     @overload
     def get(self, key: str, /, default: str | T) -> str | T: ...
     def get(self, key: str, /, default: str | T | None = None) -> str | T | None:
-        """Return the value of the header `key`, or `default` where it was not sent."""
+        """Return the value of the header `key`, or `default` if it was not sent."""
         index = self._index
         name = key.encode() if key.isascii() else key.encode("latin-1", "replace")
         value = index.get(name)
@@ -338,12 +335,12 @@ class RequestHeaders(_Headers):
         return len(self._index)
 
     def getlist(self, key: str) -> list[str]:
-        """Return every value of the header `key`, in the order they were sent; none: `[]`."""
+        """Return all values of the header `key` in the order in which they were sent."""
         wanted = key.encode("latin-1", "replace").lower()
         return [value.decode("latin-1") for name, value in self._lines if name.lower() == wanted]
 
     def multi_items(self) -> list[tuple[str, str]]:
-        """Return every header as it was sent: (lower-case name, value), repeated ones too."""
+        """Return all headers as pairs of a name in lower case and a value, also repeated ones."""
         return [(n.decode("latin-1").lower(), v.decode("latin-1")) for n, v in self._lines]
 
     def __repr__(self) -> str:

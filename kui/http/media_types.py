@@ -1,8 +1,8 @@
-"""The media type of a file by its name, the same on every machine.
+"""Guess the media type of a file by its name, with the same result on every machine.
 
-Python's `mimetypes` reads the tables of the system, in which `.js` may be text/plain and `.woff2`
-unknown. What a website serves is therefore in a table here, by the registry of IANA; `mimetypes`
-is asked for the rest, so that an application can add to it.
+Python's `mimetypes` reads the tables of the system, in which `.js` may be text/plain and `.woff2` unknown. So the types
+of a usual website are in a table here, by the registry of IANA. `mimetypes` is used for all others, so that an
+application can add to it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .headers import content_type
 __all__ = ["MEDIA_TYPES", "OCTETS", "guess_content_type"]
 
 if not mimetypes.inited:
-    mimetypes.init()  # reads files: now, and not in the event loop
+    mimetypes.init()  # reads files, which must not happen in the event loop
 
 OCTETS: Final = "application/octet-stream"
 
@@ -36,7 +36,7 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     ".jsonld": "application/ld+json",
     ".geojson": "application/geo+json",
     ".webmanifest": "application/manifest+json",
-    # XML says its charset itself (RFC 7303, 3)
+    # XML declares its charset itself (RFC 7303, section 3)
     ".xml": "application/xml",
     ".xsd": "application/xml",
     ".xsl": "application/xml",
@@ -106,7 +106,7 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     ".ogx": "application/ogg",
     ".avi": "video/vnd.avi",
     ".3gp": "video/3gpp",
-    ".ts": "video/mp2t",  # what a player asks for; TypeScript is not served
+    ".ts": "video/mp2t",  # for players; TypeScript is not served
     ".m3u8": "application/vnd.apple.mpegurl",
     ".mpd": "application/dash+xml",
     # documents
@@ -132,7 +132,7 @@ MEDIA_TYPES: Final[dict[str, str]] = {
     ".bin": OCTETS,
     ".exe": OCTETS,
 }
-"""By extension, in lower case; without a charset."""
+"""The media types by extension in lower case, without a charset."""
 
 _COMPRESSED: Final = {
     ".gz": "application/gzip",
@@ -146,11 +146,11 @@ _COMPRESSED: Final = {
 
 @lru_cache(maxsize=1024)
 def guess_content_type(name: str, encoded: bool = False) -> str:
-    """Return the Content-Type that the name of a file suggests, with UTF-8 for text; else octets.
+    """Return the Content-Type for the name of a file, with UTF-8 for text; by default `application/octet-stream`.
 
     :param name: a name or a path.
-    :param encoded: True if a Content-Encoding says how the file is compressed; `page.html.gz` is
-        `text/html; charset=utf-8` then, and `application/gzip` otherwise.
+    :param encoded: True if a Content-Encoding is sent for a compressed file: `page.html.gz` then gives
+        `text/html; charset=utf-8`, and otherwise `application/gzip`.
 
     Example: `guess_content_type("static/app.mjs")` -> `"text/javascript; charset=utf-8"`.
     """
@@ -163,6 +163,6 @@ def guess_content_type(name: str, encoded: bool = False) -> str:
         extension = splitext(stem)[1]
     kind = MEDIA_TYPES.get(extension)
     if kind is None:
-        # With a name such as `data:text/html,` before it, it would be taken for a URL.
+        # Only the extension, because a name such as `data:text/html,` would be taken for a URL.
         kind = mimetypes.guess_type(f"./a{extension}")[0] or OCTETS
     return content_type(kind, "utf-8")

@@ -1,4 +1,4 @@
-"""Origins of pages, as the Origin header names them (RFC 6454, Fetch standard)."""
+"""Compare origins of pages, as in the Origin header (RFC 6454, Fetch standard)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
 
 class Origins:
-    """A set of origins: texts such as `https://example.com`, and patterns that match all of a header.
+    """A set of origins: texts such as `https://example.com`, and compiled patterns that must match the whole header.
 
     Texts are compared without case and without the default port.
 
@@ -72,7 +72,7 @@ def _normal(origin: str) -> str:
 
 
 def _parse(origin: str) -> str | None:
-    """Return an origin as it is compared (RFC 6454, 6.2); None for an opaque one, or none at all."""
+    """Return an origin in the form in which it is compared (RFC 6454, 6.2); None if it is opaque or malformed."""
     found = _origin(origin.lower())
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): their members, and the clients that get them."""
+"""Make the members of problem details (RFC 9457), and find the clients that prefer them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["PROBLEM_JSON", "description", "prefers_json", "problem"]
 
 PROBLEM_JSON: Final = "application/problem+json"
 
-# By RFC 9110; the standard library has these names since 3.13.
+# The names of RFC 9110, which the standard library has since 3.13.
 _RENAMED: Final = {
     413: "Content Too Large",
     414: "URI Too Long",
@@ -28,7 +28,7 @@ _HTML: Final = "text/html"
 
 @lru_cache(maxsize=512)
 def description(status_code: int) -> str:
-    """Return a sentence for a status code; for one that the standard library does not know, its class."""
+    """Return the phrase for a status code; for an unknown status, that of its class."""
     if status_code == 500:
         return "The server failed to answer this request"
     try:
@@ -43,7 +43,7 @@ def description(status_code: int) -> str:
 def problem(status_code: int, detail: str | None = None, **members: Any) -> dict[str, Any]:
     """Return the members of problem details of the type `about:blank` (RFC 9457, 3.1 and 4.2.1).
 
-    :param status_code: of the response; its phrase is the title.
+    :param status_code: the status of the response; its phrase becomes the title.
     :param detail: a sentence about this occurrence.
     :param members: extension members.
 
@@ -59,11 +59,11 @@ def problem(status_code: int, detail: str | None = None, **members: Any) -> dict
 
 
 def prefers_json(accepted: Sequence[MediaType]) -> bool:
-    """True if a client accepts JSON before HTML: with a larger weight, or with the same but named first.
+    """True if a client prefers JSON to HTML: with a larger weight, or with the same weight but named first.
 
-    :param accepted: what its Accept header says, as `parse_accept` returns it (RFC 9110, 12.5.1).
+    `*/*` alone is no preference.
 
-    `*/*` alone prefers nothing, and is False.
+    :param accepted: the Accept header, as `parse_accept` returns it (RFC 9110, section 12.5.1).
     """
     json = max(quality(accepted, kind) for kind in _JSON)
     html = quality(accepted, _HTML)

@@ -1,7 +1,6 @@
-"""What a request for a stored representation gets: all of it, parts, or "not modified" (RFC 9110, 13 and 14).
+"""Decide what a request for a file gets: all of it, parts, or "not modified" (RFC 9110, sections 13 and 14).
 
-Pure functions of headers, size and validators: no file, no clock, no waiting. A sender of a
-representation (`responses/file.py`) calls `choose`, and acts on its `Choice`.
+These are pure functions of headers, size and validators. `responses/file.py` calls `choose`, and sends its `Choice`.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ __all__ = [
 ]
 
 MAX_RANGES: Final = 100
-"""A request for more ranges than this gets the whole representation (RFC 9110, 14.2)."""
+"""How many ranges a request may ask for. With more, it gets the whole representation (RFC 9110, section 14.2)."""
 
 _SPACE: Final = " \t"
 _ETAG: Final = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*+"'
 _etag = re.compile(_ETAG).fullmatch
-# One element of a list, which may be empty (RFC 9110, 5.6.1), and what ends it.
+# One element of a list, which may be empty (RFC 9110, 5.6.1), and the comma or the end after it.
 _listed_etag = re.compile(rf"[ \t]*+({_ETAG})?[ \t]*+(?:,|\Z)").match
 _range_spec = re.compile(r"([0-9]*+)-([0-9]*+)").fullmatch
 
@@ -49,7 +48,7 @@ _CONDITIONS: Final = {
 
 
 class ByteRange(NamedTuple):
-    """The bytes from `start` up to and without `stop`; there is at least one."""
+    """The bytes from `start` to before `stop`, at least one."""
 
     start: int
     stop: int
@@ -60,11 +59,12 @@ class ByteRange(NamedTuple):
 
 
 class Validators(NamedTuple):
-    """What tells one state of a representation from another (RFC 9110, 8.8).
+    """The validators, which tell one state of a representation from another (RFC 9110, section 8.8).
 
-    `etag` is an entity tag as it is written in the header, or ""; `last_modified` is in whole
-    seconds since 1970, or None; `settled` is True if the representation cannot change again within
-    that second, which makes the date a strong validator (8.8.2.2).
+    - `etag`: an entity tag in the form of the header, or "".
+    - `last_modified`: in whole seconds since 1970, or None.
+    - `settled`: True if the representation cannot change again within that second, which makes the date a strong
+      validator (8.8.2.2).
     """
 
     etag: str = ""
@@ -73,7 +73,7 @@ class Validators(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What to answer: 200 (all of it), 206 (`ranges`), 304, 412 or 416."""
+    """The status to send: 200 (all of it), 206 (`ranges`), 304, 412 or 416."""
 
     status: int
     ranges: tuple[ByteRange, ...] = ()
@@ -86,10 +86,10 @@ _UNSATISFIABLE: Final = Choice(416)
 
 
 def conditions(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return those of the raw request headers that `choose` reads; {} for most requests.
+    """Return the request headers that `choose` needs; {} for most requests.
 
-    A field of several lines is one list (RFC 9110, 5.3), so that a second line of one that is no
-    list makes it invalid.
+    Several lines of a field are joined to one list (RFC 9110, 5.3). A field that must not be a list thereby becomes
+    invalid.
     """
     found: dict[str, str] = {}
     for raw, value in headers:
@@ -101,10 +101,14 @@ def conditions(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def choose(method: str, asked: Mapping[str, str], size: int, validators: Validators) -> Choice:
-    """Decide what a request gets of a representation that exists, in the order of RFC 9110, 13.2.2.
+    """Decide what a request gets of an existing representation, in the order of RFC 9110, section 13.2.2.
 
-    Parameters: `method`; `asked`, the request's `conditions`; `size` in bytes and `validators` of
-    the representation. Raises nothing: what is malformed is ignored, as the standard requires.
+    Malformed headers are ignored, as the standard requires.
+
+    :param method: the method of the request.
+    :param asked: the request's `conditions`.
+    :param size: the size of the representation in bytes.
+    :param validators: the validators of the representation.
 
     Example::
 
@@ -140,11 +144,11 @@ def choose(method: str, asked: Mapping[str, str], size: int, validators: Validat
 
 
 def parse_range(header: str, size: int) -> tuple[ByteRange, ...] | None:
-    """Return the parts that a Range field selects of `size` bytes (RFC 9110, 14.1.2 and 14.2).
+    """Return the parts that a Range field selects of `size` bytes (RFC 9110, sections 14.1.2 and 14.2).
 
-    Returns () where it can select none (416), None if the field must be ignored: another unit
-    than bytes, what is malformed, more than `MAX_RANGES` ranges, a suffix of nothing. Ranges that overlap
-    or touch become one, so that no byte is sent twice; each takes the place of the first of them. Takes linear time for numbers of any size.
+    Return () if it selects no byte (416). Return None if the field must be ignored: it has another unit than bytes, is
+    malformed, has more than `MAX_RANGES` ranges, or is a suffix of an empty file. Ranges that overlap or touch are
+    joined at the place of the first, so that no byte is sent twice. This takes linear time for numbers of any size.
 
     Example: `parse_range("bytes=0-9,5-19,-1", 100)` -> `(ByteRange(0, 20), ByteRange(99, 100))`.
     """
@@ -167,7 +171,7 @@ def parse_range(header: str, size: int) -> tuple[ByteRange, ...] | None:
         elif match[2]:
             start, stop = size - _clamp(last, size), size
             if last and not size:
-                return None  # satisfiable, and all there is: nothing
+                return None  # it is satisfiable, and selects all zero bytes
         else:
             return None
         if start < stop:
@@ -176,7 +180,7 @@ def parse_range(header: str, size: int) -> tuple[ByteRange, ...] | None:
 
 
 def _clamp(digits: str, most: int) -> int:
-    """Return the number of these digits (no leading zero), at most `most`; never parses an absurd one."""
+    """Return the number of these digits (no leading zero), or `most` if it is larger, without parsing a huge number."""
     if len(digits) > 19:
         return most
     return min(int(digits or "0"), most)
@@ -196,9 +200,9 @@ def _coalesced(ranges: list[ByteRange]) -> tuple[ByteRange, ...]:
 
 
 def parse_etags(header: str) -> list[str]:
-    """Return the entity tags of an If-Match or If-None-Match field, as they are written; `["*"]` for any.
+    """Return the entity tags of an If-Match or If-None-Match field in the form of the header; `["*"]` for any.
 
-    A malformed list is empty: it matches nothing, which is the safe side of both fields.
+    A malformed list gives an empty list, which matches nothing: that is safe for both fields.
 
     Example: `parse_etags('"a", W/"b,c"')` -> `['"a"', 'W/"b,c"']`.
     """
@@ -234,13 +238,13 @@ def _listed(header: str, etag: str, *, strongly: bool) -> bool:
 
 
 def _newer(modified: int | None, header: str) -> int | None:
-    """Return the seconds from the date in `header` to `modified`; None if one of them is not known."""
+    """Return the seconds from the date in `header` to `modified`; None if one of them is unknown."""
     date = parse_date(header)
     return None if date is None or modified is None else modified - int(date.timestamp())
 
 
 def _unchanged(if_range: str, validators: Validators) -> bool:
-    """True if an If-Range field is: by strong comparison, or by the exact date (RFC 9110, 13.1.5)."""
+    """True if the condition of an If-Range field holds: by strong comparison or exact date (RFC 9110, 13.1.5)."""
     if_range = if_range.strip(_SPACE)
     if _etag(if_range):
         return same_strongly(if_range, validators.etag)

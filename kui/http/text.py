@@ -1,8 +1,7 @@
-"""Text on its way out: every str becomes bytes, a lone surrogate included.
+"""Encode any str, also one with lone surrogates.
 
-A str may have half of a surrogate pair in it: JSON that a client sends can (RFC 8259, 8.2). It is
-no text, and no encoding can represent it; each becomes U+FFFD, as in a browser's own strings
-(WHATWG Infra, "scalar value string").
+A str may contain half of a surrogate pair, for example from JSON that a client has sent (RFC 8259, section 8.2). No
+encoding can represent it; it becomes U+FFFD, as in browsers (WHATWG Infra, "scalar value string").
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ _surrogate = re.compile("[\ud800-\udfff]").search
 
 
 def whole_text(text: str) -> str:
-    """Return `text` with U+FFFD for each lone surrogate; two that make a pair become their character.
+    """Return `text` with U+FFFD for each lone surrogate. Two that form a pair become their character.
 
     Example: `whole_text("a\\ud83d")` -> `"a\\ufffd"`.
     """
@@ -27,8 +26,8 @@ def whole_text(text: str) -> str:
 def encode_text(text: str, charset: str = "utf-8") -> bytes:
     """Return `text` in a charset, with U+FFFD for each lone surrogate.
 
-    :raises LookupError: if the charset is not known.
-    :raises UnicodeEncodeError: if the charset lacks a character; UTF-8 lacks none.
+    :raises LookupError: the charset is unknown.
+    :raises UnicodeEncodeError: the charset lacks a character; UTF-8 lacks none.
 
     Example: `encode_text("a\\ud83d")` -> `b"a\\xef\\xbf\\xbd"`.
     """

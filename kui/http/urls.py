@@ -1,10 +1,9 @@
-"""URLs of requests: the one that was asked for, the path to route on, the query; and RFC 3986.
+"""URLs of requests: the requested URL, the path for routing, and the query (RFC 3986).
 
-`kui run` and uvicorn put root_path in front of path and raw_path, as ASGI has it; hypercorn and
-granian leave both as they came. What is here is right on all of them, but for a proxy that takes
-root_path away in front of the latter two: then a path of the app that begins with root_path's own
-words cannot be told from one that has it in front. Which proxies may set scheme and host is decided
-by the server runner.
+In `kui run` and uvicorn, path and raw_path begin with root_path, as ASGI requires; hypercorn and granian do not change
+them. These functions are right for all of them, with one exception: if a proxy removes root_path, then under hypercorn
+and granian a path of the app that itself begins with root_path cannot be recognised. The server runner decides which
+proxies may set scheme and host.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ __all__ = [
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
-# The characters that a path or a query may contain unescaped (RFC 3986 3.3, 3.4), percent signs looked at apart.
+# The characters that a path or a query may contain unescaped (RFC 3986, 3.3 and 3.4), without the percent sign.
 _UNRESERVED_AND_MORE = r"A-Za-z0-9\-._~!$&'()*+,;=:@/"
 _ILLEGAL_IN_PATH = re.compile(rf"[^{_UNRESERVED_AND_MORE}%]|%(?![0-9A-Fa-f]{{2}})")
 _ILLEGAL_IN_QUERY = re.compile(rf"[^{_UNRESERVED_AND_MORE}?%]|%(?![0-9A-Fa-f]{{2}})")
@@ -51,8 +50,8 @@ _LONGEST_NAME = 200
 def request_name(scope: Scope) -> str:
     """Return the method and the path of a request, or of a WebSocket, for logs: `"GET /items/7"`.
 
-    The path is percent-encoded, as it was sent, without the query, which may hold secrets. It is cut after
-    200 characters, and what could end a line of a log is escaped.
+    The path is percent-encoded, as it was sent, and without the query, which may hold secrets. It is cut after 200
+    characters, and characters that could end a log line are escaped.
     """
     target: bytes = scope.get("raw_path") or quote(scope["path"], safe=_PATH_SAFE).encode("ascii")
     path = target.partition(b"?")[0].decode("latin-1").encode("unicode_escape").decode("ascii")
@@ -62,7 +61,7 @@ def request_name(scope: Scope) -> str:
 
 
 def _origin(scope: Scope) -> str:
-    """Return scheme://host, from a Host header or the server's address, or "" without either."""
+    """Return scheme://host by the Host header or the server's address; "" if there is neither."""
     scheme = scope.get("scheme") or "http"
     if scheme not in _DEFAULT_PORTS:
         scheme = "http"
@@ -76,12 +75,12 @@ def _origin(scope: Scope) -> str:
         host = f"[{host}]"
     if port is not None and port != _DEFAULT_PORTS[scheme]:
         host = f"{host}:{port}"
-    # A unix socket has a path where others have a host.
+    # A Unix socket has a path instead of a host.
     return f"{scheme}://{host}" if _names_a_host(host.encode("utf-8", "replace")) else ""
 
 
 def _names_a_host(host: bytes) -> bool:
-    # Addresses of a version to come are valid, but nothing can be done with them yet.
+    # Addresses of future IP versions are valid, but cannot be used yet.
     return valid_host(host) and host[:2] not in (b"[v", b"[V")
 
 
@@ -105,11 +104,9 @@ def _strip_authority(path: str) -> str:
 
 
 def route_path(scope: Scope) -> str:
-    """Return the path to route on: decoded, and without the root_path that the server put first.
+    """Return the path for routing: decoded, and without the root_path at its beginning, if it is there.
 
-    A root_path counts only as a row of whole segments: `/api` is no prefix of `/apiary`. Where the
-    path begins with it, it is removed, whichever server put it there (ASGI has it there; so has uvicorn;
-    hypercorn gives the path as it came); what is then empty is `/`.
+    A root_path matches whole segments only: `/api` is no prefix of `/apiary`. If the rest is empty, the result is `/`.
 
     Example::
 
@@ -125,7 +122,7 @@ def route_path(scope: Scope) -> str:
 
 
 def put_root_first(scope: Scope, root: str) -> Scope:
-    """Return the scope behind a proxy that took `root` out of the path: it is in front again (ASGI).
+    """Return the scope with `root` at the beginning of its path (ASGI), behind a proxy that has removed `root`.
 
     Example::
 
@@ -133,7 +130,7 @@ def put_root_first(scope: Scope, root: str) -> Scope:
     """
     root = _normal_root(root)
     path = _strip_authority(scope["path"])
-    if path == "*":  # of the server, not of the app (RFC 9110, 9.3.7)
+    if path == "*":  # a request for the server, not for the app (RFC 9110, 9.3.7)
         return {**scope, "root_path": root}
     changed = {**scope, "root_path": root, "path": root + path}
     raw: bytes | None = scope.get("raw_path")
@@ -144,7 +141,7 @@ def put_root_first(scope: Scope, root: str) -> Scope:
 
 
 def below_root(scope: Scope, root: str) -> Scope:
-    """Return the scope behind a proxy that left `root` in the path; outside of it there is none.
+    """Return the scope with `root` as root_path, behind a proxy that leaves it in the path; "" for paths outside of it.
 
     Example::
 
@@ -156,9 +153,9 @@ def below_root(scope: Scope, root: str) -> Scope:
 
 
 def full_paths(scope: Scope) -> tuple[str, str, bytes | None]:
-    """Return root_path, path and raw_path as ASGI has them: root_path is the beginning of the others.
+    """Return root_path, path and raw_path as ASGI requires them: the others begin with root_path.
 
-    raw_path is None where the server gives none; a request target in absolute form loses its host.
+    raw_path is None if the server gives none. The host of a request target in absolute form is removed.
 
     Example::
 
@@ -178,7 +175,7 @@ def full_paths(scope: Scope) -> tuple[str, str, bytes | None]:
 
 
 def _escape(text: str, illegal: re.Pattern[str]) -> str:
-    """Percent-encode what is illegal in `text`, bytes as latin-1; the rest stays as it was sent."""
+    """Percent-encode the illegal characters of `text`, which are bytes decoded as latin-1."""
     return illegal.sub(lambda match: f"%{ord(match[0]):02X}", text)
 
 
@@ -198,12 +195,11 @@ def _url_path(scope: Scope) -> str:
 
 
 def build_url(scope: Scope) -> URL:
-    """Return the URL of a request, as the client sees it.
+    """Return the URL of a request, as the client sees it. It never raises.
 
-    The path is raw_path where the server gives one: percent-encoding stays as it was sent, and
-    only what RFC 3986 does not allow is escaped; likewise the query, which may be any bytes. The
-    host is that of the Host header, or the server's address where there is none that is valid. A
-    the path begins with root_path exactly once. Never raises.
+    The path is raw_path if the server gives one: percent-encoding is kept as it was sent, and only characters that
+    RFC 3986 does not allow are escaped; so is the query, which may be any bytes. The host is that of a valid Host
+    header, or the server's address. The path begins with root_path exactly once.
 
     Example::
 
@@ -211,7 +207,7 @@ def build_url(scope: Scope) -> URL:
     """
     origin, path = _origin(scope), _url_path(scope)
     if not origin and path.startswith("//"):
-        origin = "http://"  # else the first segment would be read as a host
+        origin = "http://"  # otherwise the first segment would be read as a host
     query: bytes = scope.get("query_string") or b""
     if query:
         return URL(f"{origin}{path}?{_escape(query.decode('latin-1'), _ILLEGAL_IN_QUERY)}")
@@ -229,7 +225,7 @@ def base_url(scope: Scope) -> str:
 
 
 def parse_referrer(header: str | None) -> URL | None:
-    """Return the URL of a Referer header, absolute or relative; None where it is none."""
+    """Return the URL of a Referer header, absolute or relative; None if it is missing or no URL."""
     if not header or not header.isprintable() or " " in header:
         return None
     try:
@@ -240,20 +236,19 @@ def parse_referrer(header: str | None) -> URL | None:
     return url
 
 
-_PERCENT = ord("%")  # a number is found in bytes nine times as fast as bytes are
+_PERCENT = ord("%")  # `in` finds a number in bytes nine times as fast as a bytes object
 _SWAP = bytes.maketrans(b"%=", b"=%")
 
 
 def percent_decode(data: bytes) -> bytes:
-    """Decode `%41` and the like; a percent sign without two hexadecimal digits stays (WHATWG URL).
+    """Decode `%41` and so on. A percent sign without two hexadecimal digits is kept (WHATWG URL).
 
-    Takes linear time and a small multiple of the memory of `data`, however many signs are in it.
+    This takes linear time and a small multiple of the memory of `data`.
     """
     if _PERCENT not in data:
         return data
     # Quoted-printable is the same encoding with another sign, and Python decodes it in C. First the
-    # signs that it would read otherwise (doubled, before a line break, at the end) are encoded; what
-    # means the two signs themselves is changed with them.
+    # signs that it would treat differently (doubled, before a line break, at the end) are encoded.
     data = data.replace(b"%%", b"%25%").replace(b"%%", b"%25%")
     data = data.replace(b"%\r", b"%25\r").replace(b"%\n", b"%25\n")
     if data.endswith(b"%"):
@@ -265,8 +260,8 @@ def percent_decode(data: bytes) -> bytes:
 def parse_pairs(data: bytes, codec: str = "utf-8") -> list[tuple[str, str]]:
     """Return the names and values of `name=value&name=value`, decoded (WHATWG URL 5.1).
 
-    `+` is a space, a name without `=` has an empty value, and what does not fit the codec becomes
-    U+FFFD. Takes linear time. The caller must have limited the number of fields.
+    `+` is a space, a name without `=` has an empty value, and bytes that do not fit the codec become U+FFFD. This takes
+    linear time. The caller must have limited the number of fields.
     """
     data = data.replace(b"+", b" ")
     if _PERCENT not in data:
@@ -287,10 +282,10 @@ def parse_pairs(data: bytes, codec: str = "utf-8") -> list[tuple[str, str]]:
 
 
 def parse_query(query_string: bytes, max_fields: int = 10_000) -> QueryParams:
-    """Return the fields of a query as a multi-value mapping; bytes that are no UTF-8 become U+FFFD.
+    """Return the fields of a query as a mapping with several values for a key. Invalid UTF-8 becomes U+FFFD.
 
-    :param max_fields: how many fields there may be; they are counted before they are parsed.
-    :raises HTTPException: 400 if there are more.
+    :param max_fields: the limit of fields, which are counted before they are parsed.
+    :raises HTTPException: 400, if there are more.
 
     Example::
 
@@ -300,7 +295,7 @@ def parse_query(query_string: bytes, max_fields: int = 10_000) -> QueryParams:
 
 
 class _Query(QueryParams):
-    """The same, made of a list of pairs alone: to tell that from what else baize takes is most of the time."""
+    """QueryParams that are made of a list of pairs, which is faster than the general constructor of baize."""
 
     __slots__ = ()
 
@@ -316,7 +311,7 @@ class _Query(QueryParams):
 
 
 def parse_query_pairs(query_string: bytes, max_fields: int = 10_000) -> list[tuple[str, str]]:
-    """Return the names and values of a query, in their order; parameters and errors are those of `parse_query`."""
+    """Return the names and values of a query in order. Parameters and errors are those of `parse_query`."""
     if not query_string:
         return []
     if query_string.count(b"&") >= max_fields:

@@ -1,4 +1,4 @@
-"""Templates: the engines that `TemplateResponse` renders with.
+"""Templates: the engines with which `TemplateResponse` renders pages.
 
 Jinja is imported when the first `Jinja2Templates` is made.
 """

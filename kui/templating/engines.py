@@ -1,7 +1,7 @@
-"""Templates: the interface of an engine, and Jinja2 behind it.
+"""The interface of a template engine, and the engine Jinja2.
 
-Pages are rendered while they are sent, by plain coroutines, which run on every loop. Jinja2 is imported
-when an application makes a `Jinja2Templates`, so that `import kui.asgi` stays fast.
+Pages are rendered when they are sent, by plain coroutines, which run on both loops. Jinja2 is imported when an
+application makes a `Jinja2Templates`, so that `import kui.asgi` stays fast.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _OF_TEMPLATES = (".j2", ".jinja", ".jinja2", ".tmpl", ".tpl")
 
 @lru_cache(maxsize=512)
 def _extension(name: str) -> str:
-    """Return the extension that tells what a template makes: `.html` for `page.html.j2`."""
+    """Return the extension of the page that a template makes: `.html` for `page.html.j2`."""
     stem, extension = os.path.splitext(name.lower())
     return os.path.splitext(stem)[1] if extension in _OF_TEMPLATES else extension
 
@@ -53,7 +53,7 @@ def _media_type(name: str) -> str | None:
 
 
 class _TemplateResponse(SmallResponse[TemplateContext]):
-    """A page; rendered anew each time it is sent, with the request that it then answers."""
+    """A page. It is rendered anew each time it is sent, with the request that it answers."""
 
     __slots__ = ("_render",)
     media_type = "text/html"
@@ -86,9 +86,11 @@ def _with_the_request(context: TemplateContext) -> dict[str, Any]:
 
 
 def url_for(name: str, params: Mapping[str, Any] | None = None, /, **more: Any) -> str:
-    """Return the path of the route of this name, for the current request or WebSocket.
+    """Return the path of the route with this name, for the current request or WebSocket.
 
-    Raises RuntimeError if there is none, and what `request.url_for` raises.
+    Raises what `request.url_for` raises.
+
+    :raises RuntimeError: there is no current request or WebSocket.
     """
     return urlsplit(http_connection.url_for(name, {**(params or {}), **more})).path
 
@@ -106,10 +108,10 @@ class BaseTemplates:
     """
 
     def render(self, name: str, context: dict[str, Any]) -> str | Awaitable[str]:
-        """Return the page as text; a `def` or an `async def`, called while the response is sent.
+        """Return the page as text. A subclass writes it as `def` or as `async def`; it is called when the page is sent.
 
-        `context` is what the handler gave, with `request` and `url_for(name, params=None,
-        **params)`, which gives a path, where it did not give its own.
+        :param context: the variables of the handler, with `request` and `url_for(name, params=None, **params)`, which
+            returns a path, unless the handler has given its own.
         """
         raise NotImplementedError(
             f"{type(self).__qualname__} has to define render(name, context) or TemplateResponse"
@@ -124,35 +126,38 @@ class BaseTemplates:
         media_type: str | None = None,
         charset: str | None = None,
     ) -> HttpResponse:
-        """Return a response with the page that a template makes.
+        """Return a response with the page of a template.
 
-        Parameters: `name` of the template; `context`, its variables; `media_type`, by default that
-        of the name's extension, else HTML; all others as for SmallResponse.
+        :param name: the name of the template.
+        :param context: the variables.
+        :param status_code: as for SmallResponse; so are `headers` and `charset`.
+        :param media_type: by default that of the name's extension, or HTML.
         """
         media_type = media_type or _media_type(name)
         render = self._renderer(name)
         return _TemplateResponse(render, context or {}, status_code, headers, media_type, charset)
 
     def _renderer(self, name: str) -> Render:
-        """Return the function that makes the page. Called in the handler; the function is called while it is sent."""
+        """Return the function that renders the page when it is sent. This itself is called in the handler."""
         return partial(self.render, name)
 
 
 class Jinja2Templates(BaseTemplates):
-    """Jinja2, with templates from directories and packages, searched in the order given.
+    """Jinja2, with templates from directories and packages, which are searched in order.
 
-    Parameters: `directories`, each a path, or `"package:directory"` for one inside of a package;
-    `options` of jinja2.Environment: with `enable_async=False` pages that await nothing are rendered
-    in half the time. Markup is escaped unless the template's name says that it
-    makes none (`.txt`, `.json`, `.js`, `.css`, `.csv`). The environment is `.env`, for filters and
-    your own globals; `request` and `url_for` are globals too, so that imported macros know them.
+    Markup is escaped unless the template's name has an extension of another format (`.txt`, `.json`, `.js`, `.css`,
+    `.csv`). The environment is `.env`, for filters and globals of your own. `request` and `url_for` are globals, so
+    that imported macros can use them. A changed file is loaded again; files are checked at most every 0.25 seconds, and
+    never with `auto_reload=False`.
 
-    A file that has changed is loaded anew: each is looked at when its template is used, but not
-    within 0.25 seconds of the last look; with `auto_reload=False` never.
+    `TemplateResponse` raises jinja2.TemplateNotFound and jinja2.TemplateSyntaxError at once. Exceptions of the
+    rendering are raised when the response is sent.
 
-    Raises ImportError without jinja2 and for an unknown package, ValueError for a package without
-    the directory and for no directory at all. `TemplateResponse` raises jinja2.TemplateNotFound and
-    jinja2.TemplateSyntaxError at once; what rendering raises, it raises while the response is sent.
+    :param directories: each is a path, or `"package:directory"` for a directory in a package.
+    :param options: options of jinja2.Environment. With `enable_async=False`, pages that await nothing are rendered in
+        half the time.
+    :raises ImportError: jinja2 is not installed, or a package does not exist.
+    :raises ValueError: a package does not have the directory, or no directory was given.
 
     Example: `Kui(templates=Jinja2Templates("templates", "my_package:templates"))`.
     """
@@ -176,7 +181,7 @@ class Jinja2Templates(BaseTemplates):
                 **options,
             }
         )
-        # For macros of imported templates, which see no context, and are kept from request to request.
+        # Macros of imported templates have no context, and are kept from request to request.
         self.env.globals.update(request=request, url_for=url_for)
 
     def _renderer(self, name: str) -> Render:
@@ -189,7 +194,10 @@ class Jinja2Templates(BaseTemplates):
         return page if isinstance(page, str) else await page
 
     def get_template(self, name: str) -> jinja2.Template:
-        """Return the template called `name`. Raises jinja2.TemplateNotFound, which says where it looked."""
+        """Return the template with this name.
+
+        :raises jinja2.TemplateNotFound: there is none; the message names the directories.
+        """
         try:
             return self.env.get_template(name)
         except self._not_found as missing:
@@ -204,7 +212,7 @@ class Jinja2Templates(BaseTemplates):
             if not self.env.is_async:
                 return template.render(context)
             return await template.render_async(context)
-        except self._not_found as missing:  # one that it includes or extends
+        except self._not_found as missing:  # a template that it includes or extends
             raise self._located(missing) from missing
         finally:
             self._opened.reset(token)
@@ -214,7 +222,7 @@ class Jinja2Templates(BaseTemplates):
     def _page_at_once(
         self, template: jinja2.Template, context: dict[str, Any]
     ) -> str | Awaitable[str]:
-        if AsyncGeneratorType in map(type, context.values()):  # which must be closed
+        if AsyncGeneratorType in map(type, context.values()):  # it must be closed afterwards
             return self._page(template, context)
         try:
             return template.render(context)
@@ -222,7 +230,7 @@ class Jinja2Templates(BaseTemplates):
             raise self._located(missing) from missing
 
     def _located(self, missing: jinja2.TemplateNotFound) -> jinja2.TemplateNotFound:
-        if missing.message != missing.name:  # it says more already
+        if missing.message != missing.name:  # the message says more than the name already
             return missing
         places = ", ".join(self._directories)
         return self._not_found(missing.name, f"there is no template {missing.name!r} in {places}")
@@ -239,7 +247,7 @@ def _loader(directory: str) -> jinja2.BaseLoader:
     import jinja2
 
     package, colon, folder = directory.partition(":")
-    # A single letter is a drive of Windows; no package is called so.
+    # A single letter is a drive of Windows, and no package.
     if colon and len(package) > 1 and all(part.isidentifier() for part in package.split(".")):
         return jinja2.PackageLoader(package, folder)
     return jinja2.FileSystemLoader(os.path.abspath(directory))

@@ -1,7 +1,7 @@
-"""The environment of `Jinja2Templates`, with the three classes that Jinja allows to be replaced.
+"""The Jinja environment of `Jinja2Templates`, with subclasses of the three classes that Jinja allows to replace.
 
-It closes the async generators that a template starts, does not access the disk for each page, and finds names in
-fewer steps. Only `kui.templating` imports this module, and late, because it imports Jinja.
+It closes the async generators that a template starts, does not access the disk for each page, and finds names faster.
+Only `kui.templating` imports this module, and only when it is needed, because it imports Jinja.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import jinja2.runtime
 __all__ = ["LOOK_AGAIN", "Environment", "opened"]
 
 LOOK_AGAIN: Final = 0.25
-"""Seconds after a look at its file in which a template counts as unchanged."""
+"""Seconds after a check of its file during which a template counts as unchanged."""
 
 opened: ContextVar[list[AsyncGenerator[object, Never]]] = ContextVar("kui.templates.opened")
 """The async generators that the template which is being rendered has started."""
@@ -28,7 +28,7 @@ _OF_A_DICT: Final = frozenset(dir(dict))
 
 
 class Context(jinja2.runtime.Context):
-    """Jinja's own, which keeps the async generators that a template starts, so that they can be closed.
+    """Jinja's Context, which also records the async generators that a template starts, so that they can be closed.
 
     Jinja leaves a generator that it does not exhaust to the garbage collector, which closes it in another task.
     """
@@ -41,18 +41,18 @@ class Context(jinja2.runtime.Context):
 
 
 class Template(jinja2.Template):
-    """Jinja's own; it looks at its file at most four times a second, and merges its globals by layers."""
+    """Jinja's Template, which checks its file at most four times a second, and merges its globals by layers."""
 
     _looked = -LOOK_AGAIN
 
     @property
     def is_up_to_date(self) -> bool:
-        """True if the file has not changed since it was loaded, as of the last look; used with `auto_reload`."""
+        """True if the file had not changed at the last check; used with `auto_reload`."""
         now = monotonic()
         if now - self._looked < LOOK_AGAIN:
             return True
         fresh = super().is_up_to_date
-        if fresh:  # else it is loaded anew, which may fail, and then again the next time
+        if fresh:  # otherwise it is loaded again, and if that fails, also the next time
             self._looked = now
         return fresh
 
@@ -66,7 +66,7 @@ class Template(jinja2.Template):
         if shared or locals or not isinstance(self.globals, ChainMap):
             return super().new_context(vars, shared, locals)
         names: dict[str, Any] = {}
-        for layer in reversed(self.globals.maps):  # a ChainMap itself is asked name by name
+        for layer in reversed(self.globals.maps):  # copying a ChainMap itself looks up each name
             names.update(layer)
         return self.environment.context_class(
             self.environment, {**names, **(vars or {})}, self.name, self.blocks, names
@@ -74,15 +74,16 @@ class Template(jinja2.Template):
 
 
 class Environment(jinja2.Environment):
-    """Jinja's own, which uses these classes."""
+    """Jinja's Environment, with these classes."""
 
     context_class = Context
     template_class = Template
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        """Return the value of `obj.attribute` in a template: the attribute, else the item, else undefined.
+        """Return the value of `obj.attribute` in a template: the attribute, or the item, or undefined.
 
-        Of a dict it is mostly an item. That it has no such attribute is known without an AttributeError.
+        For a dict it is usually an item, so it is first checked that dict has no such attribute, which is faster than
+        an AttributeError.
         """
         if type(obj) is not dict or attribute in _OF_A_DICT:
             try:
