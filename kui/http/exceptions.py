@@ -67,8 +67,7 @@ class HTTPException(AnyHTTPException[T]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By default a copy is made by calling the class with `args`, the second of which is a sentence.
-        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # missing in
-        typeshed
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]  # missing in typeshed
 
 
 class Unavailable(HTTPException[str]):
