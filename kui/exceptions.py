@@ -57,6 +57,8 @@ BARE_500: Final = PlainTextResponse(description(500), 500)
 
 def unwrap_group(exc: Exception) -> Exception:
     """Return the only exception in a group, also in nested groups; `exc` itself if it is no group or holds several."""
+    if not isinstance(exc, BaseExceptionGroup):
+        return exc
     found: BaseException = exc
     while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
         found = found.exceptions[0]

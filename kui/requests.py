@@ -253,7 +253,7 @@ class HttpRequest(HTTPConnection):
         return decode_json(body, charset)
 
     def _read_form(self) -> Generator[Any, Any, FormData]:
-        from .forms import FormCollector, FormData, parse_urlencoded
+        from .forms.collector import FormCollector, FormData, parse_urlencoded
 
         headers = self.headers
         usual = headers.get("content-type") == URLENCODED

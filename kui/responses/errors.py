@@ -51,12 +51,13 @@ def _wants_json() -> bool:
         connection = websocket_var.get(None)
     if connection is None:
         return False
+    fields = connection.plain_fields()
+    if fields is None:
+        accept = connection.headers.get("accept", "")
+    else:
+        accept = fields.get(b"accept", b"").decode("latin-1")
     # Most clients name neither type in Accept; then no parsing is needed.
-    named = any(
-        name == b"accept" and b"application/" in value.lower()
-        for name, value in connection.scope["headers"]
-    )
-    return named and prefers_json(connection.accepted_types)
+    return "application/" in accept.lower() and prefers_json(connection.accepted_types)
 
 
 def shows_tracebacks(connection: HTTPConnection) -> bool:

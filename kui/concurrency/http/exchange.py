@@ -185,9 +185,10 @@ class Exchange(RequestBody):
 
         If its body has at most 4 KiB, both messages share one time limit.
         """
-        if self.body_is_coming:
-            self.keep_arrived()  # usually all of it: then nothing has to be received meanwhile
         coming = self.body_is_coming
+        if coming:
+            self.keep_arrived()  # usually all of it: then nothing has to be received meanwhile
+            coming = self.body_is_coming
         if (
             self._watchers
             or len(last["body"]) > _SMALL
