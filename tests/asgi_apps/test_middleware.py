@@ -30,7 +30,8 @@ from kui.asgi import (
     request_response,
     websocket,
 )
-from kui.testing import ASGITransport, AsyncTestClient
+from kui.concurrency.app_runner import IGNORED
+from kui.testing import ASGITransport, AsyncTestClient, virtual_clock
 from tests.support.scopes import http_scope
 
 pytestmark = pytest.mark.anyio
@@ -255,9 +256,8 @@ async def test_the_next_app_learns_that_the_client_has_left() -> None:
 
     async def forever() -> AsyncIterator[bytes]:
         try:
-            while True:
-                yield b"tick"
-                await anyio.sleep(0.01)
+            yield b"tick"
+            await anyio.sleep_forever()
         finally:
             ended.append("generator")
 
@@ -276,11 +276,11 @@ async def test_the_next_app_learns_that_the_client_has_left() -> None:
         assert ended == ["generator", "background"]
 
 
+@pytest.mark.parametrize("anyio_backend", [virtual_clock("asyncio"), virtual_clock("trio")])
 @pytest.mark.parametrize("raises", [True, False], ids=["asgi-2.5", "asgi-2.3"])
 async def test_an_app_that_never_receives_learns_it_from_its_next_send_or_after_a_while(
-    raises: bool, monkeypatch: pytest.MonkeyPatch
+    raises: bool,
 ) -> None:
-    monkeypatch.setattr("kui.concurrency.app_runner.IGNORED", 0.1)
     seen: list[BaseException] = []
     ignored = 0
 
@@ -293,7 +293,7 @@ async def test_an_app_that_never_receives_learns_it_from_its_next_send_or_after_
             while True:
                 await send({"type": "http.response.body", "body": b"tick", "more_body": True})
                 ignored += gone.is_set()
-                await anyio.sleep(0.01)
+                await anyio.sleep(IGNORED / 10)
         except OSError as error:
             seen.append(error)
             raise

@@ -32,24 +32,29 @@ async def test_the_block_ends_when_its_tasks_have() -> None:
 
 async def test_what_a_task_raises_is_told_and_ends_no_other() -> None:
     failures: list[Exception] = []
+    failed = anyio.Event()
     done = False
+
+    def note(error: Exception) -> None:
+        failures.append(error)
+        failed.set()
 
     async def fail() -> None:
         raise ValueError("once")
 
     async def work() -> None:
         nonlocal done
-        await anyio.sleep(0.01)
+        await failed.wait()
         done = True
 
-    async with RequestTasks(failures.append) as tasks:
+    async with RequestTasks(note) as tasks:
         tasks.start_soon(work)
         tasks.start_soon(fail)
     assert done and [str(each) for each in failures] == ["once"]
 
 
 async def test_a_cancelled_task_finishes_what_it_shields() -> None:
-    begun, cleaned = anyio.Event(), False
+    begun, may_end, cleaned = anyio.Event(), anyio.Event(), False
 
     async def work() -> None:
         nonlocal cleaned
@@ -58,7 +63,7 @@ async def test_a_cancelled_task_finishes_what_it_shields() -> None:
             await anyio.sleep_forever()
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.sleep(0.01)
+                await may_end.wait()
             cleaned = True
 
     with anyio.fail_after(5):
@@ -66,6 +71,9 @@ async def test_a_cancelled_task_finishes_what_it_shields() -> None:
             tasks.start_soon(work)
             await begun.wait()
             tasks.cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert not cleaned
+            may_end.set()
     assert cleaned
 
 
@@ -75,11 +83,12 @@ async def test_a_cancellation_from_outside_reaches_the_tasks_and_waits_for_them(
     async def work() -> None:
         nonlocal ended
         try:
+            scope.cancel()  # while the block waits for its end
             await anyio.sleep_forever()
         finally:
             ended = True
 
-    with anyio.move_on_after(0.01) as scope:
+    with anyio.CancelScope() as scope:
         async with RequestTasks([].append) as tasks:
             tasks.start_soon(work)
     assert scope.cancelled_caught and ended
