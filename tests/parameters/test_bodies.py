@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 import pytest
-from pydantic import MISSING, BaseModel, ConfigDict
+from pydantic import MISSING, BaseModel, ConfigDict, FiniteFloat
 from typing_extensions import TypedDict
 
 from kui.asgi import Body, Depends, Part, UploadFile, request
@@ -81,6 +81,41 @@ async def test_broken_json_is_400_and_another_content_type_415(serve: Serve, mod
         assert response.status_code == 415
         assert "application/json" in response.headers["accept"]
         assert (await client.post("/", content=b"{}")).status_code == 415
+
+
+class Finite(BaseModel):
+    name: str
+    price: FiniteFloat
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999", b"9" * 400 + b".0"])
+async def test_a_number_too_large_is_refused_by_a_struct_and_where_a_finite_one_is_declared(
+    serve: Serve, number: bytes
+) -> None:
+    async def create(item: Annotated[Structured, Body(exclusive=True)]) -> Any: ...
+
+    async def create_finite(item: Annotated[Finite, Body(exclusive=True)]) -> Any: ...
+
+    body = b'{"name": "a", "price": %b}' % number
+    json = {"content-type": "application/json"}
+    async with serve(create) as client:
+        response = await client.post("/", content=body, headers=json)
+        assert (response.status_code, "infinite number" in response.text) == (400, True)
+    async with serve(create_finite) as client:
+        response = await client.post("/", content=body, headers=json)
+        assert faults(response) == [("body", "/price")]
+
+
+@pytest.mark.parametrize("model", [Model, Plain, Typed])
+async def test_pydantic_takes_a_number_too_large_for_an_infinity(serve: Serve, model: Any) -> None:
+    async def create(item: Annotated[model, Body(exclusive=True)]) -> Any:
+        return str(told(item)[1])
+
+    async with serve(create) as client:
+        for number in ("1e999", '"inf"'):
+            body = f'{{"name": "a", "price": {number}}}'
+            json = {"content-type": "application/json"}
+            assert (await client.post("/", content=body, headers=json)).text == "inf"
 
 
 @pytest.mark.parametrize("model", MODELS)
