@@ -119,16 +119,16 @@ class ResponseConverter:
         """Return a response made of `value`. A response is returned unchanged.
 
         A tuple of two or three items whose second is an int from 100 to 599 means value, status and headers. The
-        headers are a mapping, a sequence of pairs, or None. Any other tuple is a value.
+        headers are a mapping, a sequence of pairs, or None. Any other tuple is a value, unless it is longer than that.
 
         :param handler: a function, or its name, for error messages; by default the handler of the current request.
         :raises TypeError: no converter is registered for the type, which may be that of None; or the third item of a
-            tuple is no headers.
+            tuple is no headers, or has a fourth behind it.
         :raises ValueError: HTTP does not allow a header.
         :raises Exception: what the converter raises.
         """
         kind = type(value)
-        if kind is tuple and is_answer(value):
+        if kind is tuple and is_answer(value, handler):
             value, *rest = value
             if len(rest) == 2:
                 rest[1] = _headers(rest[1], handler)
@@ -158,10 +158,20 @@ class ResponseConverter:
         return None
 
 
-def is_answer(value: tuple[Any, ...]) -> bool:
-    """True if a tuple means value, status and perhaps headers."""
+def is_answer(value: tuple[Any, ...], handler: object = None) -> bool:
+    """True if a tuple means value, status and perhaps headers.
+
+    :raises TypeError: it begins with all three, and has more items.
+    """
     # The third item is not checked: if a tuple with a status became JSON, a refusal would be sent as a 200.
-    return 2 <= len(value) <= 3 and isinstance(value[1], int) and 100 <= value[1] <= 599
+    if len(value) < 2 or not isinstance(value[1], int) or not 100 <= value[1] <= 599:
+        return False
+    if len(value) > 3 and isinstance(value[2], Mapping):
+        raise TypeError(
+            f"{_who(handler)} returned a tuple of {len(value)} that begins with value, status, headers;"
+            " write value, status, headers alone, or return a list, which is JSON"
+        )
+    return len(value) <= 3
 
 
 def _headers(headers: Any, handler: object) -> Mapping[str, str] | None:

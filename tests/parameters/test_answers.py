@@ -124,6 +124,19 @@ async def test_status_and_headers_come_beside_the_model(serve: Serve) -> None:
     assert response.json() == {"name": "ann"}
 
 
+async def test_a_refusal_with_a_fourth_item_is_no_200(serve: Serve) -> None:
+    async def declared() -> tuple[Public, int, dict[str, str]]:
+        return User(name="ann", password="secret"), 403, {}, "more"  # type: ignore[return-value]
+
+    async def plain() -> Any:
+        return "no", 403, {}, "more"
+
+    for handler in declared, plain:
+        async with serve(handler) as client:
+            with pytest.raises(TypeError, match="value, status, headers alone"):
+                await client.get("/")
+
+
 async def test_a_response_is_itself(serve: Serve) -> None:
     async def show() -> Public | HttpResponse:
         return JSONResponse({"a": 1}, 202)

@@ -193,6 +193,15 @@ def test_a_tuple_with_a_status_is_never_json(headers: Any) -> None:
         convert(("text", 404, [("a", "b\r\nc: d")]), "show")
 
 
+@pytest.mark.parametrize("headers", [{}, {"X-A": "b"}, PlainTextResponse("").headers])
+def test_an_answer_with_more_items_is_never_json(headers: Any) -> None:
+    for more in ((None,), ({}, "extra")):
+        with pytest.raises(
+            TypeError, match=r"^the handler show returned a tuple of [45] that begins with"
+        ):
+            convert(("no", 403, headers, *more), "show")
+
+
 def test_pairs_of_headers_keep_each_cookie() -> None:
     cookies = [("Set-Cookie", "a=1"), ("set-cookie", "b=2")]
     for value in "text", PlainTextResponse("text", headers={"set-cookie": "c=3"}):
