@@ -24,7 +24,7 @@ from hyperframe.frame import (
 from tests.support.http2_async_client import PATIENCE, PSEUDO, AsyncHttp2Client, Headers
 
 from .conftest import Serve
-from .test_http2 import App, answer, client_of, echo, within
+from .test_http2 import App, answer, client_of, echo, read_body, within
 
 pytestmark = pytest.mark.anyio
 CALM = h2.errors.ErrorCodes.ENHANCE_YOUR_CALM
@@ -86,6 +86,31 @@ async def test_a_malformed_request_is_refused_and_costs_no_other_stream(
         await client.send(other, b"body", end=True)
         assert (await client.answer(other)).body == b"body"
     assert app.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("lengths", "sent"),
+    [((b"5",), 4), ((b"5",), 6), ((b"five",), 5), ((b"+5",), 5), ((b"5", b"6"), 5), ((b"-1",), 0)],
+)
+async def test_a_content_length_that_is_none_or_not_kept_ends_its_connection(
+    serve: Serve, lengths: tuple[bytes, ...], sent: int
+) -> None:
+    """h2 decides so; see docs/servers.md."""
+    bodies: list[bytes | None] = []
+
+    async def read(scope: Scope, receive: Receive, send: Send) -> None:
+        bodies.append(await read_body(receive))
+
+    app = App(read)
+    async with serve(app) as server, client_of(server.port) as client:
+        headers = [(b":method", b"POST"), (b":path", b"/"), *PSEUDO]
+        headers += [(b"content-length", length) for length in lengths]
+        number = await client.ask_with(headers, end=False)
+        await client.send(number, b"x" * sent, end=True)
+        await client.read_to_the_end()
+        assert client.goaway is not None
+        assert client.goaway.error_code == h2.errors.ErrorCodes.PROTOCOL_ERROR
+    assert bodies in ([], [None]), "the app has got no such body"
 
 
 async def test_one_stream_more_than_a_hundred_is_refused_and_the_others_end(serve: Serve) -> None:
