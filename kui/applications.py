@@ -84,7 +84,7 @@ class Kui(AppHabits, MethodDecorators):
         async context manager. It runs in one task, around the app's life.
     :param resources: async context managers, such as `Channels` or a pool of connections. They are entered in order
         before `lifespan`, and left in reverse order after it, in the same task.
-    :param routes: `HttpRoute`s, `SocketRoute`s, `Routes` and `Mount`s.
+    :param routes: the routes: `HttpRoute`, `SocketRoute`, `Routes` and `Mount` objects.
     :param http_middlewares: endpoint decorators around every HTTP endpoint, also around 404 and 405; the first is the
         outermost.
     :param socket_middlewares: the same for WebSockets.
