@@ -12,11 +12,13 @@ import pytest
 from benchmarks.calls import Figures
 from benchmarks.cases import CASES, Case
 from benchmarks.chart import chart
-from benchmarks.driver import WrongAnswer
+from benchmarks.driver import Client, WrongAnswer, lifespan
 from benchmarks.frameworks import FRAMEWORKS
+from benchmarks.frameworks.kui_ import build
 from benchmarks.loads import Load
 from benchmarks.parts import CANCELLING, HANDLERS, PARTS, parts_tables
 from benchmarks.passages import REQUESTS, counted
+from benchmarks.plain import BETWEEN, plain_tables, steps
 from benchmarks.publish import dumps
 from benchmarks.report import as_json, tables, targets_table
 from benchmarks.sockets import PLAIN, WAYS, Sockets, Way, serving
@@ -53,6 +55,15 @@ async def test_each_part_of_the_other_profiles_still_runs() -> None:
     handlers = [title for does in HANDLERS.values() for _, title in does]
     assert all(title in text for title in [*(part.title for part in PARTS), *handlers, *CANCELLING])
     assert text.count("| Kui ") == 2
+
+
+async def test_each_step_to_a_plain_request_gives_the_whole_answer() -> None:
+    app = build("main")
+    async with lifespan(app):
+        for _, each in steps(app):
+            await Client(each, CASES["plain"], {}).check()
+    text = await plain_tables(count=1, rounds=1)
+    assert all(title in text for title in [*(title for title, _ in steps(app)), *BETWEEN])
 
 
 @pytest.fixture
