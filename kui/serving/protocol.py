@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from kui.concurrency.http.send_limit import SERVER_GIVES_UP
+
 __all__ = ["ASGI", "EXTENSIONS", "PREFACE", "TOO_MANY"]
 
 ASGI: Final = {"version": "3.0", "spec_version": "2.5"}
 EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
     "http.response.early_hint": {},
     "http.response.trailers": {},
+    SERVER_GIVES_UP: {},
 }
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

@@ -23,7 +23,7 @@ from kui.concurrency.waits import as_coroutine, on_first_wait
 
 from .departures import ClientDisconnect, disconnect_errors
 from .request_body import RequestBody
-from .send_limit import LIMIT_AT_EXIT, PIECE, STALL, pieces_of, send_within
+from .send_limit import LIMIT_AT_EXIT, PIECE, SERVER_GIVES_UP, STALL, pieces_of, send_within
 from .states import (
     BodyEvent,
     Gone,
@@ -151,7 +151,7 @@ class Exchange(RequestBody):
         `send` for room in the queue that the body has filled. During the last message, and after `give_up_body`, that
         body is discarded; otherwise the buffer keeps what fits, and discards what has not been read for 30 s. A `send`
         without progress for 30 s, or for 1 s once the app must stop, is given up if the server's `send` can be
-        cancelled.
+        cancelled. A server with the extension `kui.server_gives_up` has a limit of its own instead.
 
         :raises ClientDisconnect: the server says that the client has gone (ASGI 2.4; most servers do not), or the
             client counts as gone because it has stopped reading.
@@ -183,15 +183,17 @@ class Exchange(RequestBody):
     def send_whole(self, start: Message, last: Message) -> Awaitable[None]:
         """Send a response that consists of two messages; must be awaited. Raises what `send` raises.
 
-        If its body has at most 4 KiB, both messages share one time limit.
+        If its body has at most 4 KiB, both messages share one time limit. A server that has a limit of its own gets
+        both at once, however long the body is.
         """
         coming = self.body_is_coming
         if coming:
             self.keep_arrived()  # usually all of it: then nothing has to be received meanwhile
             coming = self.body_is_coming
+        limited = self._server_gives_up()
         if (
             self._watchers
-            or len(last["body"]) > _SMALL
+            or (len(last["body"]) > _SMALL and not limited)
             or (coming and self.scope.get("http_version", "1.1") >= "2")  # it announces no body
         ):
             return self._send_both(start, last)
@@ -199,8 +201,8 @@ class Exchange(RequestBody):
             start = self.on_start(start)
         self.sends_whole()
         watched = coming and self.ended is None
-        sending = self._send_small(start, last, watched)
-        if on_asyncio() and not watched:
+        sending = self._send_two(start, last, watched)
+        if not (watched or limited) and on_asyncio():
             return send_within(sending, self._exit_signal, self._give_up)
         return sending
 
@@ -208,7 +210,7 @@ class Exchange(RequestBody):
         await self.send(start)
         await self.send(last)
 
-    async def _send_small(self, start: Message, last: Message, watched: bool) -> None:
+    async def _send_two(self, start: Message, last: Message, watched: bool) -> None:
         send = self.server_send
         try:
             if watched:
@@ -235,7 +237,7 @@ class Exchange(RequestBody):
         return self._send_alone(message)
 
     def _send_alone(self, message: Message) -> Awaitable[None]:
-        if message["type"] in _FILES:
+        if message["type"] in _FILES or self._server_gives_up():
             return self.server_send(message)
         if on_asyncio():
             sending = self.server_send(message)
@@ -245,6 +247,10 @@ class Exchange(RequestBody):
         if len(message.get("body", b"")) > _SMALL:
             return self._send_watched(message)
         return self.server_send(message)
+
+    def _server_gives_up(self) -> bool:
+        """Return True if the server raises an OSError for a `send` that has stalled."""
+        return SERVER_GIVES_UP in (self.scope.get("extensions") or ())
 
     async def _send_beside_body(self, message: Message) -> None:
         if self.scope.get("http_version", "1.1") >= "2":

@@ -18,12 +18,14 @@ from baize.typing import Message
 
 from kui.concurrency.signals import ExitSignal
 
-__all__ = ["LIMIT_AT_EXIT", "PIECE", "STALL", "pieces_of", "send_within"]
+__all__ = ["LIMIT_AT_EXIT", "PIECE", "SERVER_GIVES_UP", "STALL", "pieces_of", "send_within"]
 
 STALL: Final = 30.0
 """Seconds that a `send` may take. After that the client counts as gone."""
 LIMIT_AT_EXIT: Final = 1.0
 """Seconds that a `send` may take once the app must stop."""
+SERVER_GIVES_UP: Final = "kui.server_gives_up"
+"""The ASGI extension of a server that limits the time of each `send` itself: a stalled one raises an OSError."""
 PIECE: Final = 64 * 1024
 """Bytes of a body that one `send` gets at most: a client that takes so many within the limit is slow, not stalled."""
 

@@ -25,7 +25,7 @@ from kui.concurrency.http.receive_buffer import (
     BUFFERED_MESSAGES,
     ReceivesNowait,
 )
-from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, PIECE, STALL
+from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, PIECE, SERVER_GIVES_UP, STALL
 from kui.testing import every_checkpoint
 from tests.support.asgi_server import DISCONNECT, START, WAYS, Server, body, chunk
 
@@ -388,6 +388,42 @@ async def test_so_is_a_short_one_where_a_wait_can_be_cancelled_without_a_scope(s
     with anyio.fail_after(60), pytest.raises(ClientDisconnect):
         await exchange.send(START)
     assert exchange.gone is Gone.STALLED
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole", "one by one"])
+async def test_a_server_that_gives_up_itself_is_left_to_it(serve, whole) -> None:
+    _, exchange = serve()
+    exchange.scope["extensions"] = {SERVER_GIVES_UP: {}}
+    begin = anyio.current_time()
+    taken = []
+
+    async def send(message) -> None:
+        await anyio.sleep(2 * STALL)
+        taken.append(message)
+
+    exchange.server_send = send
+    last = chunk(b"x" * PIECE)
+    if whole:
+        await exchange.send_whole(START, last)
+    else:
+        await exchange.send(START)
+        await exchange.send(last)
+    assert anyio.current_time() - begin == pytest.approx(4 * STALL)
+    assert (exchange.gone, taken) == (None, [START, last])
+
+
+async def test_what_such_a_server_gives_up_is_a_client_that_has_left(serve) -> None:
+    _, exchange = serve()
+    exchange.scope["extensions"] = {SERVER_GIVES_UP: {}}
+
+    async def send(message) -> None:
+        await anyio.sleep(3)
+        raise ConnectionAbortedError("stalled")
+
+    exchange.server_send = send
+    with pytest.raises(ClientDisconnect):
+        await exchange.send_whole(START, chunk(b"x" * BIG))
+    assert exchange.gone is Gone.CLIENT_LEFT
 
 
 async def test_a_slow_client_gets_a_long_body_in_pieces(serve) -> None:

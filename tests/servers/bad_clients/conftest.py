@@ -102,14 +102,17 @@ class Site:
         assert _NOISE.sub("", self.news()) == ""
 
 
-def command(kind: str, sock: socket.socket, graceful_timeout: float) -> list[str]:
+def command(
+    kind: str, sock: socket.socket, graceful_timeout: float, stall_time: float = 30.0
+) -> list[str]:
     """The command that serves the app on a listening socket."""
     name, _, backend = kind.partition("-")
     if name != "kui":
         return foreign(kind, APP, sock, graceful_timeout)
     bind = f"fd://{sock.fileno()}"
     flags = ["--backend", backend, "--bind", bind, "--graceful-timeout", str(graceful_timeout)]
-    return [sys.executable, "-m", "kui", "run", APP, *flags]
+    stall = ["--stall-timeout", str(stall_time)]
+    return [sys.executable, "-m", "kui", "run", APP, *flags, *stall]
 
 
 StartSite = Callable[..., Site]
@@ -145,7 +148,7 @@ def sites(
                 "KEEP_ALIVE": "0.5",
                 "STALL_TIME": str(stall_time),
             }
-            process = ServerProcess(command(kind, sock, 1.0), sock=sock, **more)
+            process = ServerProcess(command(kind, sock, 1.0, stall_time), sock=sock, **more)
             site = running[key] = Site(process)
             site.warm_up()
         return site

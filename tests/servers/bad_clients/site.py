@@ -12,6 +12,7 @@ import anyio.lowlevel
 from baize.typing import Receive, Scope, Send
 
 import kui.concurrency.http.exchange
+import kui.concurrency.http.send_limit
 import kui.concurrency.http.stall_detector
 import kui.concurrency.http.stream
 from kui.asgi import (
@@ -31,6 +32,7 @@ from .books import Books, Record
 
 for module in (
     kui.concurrency.http.exchange,
+    kui.concurrency.http.send_limit,
     kui.concurrency.http.stall_detector,
     kui.concurrency.http.stream,
 ):
