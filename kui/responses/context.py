@@ -36,8 +36,10 @@ def current_app() -> Converting | None:
 
     Return None if there is neither, or if the app is one of another framework.
     """
-    connection: HTTPConnection | None = request_var.get(None) or websocket_var.get(None)
-    app: Converting | None = None if connection is None else connection.get("app")
+    connection: HTTPConnection | None = request_var.get(None)
+    if connection is None:  # `or` would compute the length of this mapping
+        connection = websocket_var.get(None)
+    app: Converting | None = None if connection is None else connection.scope.get("app")
     # Other frameworks put their own app there.
     return None if getattr(app, "response_converter", None) is None else app
 
