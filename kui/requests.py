@@ -19,7 +19,7 @@ from .concurrency.async_cached import ToAwait
 from .connections import HTTPConnection, no_receive, no_send
 from .http.headers import merge_headers
 from .http.json import decode_json, is_json, is_plain_json, json_charset
-from .http.media import parse_content_length, refuse_encoding
+from .http.media import is_plain_form, parse_content_length, refuse_encoding
 from .limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
@@ -255,12 +255,13 @@ class HttpRequest(HTTPConnection):
     def _read_form(self) -> Generator[Any, Any, FormData]:
         from .forms.collector import FormCollector, FormData, parse_urlencoded
 
-        headers = self.headers
-        usual = headers.get("content-type") == URLENCODED
-        if usual or self.content_type == URLENCODED:
-            refuse_encoding(headers.get("content-encoding"))
+        charset = None
+        plain = is_plain_form(self.plain_fields())
+        if plain or self.content_type == URLENCODED:
+            if not plain:
+                refuse_encoding(self.headers.get("content-encoding"))
+                charset = self.content_type.options.get("charset")
             body = yield from self._read_body()
-            charset = None if usual else self.content_type.options.get("charset")
             fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
             return FormData(fields)
         if self._collector is None:

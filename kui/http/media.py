@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar, overload
 
 from baize.datastructures import ContentType as _ContentType
@@ -25,6 +25,7 @@ __all__ = [
     "RequestHeaders",
     "accepts",
     "best_match",
+    "is_plain_form",
     "parse_accept",
     "parse_content_length",
     "parse_content_type",
@@ -265,6 +266,20 @@ def parse_content_length(header: str | None) -> int | None:
         if len(text) > 18:
             return sys.maxsize
     return int(text or "0")
+
+
+def is_plain_form(fields: Mapping[bytes, bytes] | None) -> bool:
+    """True if a request's headers say only that the body is an urlencoded form, as those of most clients do.
+
+    Otherwise the charset and the encoding must be looked at.
+
+    :param fields: the header fields by name in lower case, if each was sent once; otherwise None.
+    """
+    return (
+        fields is not None
+        and fields.get(b"content-type") == b"application/x-www-form-urlencoded"
+        and b"content-encoding" not in fields
+    )
 
 
 def refuse_encoding(content_encoding: str | None) -> None:

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from kui.asgi import ClientDisconnect, HTTPException, Kui, Limits, request, request_limits
+from kui.http.media import URLENCODED
 from kui.testing import AsyncTestClient, RequestBody
 
 pytestmark = pytest.mark.anyio
@@ -325,6 +326,31 @@ async def test_a_form_of_too_many_fields_is_refused() -> None:
     assert response.json() == {"fields": 1000}
     response = await post(handler, content=b"&".join([b"a=1"] * 1001), headers=headers)
     assert response.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "wanted"),
+    [
+        ({}, (200, {"a": "\ufffd"})),
+        ({"content-type": "Application/x-www-form-urlencoded"}, (200, {"a": "\ufffd"})),
+        ({"content-type": f"{URLENCODED}; charset=latin-1"}, (200, {"a": "\u00e9"})),
+        ({"content-encoding": "identity"}, (200, {"a": "\ufffd"})),
+        ({"content-encoding": "gzip"}, (415, None)),
+    ],
+)
+async def test_a_form_is_decoded_as_its_headers_say(
+    headers: dict[str, str], wanted: tuple[int, Any]
+) -> None:
+    async def handler() -> dict[str, Any]:
+        return dict(await request.form)
+
+    response = await post(
+        handler, content=b"a=%e9", headers={"content-type": URLENCODED, **headers}
+    )
+    status, fields = wanted
+    assert response.status_code == status
+    if fields is not None:
+        assert response.json() == fields
 
 
 async def test_a_form_of_another_type_is_refused() -> None:
