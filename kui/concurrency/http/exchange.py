@@ -40,12 +40,12 @@ _SMALL: Final = 4096
 _FILES: Final = frozenset(("http.response.pathsend", "http.response.zerocopysend"))
 """Messages without a time limit: sending a file may take long, and only the server sees its progress."""
 
-_ENDS: Final = BodyEvent.ENDS  # Python 3.11 takes ten times as long to find a member in its class
-
-
+# Python 3.11 takes ten times as long to find a member in its class.
+_ENDS: Final = BodyEvent.ENDS
 _COMING: Final = RequestBodyState.COMING
 _UNANNOUNCED: Final = RequestBodyState.UNANNOUNCED
 _NOT_BEGUN: Final = ResponseState.NOT_BEGUN
+_ENDED: Final = ResponseState.ENDED
 
 
 async def _receive_too_late() -> Message:
@@ -341,7 +341,7 @@ class Exchange(RequestBody):
     @property
     def unsettled(self) -> bool:
         """True if `settle` must wait: a body is still arriving, or a task of the buffer receives."""
-        return self._pull is not None or (not self.finished and self.body_is_coming)
+        return self._pull is not None or (self.response is not _ENDED and self.body_is_coming)
 
     async def settle(self) -> None:
         """End the exchange's tasks, and discard the unread body of an unfinished response.
