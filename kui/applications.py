@@ -193,7 +193,7 @@ class Kui(AppHabits, MethodDecorators):
         cors = expect("cors_config", cors_config, Mapping, "the parameters of allow_cors, or {}")
         self._cors = None
         if cors is not None:
-            from .middlewares.cors import allow_cors
+            from .middlewares.cors import allow_cors  # see on_demand
 
             self._cors = allow_cors(**cors)
         self._around = wrapped(self, asgi_middlewares)
@@ -243,7 +243,7 @@ class Kui(AppHabits, MethodDecorators):
 
         Example: `with app.overrides(state={"db": FakeDatabase()}): ...`
         """
-        from .overrides import overrides
+        from .overrides import overrides  # see on_demand
 
         return overrides(self, state=state, handlers=handlers, dependencies=dependencies)
 
@@ -284,7 +284,7 @@ class Kui(AppHabits, MethodDecorators):
         await self.lifespan.exit.wait()
 
     def _open_shared(self) -> AbstractAsyncContextManager[None]:
-        from .parameters.app_scope import AppDependencies
+        from .parameters.app_scope import AppDependencies  # see on_demand
 
         return AppDependencies(self.router.declared, self.shared, self.task_group.stop)
 
@@ -319,7 +319,7 @@ class Kui(AppHabits, MethodDecorators):
             elif kind == "websocket":
                 socket = self.factory_class.websocket(scope, receive, send)
                 find, exit_signal = self._socket_endpoint, self.lifespan.exit
-                from .websockets.session import serve_socket
+                from .websockets.session import serve_socket  # see on_demand
 
                 await serve_socket(socket, find, self.exceptions, self._convert, exit_signal)
             else:

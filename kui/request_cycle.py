@@ -107,7 +107,7 @@ async def _recover(
     response: HttpResponse
     raised: Exception | None = None
     if isinstance(found, Unavailable) and awaits_events(request.method, request.scope["headers"]):
-        from .responses.events import come_back_later
+        from .responses.events import come_back_later  # see on_demand
 
         response = come_back_later()
     else:

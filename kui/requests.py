@@ -179,7 +179,7 @@ class HttpRequest(HTTPConnection):
                 async for chunk in part:
                     await store(part.filename, chunk)
         """
-        from .forms import parse_multipart
+        from .forms import parse_multipart  # see on_demand
 
         self._expect_multipart(MULTIPART)
         parse = partial(parse_multipart, content_type=self.content_type, limits=self.limits)
@@ -253,6 +253,7 @@ class HttpRequest(HTTPConnection):
         return decode_json(body, charset)
 
     def _read_form(self) -> Generator[Any, Any, FormData]:
+        # see on_demand
         from .forms.collector import FormCollector, FormData, parse_urlencoded
 
         charset = None

@@ -131,7 +131,7 @@ def socket_handler(handler: Any) -> Handler:
     :raises TypeError: as for `http_handler`.
     """
     if isinstance(handler, type):
-        from .websockets.views import SocketView
+        from .websockets.views import SocketView  # see on_demand
 
         if issubclass(handler, SocketView):
             return _socket_view(handler)
@@ -275,6 +275,7 @@ def _has_self(function: Callable[..., Any]) -> bool:
 
 def _socket_view(view: type[SocketView]) -> Handler:
     """Return the `Handler` of a SocketView. Its methods may declare parameters, which come from the handshake."""
+    # see on_demand
     from .websockets.views import VIEW_METHODS, methods_of_view, run_view, view_endpoint
 
     endpoint = view_endpoint(view)

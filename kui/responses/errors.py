@@ -91,7 +91,7 @@ def traceback_response(exc: BaseException, connection: HTTPConnection) -> HttpRe
     )
     if not names_html or not quality(connection.accepted_types, "text/html"):
         return PlainTextResponse(text, 500, headers)
-    from html import escape
+    from html import escape  # only a page of `--debug` needs its table of 2,000 names
 
     headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     title = escape(f"{type(exc).__name__}: {exc}"[:500])
