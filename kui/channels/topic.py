@@ -23,7 +23,10 @@ from .store import Page
 __all__ = ["Place", "Topic"]
 
 MOST_BYTES: Final = 1 << 20
-"""Limit of the messages that a topic buffers, in bytes. One message is always buffered."""
+"""Limit of the messages that a topic buffers, in bytes. One message is always buffered.
+
+The last answer of `Topic.following` may hold as much again, for a moment.
+"""
 
 
 class Place(Enum):
