@@ -20,7 +20,7 @@ from .http1 import Http1
 from .http1_request import Malformed, Request
 from .http1_response import CONTINUE, refusal, unavailable
 from .pipes import CHUNK, Pipe
-from .protocol import ASGI, EXTENSIONS, PREFACE, TOO_MANY
+from .protocol import ASGI, EXTENSIONS, PREFACE, SOCKET_EXTENSIONS, TOO_MANY
 from .responses import Phase
 from .state import ServerState
 from .timing import NEVER
@@ -261,7 +261,7 @@ class Connection:
             "type": "websocket",
             "scheme": "wss" if self.pipe.secure else "ws",
             "subprotocols": subprotocols(request.headers),
-            "extensions": {"websocket.http.response": {}},
+            "extensions": SOCKET_EXTENSIONS,
         }
         del scope["method"]
         upgrade = Upgrade(self.pipe, request, self.ticker)

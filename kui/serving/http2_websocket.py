@@ -5,6 +5,7 @@ from __future__ import annotations
 from baize.typing import Message, Scope
 
 from .http2_stream import ConnectionFrames, StreamCycle
+from .protocol import SOCKET_EXTENSIONS
 from .responses import Headers, Phase
 from .state import ServerState
 from .upgrade import subprotocols
@@ -31,7 +32,7 @@ def websocket_on(
         "type": "websocket",
         "scheme": "wss" if stream.secure else "ws",
         "subprotocols": subprotocols(cycle.request.headers),
-        "extensions": {"websocket.http.response": {}},
+        "extensions": SOCKET_EXTENSIONS,
     }
     del scope["method"]
     return ServerWebSocket(

@@ -6,12 +6,16 @@ from typing import Any, Final
 
 from kui.concurrency.http.send_limit import SERVER_GIVES_UP
 
-__all__ = ["ASGI", "EXTENSIONS", "PREFACE", "TOO_MANY"]
+__all__ = ["ASGI", "EXTENSIONS", "PREFACE", "SOCKET_EXTENSIONS", "TOO_MANY"]
 
 ASGI: Final = {"version": "3.0", "spec_version": "2.5"}
 EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
     "http.response.early_hint": {},
     "http.response.trailers": {},
+    SERVER_GIVES_UP: {},
+}
+SOCKET_EXTENSIONS: Final[dict[str, dict[str, Any]]] = {
+    "websocket.http.response": {},
     SERVER_GIVES_UP: {},
 }
 

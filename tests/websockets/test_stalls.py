@@ -6,7 +6,7 @@ import anyio
 import pytest
 from baize.typing import Message
 
-from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, PIECE, STALL
+from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, PIECE, SERVER_GIVES_UP, STALL
 from kui.concurrency.websocket.held_sends import STALLED
 from kui.current import websocket, websocket_var
 from kui.websockets import WebSocket, WebSocketDisconnect
@@ -127,8 +127,29 @@ async def test_every_task_that_sends_is_told(kind: Kind) -> None:
     assert running.error is None
 
 
-async def test_an_app_that_is_to_stop_waits_for_a_send_for_a_second(kind: Kind) -> None:
-    server = Server(kind)
+async def test_a_server_with_a_limit_of_its_own_has_the_only_one(kind: Kind) -> None:
+    server = Server(kind, extensions={SERVER_GIVES_UP: {}})
+
+    async def handler() -> None:
+        await websocket.accept()
+        for number in range(3):
+            await websocket.send_text(str(number))
+            await anyio.sleep(0.1)
+
+    async with session(server, handler) as running:
+        server.stall()
+        await anyio.sleep(100 * STALL)
+        server.resume()
+        await running.ended.wait()
+    assert running.error is None
+    assert server.texts == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("extensions", [{}, {SERVER_GIVES_UP: {}}])
+async def test_an_app_that_is_to_stop_waits_for_a_send_for_a_second(
+    kind: Kind, extensions: dict[str, object]
+) -> None:
+    server = Server(kind, extensions=extensions)
     seen: list[int] = []
 
     async def handler() -> None:

@@ -7,6 +7,7 @@ scope is never nested with the server's scopes, and the server's shields do not 
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable, Generator
 from typing import Any, Final
@@ -73,14 +74,27 @@ class HeldSends:
     """The sends of one WebSocket that wait now, and their time limit: 30 s without progress for each 64 KiB.
 
     :param on_wait: called each time a send begins to wait.
+    :param server_gives_up: True if the server has a limit of its own; then only the limit of `hasten` counts here.
     """
 
-    __slots__ = ("_clock", "_hastened", "_news", "_on_wait", "_progress", "_sends", "_state")
+    __slots__ = (
+        "_clock",
+        "_hastened",
+        "_limit",
+        "_news",
+        "_on_wait",
+        "_progress",
+        "_sends",
+        "_state",
+    )
     _clock: Callable[[], float]
 
-    def __init__(self, state: WebSocketState, on_wait: Callable[[], object]) -> None:
+    def __init__(
+        self, state: WebSocketState, on_wait: Callable[[], object], server_gives_up: bool
+    ) -> None:
         self._state = state
         self._on_wait = on_wait
+        self._limit = math.inf if server_gives_up else STALL
         self._sends: list[_Held] = []
         self._progress = 0.0  # the time at which the first send began to wait, or a send last ended
         self._hastened: float | None = None
@@ -155,7 +169,7 @@ class HeldSends:
     def _due(self) -> float:
         """Return the time at which the sends that wait count as stalled."""
         size = max(held.size for held in self._sends)
-        due = self._progress + STALL * (1 + size // PIECE)
+        due = self._progress + self._limit * (1 + size // PIECE)
         if self._hastened is not None:
             due = min(due, max(self._progress, self._hastened) + LIMIT_AT_EXIT)
         return due

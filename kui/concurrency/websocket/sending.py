@@ -48,6 +48,7 @@ class SendingHalf:
     """Sends the messages of one WebSocket. Several tasks may use it at once.
 
     :param lookout: the receiving half, which notices the end of the connection.
+    :param server_gives_up: as for `Socket`.
     """
 
     __slots__ = (
@@ -56,13 +57,17 @@ class SendingHalf:
         "_lookout",
         "_says_close",
         "_send",
+        "_server_gives_up",
         "_state",
     )
 
-    def __init__(self, state: WebSocketState, send: Send, lookout: Lookout) -> None:
+    def __init__(
+        self, state: WebSocketState, send: Send, lookout: Lookout, server_gives_up: bool
+    ) -> None:
         self._state = state
         self._send = send
         self._lookout = lookout
+        self._server_gives_up = server_gives_up
         self._held: HeldSends | None = None
         self._last: str | bytes = ""  # the message before, which the server may still be sending
         self._says_close = False  # True if a caller of `close` sends the close frame
@@ -156,7 +161,7 @@ class SendingHalf:
     def _hold(self) -> HeldSends:
         """Return the `HeldSends`, created at the first wait."""
         if self._held is None:
-            self._held = HeldSends(self._state, self._lookout.start)
+            self._held = HeldSends(self._state, self._lookout.start, self._server_gives_up)
         return self._held
 
     async def _lost(self) -> Exception:

@@ -18,14 +18,16 @@ class Socket:
 
     If `state.children` is None, no pump can be started: only the handler reads, and a send learns of a disconnect only
     if the server's `send` raises.
+
+    :param server_gives_up: True if the server limits the time of each `send` itself, and raises an OSError after it.
     """
 
     __slots__ = ("receiving", "sending", "state")
 
-    def __init__(self, receive: Receive, send: Send) -> None:
+    def __init__(self, receive: Receive, send: Send, *, server_gives_up: bool = False) -> None:
         self.state = state = WebSocketState()
         self.receiving = receiving = ReceivingHalf(state, receive)
-        self.sending = SendingHalf(state, send, receiving)
+        self.sending = SendingHalf(state, send, receiving, server_gives_up)
         state.tell = (receiving.end_comes, self.sending.end_comes)
 
     async def accept(self, message: Message) -> None:

@@ -1,6 +1,8 @@
-"""The app of `site.py`, where a send is given up after a second."""
+"""The app of `site.py`, where a send is given up after a second, or after the seconds in STALL."""
 
 from __future__ import annotations
+
+import os
 
 from kui.concurrency.websocket import held_sends
 
@@ -8,4 +10,4 @@ from .site import app
 
 __all__ = ["app"]
 
-held_sends.STALL = 1.0  # type: ignore[misc]  # a constant
+held_sends.STALL = float(os.environ.get("STALL", "1"))  # type: ignore[misc]  # a constant

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from kui.concurrency.websocket.held_sends import STALLED
+from tests.servers.conftest import KuiRun
 from tests.support.process import ServerProcess, foreign, listening_socket
 from tests.support.websocket_client import Client
 
@@ -35,5 +36,17 @@ def test_a_reader_that_stalls_has_lost_its_handler_after_the_limit(site: Site) -
     with Client(site.port, "/echo") as other:
         other.send("still here")
         assert other.receive() == "still here"
+    assert "Traceback" not in site.log
+    stalled.reset()
+
+
+def test_under_kui_run_only_the_limit_of_the_server_counts(kui_run: KuiRun) -> None:
+    process = kui_run("tests.servers.websockets.stalling:app", "--stall-timeout", "3", STALL="0.01")
+    process.find_url()
+    site = Site(process)
+    stalled = Client(site.port, "/push/100000", receive_buffer=4096)
+    assert site.ending("/push/100000") == "disconnect 1006", (
+        "the server has given no reason, Kui would"
+    )
     assert "Traceback" not in site.log
     stalled.reset()
