@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 from baize.typing import Message, Receive, Scope, Send
 
 from kui.concurrency import shielded
-from kui.concurrency.http.send_limit import SERVER_GIVES_UP
+from kui.concurrency.http.send_limit import server_gives_up
 from kui.concurrency.websocket.heartbeat import Heartbeat, keep_alive
 from kui.concurrency.websocket.socket import Socket
 from kui.concurrency.websocket.states import (
@@ -64,8 +64,7 @@ class WebSocket(HTTPConnection):
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
-        limited = SERVER_GIVES_UP in (scope.get("extensions") or ())
-        self.socket = Socket(receive, send, server_gives_up=limited)
+        self.socket = Socket(receive, send, server_gives_up=server_gives_up(scope))
         self._send_message = self.socket.sending.send
 
     @property

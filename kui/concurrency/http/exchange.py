@@ -23,7 +23,7 @@ from kui.concurrency.waits import as_coroutine, on_first_wait
 
 from .departures import ClientDisconnect, disconnect_errors
 from .request_body import RequestBody
-from .send_limit import LIMIT_AT_EXIT, PIECE, SERVER_GIVES_UP, STALL, pieces_of, send_within
+from .send_limit import LIMIT_AT_EXIT, PIECE, STALL, pieces_of, send_within, server_gives_up
 from .states import (
     BodyEvent,
     Gone,
@@ -190,7 +190,7 @@ class Exchange(RequestBody):
         if coming:
             self.keep_arrived()  # usually all of it: then nothing has to be received meanwhile
             coming = self.body_is_coming
-        limited = self._server_gives_up()
+        limited = server_gives_up(self.scope)
         if (
             self._watchers
             or (len(last["body"]) > _SMALL and not limited)
@@ -237,7 +237,7 @@ class Exchange(RequestBody):
         return self._send_alone(message)
 
     def _send_alone(self, message: Message) -> Awaitable[None]:
-        if message["type"] in _FILES or self._server_gives_up():
+        if message["type"] in _FILES or server_gives_up(self.scope):
             return self.server_send(message)
         if on_asyncio():
             sending = self.server_send(message)
@@ -247,10 +247,6 @@ class Exchange(RequestBody):
         if len(message.get("body", b"")) > _SMALL:
             return self._send_watched(message)
         return self.server_send(message)
-
-    def _server_gives_up(self) -> bool:
-        """Return True if the server raises an OSError for a `send` that has stalled."""
-        return SERVER_GIVES_UP in (self.scope.get("extensions") or ())
 
     async def _send_beside_body(self, message: Message) -> None:
         if self.scope.get("http_version", "1.1") >= "2":

@@ -14,11 +14,19 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any, Final, NoReturn
 
 import anyio
-from baize.typing import Message
+from baize.typing import Message, Scope
 
 from kui.concurrency.signals import ExitSignal
 
-__all__ = ["LIMIT_AT_EXIT", "PIECE", "SERVER_GIVES_UP", "STALL", "pieces_of", "send_within"]
+__all__ = [
+    "LIMIT_AT_EXIT",
+    "PIECE",
+    "SERVER_GIVES_UP",
+    "STALL",
+    "pieces_of",
+    "send_within",
+    "server_gives_up",
+]
 
 STALL: Final = 30.0
 """Seconds that a `send` may take. After that the client counts as gone."""
@@ -28,6 +36,11 @@ SERVER_GIVES_UP: Final = "kui.server_gives_up"
 """The ASGI extension of a server that limits the time of each `send` itself: a stalled one raises an OSError."""
 PIECE: Final = 64 * 1024
 """Bytes of a body that one `send` gets at most: a client that takes so many within the limit is slow, not stalled."""
+
+
+def server_gives_up(scope: Scope) -> bool:
+    """Return True if the server has a limit of its own, so that Kui needs none."""
+    return SERVER_GIVES_UP in (scope.get("extensions") or ())
 
 
 @types.coroutine

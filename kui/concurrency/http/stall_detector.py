@@ -12,7 +12,7 @@ from typing import Final
 from kui.concurrency.loops import clock
 
 from .exchange import Exchange
-from .send_limit import LIMIT_AT_EXIT, STALL
+from .send_limit import LIMIT_AT_EXIT, STALL, server_gives_up
 from .states import Gone
 
 __all__ = ["NEGLECT", "StallDetector"]
@@ -24,7 +24,8 @@ NEGLECT: Final = 300.0
 class StallDetector:
     """Watches the progress of `exchange` while its response is sent.
 
-    A client counts as gone if a `send` makes no progress for 30 s, or for 1 s once the app must stop. An unread body
+    A client counts as gone if a `send` makes no progress for 30 s (or as long as the server lets it, if that has a
+    limit of its own), or for 1 s once the app must stop. An unread body
     that fills the buffer is discarded if the app has not begun to read it for 30 s, or has not read on for 300 s, so
     that a disconnect behind it is seen.
     """
@@ -33,6 +34,7 @@ class StallDetector:
         "_blocked_since",
         "_clock",
         "_exchange",
+        "_limit",
         "_sending",
         "_signal",
         "_stopping_since",
@@ -44,6 +46,7 @@ class StallDetector:
         self._clock = clock()
         self._exchange = exchange
         self._signal = exchange.exit_signal
+        self._limit = math.inf if server_gives_up(exchange.scope) else STALL
         self._stopping_since: float | None = None
         self._taken: object = None
         self._unread_since = 0.0
@@ -64,7 +67,7 @@ class StallDetector:
         """Return the time at which the present `send` counts as stalled."""
         now = self._clock()
         since = self._blocked_since if sending == self._sending else now
-        ends = since + STALL
+        ends = since + self._limit
         if self._signal is not None and self._signal.is_set:
             if self._stopping_since is None:
                 self._stopping_since = now

@@ -19,7 +19,7 @@ import trio
 from kui.concurrency import ClientDisconnect, Exchange, ExitSignal, Gone
 from kui.concurrency.cleanup_shield import CancellationSwallowed
 from kui.concurrency.http.generator_runner import ItemLost
-from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, STALL
+from kui.concurrency.http.send_limit import LIMIT_AT_EXIT, SERVER_GIVES_UP, STALL
 from kui.concurrency.http.stream import OVERDUE, stream
 from kui.testing import every_checkpoint
 from tests.support.asgi_server import DISCONNECT, START, WAYS, Server, body
@@ -192,6 +192,17 @@ async def test_a_client_that_reads_slowly_holds_the_source_back(client) -> None:
         tasks.start_soon(client.stream, client.numbers(100))
         await anyio.sleep(10)
         assert client.server.types == ["start"]
+        client.server.reading.set()
+    assert len(client.server.body) == 190
+
+
+async def test_a_server_that_gives_up_itself_is_left_to_it(client) -> None:
+    client.server.scope["extensions"] = {SERVER_GIVES_UP: {}}
+    client.server.stall()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.stream, client.numbers(100))
+        await anyio.sleep(10 * STALL)
+        assert client.exchange.gone is None
         client.server.reading.set()
     assert len(client.server.body) == 190
 
