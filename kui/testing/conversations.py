@@ -39,7 +39,7 @@ class Conversation(ABC):
     - `given_up`: True if a DeadlineExceeded was raised for it; the app is then not waited for any more.
     """
 
-    def __init__(self, scope: Scope, timeout: float | None) -> None:
+    def __init__(self, scope: Scope, timeout: float | None, raise_after_leaving: bool) -> None:
         self.scope = scope
         self.timeout = timeout
         self.name = f"{scope.get('method', 'WEBSOCKET')} {scope['path']}"
@@ -50,15 +50,42 @@ class Conversation(ABC):
         self.told = False
         self.given_up = False
         self.signal = Signal()
+        self._raise_after_leaving = raise_after_leaving
         self._coroutine: Coroutine[Any, Any, None] | None = None
 
     @abstractmethod
     async def receive(self) -> Message:
         """ASGI's `receive`."""
 
-    @abstractmethod
     async def send(self, message: Message) -> None:
-        """ASGI's `send`."""
+        """ASGI's `send`: waits while more than `buffer_size` bytes have not been read.
+
+        :raises ContractError: the message may not be sent now, or is malformed.
+        :raises OSError: the client has left, and the transport has `raise_after_leaving`.
+        """
+        await anyio.lowlevel.checkpoint()
+        try:
+            if self.returned:
+                raise ContractError(f"{message.get('type')} was sent after the app had returned")
+            self.check_sent(message)
+        except ContractError as error:
+            self.violated(error)
+            raise
+        if not self.left:
+            await self._deliver(message)
+        elif self._raise_after_leaving:
+            raise ClientLeft
+
+    @abstractmethod
+    def check_sent(self, message: Message) -> None:
+        """Check that the app may send this message now.
+
+        :raises ContractError: it may not.
+        """
+
+    @abstractmethod
+    async def _deliver(self, message: Message) -> None:
+        """Put a message that was checked into the client's buffer, and wait until the buffer has room."""
 
     @abstractmethod
     def leave(self) -> None:

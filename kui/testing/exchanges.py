@@ -18,7 +18,7 @@ from baize.typing import Message, Scope
 
 from .contract import HttpContract
 from .conversations import Conversation
-from .errors import ClientLeft, ContractError, Disconnected
+from .errors import Disconnected
 
 __all__ = ["HttpExchange"]
 
@@ -36,7 +36,7 @@ class HttpExchange(Conversation):
         buffer_size: int = 65536,
         raise_after_leaving: bool = False,
     ) -> None:
-        super().__init__(scope, timeout)
+        super().__init__(scope, timeout, raise_after_leaving)
         self.contract = HttpContract(
             scope["method"], scope["extensions"], http2=scope["http_version"].startswith("2")
         )
@@ -47,7 +47,6 @@ class HttpExchange(Conversation):
         self._head = scope["method"] == "HEAD"
         self._sending_file = False
         self._buffer_size = buffer_size
-        self._raise_after_leaving = raise_after_leaving
         self._feeding = anyio.CancelScope()
         self._body: deque[bytes] = deque()
         self._body_size = 0
@@ -60,6 +59,9 @@ class HttpExchange(Conversation):
     def complete(self) -> bool:
         """True if the app has sent its last message."""
         return self.contract.complete and not self._sending_file
+
+    def check_sent(self, message: Message) -> None:
+        self.contract.check(message)
 
     def check_returned(self) -> None:
         self.contract.returned()
@@ -89,24 +91,7 @@ class HttpExchange(Conversation):
     def _over(self) -> bool:
         return self.left or self.complete or self.returned
 
-    async def send(self, message: Message) -> None:
-        """ASGI's `send`: waits while more than `buffer_size` bytes have not been read.
-
-        :raises ContractError: the message may not be sent now, or is malformed.
-        :raises OSError: the client has left, and the transport has `raise_after_leaving`.
-        """
-        await anyio.lowlevel.checkpoint()
-        try:
-            if self.returned:
-                raise ContractError(f"{message.get('type')} was sent after the app had returned")
-            self.contract.check(message)
-        except ContractError as error:
-            self.violated(error)
-            raise
-        if self.left:
-            if self._raise_after_leaving:
-                raise ClientLeft
-            return
+    async def _deliver(self, message: Message) -> None:
         kind = message["type"]
         if kind == "http.response.start":
             self.start = message

@@ -17,7 +17,7 @@ from baize.typing import Message, Scope
 
 from .contract import WebSocketContract, sendable_code
 from .conversations import Conversation
-from .errors import ClientLeft, ContractError, DeadlineExceeded, WebSocketClosed, WebSocketDenied
+from .errors import DeadlineExceeded, WebSocketClosed, WebSocketDenied
 from .signals import UNSET, Unset
 
 if TYPE_CHECKING:
@@ -39,14 +39,13 @@ class SocketConversation(Conversation):
         buffer_size: int = 65536,
         raise_after_leaving: bool = False,
     ) -> None:
-        super().__init__(scope, timeout)
+        super().__init__(scope, timeout, raise_after_leaving)
         self.contract = WebSocketContract(scope["subprotocols"], scope["extensions"])
         self.accept: Message | None = None
         self.denial: Message | None = None
         self.denial_body = b""
         self.closed: tuple[int, str] | None = None
         self._buffer_size = buffer_size
-        self._raise_after_leaving = raise_after_leaving
         self._to_app: deque[Message] = deque([{"type": "websocket.connect"}])
         self._to_client: deque[str | bytes] = deque()
         self._to_client_size = 0
@@ -55,6 +54,9 @@ class SocketConversation(Conversation):
     def complete(self) -> bool:
         """True if the app has closed the WebSocket, or sent its whole denial response."""
         return self.contract.closed
+
+    def check_sent(self, message: Message) -> None:
+        self.contract.check(message)
 
     def check_returned(self) -> None:
         self.contract.returned()
@@ -72,24 +74,7 @@ class SocketConversation(Conversation):
         code, reason = self.closed or (1006, "")
         return {"type": "websocket.disconnect", "code": code, "reason": reason}
 
-    async def send(self, message: Message) -> None:
-        """ASGI's `send`: waits while more than `buffer_size` bytes have not been received.
-
-        :raises ContractError: the message may not be sent now, or is malformed.
-        :raises OSError: the client has left, and the transport has `raise_after_leaving`.
-        """
-        await anyio.lowlevel.checkpoint()
-        try:
-            if self.returned:
-                raise ContractError(f"{message.get('type')} was sent after the app had returned")
-            self.contract.check(message)
-        except ContractError as error:
-            self.violated(error)
-            raise
-        if self.left:
-            if self._raise_after_leaving:
-                raise ClientLeft
-            return
+    async def _deliver(self, message: Message) -> None:
         kind = message["type"]
         if kind == "websocket.accept":
             self.accept = message
