@@ -47,7 +47,8 @@ class CleanupShield:
 
     On trio the shield comes too late for a cancellation that the work meets at a mere checkpoint, or that only the
     children of a nursery of the work's own meet. There cleanup that waits must shield itself with
-    `shielded(seconds)`.
+    `shielded(seconds)`. The same holds if a deadline of the work's own passes in the same moment as the cancellation,
+    and the cleanup begins with a mere checkpoint.
 
     - `cancelled`: the cancellation from outside that was delivered, or None.
     - `waited`: set to True at each wait; the owner resets it. The first 16 mere checkpoints are no waits.

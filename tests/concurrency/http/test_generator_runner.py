@@ -158,6 +158,31 @@ async def test_the_first_wait_is_told_and_only_that() -> None:
     assert waits == [1]
 
 
+async def test_a_cancellation_that_meets_a_deadline_of_the_source_leaves_time_for_its_cleanup() -> (
+    None
+):
+    log: list[str] = []
+
+    async def source() -> AsyncIterator[int]:
+        try:
+            await anyio.sleep(1)
+            yield 1
+            await anyio.sleep_forever()
+        finally:
+            await anyio.sleep(1)
+            log.append("closed")
+
+    async def cancel() -> None:
+        await anyio.sleep(1)
+        scope.cancel()
+
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel)
+            await GeneratorRunner(source(), nothing, interrupt=scope.cancel).run()
+    assert log == ["closed"]
+
+
 async def test_a_few_checkpoints_are_no_wait_and_many_are_one() -> None:
     told_at: list[int] = []
     checkpoints = 0
