@@ -121,7 +121,7 @@ class Kui(AppHabits, MethodDecorators):
 
     - `router`: the routes, with `router.http`, `router.websocket` and `router.url_for`.
     - `state`: a namespace for objects of the app, such as a pool of connections.
-    - `templates`, `limits`, `json_encoder`, `factory_class`: the arguments of these names.
+    - `templates`, `limits`, `json_encoder`, `factory_class`, `openapi`: the arguments of these names.
     - `response_converter`, `exceptions`: the tables of converters and of exception handlers.
     - `lifespan`: starts the app and shuts it down.
     - `in_flight`: how many requests and WebSockets are served now.
