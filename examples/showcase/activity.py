@@ -15,6 +15,8 @@ from itertools import count
 
 import anyio
 
+from kui.asgi import ClientDisconnect
+
 __all__ = ["Activity", "Entry"]
 
 _numbers = count(1)
@@ -62,8 +64,8 @@ class Activity:
         how = "finished"
         try:
             yield entry
-        except anyio.get_cancelled_exc_class():
-            how = "cancelled"
+        except (anyio.get_cancelled_exc_class(), ClientDisconnect):
+            how = "cancelled"  # the latter if something was being sent when the client left
             raise
         except GeneratorExit:
             how = "closed"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import pytest
 
 from examples.showcase import app
+from examples.showcase.activity import Activity
 from examples.showcase.transfers import SIZE
+from kui.asgi import ClientDisconnect
 from kui.testing import AsyncTestClient, EventStream
 
 pytestmark = pytest.mark.anyio
@@ -148,3 +151,22 @@ async def test_a_chat_shows_who_is_there() -> None:
 async def test_what_a_client_makes_up_is_its_own_mistake(method: str, path: str) -> None:
     async with AsyncTestClient(app) as client:
         assert (await client.request(method, path)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("raised", "how"),
+    [
+        (None, "finished"),
+        (ClientDisconnect, "cancelled"),
+        (GeneratorExit, "closed"),
+        (OSError, "failed"),
+    ],
+)
+async def test_the_list_says_how_a_piece_of_work_has_ended(
+    raised: type[BaseException] | None, how: str
+) -> None:
+    activity = Activity()
+    with suppress(BaseException), activity.running("kind", "detail"):
+        if raised is not None:
+            raise raised
+    assert [entry["how"] for entry in activity.ended] == [how]
