@@ -192,7 +192,9 @@ class FormData(_FormData):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:  # the files are of this module's class, and not only of its base
+    if TYPE_CHECKING:
+        # The files are of this module's class, and not only of its base. mypy refuses a list of narrower items as the
+        # result of an override, because a caller might append to it; each call makes a new list.
 
         def __getitem__(self, key: str) -> str | UploadFile: ...
         @overload

@@ -15,6 +15,8 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import trio
 import trio.testing
+
+# anyio has no public way to tell which worker threads a loop waits for, and a virtual clock must not jump meanwhile.
 from anyio._backends._asyncio import WorkerThread
 
 __all__ = [

@@ -137,14 +137,12 @@ class ReceiveBuffer:
 
     def keep_arrived(self) -> None:
         """Keep what has come already, as far as there is room, if the server can tell that without waiting."""
-        server = getattr(
-            self._receive, "__self__", None
-        )  # None of a function, as a middleware's is
+        # The `receive` of a middleware is no method of such a server.
+        server = getattr(self._receive, "__self__", None)
         if isinstance(server, ReceivesNowait) and not self._receiving:
             while self._more and (message := server.receive_nowait()) is not None:
-                ReceiveBuffer._keep(
-                    self, message
-                )  # not discarded: there is room, and a task may read it yet
+                # Not the `_keep` of a subclass, which may discard: there is room, and a task may read it yet.
+                ReceiveBuffer._keep(self, message)
 
     def _take(self) -> Message:
         message = self._kept.pop(0)
