@@ -293,6 +293,8 @@ class Exchange(RequestBody):
     async def _look_after_send(self, gives_up: bool) -> None:
         """Receive the unread body while a `send` waits; return when the `send` has stalled.
 
+        If the server has a limit of its own, only the limit at the app's exit counts here.
+
         :param gives_up: False for a message without a time limit, such as a file.
         """
         signal = self.exit_signal
@@ -318,7 +320,7 @@ class Exchange(RequestBody):
                     continue
                 if self.full and not self.was_read and self.body_is_coming:
                     self.discard()
-                elif gives_up or self.full:
+                elif (gives_up or self.full) and (stopping or not server_gives_up(self.scope)):
                     return
                 ends = anyio.current_time() + STALL
         finally:

@@ -23,6 +23,7 @@ __all__ = [
     "PIECE",
     "SERVER_GIVES_UP",
     "STALL",
+    "limit_of",
     "pieces_of",
     "send_within",
     "server_gives_up",
@@ -41,6 +42,11 @@ PIECE: Final = 64 * 1024
 def server_gives_up(scope: Scope) -> bool:
     """Return True if the server has a limit of its own, so that Kui needs none."""
     return SERVER_GIVES_UP in (scope.get("extensions") or ())
+
+
+def limit_of(scope: Scope) -> float:
+    """Return the seconds that a `send` may take: `STALL`, or infinity if the server has a limit of its own."""
+    return math.inf if server_gives_up(scope) else STALL
 
 
 @types.coroutine

@@ -12,7 +12,7 @@ from typing import Final
 from kui.concurrency.loops import clock
 
 from .exchange import Exchange
-from .send_limit import LIMIT_AT_EXIT, STALL, server_gives_up
+from .send_limit import LIMIT_AT_EXIT, STALL, limit_of
 from .states import Gone
 
 __all__ = ["NEGLECT", "StallDetector"]
@@ -46,7 +46,7 @@ class StallDetector:
         self._clock = clock()
         self._exchange = exchange
         self._signal = exchange.exit_signal
-        self._limit = math.inf if server_gives_up(exchange.scope) else STALL
+        self._limit = limit_of(exchange.scope)
         self._stopping_since: float | None = None
         self._taken: object = None
         self._unread_since = 0.0

@@ -24,7 +24,7 @@ from kui.concurrency.task_group import FrameworkTasks, framework_tasks
 
 from .exchange import ClientDisconnect, Exchange, Gone, disconnect_errors
 from .generator_runner import Feed, GeneratorRunner, close_unstarted, name_of
-from .send_limit import LIMIT_AT_EXIT, PIECE, STALL
+from .send_limit import LIMIT_AT_EXIT, PIECE, limit_of
 from .stall_detector import StallDetector
 from .watch import Watch
 
@@ -292,7 +292,8 @@ class _Sending(Generic[T]):
         self._saying = True
         self._open = False
         try:
-            with suppress(ClientDisconnect), anyio.move_on_after(STALL) as self._patience:
+            limit = limit_of(self.exchange.scope)
+            with suppress(ClientDisconnect), anyio.move_on_after(limit) as self._patience:
                 await message
             if self._patience.cancelled_caught:
                 self.exchange.terminate(Gone.STALLED)

@@ -390,9 +390,10 @@ async def test_so_is_a_short_one_where_a_wait_can_be_cancelled_without_a_scope(s
     assert exchange.gone is Gone.STALLED
 
 
+@pytest.mark.parametrize("headers", [[], LENGTH], ids=["", "with a body"])
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "one by one"])
-async def test_a_server_that_gives_up_itself_is_left_to_it(serve, whole) -> None:
-    _, exchange = serve()
+async def test_a_server_that_gives_up_itself_is_left_to_it(serve, whole, headers) -> None:
+    _, exchange = serve(headers=headers)
     exchange.scope["extensions"] = {SERVER_GIVES_UP: {}}
     begin = anyio.current_time()
     taken = []
@@ -410,6 +411,7 @@ async def test_a_server_that_gives_up_itself_is_left_to_it(serve, whole) -> None
         await exchange.send(last)
     assert anyio.current_time() - begin == pytest.approx(4 * STALL)
     assert (exchange.gone, taken) == (None, [START, last])
+    await exchange.settle()
 
 
 async def test_what_such_a_server_gives_up_is_a_client_that_has_left(serve) -> None:
@@ -443,8 +445,16 @@ async def test_a_slow_client_gets_a_long_body_in_pieces(serve) -> None:
     assert exchange.finished
 
 
-async def test_once_the_app_is_to_stop_it_is_given_up_after_the_drain_time(serve) -> None:
-    server, exchange = serve()
+@pytest.mark.parametrize(
+    ("headers", "extensions"),
+    [([], {}), (LENGTH, {}), (LENGTH, {SERVER_GIVES_UP: {}})],
+    ids=["", "with a body", "with a body, and a server that gives up itself"],
+)
+async def test_once_the_app_must_stop_it_is_given_up_after_a_second(
+    serve, headers, extensions
+) -> None:
+    server, exchange = serve(headers=headers)
+    server.scope["extensions"] = extensions
     exit_signal = ExitSignal()
     server.scope["app"] = SimpleNamespace(exit_signal=exit_signal)
     await exchange.send(START)
@@ -460,6 +470,7 @@ async def test_once_the_app_is_to_stop_it_is_given_up_after_the_drain_time(serve
         with pytest.raises(ClientDisconnect):
             await exchange.send(chunk(b"x" * BIG))
     assert anyio.current_time() - before == pytest.approx(5 + LIMIT_AT_EXIT, abs=0.1)
+    await exchange.settle()
 
 
 @pytest.mark.parametrize(("anyio_backend", "how"), WAYS, indirect=["anyio_backend"])

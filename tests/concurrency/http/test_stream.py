@@ -207,6 +207,23 @@ async def test_a_server_that_gives_up_itself_is_left_to_it(client) -> None:
     assert len(client.server.body) == 190
 
 
+async def test_such_a_server_is_left_to_it_for_a_ping_too(client) -> None:
+    client.server.scope["extensions"] = {SERVER_GIVES_UP: {}}
+
+    async def source() -> AsyncIterator[str]:
+        yield "a"
+        client.server.stall()
+        await anyio.sleep(20 * STALL)
+        yield "b"
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(client.stream, source(), ping=PING, ping_interval=15))
+        await anyio.sleep(10 * STALL)
+        assert client.exchange.gone is None
+        client.server.reading.set()
+    assert client.server.body.endswith(b"b")
+
+
 # An exception.
 
 
