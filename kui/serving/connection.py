@@ -90,7 +90,7 @@ class Connection:
             "client": pipe.client,
             "server": pipe.server,
             "state": {},
-            "extensions": EXTENSIONS,
+            "extensions": {},
         }
         self._cycle: Cycle | None = None
         self._socket: ServerWebSocket | None = None
@@ -261,7 +261,7 @@ class Connection:
             "type": "websocket",
             "scheme": "wss" if self.pipe.secure else "ws",
             "subprotocols": subprotocols(request.headers),
-            "extensions": SOCKET_EXTENSIONS,
+            "extensions": SOCKET_EXTENSIONS.copy(),
         }
         del scope["method"]
         upgrade = Upgrade(self.pipe, request, self.ticker)
@@ -294,7 +294,9 @@ class Connection:
         scope["raw_path"] = request.path
         scope["query_string"] = request.query
         scope["headers"] = request.headers
+        # Copies: what an app puts there is for this request alone.
         scope["state"] = self._state.lifespan.copy()
+        scope["extensions"] = EXTENSIONS.copy()
         return scope
 
     async def _conclude(self, cycle: Cycle, returned: bool) -> bool:

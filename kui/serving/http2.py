@@ -90,7 +90,6 @@ class Http2Connection:
             "client": pipe.client,
             "server": pipe.server,
             "root_path": "",
-            "extensions": EXTENSIONS,
         }
         state.add(self)
 
@@ -265,6 +264,7 @@ class Http2Connection:
             "query_string": request.query,
             "headers": request.headers,
             "state": self._state.lifespan.copy(),
+            "extensions": EXTENSIONS.copy(),
         }
 
     def _conclude(self, cycle: StreamCycle, returned: bool) -> None:

@@ -32,7 +32,7 @@ def websocket_on(
         "type": "websocket",
         "scheme": "wss" if stream.secure else "ws",
         "subprotocols": subprotocols(cycle.request.headers),
-        "extensions": SOCKET_EXTENSIONS,
+        "extensions": SOCKET_EXTENSIONS.copy(),
     }
     del scope["method"]
     return ServerWebSocket(

@@ -96,6 +96,18 @@ async def test_the_app_sees_the_request_as_it_came(serve: Serve) -> None:
     assert scope["client"][0] == "127.0.0.1"
 
 
+async def test_what_an_app_puts_into_its_scope_is_for_that_request_alone(serve: Serve) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        known = "mine" in {*scope, *scope["extensions"], *scope["state"]}
+        for place in (scope, scope["extensions"], scope["state"]):
+            place["mine"] = {}
+        await answer(send, b"%d" % known)
+
+    async with serve(app) as server, client_of(server.port) as client:
+        for _ in range(2):
+            assert (await client.answer(await client.ask("/"))).body == b"0"
+
+
 async def test_a_body_is_echoed_whatever_the_windows(serve: Serve) -> None:
     body = bytes(range(256)) * 1500
     async with serve(echo) as server, client_of(server.port, window=1000) as client:
