@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from inspect import isawaitable, iscoroutinefunction
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from baize.typing import Scope
 
 from .argument_checks import expect, function_of
-from .concurrency import ClientDisconnect, in_thread, strays_fail
+from .concurrency import ClientDisconnect, call, is_async, strays_fail
 from .http.exceptions import AnyHTTPException, HTTPException, abort
 from .http.headers import ResponseHeaders
 from .http.problems import description
@@ -127,7 +127,7 @@ class ExceptionTable:
         """
         check_key(key)
         function_of("the exception", "an exception handler", handler)
-        waits = handler if iscoroutinefunction(handler) else _in_thread(handler)
+        waits = handler if is_async(handler) else partial(call, handler)
         found = handler, waits
         if key is HTTPException:  # also for libraries that raise baize's HTTPException
             key = AnyHTTPException
@@ -227,11 +227,3 @@ def _with_headers_of(exc: Exception, response: HttpResponse) -> HttpResponse:
         if name in own or name.lower() in _OF_CONTENT:
             missing.pop(name, None)
     return response.amended(None, missing) if missing else response
-
-
-def _in_thread(handler: ExceptionHandler) -> Callable[[Any], Awaitable[Any]]:
-    async def call(exc: Any) -> Any:
-        result = await in_thread(handler, exc)
-        return await result if isawaitable(result) else result
-
-    return call

@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from contextvars import ContextVar
 from functools import partial
-from inspect import isawaitable, iscoroutinefunction
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from .concurrency import in_thread, shielded, strays_fail
+from .concurrency import call, shielded, strays_fail
 
 __all__ = ["BackgroundTasks", "ConnectionLifetime", "lifetime_of"]
 
@@ -59,15 +58,9 @@ class BackgroundTasks:
             task = self._tasks.pop(0)
             try:
                 with strays_fail:
-                    await _call(task)
+                    await call(task)
             except Exception:
                 logger.exception("A background task failed: %r", task)
-
-
-async def _call(task: Callable[[], Any]) -> None:
-    result = task() if iscoroutinefunction(task) else await in_thread(task)
-    if isawaitable(result):
-        await result
 
 
 class Closing(Protocol):

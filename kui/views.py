@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from kui.http.exceptions import HTTPException
 
 from .argument_checks import describe, takes
-from .concurrency import in_thread
+from .concurrency import call, is_async
 from .current import request_var
 from .endpoints import Endpoint
 from .parameters.handlers import JoinedHandler, declares_answer
@@ -157,12 +157,9 @@ def adapt(handler: Any) -> Endpoint:
         raise TypeError(
             f"{handler!r} is not callable: register a function, an HttpView or another callable"
         )
-    call: Any = handler
-    if not inspect.isroutine(handler):
-        call = getattr(handler, "__call__", handler)  # noqa: B004  # an object: how its method works
-    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(call):
+    if is_async(handler):
         return handler  # type: ignore[no-any-return]  # checked on the line above
-    if _makes_generator(handler) or _makes_generator(call):
+    if _makes_generator(handler) or _makes_generator(getattr(handler, "__call__", None)):  # noqa: B004  # an object: how its method works
 
         async def generator(*args: Any, **named: Any) -> Any:
             return handler(*args, **named)
@@ -170,7 +167,7 @@ def adapt(handler: Any) -> Endpoint:
         return _named(generator, handler)
 
     async def threaded(*args: Any, **named: Any) -> Any:
-        return await _in_thread(handler, *args, **named)
+        return await call(handler, *args, **named)
 
     return _named(threaded, handler)
 
@@ -196,12 +193,6 @@ def _target(
 def _named(endpoint: Endpoint, handler: Any) -> Endpoint:
     """Give the endpoint the name and the docstring of its handler, for middlewares that read them."""
     return update_wrapper(endpoint, handler, _NAMES, ())
-
-
-async def _in_thread(function: Callable[..., Any], *args: object, **named: object) -> Any:
-    # In a tuple, because trio does not let a coroutine out of a thread.
-    (value,) = await in_thread(lambda: (function(*args, **named),))
-    return await value if inspect.isawaitable(value) else value
 
 
 def _makes_generator(function: Any) -> bool:
@@ -261,7 +252,7 @@ def _method(view: type[HttpView], name: str, found: object) -> Target:
     else:
 
         async def threaded(*args: Any, **named: Any) -> Any:
-            return await _in_thread(function, view(), *args, **named)
+            return await call(function, view(), *args, **named)
 
         invoke = threaded
     return _target(function, function, 1, invoke)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import update_wrapper, wraps
-from inspect import isawaitable, iscoroutinefunction
 from typing import Any, TypeAlias, TypeVar
 
 from baize.typing import Receive, Scope, Send
 
 from kui.applications import Kui
-from kui.concurrency import in_thread, owner_of
+from kui.concurrency import call, owner_of
 from kui.current import request_var, websocket_var
 from kui.lifetime import lifetime_of
 from kui.requests import HttpRequest
@@ -83,15 +82,6 @@ async def _answer(request: HttpRequest, endpoint: Endpoint, converter: ResponseC
     await response(request.scope, exchange.receive, exchange.send)
 
 
-async def _call(function: Callable[[A], Any], argument: A) -> Any:
-    """Call a function: `async def` in this task, `def` in a worker thread."""
-    if iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None)):  # noqa: B004  # an object: how its method works
-        return await function(argument)
-    # In a tuple, because trio does not let a coroutine out of a thread.
-    (value,) = await in_thread(lambda: (function(argument),))
-    return await value if isawaitable(value) else value
-
-
 def _named(app: EndpointApp, function: object) -> EndpointApp:
     """Return the app, with the name and the docstring of its function."""
     update_wrapper(app, function, updated=())  # type: ignore[arg-type]  # any object will do
@@ -113,7 +103,7 @@ def request_response(view: View) -> EndpointApp:
     """
 
     async def endpoint() -> Any:
-        return await _call(view, request_var.get())
+        return await call(view, request_var.get())
 
     return _named(EndpointApp(update_wrapper(endpoint, view)), view)
 
@@ -163,7 +153,7 @@ def decorator(
     @wraps(handler)
     def decorate(view: View) -> View:
         async def next_call(request: HttpRequest) -> HttpResponse:
-            return convert_response(await _call(view, request))
+            return convert_response(await call(view, request))
 
         @wraps(view)
         async def decorated(request: HttpRequest) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from kui.concurrency import is_async
 from kui.exceptions import HTTPException
 from kui.lifespan import workers
 from kui.responses.encode import to_json
@@ -70,7 +70,7 @@ class Channels:
         timeout: float = 5,
         prefix: str = "kui",
     ) -> None:
-        if allow is not None and not _is_async(allow):
+        if allow is not None and not is_async(allow):
             raise TypeError(f"allow= takes async def allow(channel) -> bool, not {allow!r}")
         if max_age is not None and not max_age > 0:
             raise ValueError("max_age is a positive number of seconds, or None")
@@ -193,11 +193,6 @@ class Channels:
             raise RuntimeError(
                 "these channels are not open: name them in Kui(resources=[channels])"
             )
-
-
-def _is_async(function: object) -> bool:
-    call = getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
 
 
 def _store(url: str | None, retention: Retention, timeout: float, prefix: str) -> Store:

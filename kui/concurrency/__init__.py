@@ -9,7 +9,16 @@ from .http.exchange import ClientDisconnect, Exchange, Gone, body_expected
 from .http.ownership import exchange_of, owner_of
 from .signals import ExitSignal, chained_signals
 from .stray import AwaitedTaskCancelled, failure_of, strays_fail
-from .threads import FILE_THREADS, GENERATORS, HANDLERS, UPLOAD_THREADS, Limiter, in_thread
+from .threads import (
+    FILE_THREADS,
+    GENERATORS,
+    HANDLERS,
+    UPLOAD_THREADS,
+    Limiter,
+    call,
+    in_thread,
+    is_async,
+)
 
 __all__ = [
     "FILE_THREADS",
@@ -25,10 +34,12 @@ __all__ = [
     "Gone",
     "Limiter",
     "body_expected",
+    "call",
     "chained_signals",
     "exchange_of",
     "failure_of",
     "in_thread",
+    "is_async",
     "owner_of",
     "shielded",
     "strays_fail",

@@ -5,11 +5,12 @@ A thread runs in a copy of its caller's context. Synchronous generators in threa
 
 from __future__ import annotations
 
+import inspect
 import math
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import anyio.lowlevel
 import anyio.to_thread
@@ -24,7 +25,9 @@ __all__ = [
     "UPLOAD_THREADS",
     "Job",
     "Limiter",
+    "call",
     "in_thread",
+    "is_async",
 ]
 
 T = TypeVar("T")
@@ -95,15 +98,41 @@ async def in_thread(
 
         size = await in_thread(os.path.getsize, path)
     """
-    call = partial(_without_stop_iteration, func, args)
+    call = partial(_in_tuple, func, args)
     if abandon_on_cancel:
-        return await Job(call).run(limiter)
-    return await anyio.to_thread.run_sync(call, limiter=limiter.get())
+        (value,) = await Job(call).run(limiter)
+    else:
+        (value,) = await anyio.to_thread.run_sync(call, limiter=limiter.get())
+    return value
 
 
-def _without_stop_iteration(func: Callable[..., T], args: tuple[object, ...]) -> T:
+async def call(function: Callable[..., Any], *args: object, **named: object) -> Any:
+    """Call a function and return its result: an `async def` in this task, a `def` in a worker thread.
+
+    An awaitable that a `def` returns is awaited in this task.
+
+    :raises Exception: what the function raises.
+    """
+    if is_async(function):
+        return await function(*args, **named)
+    value = await in_thread(partial(function, **named) if named else function, *args)
+    return await value if inspect.isawaitable(value) else value
+
+
+def is_async(function: object) -> bool:
+    """True if `function` is an `async def`, or an object whose `__call__` is one."""
+    while isinstance(function, partial):
+        function = function.func
+    if inspect.isroutine(function) or isinstance(function, type):
+        return inspect.iscoroutinefunction(function)
+    method = getattr(function, "__call__", None)  # noqa: B004  # how it works is what matters
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
+
+
+def _in_tuple(func: Callable[..., T], args: tuple[object, ...]) -> tuple[T]:
+    """Return the result in a tuple, because trio lets no coroutine out of a thread."""
     try:
-        return func(*args)
+        return (func(*args),)
     except StopIteration as stop:
         raise RuntimeError("a function in a thread raised StopIteration") from stop
 

@@ -106,6 +106,29 @@ async def test_they_come_after_the_answer_and_in_order(outcome: Outcome) -> None
     assert steps == ["start", "body", *AFTERWARDS]
 
 
+async def test_a_task_is_a_function_of_any_kind_or_an_object() -> None:
+    steps: list[str] = []
+
+    async def asynchronous() -> None:
+        await anyio.lowlevel.checkpoint()
+        steps.append("done")
+
+    class Asynchronous:
+        async def __call__(self) -> None:
+            await asynchronous()
+
+    tasks = BackgroundTasks()
+    for task in (
+        asynchronous,
+        Asynchronous(),
+        lambda: asynchronous(),
+        lambda: steps.append("done"),
+    ):
+        tasks.append(task)
+    await tasks.run()
+    assert steps == ["done"] * 4
+
+
 async def test_they_come_after_the_last_event_of_a_stream() -> None:
     steps: list[str] = []
     await call(app_that(answer_as_events, steps), steps, BODY)

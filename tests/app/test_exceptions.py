@@ -64,6 +64,32 @@ async def test_an_unhandled_exception_is_a_bare_500_and_is_raised_on() -> None:
         await get(app, raise_app_exceptions=True)
 
 
+class Asynchronous:
+    async def __call__(self, exc: Exception) -> Any:
+        return await asynchronous(exc)
+
+
+async def asynchronous(exc: Exception) -> Any:
+    await anyio.lowlevel.checkpoint()
+    return str(exc), 418
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        asynchronous,
+        Asynchronous(),
+        lambda exc: (str(exc), 418),
+        lambda exc: asynchronous(exc),
+        lambda exc: PlainTextResponse(str(exc), 418),
+    ],
+)
+async def test_a_handler_is_a_function_of_any_kind_or_an_object(handler: Any) -> None:
+    app = app_that_raises(LookupError("none"), exception_handlers={LookupError: handler})
+    response = await get(app, raise_app_exceptions=True)
+    assert (response.status_code, response.text) == (418, "none")
+
+
 @pytest.mark.parametrize("status", [200, 299, 404, 499, 599])
 async def test_an_http_exception_may_have_any_status(status: int) -> None:
     response = await get(app_that_raises(HTTPException(status)), raise_app_exceptions=True)

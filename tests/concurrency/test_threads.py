@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import partial
 from types import SimpleNamespace
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from kui.concurrency import GENERATORS, HANDLERS, Limiter, in_thread
+from kui.concurrency import GENERATORS, HANDLERS, Limiter, call, in_thread, is_async
 from kui.concurrency.sync import InThreads
 from kui.testing import every_checkpoint
 from tests.support.asgi_server import WAYS
@@ -60,6 +61,59 @@ async def test_what_it_raises_is_raised() -> None:
 async def test_stop_iteration_does_not_cross(abandon) -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
         await in_thread(next, iter(()), abandon_on_cancel=abandon)
+
+
+@pytest.mark.parametrize("abandon", [False, True])
+async def test_a_coroutine_comes_out_of_a_thread_on_either_loop(abandon) -> None:
+    coroutine = await in_thread(asynchronous, 1, abandon_on_cancel=abandon)
+    assert await coroutine == (1, threading.current_thread())
+
+
+async def asynchronous(value: object) -> tuple[object, object]:
+    return value, threading.current_thread()
+
+
+def synchronous(value: object) -> tuple[object, object]:
+    return value, threading.current_thread()
+
+
+def returns_a_coroutine(value: object) -> object:
+    return asynchronous(value)
+
+
+class Asynchronous:
+    async def __call__(self, value: object) -> tuple[object, object]:
+        return await asynchronous(value)
+
+
+class Made(tuple):
+    """A class, whose instances have an asynchronous `__call__`, as responses have."""
+
+    def __new__(cls, value: object) -> tuple[object, object]:
+        return synchronous(value)
+
+    async def __call__(self) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("function", "waits", "here"),
+    [
+        (asynchronous, True, True),
+        (partial(asynchronous), True, True),
+        (Asynchronous(), True, True),
+        (partial(Asynchronous()), True, True),
+        (Asynchronous().__call__, True, True),
+        (returns_a_coroutine, False, True),
+        (synchronous, False, False),
+        (Made, False, False),
+    ],
+)
+async def test_a_function_is_called_where_it_belongs(function, waits, here) -> None:
+    assert is_async(function) is waits
+    for value, thread in [await call(function, 1), await call(function, value=1)]:
+        assert value == 1
+        assert (thread is threading.current_thread()) is here
 
 
 async def test_one_purpose_cannot_starve_another() -> None:
