@@ -145,6 +145,9 @@ class InThreads(AsyncGenerator[T, None]):
         except StopIteration:
             self._ended = True
             return _END
+        except StopAsyncIteration as error:  # it would count as the end here
+            self._ended = True
+            raise RuntimeError(f"{self.__qualname__} raised StopAsyncIteration") from error
         except BaseException:
             self._ended = True
             raise

@@ -13,7 +13,7 @@ from types import CoroutineType
 from typing import Any, NamedTuple, TypeAlias
 
 from kui.argument_checks import describe
-from kui.concurrency import in_thread
+from kui.concurrency import call
 
 from .planning import identity
 from .plans import Call, Dependency, DependencyKind
@@ -68,7 +68,7 @@ def step_of(one: Dependency) -> Step:
     if one.kind is DependencyKind.TASK_GROUP:
         function = _nothing  # the group is made when it is entered
     if one.kind is DependencyKind.FUNCTION and one.marker.thread:
-        return Step(partial(in_thread, function), arguments, one.slot, True)
+        return Step(partial(call, function), arguments, one.slot, True)
     exits = one if one.kind.has_exit else None
     return Step(function, arguments, one.slot, one.kind is DependencyKind.COROUTINE, exits)
 

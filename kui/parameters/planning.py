@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final
 
 from kui.argument_checks import describe
@@ -23,6 +24,8 @@ from .targets import EMPTY, Planned
 __all__ = ["identity", "plan"]
 
 _bare: Final = Path()
+_MANAGERS: Final = (contextmanager(iter).__code__, asynccontextmanager(aiter).__code__)
+"""By their code, functions with one of these decorators are recognised."""
 
 
 def identity(function: Callable[..., Any]) -> Any:
@@ -301,6 +304,11 @@ def _makes_generator(function: Any) -> bool:
 def _kind(function: Any, marker: Depends) -> DependencyKind:
     if function is task_group:
         return DependencyKind.TASK_GROUP
+    if getattr(function, "__code__", None) in _MANAGERS:
+        raise TypeError(
+            f"{place(inspect.unwrap(function))} makes a context manager, which nothing enters: leave its "
+            "decorator away, because a dependency that yields is one; or depend on a def that returns it"
+        )
     call: Any = function
     if not (inspect.isroutine(function) or isinstance(function, type)):
         call = getattr(function, "__call__", function)  # noqa: B004  # an object: how its method works

@@ -202,6 +202,19 @@ async def test_a_generator_is_iterated_to_its_end() -> None:
     assert log == ["open", "closed"]
 
 
+@pytest.mark.parametrize("error", [StopIteration, StopAsyncIteration])
+async def test_what_would_pass_for_its_end_is_an_error(error: type[Exception]) -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise error
+
+    got = []
+    with pytest.raises(RuntimeError, match=error.__name__):
+        async for number in InThreads(source()):
+            got.append(number)  # noqa: PERF401  # what came before the error counts
+    assert got == [1]
+
+
 async def test_it_has_one_context_whichever_thread_it_is_in() -> None:
     def source() -> Iterator[str]:
         token = var.set("mine")

@@ -187,6 +187,26 @@ async def test_sync_ones_run_in_place_unless_they_say_otherwise(serve: Serve) ->
     assert left == [False, True]
 
 
+async def test_a_coroutine_that_a_sync_one_returns_is_awaited_wherever_it_runs(
+    serve: Serve,
+) -> None:
+    async def later() -> str:
+        await anyio.lowlevel.checkpoint()
+        return "later"
+
+    def now() -> Any:
+        return later()
+
+    async def show(
+        a: Annotated[str, Depends(now)],
+        b: Annotated[str, Depends(now, thread=True, cache=False)],
+    ) -> Any:
+        return [a, b]
+
+    async with serve(show) as client:
+        assert (await client.get("/")).json() == ["later", "later"]
+
+
 async def test_dependencies_are_left_in_reverse_order_when_the_handler_returns(
     serve: Serve,
 ) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -174,6 +175,20 @@ def two_ends(
 def app_of_request(a: Annotated[int, Depends(of_request, scope="app")]) -> None: ...
 def app_group(a: Annotated[Any, Depends(task_group, scope="app")]) -> None: ...
 async def threaded(a: Annotated[str, Depends(session, thread=True)]) -> None: ...
+
+
+@contextmanager
+def decorated() -> Iterator[str]:
+    yield "never entered"
+
+
+@asynccontextmanager
+async def decorated_async() -> AsyncIterator[str]:
+    yield "never entered"
+
+
+async def managed(a: Annotated[str, Depends(decorated)]) -> None: ...
+async def managed_async(a: Annotated[str, Depends(decorated_async)]) -> None: ...
 def body_for_security(a: Annotated[int, Security(reads)]) -> None: ...
 def returns_nothing_known() -> Model | partial: ...  # type: ignore[empty-body]
 
@@ -205,6 +220,8 @@ def returns_nothing_known() -> Model | partial: ...  # type: ignore[empty-body]
         (app_of_request, "its parameter 'a' cannot come from one"),
         (app_group, "is app.task_group: use that"),
         (threaded, "is async: leave thread=True"),
+        (managed, "makes a context manager, which nothing enters"),
+        (managed_async, "makes a context manager, which nothing enters"),
         (body_for_security, "it cannot declare a part of the body"),
         (returns_nothing_known, "returns what cannot be written"),
     ],
