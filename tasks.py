@@ -21,12 +21,12 @@ INSTALLED = VENV / "installed"
 
 
 def install(extras: str) -> None:
-    """Make the environment, or bring it up to date when a pin, a dependency or the task has changed.
+    """Make the environment, or bring it up to date when a pin, a dependency, the Python or the task has changed.
 
     An environment that holds the development tools serves every task.
     """
     pinned = (ROOT / "pyproject.toml").read_bytes() + (ROOT / "constraints.txt").read_bytes()
-    digest = hashlib.sha256(pinned).hexdigest()
+    digest = hashlib.sha256(pinned + sys.version.encode()).hexdigest()
     installed = INSTALLED.read_text() if INSTALLED.exists() else ""
     if installed in (f"{digest} {extras}", f"{digest} dev", digest):
         return

@@ -220,8 +220,9 @@ def soak(loop: str, requests: int = REQUESTS, resets: int = RESETS) -> Iterator[
     """Soak a server on this loop in requests, then in connections that are cut."""
     with serving(loop) as server:
         fresh = server.figures()
+        # On trio and CPython 3.13 the memory is at its height after 10,000 connections, and does not grow then.
         ask(server, min(requests, 20_000))
-        cut(server, min(resets, 2_000))
+        cut(server, min(resets, 10_000))
         server.settled(fresh)
         for what, count, use in (("requests", requests, ask), ("cut", resets, cut)):
             before = server.settled()

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-__all__ = ["describe", "expect", "function_of", "list_of_functions", "table_of_types", "takes"]
+__all__ = [
+    "describe",
+    "expect",
+    "function_of",
+    "list_of_functions",
+    "own_signature",
+    "table_of_types",
+    "takes",
+]
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,11 +41,27 @@ def describe(function: object) -> str:
     return f"{module}.{name}" if isinstance(module, str) else name
 
 
+def own_signature(function: Callable[..., object], *, as_text: bool = False) -> inspect.Signature:
+    """Return the signature of a function, and not that of a function that it wraps, which is called by it.
+
+    From Python 3.14 on, annotations are evaluated when they are read (PEP 649). A name that is not defined (yet) is a
+    `ForwardRef` in them.
+
+    :param as_text: True to have annotations as text, if they were not evaluated already.
+    :raises ValueError: the function is a built-in one without a signature.
+    """
+    if sys.version_info >= (3, 14):
+        from annotationlib import Format
+
+        wanted = Format.STRING if as_text else Format.FORWARDREF
+        return inspect.signature(function, follow_wrapped=False, annotation_format=wanted)
+    return inspect.signature(function, follow_wrapped=False)
+
+
 def takes(function: Callable[..., object], count: int) -> bool:
     """True if a function can be called with `count` arguments, or if its signature is unknown."""
     try:
-        # Without `__wrapped__`: the decorator's function is called, not the one that it wraps.
-        inspect.signature(function, follow_wrapped=False).bind(*[None] * count)
+        own_signature(function).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:  # some built-in callables have no signature

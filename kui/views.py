@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from kui.http.exceptions import HTTPException
 
-from .argument_checks import describe, takes
+from .argument_checks import describe, own_signature, takes
 from .concurrency import call, is_async
 from .current import request_var
 from .endpoints import Endpoint
@@ -259,7 +259,7 @@ def _method(view: type[HttpView], name: str, found: object) -> Target:
 
 
 def _has_self(function: Callable[..., Any]) -> bool:
-    for one in inspect.signature(function, follow_wrapped=False).parameters.values():
+    for one in own_signature(function).parameters.values():
         return one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD, one.VAR_POSITIONAL)
     return False
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from kui.argument_checks import own_signature
 from kui.endpoints import Endpoint
 
 from .targets import EMPTY, RoutePath, Target
@@ -45,7 +46,7 @@ _PLAIN: Final = (
 def declares_answer(function: Callable[..., Any]) -> bool:
     """True if a function's return annotation may hold a model, as far as its unresolved text tells."""
     try:
-        annotation = inspect.signature(function, follow_wrapped=False).return_annotation
+        annotation = own_signature(function, as_text=True).return_annotation
     except (ValueError, NameError):
         return False
     if isinstance(annotation, str):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Annotated, Any, get_args, get_origin
 
-from kui.argument_checks import describe
+from kui.argument_checks import describe, own_signature
 
 from .markers import Depends, SourceMarker
 from .plans import NO_DEFAULT
@@ -71,8 +71,7 @@ def signature_of(
     :raises TypeError: a marker is in a wrong place.
     """
     try:
-        # Without `__wrapped__`: the decorator's function is called, not the one that it wraps.
-        signature = inspect.signature(function, follow_wrapped=False)
+        signature = own_signature(function)
     except ValueError:  # some built-in callables have no signature
         return Signature((), NO_DEFAULT)
     parameters = [

@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
+from kui.argument_checks import own_signature
 from kui.endpoints import Endpoint
 
 __all__ = ["EMPTY", "Planned", "RoutePath", "Target", "declares", "registering_names", "underlying"]
@@ -26,7 +27,7 @@ class Planned(NamedTuple):
 def declares(function: Callable[..., Any], *, skip: int = 0) -> bool:
     """True if a function has parameters after the first `skip` that may be declared."""
     try:
-        signature = inspect.signature(function, follow_wrapped=False)
+        signature = own_signature(function)
     except ValueError:
         return False
     return any(

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, Final, get_args
 
-from kui.argument_checks import takes
+from kui.argument_checks import own_signature, takes
 from kui.concurrency import shielded, strays_fail
 from kui.connections import websocket_var
 
@@ -109,7 +109,7 @@ def view_endpoint(view: type[SocketView]) -> Callable[[], Awaitable[Any]]:
 
 
 def _takes_at_least(function: Callable[..., Any], count: int) -> bool:
-    parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
+    parameters = own_signature(function).parameters.values()
     if any(one.kind is one.VAR_POSITIONAL for one in parameters):
         return True
     return count <= sum(

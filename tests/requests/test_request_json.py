@@ -110,7 +110,7 @@ def test_a_charset_that_is_named_is_used() -> None:
     [
         (b"", "is empty"),
         (b"{", "line 1, column 2"),
-        (b'{"a":\n 1,}', "line 2, column 4"),
+        (b'{"a":\n 1 2}', "line 2, column 4"),
         (b"[1] 2", "line 1, column 5"),
         (b"'a'", "line 1, column 1"),
         (b'"a\x00"', "line 1"),
