@@ -187,11 +187,14 @@ class Poller:
         return EpollReadable(self, sock)
 
     def register(self, readable: EpollReadable) -> None:
-        """Report a socket from now on. If it can be read already, the kernel reports that at once."""
-        readable.watched = True
-        self._watched[readable.descriptor] = readable
+        """Report a socket from now on. If it can be read already, the kernel reports that at once.
+
+        :raises OSError: the system has no room for it. Nothing has changed then.
+        """
         events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
         self._epoll.register(readable.descriptor, events)
+        readable.watched = True
+        self._watched[readable.descriptor] = readable
 
     def forget(self, readable: EpollReadable) -> None:
         """Stop reporting a socket, which must still be open."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -217,6 +218,20 @@ async def test_what_cleans_up_after_a_cancellation_can_still_read(
         group.cancel_scope.cancel()
         ends[1].send(b"x")
     assert found
+
+
+@needs_epoll
+async def test_what_epoll_has_refused_can_be_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readable_trio, "FEW", 0)
+    poller = Poller()
+    with (tmp_path / "file").open("wb") as file:  # as a socket beyond max_user_watches
+        readable = poller.watch(file)  # type: ignore[arg-type]
+        with pytest.raises(PermissionError):
+            await readable.wait()
+        readable.close()
+    assert not poller.crowded
 
 
 async def test_without_epoll_a_server_serves_all_the_same(
