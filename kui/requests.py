@@ -281,8 +281,7 @@ class HttpRequest(HTTPConnection):
         """Return `make(stream)`, and give the body to this reader alone, unless the whole body is kept."""
         self._refuse_reading()
         held = self.exchange.held
-        if held.keepers:
-            raise RuntimeError("another task is reading request.body; await it here as well")
+        held.check_keepers()
         made = make(BodyStream(self.exchange, held.first_chunks()))
         held.give(reader)
         return made

@@ -78,19 +78,28 @@ class HeldBody:
                 " where request.body is read first"
             )
 
+    def check_keepers(self) -> None:
+        """Check that no task is reading the body to keep it.
+
+        :raises RuntimeError: one is.
+        """
+        if self.keepers and not self.complete:
+            raise RuntimeError("another task is reading request.body; await it here as well")
+
     @property
     def to_hand_on(self) -> bool:
-        """True if the next app must begin with `hand_on`: a part was kept, or the body was given to another reader."""
+        """True if the next app must begin with `hand_on`: a part was or is being kept, or another reader has the body."""
         if self.reader is None:
-            return bool(self.chunks) or self.complete
+            return bool(self.chunks or self.keepers) or self.complete
         return self.reader != NEXT_APP
 
     def hand_on(self, over: bool) -> Message:
         """Return an `http.request` message with what was kept, for the next app, which is the reader from now on.
 
         :param over: True if the body has been received to its end.
-        :raises RuntimeError: another reader was given the body, unless the body was empty.
+        :raises RuntimeError: another task is reading the body, or another reader was given it, unless it was empty.
         """
+        self.check_keepers()
         if self.reader is not None and (self.taken or not over):
             self.check()
         self.reader = NEXT_APP

@@ -78,12 +78,14 @@ class RequestBody(ExchangeState, ReceiveBuffer):
 
         If cancelled, no message is lost.
 
-        :raises RuntimeError: the body was given to another reader, or a part of it was discarded.
+        :raises RuntimeError: the body was given to another reader, or another task is reading it, or a part of it was
+            discarded.
         """
         held = self._held
         if held is not None and held.to_hand_on:
             await anyio.lowlevel.checkpoint()
-            return held.hand_on(self.body_was_read)
+            if held.to_hand_on:  # otherwise another task has received it meanwhile
+                return held.hand_on(self.body_was_read)
         message = await super().receive()
         if message["type"] == "http.request" and (message.get("body") or message.get("more_body")):
             self.held.reader = NEXT_APP

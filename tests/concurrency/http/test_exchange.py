@@ -692,6 +692,39 @@ async def test_a_client_that_leaves_is_told_to_all_that_keep_its_body(serve) -> 
     assert left == ["left"] * 2
 
 
+@pytest.mark.parametrize("early", [(), (body(b"a", True),)], ids=["nothing-came", "a-part-came"])
+async def test_a_body_that_a_task_is_keeping_is_not_handed_on_meanwhile(serve, early) -> None:
+    server, exchange = serve(*early, headers=LENGTH)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(exchange.keep_body, 100)
+        await settled()
+        with pytest.raises(RuntimeError, match=r"another task is reading request\.body"):
+            await exchange.receive()
+        for message in (body(b"a", True), body(b"b"))[len(early) :]:
+            server.put(message)
+    assert exchange.held.value() == b"ab"
+    assert await exchange.receive() == body(b"ab")
+
+
+async def test_two_tasks_of_the_next_app_may_receive_what_was_kept_and_the_disconnect(
+    serve,
+) -> None:
+    server, exchange = serve(body(b"a"), headers=LENGTH)
+    await exchange.keep_body(100)
+    received: list[Message] = []
+
+    async def receive() -> None:
+        received.append(await exchange.receive())
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(receive)
+        tasks.start_soon(receive)
+        await settled()
+        assert received == [body(b"a")]
+        server.put(DISCONNECT)
+    assert received == [body(b"a"), DISCONNECT]
+
+
 async def test_an_unread_body_does_not_block_the_last_send(serve) -> None:
     server, exchange = serve(room=3, says_so=True, headers=LENGTH)
     async with anyio.create_task_group() as tasks:
