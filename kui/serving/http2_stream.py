@@ -305,6 +305,7 @@ class StreamCycle(ReceivesNowait):
         "_frames",
         "_state",
         "_told",
+        "_waiting",
         "broken",
         "late",
         "request",
@@ -323,6 +324,7 @@ class StreamCycle(ReceivesNowait):
         self._frames = frames
         self._state = state
         self._told = False  # True once the app has received the end of the body
+        self._waiting = 0  # how many tasks wait in `receive`
 
     def receive_nowait(self) -> Message | None:
         """Return the part of the body that has arrived, or its end; None if nothing has. See `ReceivesNowait`."""
@@ -357,8 +359,13 @@ class StreamCycle(ReceivesNowait):
             self._frames.headers(stream, [(b":status", b"100")])
         if not stream.complete:
             stream.waits_until = self._state.ticker.now + self._state.limits.body
-        await stream.until_changed()
-        stream.waits_until = NEVER
+        self._waiting += 1
+        try:
+            await stream.until_changed()
+        finally:
+            self._waiting -= 1
+            if not (self._waiting or stream.over):  # a stream that is over has another deadline
+                stream.waits_until = NEVER
 
     async def send(self, message: Message) -> None:
         """ASGI's `send`. It waits while the client does not read, and can then be cancelled.

@@ -444,6 +444,29 @@ async def test_a_body_that_does_not_go_on_is_a_408(serve: Serve) -> None:
         assert (await client.get("/other")).body == b"/other"
 
 
+async def test_a_body_has_a_deadline_only_while_the_app_waits_for_it(serve: Serve) -> None:
+    looked, go_on = anyio.Event(), anyio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] == "/looks":
+            with anyio.CancelScope() as scope_of_look:
+                scope_of_look.cancel()
+                await receive()
+            looked.set()
+            await within(go_on)
+        await echo(scope, receive, send)
+
+    async with serve(app, body=0.2) as server, client_of(server.port) as client:
+        looking = await client.ask("/looks", "POST", end=False)
+        await within(looked)
+        waiting = await client.ask("/waits", "POST", end=False)
+        assert (await client.answer(waiting)).status == 408  # its deadline is the later one
+        go_on.set()
+        await anyio.wait_all_tasks_blocked()
+        await client.send(looking, b"whole", end=True)
+        assert (await client.answer(looking)).status == 200
+
+
 async def test_a_body_behind_its_answer_is_thrown_away_and_refused_in_the_end(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
