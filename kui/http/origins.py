@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
-__all__ = ["Origin", "Origins", "is_host_of"]
+__all__ = ["Origin", "Origins", "is_host_of", "normal_origin"]
 
 Origin: TypeAlias = str | re.Pattern[str]
 
 _origin = re.compile(
-    r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/?#@:\[\]]+)(?::([0-9]+))?"
+    r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/?#@:*\[\]]+)(?::([0-9]+))?"
 ).fullmatch
 _PORTS: Final = {"http": "80", "https": "443", "ws": "80", "wss": "443"}
 
@@ -32,7 +32,7 @@ class Origins:
             if isinstance(origin, re.Pattern):
                 self._patterns.append(origin)
             else:
-                self._texts.add(_normal(origin))
+                self._texts.add(normal_origin(origin))
 
     def __contains__(self, header: str) -> bool:
         return _parse(header) in self._texts or any(
@@ -62,7 +62,11 @@ def _flat(origins: Iterable[Origin | Iterable[Origin]]) -> Iterable[Origin]:
             raise TypeError(f"an origin is a str or a compiled pattern, not {each!r}")
 
 
-def _normal(origin: str) -> str:
+def normal_origin(origin: str) -> str:
+    """Return an origin as browsers send it: in lower case, without the default port.
+
+    :raises ValueError: it has more than a scheme, a host and a port.
+    """
     normal = _parse(origin)
     if normal is None:
         raise ValueError(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from kui.current import request_var
 from kui.http.headers import RawHeaders, is_token
+from kui.http.origins import Origin, normal_origin
 from kui.requests import HttpRequest
 from kui.responses.base import HttpResponse
 from kui.views import Endpoint
@@ -49,16 +50,17 @@ class allow_cors:
 
     In the lists of methods and headers "*" means all.
 
-    :param allow_origins: compiled patterns, one of which must match the whole origin, such as
-        `re.compile(r"https://(www\\.)?example\\.com")`, or `re.compile("null")` for sandboxed pages.
+    :param allow_origins: such as `"https://example.com"`, compared without case and without the default port; or
+        compiled patterns, which must match the whole origin, such as `re.compile(r"https://(www\\.)?example\\.com")`,
+        or `re.compile("null")` for sandboxed pages. Any origin by default.
     :param allow_methods: the methods that a page may use.
     :param allow_headers: the headers that a page may send, beside those that are always allowed.
     :param expose_headers: the headers that a page may read, beside those that are always allowed.
     :param allow_credentials: True if a page may send cookies.
     :param max_age: seconds for which a browser may cache a preflight.
     :raises ValueError: `allow_credentials` is True and any origin is allowed; a method or header is no
-        token; `max_age` is negative.
-    :raises TypeError: an origin is no compiled pattern.
+        token; `max_age` is negative; the text of an origin has more than a scheme, a host and a port.
+    :raises TypeError: an origin is neither text nor a compiled pattern.
 
     Example::
 
@@ -79,7 +81,7 @@ class allow_cors:
 
     def __init__(
         self,
-        allow_origins: Iterable[re.Pattern[str]] = _ANY_ORIGIN,
+        allow_origins: Iterable[Origin] = _ANY_ORIGIN,
         allow_methods: Iterable[str] = _METHODS,
         allow_headers: Iterable[str] = ("Content-Type",),
         expose_headers: Iterable[str] = (),
@@ -211,14 +213,19 @@ def policies_in(endpoint: Endpoint) -> list[allow_cors]:
     return policies
 
 
-def _patterns(origins: Iterable[re.Pattern[str]]) -> tuple[re.Pattern[str], ...]:
-    patterns = (origins,) if isinstance(origins, (str, re.Pattern)) else tuple(origins)
-    for pattern in patterns:
-        if not isinstance(pattern, re.Pattern) or not isinstance(pattern.pattern, str):
-            raise TypeError(
-                f"allow_origins takes patterns, such as re.compile(re.escape({pattern!r}))"
-            )
-    return patterns
+def _patterns(origins: Iterable[Origin]) -> tuple[re.Pattern[str], ...]:
+    given = (origins,) if isinstance(origins, str | re.Pattern) else origins
+    return tuple(map(_pattern, given))
+
+
+def _pattern(origin: Origin) -> re.Pattern[str]:
+    if origin == "*":
+        raise ValueError('"*" is no origin: to allow any origin, leave allow_origins out')
+    if isinstance(origin, str):
+        return re.compile(re.escape(normal_origin(origin)))
+    if isinstance(origin, re.Pattern) and isinstance(origin.pattern, str):
+        return origin
+    raise TypeError(f"an origin is a str or a compiled pattern of str, not {origin!r}")
 
 
 def _can_be_echoed(value: bytes) -> bool:

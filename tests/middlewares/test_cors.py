@@ -178,10 +178,30 @@ def test_credentials_for_every_origin_are_refused(origins: Any) -> None:
             allow_cors(origins, allow_credentials=True)
 
 
-@pytest.mark.parametrize("origins", ["*", ["https://example.com"], [re.compile(b".*")], [None]])
-def test_origins_are_compiled_patterns(origins: Any) -> None:
-    with pytest.raises(TypeError, match=r"allow_origins takes patterns, such as re\.compile"):
+@pytest.mark.parametrize("origins", [[re.compile(b".*")], [None], [b"https://example.com"]])
+def test_origins_are_texts_or_compiled_patterns(origins: Any) -> None:
+    with pytest.raises(TypeError, match="a str or a compiled pattern"):
         allow_cors(origins)
+
+
+@pytest.mark.parametrize("origins", ["*", ["*"]])
+def test_a_star_is_told_what_to_write(origins: Any) -> None:
+    with pytest.raises(ValueError, match="to allow any origin, leave allow_origins out"):
+        allow_cors(origins)
+
+
+@pytest.mark.parametrize("origin", ["example.com", "https://example.com/", "https://*.example.com"])
+def test_a_text_that_is_no_origin_is_refused(origin: str) -> None:
+    with pytest.raises(ValueError, match="is no origin"):
+        allow_cors([origin])
+
+
+@pytest.mark.parametrize("text", ["https://a.example", "HTTPS://A.example:443"])
+def test_a_text_allows_this_origin_alone(text: str) -> None:
+    cors = allow_cors([text], allow_credentials=True)
+    assert "access-control-allow-origin" in ask(cors, origin="https://a.example")[0]
+    for other in ("https://axexample", "https://a.example.evil", "http://a.example", "null"):
+        assert "access-control-allow-origin" not in ask(cors, origin=other)[0]
 
 
 def test_one_pattern_alone_is_taken_for_a_list_of_one() -> None:
