@@ -88,10 +88,12 @@ def send_within(
 class _Timer:
     """Cancels the task that makes it, as `asyncio.timeout` does."""
 
-    __slots__ = ("_exit_signal", "_fired", "_handle", "_task")
+    __slots__ = ("_cancelling", "_exit_signal", "_fired", "_handle", "_task")
 
     def __init__(self, exit_signal: ExitSignal | None) -> None:
         self._task = asyncio.current_task()
+        # The app may have caught cancellations without `uncancel`.
+        self._cancelling = 0 if self._task is None else self._task.cancelling()
         self._fired = False
         self._handle = asyncio.get_running_loop().call_later(STALL, self._fire)
         self._exit_signal = exit_signal
@@ -111,15 +113,18 @@ class _Timer:
             self._task.cancel()
 
     def end(self) -> None:
+        """Stop the timer. If it has fired, the task is uncancelled, whatever the sending has made of that."""
         self._handle.cancel()
         if self._exit_signal is not None:
             self._exit_signal.unlisten(self._hasten)
+        if self._fired and self._task is not None:
+            self._task.uncancel()
 
     def is_to_blame(self) -> bool:
-        """True if only this timer has cancelled the task. If the timer has fired, the task is uncancelled."""
+        """True if only this timer has cancelled the task."""
         if not self._fired or self._task is None:
             return False
-        others = self._task.uncancel()
+        others = self._task.cancelling() - 1 > self._cancelling
         return not others and anyio.current_effective_deadline() > -math.inf
 
 

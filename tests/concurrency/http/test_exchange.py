@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
 
@@ -388,6 +390,38 @@ async def test_so_is_a_short_one_where_a_wait_can_be_cancelled_without_a_scope(s
     with anyio.fail_after(60), pytest.raises(ClientDisconnect):
         await exchange.send(START)
     assert exchange.gone is Gone.STALLED
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("earlier", [0, 1])
+@pytest.mark.parametrize("says_so", [True, False], ids=["as an OSError", "cancelled"])
+async def test_giving_up_leaves_the_count_of_cancellations_as_it_was(
+    serve, earlier: int, says_so: bool
+) -> None:
+    server, _ = serve()
+    server.stall()
+
+    async def send(message: Message) -> None:
+        try:
+            await server.send(message)
+        except asyncio.CancelledError:
+            if says_so:
+                raise OSError("the connection was closed") from None
+            raise
+
+    async def request() -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        for _ in range(earlier):  # caught by the app, and still counted
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        exchange = Exchange(server.scope, server.receive, send)
+        with pytest.raises(ClientDisconnect):
+            await exchange.send(START)
+        return task.cancelling()
+
+    assert await asyncio.create_task(request()) == earlier
 
 
 @pytest.mark.parametrize("headers", [[], LENGTH], ids=["", "with a body"])
