@@ -28,6 +28,8 @@ __all__ = ["INSIDE", "Forward", "Mount", "Mounted", "below", "mounted_apps", "wr
 INSIDE = "kui.inside"
 """The key under which a scope that has passed an app's ASGI middlewares holds that app."""
 
+_ZERO_COPY = "http.response.zerocopysend"
+
 REST = "path"
 """The name of the path parameter for the part of the path after a mount's prefix."""
 
@@ -286,13 +288,17 @@ def mounted_apps(routes: Iterable[Route]) -> list[tuple[ASGIApp, dict[str, Any]]
 def wrapped(app: ASGIApp, middlewares: Iterable[Callable[[ASGIApp], ASGIApp]]) -> ASGIApp | None:
     """Return `app` with ASGI middlewares around it, the first outermost; None if there are none.
 
-    The scope with which `app` is then called holds `app` under `INSIDE`.
+    The scope with which `app` is then called holds `app` under `INSIDE`, and does not offer `zerocopysend`: some
+    middlewares, such as Starlette's GZipMiddleware, lose its messages.
 
     :raises TypeError: a middleware, or what it returns, is not callable.
     """
 
     async def inside(scope: Scope, receive: Receive, send: Send) -> None:
-        await app({**scope, INSIDE: app}, receive, send)
+        seen = {**scope, INSIDE: app}
+        if _ZERO_COPY in (scope.get("extensions") or ()):
+            seen["extensions"] = {k: v for k, v in scope["extensions"].items() if k != _ZERO_COPY}
+        await app(seen, receive, send)
 
     around: ASGIApp | None = None
     for middleware in reversed(list_of_functions("asgi_middlewares", middlewares)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -18,6 +19,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 
 from kui.asgi import (
+    Files,
     HTTPException,
     Kui,
     Mount,
@@ -498,6 +500,16 @@ async def test_middlewares_of_others_wrap_an_app_and_are_taken_by_it() -> None:
             assert response.headers["x-tag"] == "tagged"
             assert response.headers["content-encoding"] == "gzip"
             assert (await client.post("/", content=b"x" * 200_000)).text == "200000"
+
+
+async def test_files_pass_middlewares_that_do_not_know_zerocopysend(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    from starlette.middleware.gzip import GZipMiddleware
+
+    app = Kui(routes=[Mount("/files", Files(tmp_path))], asgi_middlewares=[GZipMiddleware])
+    transport = ASGITransport(app, extensions=["http.response.zerocopysend"])
+    async with AsyncTestClient(app, transport=transport) as client:
+        assert (await client.get("/files/a.txt")).content == b"abc"
 
 
 def test_what_is_no_middleware_is_refused() -> None:
