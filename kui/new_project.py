@@ -29,12 +29,14 @@ async def hello() -> dict[str, str]:
 
 @app.router.http.get("/ticks")
 async def ticks() -> SendEventResponse:
-    return SendEventResponse(count())
+    last = request.headers.get("last-event-id", "0")
+    if not (last.isdecimal() and len(last) < 10):
+        raise HTTPException(400, content="Last-Event-ID is a number.")
+    return SendEventResponse(count(int(last)))
 
 
-async def count() -> AsyncGenerator[dict[str, object], None]:
+async def count(number: int) -> AsyncGenerator[dict[str, object], None]:
     """Count for as long as the client stays: when it leaves, this function is cancelled."""
-    number = int(request.headers.get("last-event-id", "0"))
     try:
         while True:
             number += 1
@@ -67,6 +69,7 @@ async def test_hello() -> None:
 
 async def test_the_stream_ends_with_its_client(capsys: pytest.CaptureFixture[str]) -> None:
     async with AsyncTestClient(app) as client:
+        assert (await client.get("/ticks", headers={"last-event-id": "x"})).status_code == 400
         async with client.events("/ticks") as events:
             assert (await events.receive()).data == "tick 1"
         await client.wait_idle()
