@@ -292,7 +292,10 @@ class AsyncioPipe(asyncio.BufferedProtocol):
         if not self._closed:
             self._closed = True
             self.on_change = None
-            self._transport.close()
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()  # `close` would wait for a client that does not read
+            else:
+                self._transport.close()
             self._changed()
 
     def abort(self) -> None:
