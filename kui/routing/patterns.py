@@ -112,6 +112,10 @@ class Segment:
         return "".join(quoted)
 
 
+_of_flask = re.compile(r"<(?:([a-z]+):)?([A-Za-z_]\w*)>").search
+_FLASK = {"string": "str", "path": "any"}
+
+
 def _quote(text: str) -> str:
     try:
         return quote(text, safe=_as_it_is + "/")
@@ -155,6 +159,10 @@ class PathPattern:
     def __init__(self, path: str) -> None:
         if not path.startswith("/"):
             raise ValueError(f'the path {path!r} does not begin with a slash: write "/{path}"')
+        if found := _of_flask(path):
+            kind, name = found.groups()
+            wanted = f"{{{name}:{_FLASK.get(kind, kind)}}}" if kind else f"{{{name}}}"
+            raise ValueError(f"{found[0]!r} in {path!r} would be fixed text: write {wanted!r}")
         self.path = path
         self.segments: list[str | Segment] = []
         names: list[str] = []

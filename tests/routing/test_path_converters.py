@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -293,3 +294,17 @@ def test_an_own_regex_that_is_none_is_refused(convertors: dict[str, Convertor[An
     convertors["wrong"] = Wrong()
     with pytest.raises(ValueError, match="'wrong' is not a regular expression"):
         PathPattern("/{a:wrong}")
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("/a/<int:id>", "{id:int}"),
+        ("/<name>", "{name}"),
+        ("/<string:name>/x", "{name:str}"),
+        ("/files/<path:rest>", "{rest:any}"),
+    ],
+)
+def test_a_placeholder_of_flask_is_told_what_to_write(path: str, wanted: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"would be fixed text: write '{wanted}'")):
+        PathPattern(path)
