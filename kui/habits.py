@@ -12,7 +12,9 @@ from typing import Any, Final, NoReturn, TypeVar
 
 __all__ = [
     "APP_PARAMETERS",
+    "DIRECTORY_PARAMETERS",
     "EXCEPTION_PARAMETERS",
+    "FILE_PARAMETERS",
     "GROUP_PARAMETERS",
     "ROUTE_PARAMETERS",
     "AppHabits",
@@ -120,6 +122,11 @@ EXCEPTION_PARAMETERS: Final = {
     "description": 'write content="..."',
 }
 
+FILE_PARAMETERS: Final = {
+    "media_type": 'write content_type="..."',
+    "filename": 'write download_name="..."',
+}
+DIRECTORY_PARAMETERS: Final = {"html": "write Pages(...) instead of Files(...)"}
 
 _CONNECTION_TYPES: Final = {
     "HttpRequest": "request",

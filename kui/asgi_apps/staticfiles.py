@@ -16,6 +16,7 @@ from baize.datastructures import URL
 from baize.typing import ASGIApp, Receive, Scope, Send
 
 from kui.current import request_var
+from kui.habits import DIRECTORY_PARAMETERS, told
 from kui.http.exceptions import HTTPException
 from kui.http.headers import ResponseHeaders
 from kui.http.urls import build_url, full_paths
@@ -78,6 +79,7 @@ class Files(EndpointApp):
         app.router.url_for("static", path="site.css")
     """
 
+    @told(DIRECTORY_PARAMETERS)
     def __init__(
         self,
         directory: str | os.PathLike[str],

@@ -21,6 +21,7 @@ from baize.typing import Message, Receive, Scope, Send
 from kui.concurrency.http.exchange import ClientDisconnect, Exchange, Gone
 from kui.concurrency.http.ownership import exchange_of
 from kui.concurrency.http.watched_send import watched_send
+from kui.habits import FILE_PARAMETERS, told
 from kui.http.dates import format_date, parse_date
 from kui.http.exceptions import HTTPException
 from kui.http.headers import RawHeaders
@@ -109,6 +110,7 @@ class FileResponse(HttpResponse):
 
     __slots__ = ("chunk_size", "filepath", "stat_result")
 
+    @told(FILE_PARAMETERS)
     def __init__(
         self,
         filepath: str | os.PathLike[str],

@@ -159,10 +159,10 @@ class PathPattern:
     def __init__(self, path: str) -> None:
         if not path.startswith("/"):
             raise ValueError(f'the path {path!r} does not begin with a slash: write "/{path}"')
-        if found := _of_flask(path):
-            kind, name = found.groups()
+        if foreign := _of_flask(path):
+            kind, name = foreign.groups()
             wanted = f"{{{name}:{_FLASK.get(kind, kind)}}}" if kind else f"{{{name}}}"
-            raise ValueError(f"{found[0]!r} in {path!r} would be fixed text: write {wanted!r}")
+            raise ValueError(f"{foreign[0]!r} in {path!r} would be fixed text: write {wanted!r}")
         self.path = path
         self.segments: list[str | Segment] = []
         names: list[str] = []
@@ -261,14 +261,14 @@ def _parse(text: str, path: str) -> tuple[list[SegmentPart], list[str]]:
         name, colon, converter = found[1].partition(":")
         if not name.isidentifier() or (colon and not converter):
             raise ValueError(
-                f"{found[0]!r} in {path!r} is no placeholder: write {{name}} or {{name:int}}, "
+                f"{foreign[0]!r} in {path!r} is no placeholder: write {{name}} or {{name:int}}, "
                 f"where the name could be a variable's"
             )
         names.append(name)
         try:
             parts.append(converter_named(converter or "str"))
         except ValueError as exc:
-            raise ValueError(f"{found[0]!r} in {path!r}: {exc}") from None
+            raise ValueError(f"{foreign[0]!r} in {path!r}: {exc}") from None
     if end < len(text):
         parts.append(text[end:])
     return parts, names

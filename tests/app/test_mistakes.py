@@ -11,6 +11,8 @@ import pytest
 
 from kui.asgi import (
     FactoryClass,
+    FileResponse,
+    Files,
     HTTPException,
     HttpRequest,
     HttpRoute,
@@ -330,3 +332,18 @@ def test_a_required_method_is_a_text(wrong: Any) -> None:
 def test_the_name_of_a_route_is_a_text(route: Any) -> None:
     with pytest.raises(TypeError, match="the name of a route is a str, or None for no name, not 5"):
         route("/", hello, name=5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: FileResponse("a", media_type="text/css"), "write content_type="),  # type: ignore[call-arg]
+        (lambda: FileResponse("a", filename="b"), "write download_name="),  # type: ignore[call-arg]
+        (lambda: Files(".", html=True), r"write Pages\(\.\.\.\)"),  # type: ignore[call-arg]
+    ],
+)
+def test_parameters_of_other_file_responses_are_told(
+    make: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        make()
