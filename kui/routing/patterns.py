@@ -261,14 +261,14 @@ def _parse(text: str, path: str) -> tuple[list[SegmentPart], list[str]]:
         name, colon, converter = found[1].partition(":")
         if not name.isidentifier() or (colon and not converter):
             raise ValueError(
-                f"{foreign[0]!r} in {path!r} is no placeholder: write {{name}} or {{name:int}}, "
+                f"{found[0]!r} in {path!r} is no placeholder: write {{name}} or {{name:int}}, "
                 f"where the name could be a variable's"
             )
         names.append(name)
         try:
             parts.append(converter_named(converter or "str"))
         except ValueError as exc:
-            raise ValueError(f"{foreign[0]!r} in {path!r}: {exc}") from None
+            raise ValueError(f"{found[0]!r} in {path!r}: {exc}") from None
     if end < len(text):
         parts.append(text[end:])
     return parts, names
