@@ -9,7 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 FOLDERS = ("kui", "tests", "docs", "examples", "benchmarks")
 FILE = re.compile(rf"(?<![\w/.-])(?:{'|'.join(FOLDERS)})(?:/[\w.-]+)*/[\w-]+\.(?:py|md)\b")
-SECTION = re.compile(r'(docs/[\w/-]+\.md), "([^"\n]+)"')
+SECTION = re.compile(r'(docs/[\w/-]+\.md),\s+"([^"\n]+(?:\n[^"\n]+)?)"')
+BREAK = re.compile(r"\s*\n[\s#]*")
+"""A line break in a mention, with the indentation and the `#` of a comment behind it."""
 
 
 def texts() -> Iterator[tuple[Path, str]]:
@@ -30,7 +32,11 @@ def test_every_file_that_is_mentioned_exists() -> None:
 
 
 def test_every_section_that_is_mentioned_exists() -> None:
-    mentions = {(path, *found) for path, text in texts() for found in SECTION.findall(text)}
+    mentions = {
+        (path, page, BREAK.sub(" ", section))
+        for path, text in texts()
+        for page, section in SECTION.findall(text)
+    }
     assert len(mentions) > 10
     for path, page, section in mentions:
         headings = re.findall(r"^#+ (.+)$", (ROOT / page).read_text(), re.M)
