@@ -6,9 +6,9 @@
 - In a handler: `request` (an `HttpRequest`), `websocket` (a `WebSocket`), `http_connection` (an
   `HTTPConnection`), and their context variables `request_var` and `websocket_var`.
 - What a handler declares: `Path`, `Query`, `Header`, `Cookie`, `Body`, `Depends`, `Security`.
-- What a handler returns: `HttpResponse` and its subclasses `HTMLResponse`, `PlainTextResponse`, `JSONResponse`, `TemplateResponse`,
-  `FileResponse`, `RedirectResponse`, `StreamResponse`, `SendEventResponse`,
-  `SmallResponse`; what makes one of a value: `convert_response`; errors: `HTTPException`,
+- What a handler returns: `HttpResponse` and its subclasses `HTMLResponse`, `PlainTextResponse`,
+  `JSONResponse`, `TemplateResponse`, `FileResponse`, `RedirectResponse`, `StreamResponse`,
+  `SendEventResponse`, `SmallResponse`; what makes one of a value: `convert_response`; errors: `HTTPException`,
   `abort`, `ClientDisconnect`, `WebSocketDisconnect`, `InvalidMessage`, `RequestValidationError`.
 - Middlewares: `allow_cors`, `allow_origins`, `cancel_on_disconnect`, `compress`,
   `cross_origin_protection`, `limit_concurrency`, `request_limits`, `required_method`, `timeout`.
