@@ -165,7 +165,6 @@ _RESPONSE: Final = _rows(RESPONSE, ResponseState, ResponseEvent)
 
 # Python 3.11 takes ten times as long to find a member in its class as to find a name here.
 _UNANNOUNCED: Final = RequestBodyState.UNANNOUNCED
-_WHOLE: Final = RequestBodyState.WHOLE
 _NOT_BEGUN: Final = ResponseState.NOT_BEGUN
 _ENDING: Final = ResponseState.ENDING
 _ENDED: Final = ResponseState.ENDED
@@ -239,11 +238,6 @@ class ExchangeState:
     def body_is_coming(self) -> bool:
         """True if more of the request body may arrive."""
         return self.request_body < _UNANNOUNCED
-
-    @property
-    def body_is_open(self) -> bool:
-        """True if a reader must receive, or must be told that a part was discarded."""
-        return self.request_body is not _WHOLE
 
     @property
     def discards(self) -> bool:
