@@ -6,12 +6,11 @@
 from __future__ import annotations
 
 import inspect
-import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import anyio
 import anyio.abc
@@ -19,10 +18,9 @@ import anyio.lowlevel
 
 from .cleanup import GRACE
 from .stray import strays_fail
+from .waits import stepwise
 
-__all__ = ["Life", "Services", "alive", "split_cancelled", "stepwise", "wait_until"]
-
-T = TypeVar("T")
+__all__ = ["Life", "Services", "alive", "split_cancelled", "wait_until"]
 
 LOOK_EVERY: Final = 0.01
 """Seconds between two looks of `wait_until`."""
@@ -55,28 +53,6 @@ def split_cancelled(
         if isinstance(rest, Exception) and cancelled is not None:
             return rest, cancelled
     return None, error
-
-
-@types.coroutine
-def stepwise(
-    run: Callable[[Callable[[Any], Any], Any], Any], work: Coroutine[Any, Any, T]
-) -> Generator[Any, Any, T]:
-    """Await `work`, calling each step of it as `run(step, value)`, and return its result.
-
-    :param run: calls the step; for example, `context.run` runs every step in one Context.
-    """
-    try:
-        trap = run(work.send, None)
-        while True:
-            try:
-                value = yield trap
-            except BaseException as error:  # raised in `work`, which may handle it
-                trap = run(work.throw, error)
-            else:
-                trap = run(work.send, value)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
 
 
 class _Status:

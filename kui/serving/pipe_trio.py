@@ -21,7 +21,7 @@ import anyio.abc
 import trio
 from trio.lowlevel import checkpoint, notify_closing, wait_readable, wait_writable
 
-from kui.concurrency.services import stepwise
+from kui.concurrency.waits import stepwise
 
 from .accepting import Accepting
 from .burst import Burst

@@ -17,6 +17,7 @@ import anyio
 from baize.typing import Message, Scope
 
 from kui.concurrency.signals import ExitSignal
+from kui.concurrency.waits import resumed
 
 __all__ = [
     "LIMIT_AT_EXIT",
@@ -68,15 +69,7 @@ def send_within(
         return
     timer = _Timer(exit_signal())
     try:
-        while True:
-            try:
-                value = yield trap
-            except BaseException as error:
-                trap = sending.throw(error)
-            else:
-                trap = sending.send(value)
-    except StopIteration:
-        pass
+        yield from resumed(sending, trap)
     except asyncio.CancelledError:
         if not timer.is_to_blame():
             raise
