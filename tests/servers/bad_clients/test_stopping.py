@@ -123,9 +123,12 @@ def test_what_hypercorns_manager_cancels_leaves_nothing_behind(
     with ExitStack() as stack:
         clients = [stack.enter_context(ask(server, kind)) for kind in STREAMS]
         server.send_signal()
-        for client in clients:
-            assert not client.read_to_the_end().complete
-        server.wait()
+        # From 3.12 on asyncio waits for open connections, which hypercorn does not close, whatever the app is.
+        if worker == "trio" or sys.version_info < (3, 12):
+            for client in clients:
+                assert not client.read_to_the_end().complete
+            server.wait()
+    server.wait()
     assert "app: shut down; 5 opened, 5 closed, 5 cleaned up" in server.log
     # On asyncio hypercorn's own tasks complain of their cancellation.
     assert "ERROR" not in server.log and FRAMEWORK not in server.log
