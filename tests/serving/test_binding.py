@@ -62,6 +62,17 @@ def test_a_unix_socket_is_removed_at_the_end(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+def test_the_umask_decides_who_connects_to_a_unix_socket(tmp_path: Path) -> None:
+    """The page on deployment says so: with `UMask=0007` the group of the proxy may connect, and nobody else."""
+    path = tmp_path / "socket"
+    before = os.umask(0o007)
+    try:
+        with bound([f"unix:{path}"]):
+            assert path.stat().st_mode & 0o777 == 0o770
+    finally:
+        os.umask(before)
+
+
 def test_a_unix_socket_of_another_process_stays(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with bound([f"unix:{path}"]):
