@@ -33,6 +33,9 @@ class ToAwait(Awaitable[T]):
     def __getitem__(self, key: object) -> NoReturn:
         raise TypeError("this has no items before it is awaited: put await before it")
 
+    def __call__(self) -> NoReturn:
+        raise TypeError("this is no method: put await before it, and no parentheses behind it")
+
 
 class AsyncCached(ToAwait[T]):
     """Awaitable that calls `compute` at its first await, and keeps the result.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from inspect import isawaitable, iscoroutine
+from inspect import isawaitable, iscoroutine, isroutine
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any, TypeVar
 
@@ -221,8 +221,13 @@ def _explain(value: Any, kind: type, handler: object) -> str:
         return f"{who} returned an awaitable ({kind.__qualname__}); put await before it"
     if isinstance(value, BaseException):
         return f"{who} returned an exception, {value!r}; raise it"
-    if callable(value):
+    if isroutine(value):
         return f"{who} returned the function {_name(value)}; call it"
+    if callable(value):
+        return (
+            f"{who} returned an object of type {kind.__module__}.{kind.__qualname__}, which can be called but is no"
+            " response of Kui; return one of kui.asgi, or mount an ASGI app with Mount"
+        )
     return (
         f"{who} returned an object of type {kind.__qualname__}, which has no converter; {_ADVICE},"
         " or register a converter for it"

@@ -127,6 +127,9 @@ async def test_a_forgotten_await_is_told() -> None:
         ):
             with pytest.raises((TypeError, AttributeError), match="put await before it"):
                 forgetful()
+
+        with pytest.raises(TypeError, match="no parentheses behind it"):
+            request.json()  # type: ignore[operator]  # the mistake
         return "told"
 
     assert (await post(handler)).text == "told"

@@ -283,6 +283,12 @@ def test_one_application_does_not_change_another() -> None:
     assert ResponseConverter().convert("a").status_code == 200
 
 
+class Foreign:
+    """Like a response of another framework."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None: ...
+
+
 async def get_user() -> None:
     """A handler that returns nothing."""
 
@@ -309,6 +315,7 @@ async def value_later() -> str:
         (Error, "the class Error; return an instance of it"),
         (PlainTextResponse, "the class PlainTextResponse; return an instance of it"),
         (get_user, "the function get_user; call it"),
+        (Foreign(), r"test_convert\.Foreign, which can be called but is no response of Kui"),
         (ValueError("a"), r"an exception, ValueError\('a'\); raise it"),
     ],
 )
