@@ -141,6 +141,7 @@ class GeneratorRunner(Generic[T]):
                 elif monotonic() > turn_ends:
                     await anyio.lowlevel.checkpoint()
                     self.since = self._clock()
+                    turn_ends = monotonic() + _FAIR_SHARE
             except BaseException as error:
                 await self._throw(error)
         await self._close()
