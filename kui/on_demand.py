@@ -1,9 +1,9 @@
 """Import names of a module when they are first used (PEP 562).
 
-So `import kui.asgi` does not load what most applications do not use. For the same reason some functions of
-modules that are always loaded import what only they need: the first form loads `forms`, the first WebSocket
-its session. Type checkers read the imports below `if TYPE_CHECKING:`, and `on_demand` is called in its `else:`;
-a test compares the two.
+So `import kui.asgi` does not load what most applications do not use: the first form loads `forms.collector`. For the
+same reason some functions of modules that are always loaded import what only they need: the first WebSocket loads its
+session. Type checkers read the imports below `if TYPE_CHECKING:`, and `on_demand` is called in its `else:`; a test
+compares the two.
 """
 
 from __future__ import annotations

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from baize.typing import Message, Receive, Scope, Send
 
+import kui.forms as forms  # not "from": that would ask the package, which would load kui.asgi
 from kui.http.exceptions import HTTPException
 from kui.http.media import MULTIPART, URLENCODED
 
@@ -21,9 +22,6 @@ from .http.headers import merge_headers
 from .http.json import decode_json, is_json, is_plain_json, json_charset
 from .http.media import is_plain_form, parse_content_length, refuse_encoding
 from .limits import DEFAULT_LIMITS, Limits
-
-if TYPE_CHECKING:
-    from .forms import FormCollector, FormData, MultipartReader
 
 __all__ = ["BodyStream", "HttpRequest"]
 
@@ -70,10 +68,12 @@ class HttpRequest(HTTPConnection):
             return {"method": request.method, "id": data["id"]}, 201
     """
 
-    _collector: FormCollector | None = None  # set on the instance by the few requests that have one
+    _collector: forms.FormCollector | None = (
+        None  # set on the instance by the few requests that have one
+    )
     _refusal: str | None = None  # why its body cannot be read from it
     _json: AsyncCached[Any] | None = None
-    _form: AsyncCached[FormData] | None = None
+    _form: AsyncCached[forms.FormData] | None = None
     _limits: Limits | None = None  # the limits of the route, if it has its own
 
     exchange: Exchange
@@ -140,7 +140,7 @@ class HttpRequest(HTTPConnection):
         return self._json
 
     @property
-    def form(self) -> Awaitable[FormData]:
+    def form(self) -> Awaitable[forms.FormData]:
         """The body decoded as a form, urlencoded or multipart: `await request.form`.
 
         Files are `UploadFile`s, which are closed and deleted when the request ends. After a multipart form, `body` and
@@ -168,7 +168,7 @@ class HttpRequest(HTTPConnection):
             return await self.form
         return await self.body
 
-    def parts(self) -> MultipartReader:
+    def parts(self) -> forms.MultipartReader:
         """Return the parts of a multipart form as they arrive, with their bodies as streams.
 
         Nothing is stored. Raises what `form` and `stream` raise.
@@ -179,10 +179,8 @@ class HttpRequest(HTTPConnection):
                 async for chunk in part:
                     await store(part.filename, chunk)
         """
-        from .forms import parse_multipart  # see on_demand
-
         self._expect_multipart(MULTIPART)
-        parse = partial(parse_multipart, content_type=self.content_type, limits=self.limits)
+        parse = partial(forms.parse_multipart, content_type=self.content_type, limits=self.limits)
         return self._give("request.parts()", parse)
 
     def query_as(self, model: type[M]) -> M:
@@ -252,10 +250,7 @@ class HttpRequest(HTTPConnection):
         body = yield from self._read_body()
         return decode_json(body, charset)
 
-    def _read_form(self) -> Generator[Any, Any, FormData]:
-        # see on_demand
-        from .forms.collector import FormCollector, FormData, parse_urlencoded
-
+    def _read_form(self) -> Generator[Any, Any, forms.FormData]:
         charset = None
         plain = is_plain_form(self.plain_fields())
         if plain or self.content_type == URLENCODED:
@@ -263,11 +258,13 @@ class HttpRequest(HTTPConnection):
                 refuse_encoding(self.headers.get("content-encoding"))
                 charset = self.content_type.options.get("charset")
             body = yield from self._read_body()
-            fields = parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
-            return FormData(fields)
+            fields = forms.parse_urlencoded(body, max_fields=self.limits.fields, charset=charset)
+            return forms.FormData(fields)
         if self._collector is None:
             self._expect_multipart(f"{URLENCODED} or {MULTIPART}")
-            collector = partial(FormCollector, content_type=self.content_type, limits=self.limits)
+            collector = partial(
+                forms.FormCollector, content_type=self.content_type, limits=self.limits
+            )
             self._collector = self._give("request.form", collector)
             self.lasting = True
         return (yield from self._collector.read().__await__())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_type_hints
 
+import jinja2
 import pytest
 
 import kui
@@ -25,6 +28,24 @@ def imported(module: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names.add(node.module.partition(".")[0])
     return names
+
+
+PUBLIC = [getattr(kui.asgi, name) for name in kui.asgi.__all__]
+
+
+@pytest.mark.parametrize(
+    "public",
+    [one for one in PUBLIC if inspect.isclass(one) or inspect.isfunction(one)],
+    ids=lambda one: one.__name__,
+)
+def test_the_type_hints_of_public_names_can_be_evaluated(public: Any) -> None:
+    get_type_hints(public)
+    members = vars(public).values() if inspect.isclass(public) else ()
+    for member in members:
+        function = member.fget if isinstance(member, property) else member
+        if inspect.isfunction(function):
+            # Jinja2 is imported with the first templates only, because it need not be installed.
+            get_type_hints(function, localns={"jinja2": jinja2})
 
 
 @pytest.mark.parametrize("name", ["kui", "kui.asgi"])
