@@ -153,10 +153,26 @@ async def test_the_loss_is_logged_once_and_without_the_password(
 ) -> None:
     url = f"redis://:secret@127.0.0.1:{own_redis.port}"
     own_redis.kill()
+    attempts = 0
+    several = anyio.Event()
+
+    async def hang_up(stream: anyio.abc.SocketStream) -> None:
+        nonlocal attempts
+        attempts += 1
+        await stream.aclose()
+        if attempts == 4:
+            several.set()
+
     with caplog.at_level(logging.WARNING):
-        async with Channels(url, timeout=0.2):
-            await until(lambda: "tried again" in caplog.text)
-            await anyio.sleep(1)
+        listener = await anyio.create_tcp_listener(
+            local_host="127.0.0.1", local_port=own_redis.port
+        )
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, hang_up)
+            async with Channels(url, timeout=0.2):
+                with anyio.fail_after(PATIENCE):
+                    await several.wait()
+            tasks.cancel_scope.cancel()
     assert caplog.text.count("tried again") == 1
     assert "secret" not in caplog.text
 

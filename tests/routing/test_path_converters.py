@@ -303,6 +303,7 @@ def test_an_own_regex_that_is_none_is_refused(convertors: dict[str, Convertor[An
         ("/<name>", "{name}"),
         ("/<string:name>/x", "{name:str}"),
         ("/files/<path:rest>", "{rest:any}"),
+        ("/<float:price>", "{price:decimal}"),
     ],
 )
 def test_a_placeholder_of_flask_is_told_what_to_write(path: str, wanted: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import anyio.abc
 import pytest
-from baize.typing import ASGIApp
+from baize.typing import ASGIApp, Receive, Scope, Send
 
 from kui.serving import pipe_asyncio, pipe_trio, readable_trio
 from kui.serving.accepting import Accepting
@@ -29,6 +29,16 @@ def loop(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def anyio_backend(loop: str) -> tuple[str, dict[str, Any]]:
     return ("trio", {}) if loop == "trio" else ("asyncio", {"use_uvloop": loop == "uvloop"})
+
+
+async def marks_its_scope(scope: Scope, receive: Receive, send: Send) -> None:
+    """Put a mark into each dictionary of the scope; answer with 1 if one was there already, otherwise with 0."""
+    places = (scope, scope["extensions"], scope["state"])
+    marked = any("mark" in place for place in places)
+    for place in places:
+        place["mark"] = {}
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"%d" % marked})
 
 
 class Server:

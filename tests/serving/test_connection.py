@@ -11,7 +11,7 @@ from baize.typing import Receive, Scope, Send
 
 from kui.concurrency.http.receive_buffer import ReceivesNowait
 
-from .conftest import PATIENCE, Serve
+from .conftest import PATIENCE, Serve, marks_its_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -423,13 +423,7 @@ async def test_each_request_has_a_context_of_its_own(serve: Serve) -> None:
 
 
 async def test_what_an_app_puts_into_its_scope_is_for_that_request_alone(serve: Serve) -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        known = "mine" in {*scope, *scope["extensions"], *scope["state"]}
-        for place in (scope, scope["extensions"], scope["state"]):
-            place["mine"] = {}
-        await respond(send, b"%d" % known)
-
-    async with serve(app) as server, server.connect() as client:
+    async with serve(marks_its_scope) as server, server.connect() as client:
         for _ in range(2):
             await client.send(GET)
             assert await client.body() == b"0"

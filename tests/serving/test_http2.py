@@ -18,7 +18,7 @@ import kui.serving.http2
 from kui.serving.responses import Misuse
 from tests.support.http2_async_client import PATIENCE, AsyncHttp2Client
 
-from .conftest import Serve
+from .conftest import Serve, marks_its_scope
 
 pytestmark = pytest.mark.anyio
 
@@ -97,13 +97,7 @@ async def test_the_app_sees_the_request_as_it_came(serve: Serve) -> None:
 
 
 async def test_what_an_app_puts_into_its_scope_is_for_that_request_alone(serve: Serve) -> None:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        known = "mine" in {*scope, *scope["extensions"], *scope["state"]}
-        for place in (scope, scope["extensions"], scope["state"]):
-            place["mine"] = {}
-        await answer(send, b"%d" % known)
-
-    async with serve(app) as server, client_of(server.port) as client:
+    async with serve(marks_its_scope) as server, client_of(server.port) as client:
         for _ in range(2):
             assert (await client.answer(await client.ask("/"))).body == b"0"
 
