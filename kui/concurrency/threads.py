@@ -98,11 +98,11 @@ async def in_thread(
 
         size = await in_thread(os.path.getsize, path)
     """
-    call = partial(_in_tuple, func, args)
+    work = partial(_in_tuple, func, args)
     if abandon_on_cancel:
-        (value,) = await Job(call).run(limiter)
+        (value,) = await Job(work).run(limiter)
     else:
-        (value,) = await anyio.to_thread.run_sync(call, limiter=limiter.get())
+        (value,) = await anyio.to_thread.run_sync(work, limiter=limiter.get())
     return value
 
 
@@ -125,7 +125,7 @@ def is_async(function: object) -> bool:
         function = function.func
     if inspect.isroutine(function) or isinstance(function, type):
         return inspect.iscoroutinefunction(function)
-    method = getattr(function, "__call__", None)  # noqa: B004  # how it works is what matters
+    method = getattr(function, "__call__", None)  # noqa: B004  # an object: how its method works
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 

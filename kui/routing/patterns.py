@@ -24,6 +24,8 @@ MAX_SEGMENTS: Final = 256
 _END: Final = (1, 0, "")
 _brace = re.compile(r"\{([^{}]*)\}|[{}]")
 _as_it_is: Final = "!$&'()*+,;=:@"  # RFC 3986: what a segment may hold besides the unreserved
+_of_flask = re.compile(r"<(?:([a-z]+):)?([A-Za-z_]\w*)>").search
+_CONVERTERS_OF_FLASK: Final = {"string": "str", "path": "any", "float": "decimal"}
 
 
 class Segment:
@@ -112,10 +114,6 @@ class Segment:
         return "".join(quoted)
 
 
-_of_flask = re.compile(r"<(?:([a-z]+):)?([A-Za-z_]\w*)>").search
-_FLASK = {"string": "str", "path": "any"}
-
-
 def _quote(text: str) -> str:
     try:
         return quote(text, safe=_as_it_is + "/")
@@ -161,7 +159,7 @@ class PathPattern:
             raise ValueError(f'the path {path!r} does not begin with a slash: write "/{path}"')
         if foreign := _of_flask(path):
             kind, name = foreign.groups()
-            wanted = f"{{{name}:{_FLASK.get(kind, kind)}}}" if kind else f"{{{name}}}"
+            wanted = f"{{{name}:{_CONVERTERS_OF_FLASK.get(kind, kind)}}}" if kind else f"{{{name}}}"
             raise ValueError(f"{foreign[0]!r} in {path!r} would be fixed text: write {wanted!r}")
         self.path = path
         self.segments: list[str | Segment] = []
