@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from kui.channels import Channels, ChannelsUnavailable, Gap, Message, Subscription
+from kui.concurrency.notice import pause
 from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -149,30 +150,25 @@ async def test_a_full_server_refuses_and_says_so(own_redis: RedisServer) -> None
 
 
 async def test_the_loss_is_logged_once_and_without_the_password(
-    own_redis: RedisServer, caplog: pytest.LogCaptureFixture
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"redis://:secret@127.0.0.1:{own_redis.port}"
     own_redis.kill()
-    attempts = 0
+    failures = 0
     several = anyio.Event()
 
-    async def hang_up(stream: anyio.abc.SocketStream) -> None:
-        nonlocal attempts
-        attempts += 1
-        await stream.aclose()
-        if attempts == 4:
+    async def pause_after_a_failure(seconds: float) -> None:
+        nonlocal failures
+        failures += 1
+        if failures == 3:
             several.set()
+        await pause(seconds)
 
+    monkeypatch.setattr("kui.channels.redis.pause", pause_after_a_failure)
     with caplog.at_level(logging.WARNING):
-        listener = await anyio.create_tcp_listener(
-            local_host="127.0.0.1", local_port=own_redis.port
-        )
-        async with listener, anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, hang_up)
-            async with Channels(url, timeout=0.2):
-                with anyio.fail_after(PATIENCE):
-                    await several.wait()
-            tasks.cancel_scope.cancel()
+        async with Channels(url, timeout=0.2):
+            with anyio.fail_after(PATIENCE):
+                await several.wait()
     assert caplog.text.count("tried again") == 1
     assert "secret" not in caplog.text
 
