@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -30,6 +31,8 @@ __all__ = [
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 20.0
 """Seconds that anything may take on a busy machine."""
+MEMORY = 4 << 30
+"""Bytes that a process may hold: one that grows without end fails alone, and takes no other test with it."""
 
 
 def listening_socket() -> socket.socket:
@@ -64,6 +67,8 @@ class ServerProcess:
             pass_fds=() if sock is None else (sock.fileno(),),
             start_new_session=True,
         )
+        if sys.platform == "linux":
+            resource.prlimit(self.pid, resource.RLIMIT_DATA, (MEMORY, MEMORY))
         if sock is not None:
             sock.close()  # so that no client waits in its queue once the process has ended
         self._reader = threading.Thread(target=self._read, daemon=True)

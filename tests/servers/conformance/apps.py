@@ -260,14 +260,12 @@ async def leaving(call: Call) -> None:
 
 @at
 async def pushes(call: Call) -> None:
-    """Sends without end and never receives."""
+    """Sends more than a client takes that does not read, and never receives."""
     await call.start()
-    sent = 0
     call.say("waits")
     try:
-        while True:
+        for sent in range(1, PUSHES):
             await call.body(b"p" * 65536, more=True)
-            sent += 1
             call.say(f"sent {sent}")
             await anyio.lowlevel.checkpoint()
     except OSError:
