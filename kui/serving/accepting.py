@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+from contextlib import suppress
 from typing import Final
 
 import anyio
@@ -31,7 +32,10 @@ class Accepting:
         self._failing = False
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with suppress(
+                OSError
+            ):  # macOS refuses options of a socket whose client has gone already
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def failed(self, error: OSError) -> None:
         """Handle an error of `accept`.

@@ -138,15 +138,17 @@ class Turns:
 
 
 def peer_of(sock: socket.socket) -> tuple[tuple[str, int] | None, Address | None]:
-    """Return the addresses of client and server, as ASGI requires them. For a Unix socket the first is None."""
+    """Return the addresses of client and server, as ASGI requires them. For a Unix socket the first is None.
+
+    Both are None if the client has gone already.
+    """
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         name = sock.getsockname()
         return None, ((name.decode("utf-8", "replace") if isinstance(name, bytes) else name), None)
     try:
-        client = sock.getpeername()[:2]
-    except OSError:  # the client has gone already
-        client = None
-    return client, sock.getsockname()[:2]
+        return sock.getpeername()[:2], sock.getsockname()[:2]
+    except OSError:  # the client has gone already: macOS knows neither address then
+        return None, None
 
 
 def hung_up(descriptor: int) -> bool:

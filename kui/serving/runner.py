@@ -218,6 +218,7 @@ class Runner:
             return
         self.stopping.set()
         if not self.life.started.is_set():
+            logger.info("Stopping before the app has started up")
             self.life.cancel()
         for callback in self._callbacks:
             callback()

@@ -126,6 +126,7 @@ def test_a_signal_during_start_up_ends_it(kui_run: KuiRun) -> None:
     server.find("app: starting")
     assert server.stop() == 0
     assert "Listening" not in server.log and "Traceback" not in server.log
+    assert "Stopping before the app has started up" in server.log
 
 
 def test_a_blocked_event_loop_is_ended_when_the_last_time_is_over(

@@ -17,6 +17,7 @@ from baize.typing import Receive, Scope, Send
 
 from kui.serving import pipe_asyncio, pipe_trio
 from kui.serving.accepting import Accepting
+from kui.serving.pipes import peer_of
 from kui.serving.protocol import PREFACE
 from tests.support.http2_async_client import PSEUDO
 
@@ -147,6 +148,21 @@ async def test_no_room_for_a_connection_is_logged_once_and_waited_out(
         accepting.prepare(one)
     await accepting.failed(OSError(errno.EMFILE, "no room"))
     assert len(caplog.records) == 2
+
+
+class GoneOnMacOS(socket.socket):
+    """The socket of a client that has gone before it was accepted, as macOS shows it."""
+
+    def refuse(self, *_: Any) -> Any:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    setsockopt = getpeername = getsockname = refuse
+
+
+def test_a_client_that_has_gone_before_it_is_accepted_is_no_failure() -> None:
+    with GoneOnMacOS() as sock:
+        Accepting().prepare(sock)
+        assert peer_of(sock) == (None, None)
 
 
 async def test_a_crowd_of_clients_lets_others_work(loop: str) -> None:
