@@ -12,10 +12,10 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .distribution import other_distributions
@@ -24,6 +24,9 @@ from .serving.binding import CannotServe
 from .serving.importing import find_app
 from .serving.process import BACKENDS, ProcessDeadline, complain, run_process
 from .serving.runner import LAST
+
+if TYPE_CHECKING:
+    from .applications import Kui
 
 __all__ = ["main"]
 
@@ -128,18 +131,34 @@ def _openapi(app: str) -> int:
 
 def _table(app: object, spec: str) -> list[tuple[str, str, str, str]]:
     from .applications import Kui
-    from .argument_checks import describe
-    from .routing import HttpRoute
 
     if not isinstance(app, Kui):
         raise CannotServe(f"{spec} is no Kui application, but {app!r}")
-    rows = [("METHODS", "PATH", "NAME", "ENDPOINT")]
+    return [("METHODS", "PATH", "NAME", "ENDPOINT"), *_rows(app)]
+
+
+def _rows(app: Kui, prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Yield a row for each route of an app, and below a mounted Kui its routes.
+
+    A mount is one row: that it answers the prefix itself, and WebSockets, goes without saying.
+    """
+    from .applications import Kui
+    from .argument_checks import describe
+    from .routing import HttpRoute
+    from .routing.mounts import Mounted
+
     for route in app.router:
-        kind = "WEBSOCKET"
-        if isinstance(route, HttpRoute):
-            kind = ",".join(sorted(app.router.methods(route) or ["*"]))
-        rows.append((kind, route.path, route.full_name or "-", describe(route.endpoint)))
-    return rows
+        path, name = prefix + route.path, route.full_name or "-"
+        mounted = getattr(route.endpoint, "__self__", route.endpoint)  # for WebSockets: its method
+        if not (isinstance(mounted, Mounted) and mounted.grows):
+            kind = "WEBSOCKET"
+            if isinstance(route, HttpRoute):
+                kind = ",".join(sorted(app.router.methods(route) or ["*"]))
+            yield kind, path, name, describe(route.endpoint)
+        elif isinstance(route, HttpRoute) and path.endswith("/{path:any}"):
+            yield "MOUNT", path, name, repr(mounted.app)
+            if isinstance(mounted.app, Kui):
+                yield from _rows(mounted.app, path.removesuffix("/{path:any}"))
 
 
 class _Version(argparse.Action):

@@ -11,6 +11,7 @@ from baize.typing import Scope
 
 from .argument_checks import expect, function_of
 from .concurrency import ClientDisconnect, call, is_async, strays_fail
+from .concurrency.loops import note_other_loop
 from .http.exceptions import AnyHTTPException, HTTPException, abort
 from .http.headers import ResponseHeaders
 from .http.problems import description
@@ -67,8 +68,9 @@ def unwrap_group(exc: Exception) -> Exception:
     return exc
 
 
-def note(exc: BaseException, scope: Scope) -> None:
+def note(exc: Exception, scope: Scope) -> None:
     """Add the request's method and path as a note (PEP 678) to an exception that the server will log."""
+    note_other_loop(unwrap_group(exc))
     text = f"raised for {request_name(scope)}"
     if text not in getattr(exc, "__notes__", ()):  # a mounted app has added it already
         exc.add_note(text)

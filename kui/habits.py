@@ -5,21 +5,28 @@ A method that does not exist raises AttributeError, and a parameter that does no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from inspect import Parameter, getattr_static, signature
 from typing import Any, Final, NoReturn, TypeVar
 
 __all__ = [
     "APP_PARAMETERS",
+    "CONVERTERS",
     "DIRECTORY_PARAMETERS",
+    "EVENTS_PARAMETERS",
     "EXCEPTION_PARAMETERS",
     "FILE_PARAMETERS",
     "GROUP_PARAMETERS",
+    "JSON_PARAMETERS",
     "ROUTE_PARAMETERS",
+    "STREAM_PARAMETERS",
+    "TEMPLATE_PARAMETERS",
     "AppHabits",
     "GroupHabits",
+    "RequestHabits",
     "connection_hint",
+    "refuse",
     "told",
 ]
 
@@ -127,6 +134,34 @@ FILE_PARAMETERS: Final = {
     "filename": 'write download_name="..."',
 }
 DIRECTORY_PARAMETERS: Final = {"html": "write Pages(...) instead of Files(...)"}
+_RESPONSE_PARAMETERS: Final = {
+    "status": "write status_code=201",
+    "background": "write request.background_tasks.append(function, ...)",
+}
+STREAM_PARAMETERS: Final = {**_RESPONSE_PARAMETERS, "media_type": 'write content_type="..."'}
+EVENTS_PARAMETERS: Final = {**_RESPONSE_PARAMETERS, "ping": "write ping_interval=15"}
+JSON_PARAMETERS: Final = {
+    **_RESPONSE_PARAMETERS,
+    "media_type": 'write headers={"content-type": "..."}',
+    "content_type": 'write headers={"content-type": "..."}',
+}
+TEMPLATE_PARAMETERS: Final = {"directory": 'write Jinja2Templates("templates")'}
+
+_REQUEST_ATTRIBUTES: Final = {
+    "args": "write request.query_params",
+    "query": "write request.query_params",
+    "match_info": "write request.path_params",
+    "view_args": "write request.path_params",
+    "remote": "write request.client.host",
+    "remote_addr": "write request.client.host",
+    "session": 'write request["session"], which a middleware for sessions sets',
+    "get_json": "write await request.json",
+    "get_data": "write await request.body",
+    "files": "write await request.form, which holds the files too",
+    "values": "write request.query_params, or await request.form",
+}
+CONVERTERS: Final = {"path": "any", "float": "decimal", "string": "str"}
+"""The converters of other frameworks, and what they are called here."""
 
 _CONNECTION_TYPES: Final = {
     "HttpRequest": "request",
@@ -174,13 +209,15 @@ class _Habits:
     A `__getattr__` would do the same, but every attribute would take ten times as long to read.
     """
 
+    __slots__ = ()
+
     def __init_subclass__(cls, hints: dict[str, str] | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Set here and not in the class body, so that a type checker still reports these names.
         for name, hint in (hints or {}).items():
             setattr(cls, name, _Missing(name, hint))
 
-    def __dir__(self) -> list[str]:
+    def __dir__(self) -> Iterable[str]:
         names = super().__dir__()
         return [
             name for name in names if not isinstance(getattr_static(self, name, None), _Missing)
@@ -195,17 +232,30 @@ class GroupHabits(_Habits, hints=_GROUP_METHODS):
     """The base of groups of routes and of the router."""
 
 
+class RequestHabits(_Habits, hints=_REQUEST_ATTRIBUTES):
+    """The base of HTTP requests."""
+
+
+def refuse(names: Iterable[str], habits: dict[str, str]) -> None:
+    """Check names of keyword arguments.
+
+    :raises TypeError: `habits` has one of them; the message is its hint.
+    """
+    for name in names:
+        if name in habits:
+            raise TypeError(f"there is no parameter {name}= here: {habits[name]}")
+
+
 def told(habits: dict[str, str]) -> Callable[[F], F]:
     """Decorate a function, so that a keyword argument that `habits` has raises TypeError with its hint."""
 
     def decorate(function: F) -> F:
-        unknown = habits.keys() - signature(function).parameters.keys()
+        known = signature(function).parameters
+        unknown = {name: hint for name, hint in habits.items() if name not in known}
 
         @wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Any:
-            for name in kwargs:
-                if name in unknown:
-                    raise TypeError(f"there is no parameter {name}= here: {habits[name]}")
+            refuse(kwargs, unknown)
             return function(*args, **kwargs)
 
         return checked  # type: ignore[return-value]  # it takes and returns the very same

@@ -18,6 +18,7 @@ from kui.http.media import MULTIPART, URLENCODED
 from .concurrency import AsyncCached, Exchange, owner_of
 from .concurrency.async_cached import ToAwait
 from .connections import HTTPConnection, no_receive, no_send
+from .habits import RequestHabits
 from .http.headers import merge_headers
 from .http.json import decode_json, is_json, is_plain_json, json_charset
 from .http.media import is_plain_form, parse_content_length, refuse_encoding
@@ -57,7 +58,7 @@ class BodyStream:
         return chunk
 
 
-class HttpRequest(HTTPConnection):
+class HttpRequest(RequestHabits, HTTPConnection):
     """An HTTP request. Handlers use it through the proxy `kui.asgi.request`.
 
     Example::

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 import anyio
 from baize.typing import ASGIApp, Message
 
+from .loops import note_other_loop
 from .stray import strays_fail
 
 __all__ = ["LifespanDriver", "LifespanFailed", "LifespanPhase"]
@@ -107,6 +108,7 @@ class LifespanDriver:
             with self._scope, strays_fail:
                 await self._app(scope, self._receive, self._send)
         except Exception as error:
+            note_other_loop(error)
             self.error = error
             self.supported = self.started.is_set() or (self._received > 0 and not self._foreign)
             if self.up and not self._asked_to_stop.is_set():

@@ -20,6 +20,7 @@ __all__ = [
     "Scope",
     "cancel_scope",
     "clock",
+    "note_other_loop",
     "on_asyncio",
     "on_the_grid",
     "scope_maker",
@@ -32,6 +33,18 @@ GRID: Final = 0.25
 def on_asyncio() -> bool:
     """True if the running event loop is asyncio's, or if none runs. trio sets this thread-local while it runs code."""
     return sniffio.thread_local.name != "trio"
+
+
+def note_other_loop(error: Exception) -> None:
+    """Add a note (PEP 678) to an exception that says in its own words that the other event loop should run."""
+    text = str(error) if type(error) is RuntimeError else ""
+    note = ""
+    if not on_asyncio() and text.startswith(("no running event loop", "There is no current event")):
+        note = "a library needs asyncio here, and trio runs: kui run --backend asyncio"
+    elif on_asyncio() and text == "must be called from async context":
+        note = "a library needs trio here, and asyncio runs: kui run --backend trio"
+    if note and note not in getattr(error, "__notes__", ()):
+        error.add_note(note)
 
 
 class Scope(Protocol):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from baize.datastructures import URL
 
+from kui.habits import JSON_PARAMETERS, refuse
 from kui.http.headers import ResponseHeaders, charset_of, content_type, encode_location
 from kui.http.text import encode_text
 
@@ -194,6 +195,8 @@ class JSONResponse(SmallResponse[Any]):
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
         **options: Any,
     ) -> None:
+        if options:
+            refuse(options, JSON_PARAMETERS)
         self._options = options
         SmallResponse.__init__(self, content, status_code, headers)
 

@@ -12,6 +12,7 @@ from baize.typing import Message
 
 from kui.concurrency import Exchange
 from kui.concurrency.http.stream import StreamSource, stream
+from kui.habits import EVENTS_PARAMETERS, told
 from kui.http.event_streams import farewell
 from kui.http.text import encode_text
 
@@ -140,6 +141,7 @@ class SendEventResponse(StreamResponse):
 
     _more = HEADERS
 
+    @told(EVENTS_PARAMETERS)
     def __init__(
         self,
         iterable: StreamSource[Any],

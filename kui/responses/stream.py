@@ -14,6 +14,7 @@ from kui.argument_checks import describe, takes
 from kui.concurrency import Exchange, exchange_of
 from kui.concurrency.http.generator_runner import close_unstarted
 from kui.concurrency.http.stream import StreamSource, stream
+from kui.habits import STREAM_PARAMETERS, told
 from kui.http.headers import ResponseHeaders, charset_of, content_type
 from kui.http.text import encode_text
 
@@ -66,6 +67,7 @@ class StreamResponse(HttpResponse):
     _more: ClassVar[tuple[tuple[str, str], ...]] = ()
     """The headers of all responses of this class besides the Content-Type."""
 
+    @told(STREAM_PARAMETERS)
     def __init__(
         self,
         iterable: StreamSource[Any],

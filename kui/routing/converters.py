@@ -24,6 +24,8 @@ from baize.routing import (
     UUIDConvertor,
 )
 
+from kui.habits import CONVERTERS
+
 __all__ = ["NO_MATCH", "RANKS", "Converter", "converter_named"]
 
 NO_MATCH: Final = object()
@@ -207,9 +209,12 @@ def converter_named(name: str) -> Converter:
     if name in _BUILT_IN and (convertor is None or type(convertor) is _REPLACED[name]):
         return _BUILT_IN[name]
     if convertor is None:
-        known = ", ".join(dict.fromkeys([*_BUILT_IN, *CONVERTOR_TYPES]))
+        if name in CONVERTERS:
+            advice = f"write {CONVERTERS[name]}"
+        else:
+            advice = "use one of " + ", ".join(dict.fromkeys([*_BUILT_IN, *CONVERTOR_TYPES]))
         raise ValueError(
-            f"there is no converter {name!r}: use one of {known}, "
+            f"there is no converter {name!r}: {advice}, "
             f"or register your own in baize.routing.CONVERTOR_TYPES"
         )
     return _own(name, convertor)

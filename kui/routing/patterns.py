@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
+from kui.habits import CONVERTERS
+
 from .converters import NO_MATCH, Converter, converter_named
 from .segments import SegmentPart, divide
 
@@ -25,7 +27,6 @@ _END: Final = (1, 0, "")
 _brace = re.compile(r"\{([^{}]*)\}|[{}]")
 _as_it_is: Final = "!$&'()*+,;=:@"  # RFC 3986: what a segment may hold besides the unreserved
 _of_flask = re.compile(r"<(?:([a-z]+):)?([A-Za-z_]\w*)>").search
-_CONVERTERS_OF_FLASK: Final = {"string": "str", "path": "any", "float": "decimal"}
 
 
 class Segment:
@@ -159,7 +160,7 @@ class PathPattern:
             raise ValueError(f'the path {path!r} does not begin with a slash: write "/{path}"')
         if foreign := _of_flask(path):
             kind, name = foreign.groups()
-            wanted = f"{{{name}:{_CONVERTERS_OF_FLASK.get(kind, kind)}}}" if kind else f"{{{name}}}"
+            wanted = f"{{{name}:{CONVERTERS.get(kind, kind)}}}" if kind else f"{{{name}}}"
             raise ValueError(f"{foreign[0]!r} in {path!r} would be fixed text: write {wanted!r}")
         self.path = path
         self.segments: list[str | Segment] = []

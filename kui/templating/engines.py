@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from kui.concurrency import shielded
 from kui.current import http_connection, request, request_var
+from kui.habits import TEMPLATE_PARAMETERS, told
 from kui.http.text import encode_text
 from kui.responses.base import HttpResponse
 from kui.responses.content import SmallResponse
@@ -162,6 +163,7 @@ class Jinja2Templates(BaseTemplates):
     Example: `Kui(templates=Jinja2Templates("templates", "my_package:templates"))`.
     """
 
+    @told(TEMPLATE_PARAMETERS)
     def __init__(self, *directories: str | os.PathLike[str], **options: Any) -> None:
         import jinja2
 

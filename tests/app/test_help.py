@@ -72,7 +72,8 @@ async def test_in_a_request_dir_has_what_the_request_has() -> None:
 
     async with AsyncTestClient(app) as client:
         found = (await client.get("/")).json()
-    assert {"mine", *dir(HttpRequest)} <= set(found)
+    attributes = {name for name in dir(HttpRequest) if hasattr(HttpRequest, name)}  # no hints
+    assert {"mine", *attributes} <= set(found)
 
 
 def test_help_of_an_app_shows_its_attributes() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import trio
 
 from kui.asgi import (
     FactoryClass,
@@ -17,6 +20,8 @@ from kui.asgi import (
     HttpRequest,
     HttpRoute,
     HttpView,
+    Jinja2Templates,
+    JSONResponse,
     Kui,
     Mount,
     MultimethodRoutes,
@@ -34,6 +39,8 @@ from kui.asgi import (
     request_limits,
     required_method,
 )
+from kui.testing import AsyncTestClient
+from tests.support.scopes import http_scope
 
 
 async def hello() -> str:
@@ -340,10 +347,59 @@ def test_the_name_of_a_route_is_a_text(route: Any) -> None:
         (lambda: FileResponse("a", media_type="text/css"), "write content_type="),  # type: ignore[call-arg]
         (lambda: FileResponse("a", filename="b"), "write download_name="),  # type: ignore[call-arg]
         (lambda: Files(".", html=True), r"write Pages\(\.\.\.\)"),  # type: ignore[call-arg]
+        (lambda: StreamResponse([b""], media_type="text/css"), "write content_type="),  # type: ignore[call-arg]
+        (lambda: SendEventResponse([], ping=15), "write ping_interval=15"),  # type: ignore[call-arg, arg-type]
+        (lambda: JSONResponse({}, status=201), "write status_code=201"),
+        (lambda: JSONResponse({}, background=hello), r"write request\.background_tasks\.append"),
+        (lambda: Jinja2Templates(directory="templates"), r'write Jinja2Templates\("templates"\)'),
+        (lambda: HttpRoute("/{rest:path}", hello), "there is no converter 'path': write any"),
     ],
 )
-def test_parameters_of_other_file_responses_are_told(
-    make: Callable[[], object], message: str
-) -> None:
-    with pytest.raises(TypeError, match=message):
+def test_parameters_of_other_frameworks_are_told(make: Callable[[], object], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("args", "request.query_params"),
+        ("match_info", "request.path_params"),
+        ("remote_addr", "request.client.host"),
+        ("session", 'request["session"]'),
+        ("get_json", "await request.json"),
+        ("files", "await request.form"),
+    ],
+)
+def test_attributes_of_other_requests_are_told(name: str, instead: str) -> None:
+    request = HttpRequest(http_scope())
+    assert not hasattr(request, name) and name not in dir(request)
+    with pytest.raises(
+        AttributeError, match=f"HttpRequest has no '{name}': write {re.escape(instead)}"
+    ):
+        getattr(request, name)
+
+
+@pytest.mark.anyio
+async def test_a_library_for_the_other_loop_is_told(anyio_backend: str) -> None:
+    app = Kui()
+    other = "asyncio" if anyio_backend == "trio" else "trio"
+
+    @app.get("/")
+    async def ask() -> None:
+        asyncio.get_running_loop() if other == "asyncio" else trio.lowlevel.current_task()
+        raise AssertionError("it runs here")
+
+    async with AsyncTestClient(app) as client:
+        with pytest.raises(RuntimeError) as caught:
+            await client.get("/")
+    assert f"kui run --backend {other}" in caught.value.__notes__[0]
+
+    @app.on_startup
+    async def start(app: Kui) -> None:
+        await ask()
+
+    with pytest.raises(RuntimeError) as caught:
+        async with AsyncTestClient(app):
+            raise AssertionError("it has started")
+    assert f"kui run --backend {other}" in caught.value.__notes__[0]

@@ -205,6 +205,38 @@ def test_the_routes_are_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Item" in table[2][3]
 
 
+def test_a_mount_is_one_route_and_a_mounted_app_shows_its_own(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = """
+from kui.asgi import Kui, Mount
+
+async def other(scope, receive, send): pass
+
+def middleware(endpoint):
+    return endpoint
+
+from cli_app import app as inner
+app = Kui(routes=[Mount("/in/{tenant}", inner) @ middleware, Mount("/other", other, name="other")])
+"""
+    (here / "outer_app.py").write_text(source)
+    assert main(["routes", "outer_app:app"]) == 0
+    table = [line.split()[:3] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[1:] for row in table] == [
+        ["/in/{tenant}/{path:any}", "-"],
+        ["/in/{tenant}/", "index"],
+        ["/in/{tenant}/items/{id:int}", "item"],
+        ["/in/{tenant}/nameless", "-"],
+        ["/in/{tenant}/chat", "chat"],
+        ["/other/{path:any}", "other"],
+    ]
+    assert [row[0] for row in table if row[0] in ("MOUNT", "WEBSOCKET", "*")] == [
+        "MOUNT",
+        "WEBSOCKET",
+        "MOUNT",
+    ]
+
+
 @pytest.mark.parametrize("spec", ["cli_app", "cli_app:create_app()", "cli_app:inner.app"])
 def test_an_app_may_be_named_in_several_ways(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["routes", spec]) == 0
