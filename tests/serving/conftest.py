@@ -17,8 +17,7 @@ from kui.serving import pipe_asyncio, pipe_trio, readable_trio
 from kui.serving.accepting import Accepting
 from kui.serving.state import ConnectionLimits, ServerState
 from tests.support.certificates import certificate  # noqa: F401 - a fixture
-
-PATIENCE = 20.0
+from tests.support.process import PATIENCE
 
 
 @pytest.fixture(params=["trio", "asyncio", "uvloop"])

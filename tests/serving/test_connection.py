@@ -10,8 +10,9 @@ import pytest
 from baize.typing import Receive, Scope, Send
 
 from kui.concurrency.http.receive_buffer import ReceivesNowait
+from tests.support.process import PATIENCE
 
-from .conftest import PATIENCE, Serve, marks_its_scope
+from .conftest import Serve, marks_its_scope
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,8 @@ from hyperframe.frame import GoAwayFrame, PriorityFrame
 
 import kui.serving.http2
 from kui.serving.responses import Misuse
-from tests.support.http2_async_client import PATIENCE, AsyncHttp2Client
+from tests.support.http2_async_client import AsyncHttp2Client
+from tests.support.process import PATIENCE
 
 from .conftest import Serve, marks_its_scope
 

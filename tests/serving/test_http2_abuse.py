@@ -21,7 +21,8 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from tests.support.http2_async_client import PATIENCE, PSEUDO, AsyncHttp2Client, Headers
+from tests.support.http2_async_client import PSEUDO, AsyncHttp2Client, Headers
+from tests.support.process import PATIENCE
 
 from .conftest import Serve
 from .test_http2 import App, answer, client_of, echo, read_body, within

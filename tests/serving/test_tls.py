@@ -14,8 +14,9 @@ import pytest
 from baize.typing import Receive, Scope, Send
 
 from kui.serving.binding import tls_context
+from tests.support.process import PATIENCE
 
-from .conftest import PATIENCE, Serve
+from .conftest import Serve
 from .test_connection import GET, LAST, echo, hello, post, respond
 
 pytestmark = pytest.mark.anyio

@@ -17,8 +17,8 @@ import h2.settings
 from hyperframe.frame import Frame, GoAwayFrame
 
 from .http2_client import WholeFrames
+from .process import PATIENCE
 
-PATIENCE = 20.0
 Headers = Iterable[tuple[bytes, bytes]]
 
 

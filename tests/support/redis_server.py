@@ -12,10 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RedisServer", "needs_redis"]
+from .process import PATIENCE
 
-PATIENCE = 20.0
-"""Seconds that anything may take on a busy machine."""
+__all__ = ["RedisServer", "needs_redis"]
 
 
 def needs_redis() -> str | None:

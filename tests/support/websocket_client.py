@@ -27,9 +27,10 @@ from wsproto.events import (
     TextMessage,
 )
 
+from .process import PATIENCE
+
 __all__ = ["Client", "Closed", "Denied", "WebSocketOverHttp2"]
 
-PATIENCE = 20.0
 CHUNK = 65536
 
 
