@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +25,7 @@ __all__ = [
     "connect",
     "foreign",
     "get",
+    "killed_with_us",
     "listening_socket",
     "read_until",
 ]
@@ -43,6 +45,11 @@ def listening_socket() -> socket.socket:
     return sock
 
 
+def killed_with_us(command: Sequence[str]) -> list[str]:
+    """The command of a process that a test run takes with it, if it is killed and cannot clean up (Linux)."""
+    return [*(["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []), *command]
+
+
 class ServerProcess:
     """A server's process and its output, both streams in one.
 
@@ -59,7 +66,7 @@ class ServerProcess:
         self._text = ""
         self._changed = threading.Condition()
         self.process = subprocess.Popen(
-            self.command,
+            killed_with_us(self.command),
             cwd=more.pop("cwd", ROOT),
             env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT), **more},
             stdout=subprocess.PIPE,

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .process import PATIENCE
+from .process import PATIENCE, killed_with_us
 
 __all__ = ["RedisServer", "needs_redis"]
 
@@ -70,7 +70,8 @@ class RedisServer:
             "logfile": log,
         }
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
-        self._process = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)
+        command = killed_with_us(["redis-server", *arguments])
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         end = time.monotonic() + PATIENCE
         while self._process.poll() is None:
             try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.process import PATIENCE, ServerProcess, reserved_port
+from tests.support.process import PATIENCE, ServerProcess, killed_with_us, reserved_port
 from tests.support.wire import CLOSE, TEXT, Wire, frame
 
 from .conftest import program
@@ -82,7 +82,8 @@ def proxy(request: pytest.FixtureRequest, site: ServerProcess, tmp_path: Path) -
                 folder=tmp_path, port=port, backend=site.port, user=user
             )
         )
-        process = subprocess.Popen([path, *flags, str(config)], stdout=log, stderr=log)
+        command = killed_with_us([path, *flags, str(config)])
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             assert listens(process, port)
             yield port
