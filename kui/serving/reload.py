@@ -38,9 +38,14 @@ class Watcher:
         self._look()
 
     def add(self, error: BaseException) -> None:
-        """Also watch the files that `error` names, because a module that cannot be imported is in no list."""
-        frames = traceback.extract_tb(error.__traceback__)
-        self._more.update(frame.filename for frame in frames)
+        """Also watch the files that `error` names, because a module that cannot be imported is in no list.
+
+        After an ImportError also watch their folders, in which the missing module may be written.
+        """
+        files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+        self._more.update(files)
+        if isinstance(error, ImportError):
+            self._more.update(map(os.path.dirname, files))
         if isinstance(error, SyntaxError) and error.filename:
             self._more.add(error.filename)
 

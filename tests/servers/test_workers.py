@@ -132,10 +132,11 @@ def module(tmp_path: Path) -> Path:
 
 def change(module: Path, source: str) -> None:
     """Put a new file in the module's place at once, with a time that no clock's coarseness hides."""
-    time = module.stat().st_mtime + 10
     new = module.with_suffix(".new")
     new.write_text(source)
-    os.utime(new, (time, time))
+    if module.exists():
+        time = module.stat().st_mtime + 10
+        os.utime(new, (time, time))
     new.replace(module)
 
 
@@ -158,6 +159,15 @@ def test_a_broken_file_is_told_and_waited_for(kui_run: KuiRun, module: Path, bro
     change(module, SOURCE.format(text="mended"))
     server.find("Listening on", 2)
     assert get(url).text == "mended"
+    assert server.stop() == 0
+
+
+def test_a_module_that_is_missing_may_be_written(kui_run: KuiRun, module: Path) -> None:
+    module.write_text("from written_later import app")
+    server = kui_run("changing:app", "--reload", cwd=str(module.parent))
+    server.find("kui: waiting for a change")
+    change(module.with_name("written_later.py"), SOURCE.format(text="written"))
+    assert get(server.find_url()).text == "written"
     assert server.stop() == 0
 
 
