@@ -108,8 +108,8 @@ def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
     if data is not NO_DEFAULT:
         return lambda value: TypedEvents.of(value, encode, check)
 
-    def answer(value: Any) -> Any:
-        status, headers = 200, None
+    def answer(returned: Any) -> Any:
+        value, status, headers = returned, 200, None
         if type(value) is tuple and is_answer(value):
             value, status, *rest = value
             headers = rest[0] if rest else None
@@ -117,6 +117,8 @@ def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
             return value if status == 200 and headers is None else value.amended(status, headers)
         if isgenerator(value) or isasyncgen(value):
             return value
+        if value is None and not _fits(value, check):
+            return returned  # a forgotten `return`, which pydantic would write as null
         if TESTING in request_var.get().scope:
             check(value)
         return Written(encode(value), status, headers)
@@ -162,6 +164,14 @@ class TypedEvents(SendEventResponse):
         if self._check is not None:
             self._check(event["data"])
         return encode_event({**event, "data": self._write(event["data"])})
+
+
+def _fits(value: Any, check: Callable[[Any], object]) -> bool:
+    try:
+        check(value)
+    except Exception:
+        return False
+    return True
 
 
 Writer: TypeAlias = tuple[Callable[[Any], bytes], Callable[[Any], object]]

@@ -77,6 +77,29 @@ KINDS: list[tuple[Any, Any]] = [
 ids = [f"{kind.__name__}-{type(value).__name__}" for kind, value in KINDS]
 
 
+async def in_production(handler: Any) -> list[Any]:
+    """The messages of a response that is not made for a test."""
+    sent: list[Any] = []
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "headers": [],
+        "query_string": b"",
+        "http_version": "1.1",
+        "root_path": "",
+    }
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await Kui(routes=HttpRoute("/", handler))(scope, receive, send)
+    return sent
+
+
 @pytest.mark.parametrize(("kind", "value"), KINDS, ids=ids)
 async def test_a_field_that_is_not_declared_never_leaves(
     serve: Serve, kind: Any, value: Any
@@ -181,26 +204,29 @@ async def test_production_does_not_validate_and_a_test_does(serve: Serve) -> Non
         async with serve(show) as client:
             await client.get("/")
 
-    app = Kui(routes=HttpRoute("/", show))
-    sent: list[Any] = []
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/",
-        "headers": [],
-        "query_string": b"",
-        "http_version": "1.1",
-        "root_path": "",
-    }
+    assert (await in_production(show))[1]["body"] == b'{"number":-1}'
 
-    async def receive() -> Any:
-        return {"type": "http.request"}
 
-    async def send(message: Any) -> None:
-        sent.append(message)
+@pytest.mark.parametrize("testing", [False, True])
+@pytest.mark.parametrize("kind", [Public, PublicData, PublicTyped, PublicStruct, list[Public]])
+async def test_a_forgotten_return_is_no_null(serve: Serve, kind: Any, testing: bool) -> None:
+    async def forgets() -> kind:
+        pass
 
-    await app(scope, receive, send)
-    assert sent[1]["body"] == b'{"number":-1}'
+    with pytest.raises(TypeError, match=r"the handler .*forgets returned None"):
+        if testing:
+            async with serve(forgets) as client:
+                await client.get("/")
+        else:
+            await in_production(forgets)
+
+
+@pytest.mark.parametrize("kind", [Public, PublicData, PublicStruct])
+async def test_what_may_be_none_is_null(kind: Any) -> None:
+    async def show() -> kind | None:
+        return None
+
+    assert (await in_production(show))[1]["body"] == b"null"
 
 
 async def test_an_annotation_without_a_model_changes_nothing() -> None:
