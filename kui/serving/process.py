@@ -26,7 +26,7 @@ from kui.concurrency.loops import Loop
 
 from .binding import CannotServe, bound, tls_context
 from .debug import check_debug
-from .importing import load_app
+from .importing import importable_here, load_app
 from .listening import serve_on
 from .logs import LogConfig, set_up_logging
 from .reload import Watcher
@@ -41,6 +41,10 @@ BACKENDS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
     "uvloop": ("asyncio", {"use_uvloop": True}),
 }
 
+_STOP: Final = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+]
+
 logger = logging.getLogger("kui.server")
 
 
@@ -53,7 +57,7 @@ def run(
     log_config: LogConfig = None,
     **options: Unpack[ServeOptions],
 ) -> None:
-    """Serve an app until SIGTERM or Ctrl-C, and return after a clean shutdown.
+    """Serve an app until SIGTERM, Ctrl-C or SIGHUP (a terminal was closed), and return after a clean shutdown.
 
     On the signal `app.should_exit` becomes True. After `drain_delay` seconds no more connections are accepted. Requests
     then have `graceful_timeout` seconds to end, and the app is shut down. A second signal ends this waiting. Ten
@@ -111,8 +115,11 @@ def run_process(
         tls = tls_context(chosen.certfile, chosen.keyfile)
         limit = chosen.drain_delay + chosen.graceful_timeout + LAST
         single = workers == 1 and not reload
-        if single:
-            app = load_app(app) if isinstance(app, str) else app
+        if isinstance(app, str):
+            if single:
+                app = load_app(app)
+            else:  # the workers load it; the log configuration may name classes of its modules
+                importable_here()
         with bound(chosen.binds, chosen.stall_timeout) as sockets:
             set_up_logging(log_config)
             if chosen.debug:
@@ -232,7 +239,6 @@ class _Process:
             status = 1
         if status and not watcher.changed:
             print("kui: waiting for a change", file=sys.stderr)
-            ready()
             watcher.wait()
         return RELOAD if watcher.changed else status
 
@@ -265,7 +271,7 @@ def _report(runner: Runner) -> int:
 
 @contextmanager
 def _signals(runner: Runner, deadline: ProcessDeadline, limit: float) -> Iterator[None]:
-    """Interrupt the runner on SIGTERM and Ctrl-C, and start the deadline."""
+    """Interrupt the runner on SIGTERM, Ctrl-C and SIGHUP, and start the deadline."""
     loop = Loop()
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
@@ -274,7 +280,7 @@ def _signals(runner: Runner, deadline: ProcessDeadline, limit: float) -> Iterato
 
     previous = {}
     if threading.current_thread() is threading.main_thread():
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in _STOP:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 previous[signum] = signal.signal(signum, interrupt)
     try:

@@ -29,8 +29,8 @@ class Watcher:
     def __init__(self, module: str) -> None:
         self.changed = False
         self._more: set[str] = set()
-        self._seen: dict[str, float] = {}
-        importable_here()
+        self._here = importable_here()
+        self._seen: dict[str, object] = {self._here: _state(self._here)}
         # For a module in a package only the package is found, because finding more would import it.
         found = importlib.util.find_spec(module.partition(".")[0])
         if found is not None and found.origin is not None:
@@ -40,12 +40,12 @@ class Watcher:
     def add(self, error: BaseException) -> None:
         """Also watch the files that `error` names, because a module that cannot be imported is in no list.
 
-        After an ImportError also watch their folders, in which the missing module may be written.
+        After an ImportError also watch their folders and the current one, where the missing module may be written.
         """
         files = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
         self._more.update(files)
         if isinstance(error, ImportError):
-            self._more.update(map(os.path.dirname, files))
+            self._more.update([self._here, *map(os.path.dirname, files)])
         if isinstance(error, SyntaxError) and error.filename:
             self._more.add(error.filename)
 
@@ -81,9 +81,20 @@ class Watcher:
                 paths.add(path)
         for path in paths:
             try:
-                modified = os.stat(path).st_mtime
+                state = _state(path)
             except (OSError, ValueError):
                 continue  # no file, or missing for a moment: editors write a new file and rename it
-            if self._seen.setdefault(path, modified) != modified:
+            if self._seen.setdefault(path, state) != state:
                 self.changed = True
         return self.changed
+
+
+def _state(path: str) -> object:
+    """Return what changes with a file: its time; or with a folder: the names of its modules and packages."""
+    if os.path.isdir(path):
+        return {
+            name
+            for name in os.listdir(path)
+            if name.endswith(".py") or ("." not in name and name != "__pycache__")
+        }
+    return os.stat(path).st_mtime

@@ -29,7 +29,7 @@ RELOAD: Final = 75
 RESTART_PAUSE: Final = 1.0
 """Seconds from the start of a worker until it may be replaced by another."""
 
-_STOP: Final = (signal.SIGINT, signal.SIGTERM)
+_STOP: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 logger = logging.getLogger("kui.server")
 
@@ -44,7 +44,7 @@ class _Worker:
 
 
 def supervise(work: Work, count: int, limit: float) -> int:
-    """Run `work` in `count` processes until SIGTERM or SIGINT; return the exit status.
+    """Run `work` in `count` processes until SIGTERM, SIGINT or SIGHUP; return the exit status.
 
     A worker that ends is replaced. The first worker is started alone, so that an error of the app is printed once; if
     it ends before it has listened, the status is 1. On a signal all workers get SIGTERM, and after `limit` seconds
@@ -158,8 +158,9 @@ class _Supervisor:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            # A terminal sends SIGINT to all processes; the parent passes it on as SIGTERM.
+            # A terminal sends these to all processes; the parent passes them on as SIGTERM.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             os.close(self.life_write)
             os.close(ready_read)
@@ -201,7 +202,9 @@ def _wakeup() -> Iterator[socket.socket]:
     with reader, writer:
         writer.setblocking(False)
         previous = {
-            signum: signal.signal(signum, lambda *_: None) for signum in (*_STOP, signal.SIGCHLD)
+            signum: signal.signal(signum, lambda *_: None)
+            for signum in (*_STOP, signal.SIGCHLD)
+            if signum != signal.SIGHUP or signal.getsignal(signum) is not signal.SIG_IGN  # nohup
         }
         old = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:

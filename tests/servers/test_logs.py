@@ -37,6 +37,17 @@ handlers = ["out"]
 level = "DEBUG"
 """
 
+FORMATTER = """
+import logging
+from kui.asgi import Kui
+
+app = Kui()
+
+class Formatter(logging.Formatter):
+    def format(self, record):
+        return "MINE " + record.getMessage()
+"""
+
 
 def test_a_request_that_fails_is_logged_once_with_its_method_and_path(kui_run: KuiRun) -> None:
     server = kui_run(APP)
@@ -77,6 +88,19 @@ def test_a_file_may_configure_it(kui_run: KuiRun, tmp_path: Path, name: str, tex
     assert server.log.count("SHORT INFO shop.orders the shop is open") == 1
     assert server.log.count("SHORT DEBUG shop.orders and nobody knows") == 1
     assert "SHORT INFO kui.server Listening on" in server.log
+
+
+@pytest.mark.parametrize("flags", [[], ["--workers", "2"], ["--reload"]])
+def test_it_may_name_a_class_of_the_project(
+    kui_run: KuiRun, tmp_path: Path, flags: list[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(FORMATTER)
+    config = {**JSON, "formatters": {"short": {"()": "mine.Formatter"}}}
+    (tmp_path / "log.json").write_text(json.dumps(config))
+    server = kui_run("mine:app", "--log-config", "log.json", *flags, cwd=str(tmp_path))
+    server.find_url()
+    assert server.stop() == 0
+    assert "MINE Listening on" in server.log
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,10 @@ def test_workers_share_the_address_and_a_signal_ends_all(kui_run: KuiRun) -> Non
     assert pids(server, "shut down", 3) == workers
 
 
-def test_ctrl_c_in_a_terminal_reaches_the_workers_once(kui_run: KuiRun) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGHUP])
+def test_the_signal_of_a_terminal_reaches_the_workers_once(
+    kui_run: KuiRun, signum: signal.Signals
+) -> None:
     server = kui_run(APP, "--workers", "2", "--graceful-timeout", "60")
     server.find_url()
     pids(server, "started", 2)
@@ -41,12 +44,26 @@ def test_ctrl_c_in_a_terminal_reaches_the_workers_once(kui_run: KuiRun) -> None:
         connect(server, "/body", "Content-Length: 1") as body,
     ):
         server.find("app: waiting", 2)
-        os.killpg(server.pid, signal.SIGINT)
+        os.killpg(server.pid, signum)
         assert b"it stops" in read_until(told, b"it stops")
         body.sendall(b"x")
         assert b"thank you" in read_until(body, b"thank you"), "a second signal would have ended it"
         assert server.wait() == 0
     assert server.log.count("app: shut down") == 2
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_nohup_keeps_it_from_the_end_of_its_terminal(
+    backend: str, launch: Launch, workers: str
+) -> None:
+    flags = ["--backend", backend, "--bind", "127.0.0.1:0", "--workers", workers]
+    server = launch(["nohup", sys.executable, "-m", "kui", "run", APP, *flags])
+    url = server.find_url()
+    pids(server, "started", int(workers))
+    os.killpg(server.pid, signal.SIGHUP)
+    assert get(url + "/pid").text
+    assert server.stop() == 0
+    assert server.log.count("app: shut down") == int(workers)
 
 
 def test_a_worker_that_dies_is_replaced(kui_run: KuiRun) -> None:
@@ -169,6 +186,18 @@ def test_a_module_that_is_missing_may_be_written(kui_run: KuiRun, module: Path) 
     change(module.with_name("written_later.py"), SOURCE.format(text="written"))
     assert get(server.find_url()).text == "written"
     assert server.stop() == 0
+
+
+def test_of_several_workers_one_says_that_it_is_broken(kui_run: KuiRun, module: Path) -> None:
+    change(module, "1 / 0")
+    server = kui_run("changing:app", "--reload", "--workers", "2", cwd=str(module.parent))
+    server.find("kui: waiting for a change")
+    change(module, SOURCE.format(text="mended"))
+    url = server.find_url()
+    server.find("Listening on", 2)
+    assert get(url).text == "mended"
+    assert server.stop() == 0
+    assert server.log.count("ZeroDivisionError") == 1
 
 
 def test_it_may_be_broken_from_the_start(kui_run: KuiRun, module: Path) -> None:
