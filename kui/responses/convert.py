@@ -119,11 +119,12 @@ class ResponseConverter:
         """Return a response made of `value`. A response is returned unchanged.
 
         A tuple of two or three items whose second is an int from 100 to 599 means value, status and headers. The
-        headers are a mapping, a sequence of pairs, or None. Any other tuple is a value, unless it is longer than that.
+        headers are a mapping, a sequence of pairs, or None. Any other tuple is a value, unless it is longer than that,
+        or has these in another order.
 
         :param handler: a function, or its name, for error messages; by default the handler of the current request.
         :raises TypeError: no converter is registered for the type, which may be that of None; or the third item of a
-            tuple is no headers, or has a fourth behind it.
+            tuple is no headers, or has a fourth behind it; or a tuple has status and headers in another order.
         :raises ValueError: HTTP does not allow a header.
         :raises Exception: what the converter raises.
         """
@@ -135,6 +136,8 @@ class ResponseConverter:
             kind = type(value)
             converter = self._found.get(kind) or self._find(value, kind, handler)
             return converter(value, *rest)
+        if kind is tuple:
+            check_order(value, handler)
         converter = self._found.get(kind) or self._find(value, kind, handler)
         return converter(value)
 
@@ -164,7 +167,7 @@ def is_answer(value: tuple[Any, ...], handler: object = None) -> bool:
     :raises TypeError: it begins with all three, and has more items.
     """
     # The third item is not checked: if a tuple with a status became JSON, a refusal would be sent as a 200.
-    if len(value) < 2 or not isinstance(value[1], int) or not 100 <= value[1] <= 599:
+    if len(value) < 2 or not _is_status(value[1]):
         return False
     if len(value) > 3 and isinstance(value[2], Mapping):
         raise TypeError(
@@ -172,6 +175,22 @@ def is_answer(value: tuple[Any, ...], handler: object = None) -> bool:
             " write value, status, headers alone, or return a list, which is JSON"
         )
     return len(value) <= 3
+
+
+def check_order(value: tuple[Any, ...], handler: object = None) -> None:
+    """Check a tuple that `is_answer` says is a value: without its headers, a refusal might be cached.
+
+    :raises TypeError: it seems to be value, status and headers in another order.
+    """
+    if len(value) in (2, 3) and (isinstance(value[1], Mapping) or _is_status(value[0])):
+        raise TypeError(
+            f"{_who(handler)} returned a tuple that is not value, status, headers in this order;"
+            " write them so, or return a list, which is JSON"
+        )
+
+
+def _is_status(value: Any) -> bool:
+    return isinstance(value, int) and 100 <= value <= 599
 
 
 def _headers(headers: Any, handler: object) -> Mapping[str, str] | None:

@@ -202,6 +202,22 @@ def test_an_answer_with_more_items_is_never_json(headers: Any) -> None:
             convert(("no", 403, headers, *more), "show")
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ({"ok": True}, {"cache-control": "no-store"}),
+        ("no", {"www-authenticate": "Basic"}, 401),
+        (401, "no"),
+        (401, "no", {"www-authenticate": "Basic"}),
+    ],
+)
+def test_an_answer_in_another_order_is_never_json(answer: Any) -> None:
+    with pytest.raises(
+        TypeError, match=r"^the handler show returned a tuple that is not value, sta"
+    ):
+        convert(answer, "show")
+
+
 def test_pairs_of_headers_keep_each_cookie() -> None:
     cookies = [("Set-Cookie", "a=1"), ("set-cookie", "b=2")]
     for value in "text", PlainTextResponse("text", headers={"set-cookie": "c=3"}):
