@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import pytest
 
-from kui.asgi import Depends, timeout
+from kui.asgi import Depends, Endpoint
 
 from .conftest import Serve
 
@@ -17,10 +17,25 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_an_entry_that_is_abandoned_is_closed_by_its_thread(serve: Serve) -> None:
-    go_on, closed = threading.Event(), threading.Event()
+    begun, go_on, closed = threading.Event(), threading.Event(), threading.Event()
     seen: list[bool] = []
 
+    def cut_once_begun(endpoint: Endpoint) -> Endpoint:
+        async def cut() -> Any:
+            async with anyio.create_task_group() as group:
+
+                async def wait() -> None:
+                    await anyio.to_thread.run_sync(begun.wait)
+                    group.cancel_scope.cancel()
+
+                group.start_soon(wait)
+                return await endpoint()
+            return "cut", 504
+
+        return cut
+
     def connection() -> Iterator[str]:
+        begun.set()
         go_on.wait(10)
         try:
             yield "connection"
@@ -31,7 +46,7 @@ async def test_an_entry_that_is_abandoned_is_closed_by_its_thread(serve: Serve) 
     async def show(connection: Annotated[str, Depends(connection, thread=True)]) -> str:
         return connection
 
-    async with serve(show, middlewares=[timeout(0.05)]) as client:
+    async with serve(show, middlewares=[cut_once_begun]) as client:
         assert (await client.get("/")).status_code == 504
         assert not closed.is_set()
         go_on.set()
