@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from baize.typing import ASGIApp, Receive, Scope, Send
@@ -285,8 +286,10 @@ class Kui(AppHabits, MethodDecorators):
 
     def _open_shared(self) -> AbstractAsyncContextManager[None]:
         from .parameters.app_scope import AppDependencies  # see on_demand
+        from .parameters.unread import told_of_unread
 
-        return AppDependencies(self.router.declared, self.shared, self.task_group.stop)
+        plans = partial(told_of_unread, self.router.declared)
+        return AppDependencies(plans, self.shared, self.task_group.stop)
 
     def _mounted(self) -> AbstractAsyncContextManager[None]:
         apps = mounted_apps(self.router)

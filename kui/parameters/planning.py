@@ -17,7 +17,7 @@ from kui.habits import connection_hint
 from .groups import task_group
 from .markers import Body, Depends, Path, Security, SourceMarker
 from .plans import NO_DEFAULT, Call, Dependency, DependencyKind, Parameter, Plan
-from .shapes import members, model_kind
+from .shapes import is_plain, members, model_kind
 from .signatures import Declared, Signature, place, signature_of
 from .targets import EMPTY, Planned
 
@@ -78,6 +78,7 @@ def plan(
         returns=returns,
         slots=tuple(graph.slots),
         is_socket=is_socket,
+        unread=tuple(graph.unread),
         makes_generator=graph.makes_generator,
     )
     _check_lives(made)
@@ -100,6 +101,7 @@ class _Graph:
         self.overrides = overrides
         self.makes_generator = False
         self.slots: list[Any] = []
+        self.unread: list[str] = []
         self.parameters: list[Parameter] = []
         self.nodes: list[Dependency] = []  # each after those that it needs
         self.known: dict[Any, Dependency] = {}
@@ -131,6 +133,8 @@ class _Graph:
                     slot = self.slot(declared.default)
                 else:
                     in_a_row = False
+                    if not trail and declared.marker is None and is_plain(declared.annotation):
+                        self.unread.append(declared.name)
                     continue  # the function uses its own default
             if declared.positional_only or (in_a_row and not declared.keyword_only):
                 positional.append(slot)

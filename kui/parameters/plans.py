@@ -139,6 +139,8 @@ class Plan:
     is_socket: bool = False
     makes_generator: bool = False
     """True if the handler is a generator function: its dependencies last until its stream has ended."""
+    unread: tuple[str, ...] = ()
+    """The handler's parameters with a default that look as if they were of the query, and are not (see `unread`)."""
 
     def of(self, source: Source) -> tuple[Parameter, ...]:
         """Return the parameters of one source."""

@@ -19,6 +19,7 @@ __all__ = [
     "bare",
     "fields_of",
     "is_many",
+    "is_plain",
     "members",
     "model_kind",
     "parts_of",
@@ -26,6 +27,7 @@ __all__ = [
 
 ModelKind: TypeAlias = Literal["pydantic", "dataclass", "typed dict", "struct"]
 
+_PLAIN: Final = (str, int, float, bool, type(None))
 _MANY: Final = (list, set, frozenset, tuple, Sequence, MutableSequence, Set, AbstractIterable)
 
 
@@ -50,6 +52,11 @@ def members(annotation: Any) -> Iterator[Any]:
             yield from members(one)
     else:
         yield annotation
+
+
+def is_plain(annotation: Any) -> bool:
+    """True if a type is one that a parameter of a query often has, such as `int | None`."""
+    return all(kind in _PLAIN for kind in members(annotation))
 
 
 def parts_of(annotation: Any) -> Iterator[Any]:
