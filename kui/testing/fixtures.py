@@ -148,23 +148,25 @@ def _refuse_two_runners(request: pytest.FixtureRequest) -> None:
 _PLUGINS = {"trio": "pytest-trio", "anyio": "anyio's plugin"}
 
 
-def _refuse_async_fixture(
-    fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-) -> None:
-    """Fail with a hint if a test uses an async fixture that no plugin runs."""
-    if (
+def _is_left_alone(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> bool:
+    """True if a test uses an async fixture that no plugin runs."""
+    return (
         "kui_backend" in request.fixturenames
         and (
             inspect.iscoroutinefunction(fixturedef.func)
             or inspect.isasyncgenfunction(fixturedef.func)
         )
         and _runner_of(request) == "kui"
-    ):
-        pytest.fail(
-            f"the fixture {fixturedef.argname!r} is async: write @pytest.mark.anyio above the test, or set "
-            "anyio_mode = auto in pytest's configuration, and anyio's plugin runs both, on both loops",
-            pytrace=False,
-        )
+    )
+
+
+def _refuse_async_fixture(name: str, /, **_: object) -> None:
+    """Fail with a hint, as the fixture's function: pytest does not clean up after what fails before it."""
+    pytest.fail(
+        f"the fixture {name!r} is async: write @pytest.mark.anyio above the test, or set "
+        "anyio_mode = auto in pytest's configuration, and anyio's plugin runs both, on both loops",
+        pytrace=False,
+    )
 
 
 # ---- the hooks
@@ -196,12 +198,13 @@ def pytest_fixture_setup(
 ) -> Generator[None, object, object]:
     """Choose the function of `kui_client` that the plugin which runs the test accepts."""
     original = fixturedef.func
-    _refuse_async_fixture(fixturedef, request)
-    if fixturedef.argname == "kui_client" and original.__module__ == __name__:
+    if _is_left_alone(fixturedef, request):
+        refuse = functools.partial(_refuse_async_fixture, fixturedef.argname)
+        fixturedef.func = refuse  # type: ignore[misc]  # declared final, and there is no other way
+    elif fixturedef.argname == "kui_client" and original.__module__ == __name__:
         runner = _runner_of(request)
-        # It is declared final, for lack of another way to have a fixture of several forms.
         if runner in ("anyio", "trio"):
-            fixturedef.func = _open_client  # type: ignore[misc]  # as said: final, and no other way
+            fixturedef.func = _open_client  # type: ignore[misc]  # as above
         elif runner == "asyncio":
             fixturedef.func = _for_pytest_asyncio()  # type: ignore[misc]  # as above
     try:
