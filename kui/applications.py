@@ -171,6 +171,8 @@ class Kui(AppHabits, MethodDecorators):
         """The routes."""
         self.openapi = openapi
         """The `openapi` argument, or None."""
+        if openapi is not None and not hasattr(openapi, "routes"):
+            raise TypeError(f"openapi= takes OpenAPI(title=...) of kui.openapi, not {openapi!r}")
         if openapi is not None:
             self.router << "/docs" // openapi.routes
         self.shared: dict[Any, Any] = {}

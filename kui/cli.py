@@ -102,10 +102,11 @@ def _new(directory: Path) -> int:
     return 0
 
 
-def _routes(app: str) -> int:
+def _routes(app: str | None) -> int:
     from .serving.importing import load_app
 
     try:
+        app = app or find_app()
         rows = _table(load_app(app), app)
     except CannotServe as error:
         return complain(error)
@@ -115,11 +116,12 @@ def _routes(app: str) -> int:
     return 0
 
 
-def _openapi(app: str) -> int:
+def _openapi(app: str | None) -> int:
     from .applications import Kui
     from .serving.importing import load_app
 
     try:
+        app = app or find_app()
         found = load_app(app)
         if not isinstance(found, Kui) or found.openapi is None:
             raise CannotServe(f"{app} describes nothing: write Kui(openapi=OpenAPI(title=...))")
@@ -183,11 +185,11 @@ def _parser(deadline: ProcessDeadline) -> argparse.ArgumentParser:
 
     routes = commands.add_parser("routes", help="list the routes of an app")
     routes.set_defaults(command=_routes)
-    routes.add_argument("app", help=SPEC)
+    routes.add_argument("app", nargs="?", help=SPEC + FOUND)
 
     openapi = commands.add_parser("openapi", help="write the description of an app to stdout")
     openapi.set_defaults(command=_openapi)
-    openapi.add_argument("app", help=SPEC)
+    openapi.add_argument("app", nargs="?", help=SPEC + FOUND)
 
     new = commands.add_parser("new", help="write a small project: an app, its tests, a container")
     new.set_defaults(command=_new)

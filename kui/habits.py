@@ -19,10 +19,13 @@ __all__ = [
     "FILE_PARAMETERS",
     "GROUP_PARAMETERS",
     "JSON_PARAMETERS",
+    "MARKER_PARAMETERS",
+    "MARKER_POSITION",
     "ROUTE_PARAMETERS",
     "STREAM_PARAMETERS",
     "TEMPLATE_PARAMETERS",
     "AppHabits",
+    "BackgroundHabits",
     "GroupHabits",
     "RequestHabits",
     "connection_hint",
@@ -42,6 +45,10 @@ _MIDDLEWARE: Final = (
 _HANDLER: Final = "write @app.exception_handler(404) above a function of the exception"
 _DESCRIPTION: Final = "write @operation(...) below it, for the description of kui.openapi"
 _OPENAPI: Final = "write Kui(openapi=OpenAPI(title=...)), with OpenAPI of kui.openapi"
+_DEPENDENCIES: Final = (
+    "declare it in the handler, as in _: Annotated[object, Depends(check)], or write {}=[...] for a function "
+    "of the endpoint that refuses before it"
+)
 _STATUS: Final = 'return it with the value, as in return "made", 201'
 
 _APP_METHODS: Final = {
@@ -101,12 +108,12 @@ ROUTE_PARAMETERS: Final = {
     "operation_id": _DESCRIPTION,
     "include_in_schema": _DESCRIPTION,
     "methods": 'write @app.get or @app.post, or HttpRoute("/path", handler, methods=["GET"])',
-    "dependencies": "write middlewares=[...]",
+    "dependencies": _DEPENDENCIES.format("middlewares"),
 }
 GROUP_PARAMETERS: Final = {
     "prefix": 'write "/prefix" // Routes(...)',
     "url_prefix": 'write "/prefix" // Routes(...)',
-    "dependencies": "write http_middlewares=[...]",
+    "dependencies": _DEPENDENCIES.format("http_middlewares"),
     "middlewares": "write http_middlewares=[...] or socket_middlewares=[...]",
 }
 APP_PARAMETERS: Final = {
@@ -121,7 +128,7 @@ APP_PARAMETERS: Final = {
     "openapi_url": _OPENAPI,
     "docs_url": _OPENAPI,
     "template_folder": 'write templates=Jinja2Templates("templates")',
-    "dependencies": "write http_middlewares=[...]",
+    "dependencies": _DEPENDENCIES.format("http_middlewares"),
 }
 EXCEPTION_PARAMETERS: Final = {
     "detail": 'write content="..."',
@@ -145,6 +152,9 @@ JSON_PARAMETERS: Final = {
     "media_type": 'write headers={"content-type": "..."}',
     "content_type": 'write headers={"content-type": "..."}',
 }
+_DEFAULT: Final = "write the default after =, as in page: Annotated[int, Query()] = 1"
+MARKER_PARAMETERS: Final = {"default": _DEFAULT, "default_factory": _DEFAULT}
+MARKER_POSITION: Final = f"a marker has no argument by position: {_DEFAULT}"
 TEMPLATE_PARAMETERS: Final = {"directory": 'write Jinja2Templates("templates")'}
 
 _REQUEST_ATTRIBUTES: Final = {
@@ -232,6 +242,12 @@ class GroupHabits(_Habits, hints=_GROUP_METHODS):
     """The base of groups of routes and of the router."""
 
 
+class BackgroundHabits(_Habits, hints={"add_task": "write append"}):
+    """The base of background tasks."""
+
+    __slots__ = ()
+
+
 class RequestHabits(_Habits, hints=_REQUEST_ATTRIBUTES):
     """The base of HTTP requests."""
 
@@ -246,16 +262,22 @@ def refuse(names: Iterable[str], habits: dict[str, str]) -> None:
             raise TypeError(f"there is no parameter {name}= here: {habits[name]}")
 
 
-def told(habits: dict[str, str]) -> Callable[[F], F]:
-    """Decorate a function, so that a keyword argument that `habits` has raises TypeError with its hint."""
+def told(habits: dict[str, str], positional: str = "") -> Callable[[F], F]:
+    """Decorate a function, so that a keyword argument that `habits` has raises TypeError with its hint.
+
+    :param positional: the hint if there are too many arguments by position; "" for Python's own sentence.
+    """
 
     def decorate(function: F) -> F:
         known = signature(function).parameters
         unknown = {name: hint for name, hint in habits.items() if name not in known}
+        most = len(known) - sum(one.kind is Parameter.KEYWORD_ONLY for one in known.values())
 
         @wraps(function)
         def checked(*args: Any, **kwargs: Any) -> Any:
             refuse(kwargs, unknown)
+            if positional and len(args) > most:
+                raise TypeError(positional)
             return function(*args, **kwargs)
 
         return checked  # type: ignore[return-value]  # it takes and returns the very same

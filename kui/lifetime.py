@@ -12,7 +12,9 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+from .argument_checks import describe
 from .concurrency import call, shielded, strays_fail
+from .habits import BackgroundHabits
 
 __all__ = ["BackgroundTasks", "ConnectionLifetime", "lifetime_of"]
 
@@ -23,7 +25,7 @@ C = TypeVar("C", bound="ConnectionLifetime")
 logger = logging.getLogger("kui.error")
 
 
-class BackgroundTasks:
+class BackgroundTasks(BackgroundHabits):
     """The functions that run after the response was sent: `request.background_tasks`.
 
     They run one after another, in the order in which they were appended, also if the client has left or the response
@@ -38,7 +40,7 @@ class BackgroundTasks:
     __slots__ = ("_tasks",)
 
     def __init__(self) -> None:
-        self._tasks: list[Callable[[], Any]] = []
+        self._tasks: list[partial[Any]] = []
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -60,7 +62,7 @@ class BackgroundTasks:
                 with strays_fail:
                     await call(task)
             except Exception:
-                logger.exception("A background task failed: %r", task)
+                logger.exception("A background task failed: %s", describe(task.func))
 
 
 class Closing(Protocol):

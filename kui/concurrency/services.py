@@ -104,9 +104,12 @@ class Services:
 
         :param name: the name that debuggers show for the task; by default that of the function.
         :raises RuntimeError: there is no lifespan, or the lifespan is over.
-        :raises TypeError: `func(*args)` did not return a coroutine.
+        :raises TypeError: `func` is a coroutine, or `func(*args)` did not return one.
         """
         group = self._open_group()
+        if inspect.iscoroutine(func):
+            func.close()
+            raise TypeError(f"a service is a function and its arguments, not {func!r}")
         coroutine = func(*args)
         if not inspect.iscoroutine(coroutine):
             raise TypeError(

@@ -22,7 +22,7 @@ from kui.http.media import parse_content_length
 from kui.http.ranges import parse_etags
 from kui.views import Endpoint
 
-from .placement import only_for
+from .placement import makes_middleware, only_for
 
 __all__ = ["compress"]
 
@@ -37,6 +37,7 @@ _FILES: Final = ("http.response.pathsend", "http.response.zerocopysend")
 _DIGESTS: Final = frozenset((b"digest", b"content-digest", b"content-md5", b"signature"))
 
 
+@makes_middleware
 def compress(
     *,
     minimum_size: int = 500,

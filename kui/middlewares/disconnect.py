@@ -59,4 +59,9 @@ def _client() -> WaitingClient | OpenSocket:
     request = request_var.get(None)
     if request is not None:
         return WaitingClient(request.exchange)
-    return OpenSocket(websocket_var.get().socket)
+    websocket = websocket_var.get(None)
+    if websocket is None:
+        raise LookupError(
+            "cancel_on_disconnect() is a block within a handler: as a middleware, write it without parentheses"
+        )
+    return OpenSocket(websocket.socket)

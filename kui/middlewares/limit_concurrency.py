@@ -14,11 +14,12 @@ from kui.http.exceptions import HTTPException, Unavailable
 from kui.requests import HttpRequest
 from kui.views import Endpoint
 
-from .placement import only_for
+from .placement import makes_middleware, only_for
 
 __all__ = ["limit_concurrency"]
 
 
+@makes_middleware
 def limit_concurrency(
     n: int,
     waiting: int = 0,

@@ -18,13 +18,14 @@ from kui.requests import HttpRequest
 from kui.views import Endpoint
 
 from .cors import CORS_ORIGIN, policies_in
-from .placement import only_for
+from .placement import makes_middleware, only_for
 
 __all__ = ["allow_origins", "cross_origin_protection"]
 
 SAFE: Final = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
+@makes_middleware
 def allow_origins(
     *origins: Origin | Iterable[Origin], same_origin: bool = True, without_origin: bool = True
 ) -> Callable[[Endpoint], Endpoint]:
@@ -69,6 +70,7 @@ def allow_origins(
     return middleware
 
 
+@makes_middleware
 def cross_origin_protection(
     *origins: Origin | Iterable[Origin],
 ) -> Callable[[Endpoint], Endpoint]:

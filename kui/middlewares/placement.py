@@ -7,13 +7,20 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from kui.argument_checks import describe, list_of_functions, takes
 
-__all__ = ["ConnectionKind", "middleware_list", "only_for"]
+__all__ = ["ConnectionKind", "makes_middleware", "middleware_list", "only_for"]
 
 ConnectionKind: TypeAlias = Literal["HTTP", "WebSocket"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK: Final = "__kui_connections__"
+_MAKES: Final = "__kui_makes_middleware__"
+
+
+def makes_middleware(function: F) -> F:
+    """Mark a function that returns a middleware, and is none itself."""
+    setattr(function, _MAKES, True)
+    return function
 
 
 def only_for(connections: ConnectionKind, name: str = "") -> Callable[[F], F]:
@@ -39,14 +46,21 @@ def middleware_list(
     :param parameter: the name of the list, for error messages.
     :param connections: the kind of connections for which the list is.
     :raises TypeError: a function was given without a list around it, or one of the middlewares is an ASGI middleware
-        or is for the other kind of connections.
+        or no function of an endpoint, or is for the other kind of connections.
     """
     found = list_of_functions(parameter, middlewares)
     for each in found:
+        if getattr(each, _MAKES, False) or (isinstance(each, type) and _MARK in vars(each)):
+            raise TypeError(f"{describe(each)} returns a middleware: write {each.__name__}(...)")
         if _is_asgi(each):
             raise TypeError(
                 f"{describe(each)} is an ASGI middleware, and {parameter} takes functions of an "
                 f"endpoint: write Kui(asgi_middlewares=[{_factory(each)}])"
+            )
+        if callable(each) and not takes(each, 1):
+            raise TypeError(
+                f"{describe(each)} is no middleware: give a function that takes an endpoint and "
+                f"returns one"
             )
         meant = getattr(each, _MARK, connections)
         if meant != connections:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import wraps
 from typing import Any
 
@@ -11,11 +11,12 @@ from kui.current import request_var
 from kui.limits import Limits
 from kui.views import Endpoint
 
-from .placement import only_for
+from .placement import makes_middleware, only_for
 
 __all__ = ["request_limits"]
 
 
+@makes_middleware
 def request_limits(**changes: int) -> Callable[[Endpoint], Endpoint]:
     """Make a middleware that changes some of the app's `Limits`; beyond a limit, the client gets 413.
 
@@ -28,7 +29,11 @@ def request_limits(**changes: int) -> Callable[[Endpoint], Endpoint]:
         @app.router.http.post("/photos", middlewares=[request_limits(file_bytes=50 * 1024**2)])
         async def upload(): ...
     """
-    replace(Limits(), **changes)  # raises here for a wrong argument
+    known = [field.name for field in fields(Limits)]
+    for name in changes:
+        if name not in known:
+            raise TypeError(f"there is no limit {name!r}: use one of {', '.join(known)}")
+    replace(Limits(), **changes)  # raises here for a wrong value
 
     @only_for("HTTP", "request_limits()")
     def middleware(endpoint: Endpoint) -> Endpoint:

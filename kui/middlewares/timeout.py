@@ -17,9 +17,12 @@ from kui.http.headers import RawHeaders, ResponseHeaders
 from kui.responses import HttpResponse, convert_response
 from kui.views import Endpoint
 
+from .placement import makes_middleware
+
 __all__ = ["timeout"]
 
 
+@makes_middleware
 def timeout(seconds: float, *, body: bool = False) -> Callable[[Endpoint], Endpoint]:
     """Make a middleware that cancels an endpoint after `seconds`, and answers 504 (RFC 9110, 15.6.5).
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 from kui.argument_checks import describe
+from kui.habits import MARKER_PARAMETERS, MARKER_POSITION, told
 
 __all__ = [
     "Body",
@@ -45,6 +46,7 @@ class SourceMarker:
 
     __slots__ = ("alias", "constraints", "deprecated", "description", "examples", "exclusive")
 
+    @told(MARKER_PARAMETERS, MARKER_POSITION)
     def __init__(
         self,
         *,
@@ -165,6 +167,7 @@ class Body(SourceMarker):
     source = "body"
     __slots__ = ("media_type",)
 
+    @told(MARKER_PARAMETERS, MARKER_POSITION)
     def __init__(self, *, media_type: str | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.media_type: Final = media_type
@@ -201,7 +204,7 @@ class Depends:
 
     def __init__(
         self,
-        function: Callable[..., Any],
+        function: Callable[..., Any] | None = None,
         *,
         cache: bool = True,
         until: Literal["return", "sent"] = "return",
@@ -210,7 +213,8 @@ class Depends:
     ) -> None:
         name = type(self).__name__
         if not callable(function):
-            raise TypeError(f"{name}() takes a function, not {function!r}")
+            given = f": write {name}(function)" if function is None else f", not {function!r}"
+            raise TypeError(f"{name}() takes a function{given}")
         if until not in ("return", "sent"):
             raise ValueError(f'{name}(until=) is "return" or "sent", not {until!r}')
         if scope not in ("request", "app"):

@@ -146,8 +146,9 @@ def _declared(function: Any, parameter: inspect.Parameter, annotation: Any) -> D
         markers = [one for one in rest if isinstance(one, _MARKERS)]
         for one in others:
             if isinstance(one, type) and issubclass(one, _MARKERS):
+                call = "(function)" if issubclass(one, Depends) else "()"
                 raise TypeError(
-                    f"{place(function)}: the marker of {name!r} is a class: write {one.__name__}()"
+                    f"{place(function)}: the marker of {name!r} is a class: write {one.__name__}{call}"
                 )
         if len(markers) > 1:
             raise TypeError(

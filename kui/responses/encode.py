@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Set
 from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from inspect import isawaitable, iscoroutine
 from operator import attrgetter, methodcaller
 from pathlib import PurePath
 from typing import Any, Final
@@ -96,6 +97,10 @@ def jsonable(value: Any) -> Any:
         encoder = _KNOWN.get(base)
         if encoder is not None:
             return encoder(value)
+    if isawaitable(value):
+        if iscoroutine(value):
+            value.close()
+        raise TypeError(f"an awaitable ({kind.__qualname__}) is not JSON: put await before it")
     raise TypeError(
         f"{kind.__qualname__} is not JSON: name it in Kui(json_encoder=...), or pass default= to"
         " JSONResponse"

@@ -39,7 +39,7 @@ def find_app() -> str:
         if here.joinpath(f"{name}.py").is_file() or here.joinpath(name, "__init__.py").is_file():
             return f"{name}:app"
     raise CannotServe(
-        f"there is neither app.py nor main.py in {here}; name the app: kui run module:app"
+        f"there is neither app.py nor main.py in {here}; name the app, as module:app"
     )
 
 

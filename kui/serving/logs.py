@@ -62,7 +62,10 @@ def _loaded(config: str | Path | Mapping[str, Any]) -> Mapping[str, Any]:
         return config
     path = Path(config)
     text = path.read_text(encoding="utf-8")
-    found: Any = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    try:
+        found: Any = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"write JSON, or TOML in a file *.toml: {error}") from None
     if not isinstance(found, dict):
         raise TypeError("it holds no dictionary")
     return found

@@ -7,12 +7,14 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import trio
 
 from kui.asgi import (
+    Body,
+    Depends,
     FactoryClass,
     FileResponse,
     Files,
@@ -25,6 +27,7 @@ from kui.asgi import (
     Kui,
     Mount,
     MultimethodRoutes,
+    Query,
     Routes,
     SendEventResponse,
     SocketRoute,
@@ -33,11 +36,14 @@ from kui.asgi import (
     abort,
     allow_cors,
     allow_origins,
+    cancel_on_disconnect,
     compress,
     cross_origin_protection,
     limit_concurrency,
+    request,
     request_limits,
     required_method,
+    timeout,
 )
 from kui.testing import AsyncTestClient
 from tests.support.scopes import http_scope
@@ -378,6 +384,104 @@ def test_attributes_of_other_requests_are_told(name: str, instead: str) -> None:
         AttributeError, match=f"HttpRequest has no '{name}': write {re.escape(instead)}"
     ):
         getattr(request, name)
+
+
+async def with_next(request: HttpRequest, call_next: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("middleware", "message"),
+    [
+        *(
+            (made, rf"{made.__name__} returns a middleware: write {made.__name__}\(\.\.\.\)")
+            for made in (
+                timeout,
+                limit_concurrency,
+                compress,
+                cross_origin_protection,
+                allow_cors,
+                request_limits,
+                required_method,
+            )
+        ),
+        (with_next, "with_next is no middleware: give a function that takes an endpoint and ret"),
+    ],
+)
+def test_what_is_no_middleware_is_told(middleware: Any, message: str) -> None:
+    for register in (
+        lambda: Kui(http_middlewares=[middleware]),
+        lambda: Routes(http_middlewares=[middleware]),
+        lambda: HttpRoute("/", hello, middlewares=[middleware]),
+    ):
+        with pytest.raises(TypeError, match=message):
+            register()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Query(1), "write the default after ="),
+        (lambda: Body(default=None), "write the default after ="),
+        (lambda: Depends(), r"write Depends\(function\)"),
+        (lambda: HttpRoute("/", needs_marker), r"write Depends\(function\)"),
+        (lambda: Kui(openapi=True), r"openapi= takes OpenAPI\(title=\.\.\.\)"),
+        (lambda: request_limits(file_byte=2), "there is no limit 'file_byte': use one of body, "),
+        (lambda: Kui().get("/", dependencies=[]), "declare it in the handler, as in _: Annotated"),
+    ],
+)
+def test_other_arguments_of_other_frameworks_are_told(make: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        Kui(routes=made if isinstance(made := make(), HttpRoute) else ())
+
+
+async def needs_marker(store: Annotated[str, Depends]) -> str:
+    return store
+
+
+@pytest.mark.anyio
+async def test_what_is_forgotten_in_a_handler_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    app = Kui()
+
+    @app.get("/await")
+    async def forgets_await() -> Any:
+        return {"body": request.json}
+
+    @app.get("/session")
+    async def without_session() -> Any:
+        return request.session  # type: ignore[attr-defined]
+
+    @app.get("/service")
+    async def starts_a_coroutine() -> Any:
+        app.task_group.start_soon(hello())  # type: ignore[arg-type]
+
+    @app.get("/task")
+    async def adds_a_task() -> Any:
+        request.background_tasks.add_task(hello)  # type: ignore[attr-defined]
+
+    @app.get("/failing")
+    async def has_a_failing_task() -> str:
+        request.background_tasks.append(fails, 1)
+        return ""
+
+    async def fails(number: int) -> None:
+        raise LookupError(number)
+
+    async with AsyncTestClient(app) as client:
+        for path, message in {
+            "await": r"an awaitable \(AsyncCached\) is not JSON: put await before it",
+            "session": r'write request\["session"\]',
+            "service": "a service is a function and its arguments, not <coroutine",
+            "task": "BackgroundTasks has no 'add_task': write append",
+        }.items():
+            with pytest.raises((TypeError, AttributeError), match=message):
+                await client.get(f"/{path}")
+        await client.get("/failing")
+    assert caplog.messages[-1].endswith(".fails"), "the name, and not its repr"
+
+
+def test_a_block_that_is_given_as_a_middleware_is_told() -> None:
+    with pytest.raises(LookupError, match="as a middleware, write it without parentheses"):
+        cancel_on_disconnect()
 
 
 @pytest.mark.anyio

@@ -237,6 +237,19 @@ app = Kui(routes=[Mount("/in/{tenant}", inner) @ middleware, Mount("/other", oth
     ]
 
 
+@pytest.mark.parametrize("command", ["routes", "openapi"])
+def test_without_a_name_the_app_is_looked_for(
+    here: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command]) == 1
+    assert "there is neither app.py nor main.py" in capsys.readouterr().err
+    (here / "main.py").write_text(
+        "from kui.asgi import Kui\nfrom kui.openapi import OpenAPI\napp = Kui(openapi=OpenAPI(title='Shop'))\n"
+    )
+    assert main([command]) == 0
+    assert ("/docs" if command == "routes" else "Shop") in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("spec", ["cli_app", "cli_app:create_app()", "cli_app:inner.app"])
 def test_an_app_may_be_named_in_several_ways(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["routes", spec]) == 0

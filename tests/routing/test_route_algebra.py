@@ -267,7 +267,7 @@ def test_routes_are_registered_on_a_group_as_on_a_router() -> None:
 def test_of_equal_routes_each_is_equal() -> None:
     assert HttpRoute("/x", one, methods=["get"]) == HttpRoute("/x", one, "", {"GET"})
     assert HttpRoute("/x", one) != HttpRoute("/x", two)
-    assert HttpRoute("/x", one) @ one != HttpRoute("/x", one)
+    assert HttpRoute("/x", one) @ Naming("n") != HttpRoute("/x", one)
     with pytest.raises(AttributeError):
         HttpRoute("/x", one).path = "/y"
 
