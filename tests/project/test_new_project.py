@@ -103,7 +103,7 @@ def test_where_there_is_no_app_the_command_says_what_to_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CannotServe, match="kui run module:app"):
+    with pytest.raises(CannotServe, match="name the app, as module:app"):
         find_app()
 
 
