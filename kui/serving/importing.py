@@ -38,9 +38,7 @@ def find_app() -> str:
     for name in USUAL_MODULES:
         if here.joinpath(f"{name}.py").is_file() or here.joinpath(name, "__init__.py").is_file():
             return f"{name}:app"
-    raise CannotServe(
-        f"there is neither app.py nor main.py in {here}; name the app, as module:app"
-    )
+    raise CannotServe(f"there is neither app.py nor main.py in {here}; name the app, as module:app")
 
 
 def load_app(spec: str) -> ASGIApp:
