@@ -23,7 +23,8 @@ EVERY: Final = 0.5
 class Watcher:
     """Watches the files of all imported modules, and that of `module` even if it is not imported.
 
-    A file is compared with its state when it was first seen.
+    The folders of packages in the current directory are watched, too: `FileRoutes` imports a module that is written
+    into one. A file is compared with its state when it was first seen.
     """
 
     def __init__(self, module: str) -> None:
@@ -52,6 +53,7 @@ class Watcher:
     @contextmanager
     def watching(self, on_change: Callable[[], None]) -> Iterator[None]:
         """Watch in a thread during the block; call `on_change()` in that thread once a file has changed."""
+        self._look()  # a change is one from now on, and not from the first look of the thread on
         over = threading.Event()
 
         def watch() -> None:
@@ -79,6 +81,9 @@ class Watcher:
             path = getattr(module, "__file__", None)
             if isinstance(path, str):
                 paths.add(path)
+                folder, name = os.path.split(path)
+                if name == "__init__.py" and folder.startswith(self._here):
+                    paths.add(folder)
         for path in paths:
             try:
                 state = _state(path)
@@ -91,10 +96,14 @@ class Watcher:
 
 def _state(path: str) -> object:
     """Return what changes with a file: its time; or with a folder: the names of its modules and packages."""
-    if os.path.isdir(path):
-        return {
-            name
-            for name in os.listdir(path)
-            if name.endswith(".py") or ("." not in name and name != "__pycache__")
-        }
-    return os.stat(path).st_mtime
+    if not os.path.isdir(path):
+        return os.stat(path).st_mtime
+    with os.scandir(path) as entries:
+        return {entry.name for entry in entries if entry.name.endswith(".py") or _is_package(entry)}
+
+
+def _is_package(entry: os.DirEntry[str]) -> bool:
+    """Return True for a folder with a module in it."""
+    if not entry.name.isidentifier() or not entry.is_dir():
+        return False
+    return any(name.endswith(".py") for name in os.listdir(entry))

@@ -188,6 +188,31 @@ def test_a_module_that_is_missing_may_be_written(kui_run: KuiRun, module: Path) 
     assert server.stop() == 0
 
 
+PAGES = """
+from kui.asgi import FileRoutes, Kui
+
+app = Kui(routes=FileRoutes("pages"))
+"""
+
+
+@pytest.mark.parametrize("name", ["about.py", "about/__init__.py"])
+def test_a_new_module_of_a_package_is_a_change(kui_run: KuiRun, module: Path, name: str) -> None:
+    pages = module.with_name("pages")
+    pages.mkdir()
+    pages.joinpath("__init__.py").touch()
+    module.write_text(PAGES)
+    server = kui_run("changing:app", "--reload", cwd=str(module.parent))
+    url = server.find_url()
+    assert get(url + "/about").status_code == 404
+    module = pages.joinpath(name)
+    module.parent.mkdir(exist_ok=True)
+    module.with_name("new").write_text("async def get():\n    return 'here'\n")
+    module.with_name("new").rename(module)
+    server.find("Listening on", 2)
+    assert get(url + "/about").text == "here"
+    assert server.stop() == 0
+
+
 def test_of_several_workers_one_says_that_it_is_broken(kui_run: KuiRun, module: Path) -> None:
     change(module, "1 / 0")
     server = kui_run("changing:app", "--reload", "--workers", "2", cwd=str(module.parent))
