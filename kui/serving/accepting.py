@@ -32,9 +32,8 @@ class Accepting:
         self._failing = False
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            with suppress(
-                OSError
-            ):  # macOS refuses options of a socket whose client has gone already
+            # macOS refuses the options of a socket whose client has gone already.
+            with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def failed(self, error: OSError) -> None:
