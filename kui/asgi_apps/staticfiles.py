@@ -100,9 +100,8 @@ class Files(EndpointApp):
         self._cache_control = cache_control
         age = "" if max_age is None else f"max-age={max_age:d}"
         self._fixed = ", ".join(filter(None, (cacheability, age)))
-        ResponseHeaders(
-            {"cache-control": self._fixed}
-        )  # raises ValueError here, and not when a request arrives
+        # It raises ValueError here, and not when a request arrives.
+        ResponseHeaders({"cache-control": self._fixed})
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.directory}>"

@@ -77,9 +77,8 @@ class HttpRoutes:
     def __init__(self) -> None:
         self._trees: dict[str, Tree[Entry]] = {}
         self._any: Tree[Entry] = Tree()
-        self._paths: Tree[bool] = (
-            Tree()
-        )  # with all routes, so that one lookup finds out that no route has the path
+        # All routes, so that one lookup finds out that no route has the path.
+        self._paths: Tree[bool] = Tree()
         self._entries: list[Entry] = []
         self._misses: dict[tuple[object, ...], Endpoint] = {}
 

@@ -416,9 +416,8 @@ class Connection:
                     return
                 await pipe.wait()
             if cycle.waits:
-                await (
-                    self._until_changed()
-                )  # a tick notices the end of a client whose unread bytes fill the buffer
+                # A tick notices the end of a client whose unread bytes fill the buffer.
+                await self._until_changed()
         except OSError:
             cycle.gone = cycle.broken = True
         finally:

@@ -391,9 +391,8 @@ class Http2Connection:
     def _is_late(self, stream: Stream) -> None:
         stream.waits_until = NEVER
         if stream.over:
-            self._frames.reset(
-                stream, ErrorCodes.NO_ERROR
-            )  # its response is complete (RFC 9113, 8.1)
+            # Its response is complete (RFC 9113, 8.1).
+            self._frames.reset(stream, ErrorCodes.NO_ERROR)
         else:
             self._cycles[stream.number].late = True
             stream.changed()

@@ -260,10 +260,8 @@ class Stream:
             self._later += data
         elif not (self.lost or self.closing):
             self._add(data)
-        if (
-            len(self.out) + len(self._later) > 2 * CHUNK
-        ):  # the client makes the protocol answer and does not read
-            self.abort()
+        if len(self.out) + len(self._later) > 2 * CHUNK:
+            self.abort()  # the client makes the protocol answer and does not read
 
     def finish(self) -> None:
         """See `Pipe`. The end of the stream is sent after what is queued."""
