@@ -41,14 +41,14 @@ __all__ = ["Settings", "app", "settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the notes are, and the names of the users by their keys."""
+    """The file of the notes, and the names of the users by their keys."""
 
     database: Path
     keys: dict[str, str] = field(default_factory=lambda: {"ann": "Ann", "bob": "Bob"})
 
 
 async def settings() -> AsyncIterator[Settings]:
-    """The settings of the environment: NOTES is a file; without it the notes end with the service."""
+    """Read the settings from the environment. NOTES is the file; without it the notes are lost when the service ends."""
     with TemporaryDirectory() as folder:
         found = Settings(Path(os.environ.get("NOTES") or f"{folder}/notes.db"))
         async with open_store(found.database) as store:
@@ -61,42 +61,44 @@ key = APIKey("X-Key", description="One of the keys of the settings.")
 
 
 async def current_user(config: Config, given: Annotated[str, Security(key)]) -> str:
-    """The user, before anything else is resolved: a stranger's upload is not read."""
+    """Return the user's name. It is resolved first, so that the body of a request without a key is not read."""
     if given not in config.keys:
         raise HTTPException(401, {"WWW-Authenticate": key.challenge}, "There is no such key.")
     return config.keys[given]
 
 
 async def store(config: Config) -> AsyncIterator[Store]:
-    """The notes, in one transaction: kept if the handler returns, taken back if it raises."""
+    """Open the notes, in one transaction: committed if the handler returns, rolled back if it raises."""
     async with open_store(config.database) as opened:
         yield opened
 
 
+Id = Annotated[int, Field(le=2**63 - 1)]  # what SQLite can store
+Tag = Annotated[str, Field(pattern=r"^\S{1,40}$")]
 User = Annotated[str, Security(current_user)]
 Notes = Annotated[Store, Depends(store)]
 NotesUntilSent = Annotated[Store, Depends(store, until="sent")]
 
 
 class Draft(BaseModel):
-    """A note as it is written."""
+    """A new note."""
 
     text: str = Field(min_length=1, max_length=1000)
-    tags: list[str] = Field([], max_length=10)
+    tags: list[Tag] = Field([], max_length=10)
 
 
 class Change(BaseModel):
-    """What is changed; what is not sent stays as it is."""
+    """The fields to change. A field that is absent stays as it is."""
 
     text: Annotated[str, Field(min_length=1, max_length=1000)] | MISSING = MISSING
-    due: str | MISSING | None = MISSING  # null takes it away
+    due: Annotated[str, Field(max_length=40)] | MISSING | None = MISSING  # null removes it
 
 
 class Filters(BaseModel, extra="forbid"):
-    """What may be asked of the notes; another name is refused."""
+    """The filters of a search. A name that is not declared is refused."""
 
-    tag: list[str] = []
-    page: int = Field(1, ge=1)
+    tag: list[Tag] = Field([], max_length=10)
+    page: int = Field(1, ge=1, le=1_000_000)
     size: int = Field(20, ge=1, le=100)
 
 
@@ -121,22 +123,22 @@ async def create(
 
 
 @routes.http.get("/{id:int}")
-async def show(id: int, user: User, notes: Notes) -> Note:
+async def show(id: Id, user: User, notes: Notes) -> Note:
     """Read a note."""
     return await notes.get(user, id)
 
 
 @routes.http.patch("/{id:int}")
 async def change(
-    id: int, user: User, notes: Notes, change: Annotated[Change, Body(exclusive=True)]
+    id: Id, user: User, notes: Notes, change: Annotated[Change, Body(exclusive=True)]
 ) -> Note:
-    """Change what is given of a note."""
+    """Change some fields of a note."""
     return await notes.change(user, id, change.model_dump(exclude_unset=True))
 
 
 @routes.http.delete("/{id:int}")
 async def delete(
-    id: int, user: User, notes: Notes
+    id: Id, user: User, notes: Notes
 ) -> Annotated[tuple[str, int], Responses({204: None})]:
     """Delete a note."""
     await notes.delete(user, id)
@@ -145,7 +147,7 @@ async def delete(
 
 @routes.http.get("/export")
 async def export(user: User, notes: NotesUntilSent) -> StreamResponse:
-    """Send all notes as CSV, row by row: the store is open until the last is sent, or the client has left."""
+    """Send all notes as CSV, row by row. The store stays open until the last row is sent, or the client has left."""
 
     async def rows() -> AsyncIterator[str]:
         async for note in notes.every(user):
@@ -161,9 +163,9 @@ async def import_files(
     user: User,
     notes: Notes,
     files: Annotated[AsyncIterable[Part], Body()],
-    tag: Annotated[str, Body(max_length=40)] = "imported",
+    tag: Annotated[Tag, Body()] = "imported",
 ) -> dict[str, int]:
-    """Make a note of each line of each file, as the files arrive: none of them is stored."""
+    """Make a note of each line of each file, while the files arrive. No file is stored."""
     count = 0
     async for part in files:
         for line in (await part.text(limit=100_000)).splitlines():

@@ -1,10 +1,10 @@
-"""How a service of 300 routes may be laid out: `kui run examples.layout:app`, then `curl localhost:8000/`.
+"""The libraries of a town: a layout for a service of 300 routes.
 
-The libraries of a town. Each package below is one part of the house, knows nothing of the others, and
-hands up one value, `routes`; only here it is decided at which path each of them is, and what is around all of them.
+`kui run examples.layout:app`, then `curl localhost:8000/`. Each package is one part of the service, imports none of the
+other parts, and defines one value, `routes`. This module decides the path of each part, and what is around all of them.
 
-    store.py, resource.py   what the parts are made with: the ten routes that every collection has
-    access.py               who may do what, as a middleware
+    store.py, resource.py   for all parts: a collection, and its ten routes
+    access.py               for all parts: a middleware that checks the client's role
     catalog/ members/ loans/ branches/ staff/
 """
 
@@ -21,7 +21,7 @@ __all__ = ["app"]
 
 
 async def index() -> dict[str, object]:
-    """How many routes each part has, and where it begins."""
+    """Return the number of routes of each part."""
     names = [route.full_name for route in request.app.router]
     parts = Counter(name.partition(":")[0] for name in names if name and ":" in name)
     return {"routes": len(request.app.router), "parts": parts}

@@ -1,4 +1,4 @@
-"""Who may do what: a middleware for a route, or for a group of routes."""
+"""A middleware, for a route or a group of routes, that checks the client's role."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["needs"]
 Endpoint = Callable[[], Awaitable[Any]]
 
 ROLES = {"reader": 0, "clerk": 1, "librarian": 2}
-"""Each may do what those before it may."""
+"""The roles by rank. A role may do everything that a lower one may."""
 
 
 def needs(role: str) -> Callable[[Endpoint], Endpoint]:
-    """A middleware that lets in who has a role, or a higher one.
+    """Return a middleware that refuses clients without a role, or a higher one, with 401 or 403.
 
-    A real service would look at a session; here the client says it in a header.
+    The client names its role in a header, because this is an example. A real service takes it from a session.
     """
 
     def middleware(endpoint: Endpoint) -> Endpoint:
@@ -27,7 +27,7 @@ def needs(role: str) -> Callable[[Endpoint], Endpoint]:
         async def guarded() -> Any:
             given = request.headers.get("x-role", "")
             if given not in ROLES:
-                raise HTTPException(401, content="Say who you are, as in x-role: clerk.")
+                raise HTTPException(401, content="Name your role, as in x-role: clerk.")
             if ROLES[given] < ROLES[role]:
                 raise HTTPException(403, content=f"Only a {role} may do this.")
             return await endpoint()

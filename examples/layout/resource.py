@@ -1,11 +1,13 @@
-"""The ten routes that every collection has, as one value.
+"""The ten routes of a collection, as one value.
 
-A function that returns `Routes` is all that it takes: no class to inherit from, nothing to register.
+`resource` is a function that returns `Routes`. No base class and no registry is needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import csv
+import io
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from kui.asgi import HTTPException, Routes, StreamResponse, request
@@ -13,29 +15,32 @@ from kui.asgi import HTTPException, Routes, StreamResponse, request
 from .access import needs
 from .store import Item, Store
 
-__all__ = ["resource"]
+__all__ = ["read_item", "resource"]
 
 
-async def _values(needed: Iterable[str]) -> Item:
-    """The values that a client has sent. Raises HTTPException 422 if one that is needed is missing."""
-    values = await request.json
-    if not isinstance(values, dict):
-        raise HTTPException(422, content="An object is wanted here.")
-    return _checked(values, needed)
+async def read_item(needed: Collection[str] = ()) -> Item:
+    """Return the item in the body of the request.
+
+    :param needed: names of the values that it must have.
+    :raises HTTPException: 422 if the body is no item, or a value is missing.
+    """
+    return _checked(await request.json, needed)
 
 
-def _checked(values: Item, needed: Iterable[str]) -> Item:
+def _checked(item: Any, needed: Collection[str]) -> Item:
+    if not isinstance(item, dict):
+        raise HTTPException(422, content="An item is a JSON object.")
     for name in needed:
-        if name not in values:
+        if name not in item:
             raise HTTPException(422, content=f"{name} is missing.")
-    return values
+    return item
 
 
-def resource(store: Store, *, needed: Iterable[str] = ("name",), write: str = "clerk") -> Routes:
-    """The routes of one collection, named after what they do: `list`, `show`, ...
+def resource(store: Store, *, needed: Collection[str] = ("name",), write: str = "clerk") -> Routes:
+    """Return the routes of one collection, which are named by what they do: `list`, `show`, ...
 
-    Parameters: `store`; `needed`, the values that each item must have; `write`, the role that is
-    needed to change something.
+    :param needed: names of the values that each item must have.
+    :param write: the role that may change items.
     """
     routes = Routes(namespace=store.kind)
     writing = [needs(write)]
@@ -50,7 +55,7 @@ def resource(store: Store, *, needed: Iterable[str] = ("name",), write: str = "c
 
     @routes.http.post("/", name="add", middlewares=writing)
     async def add() -> tuple[Item, int]:
-        return store.add(await _values(needed)), 201
+        return store.add(await read_item(needed)), 201
 
     @routes.http.get("/{id:int}", name="show")
     async def show() -> Item:
@@ -58,11 +63,11 @@ def resource(store: Store, *, needed: Iterable[str] = ("name",), write: str = "c
 
     @routes.http.put("/{id:int}", name="replace", middlewares=writing)
     async def replace() -> Item:
-        return store.put(number(), await _values(needed))
+        return store.put(number(), await read_item(needed))
 
     @routes.http.patch("/{id:int}", name="change", middlewares=writing)
     async def change() -> Item:
-        return store.put(number(), {**store.get(number()), **await _values(())})
+        return store.put(number(), {**store.get(number()), **await read_item()})
 
     @routes.http.delete("/{id:int}", name="remove", middlewares=writing)
     async def remove() -> tuple[str, int]:
@@ -79,15 +84,22 @@ def resource(store: Store, *, needed: Iterable[str] = ("name",), write: str = "c
 
     @routes.http.post("/import", name="import", middlewares=writing)
     async def import_items() -> tuple[dict[str, int], int]:
-        added = [store.add(_checked(values, needed)) for values in await request.json]
-        return {"added": len(added)}, 201
+        items = await request.json
+        if not isinstance(items, list):
+            raise HTTPException(422, content="A list of items is expected.")
+        for item in [_checked(item, needed) for item in items]:  # all of them or none
+            store.add(item)
+        return {"added": len(items)}, 201
 
     @routes.http.get("/export", name="export")
     async def export() -> StreamResponse:
+        rows = [("id", "name"), *((item["id"], item.get("name", "")) for item in store.all())]
+
         def lines() -> Iterator[Any]:
-            yield "id,name\n"
-            for item in store.all():
-                yield f"{item['id']},{item.get('name', '')}\n"
+            for row in rows:
+                line = io.StringIO()
+                csv.writer(line).writerow(row)
+                yield line.getvalue()
 
         return StreamResponse(lines(), content_type="text/csv")
 

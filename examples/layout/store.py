@@ -1,4 +1,4 @@
-"""Collections of items, kept in memory, for want of a database."""
+"""Collections of items in memory, in place of a database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class NoSuchItem(LookupError):
 
 
 class Store:
-    """The items of one kind, by their numbers."""
+    """The items of one kind, such as books, by their numbers."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -29,7 +29,7 @@ class Store:
         return list(self._items.values())
 
     def find(self, text: str) -> list[Item]:
-        """The items one of whose values contains a text, in any case."""
+        """Return the items that have a value that contains `text`, compared without case."""
         text = text.lower()
         return [item for item in self.all() if text in " ".join(map(str, item.values())).lower()]
 

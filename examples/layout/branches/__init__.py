@@ -1,4 +1,4 @@
-"""The houses: their rooms and devices, and a WebSocket that tells how many people are in one."""
+"""The houses with their rooms and devices, and a WebSocket that counts the visitors of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 
 from examples.layout.resource import resource
 from examples.layout.store import Store
-from kui.asgi import Routes, websocket
+from kui.asgi import InvalidMessage, Routes, websocket
 
 __all__ = ["routes"]
 
@@ -23,9 +23,11 @@ routes = Routes(
 
 @routes.websocket("/doors/{house}", name="door")
 async def door() -> None:
-    """What the counter above a door sends, +1 or -1, and gets back: how many are inside."""
+    """Receive the steps of the counter above a door, 1 or -1, and answer with the number of people inside."""
     house = websocket.path_params["house"]
     await websocket.accept()
     async for step in websocket.iter_text():
+        if step not in ("1", "-1"):
+            raise InvalidMessage("A step is 1 or -1.")
         visitors[house] += int(step)
         await websocket.send_text(str(visitors[house]))

@@ -1,4 +1,4 @@
-"""What the libraries have: read by all, changed by librarians."""
+"""The catalog, which everybody may read and librarians may change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular about books, beside what they have in common with every other collection."""
+"""The routes that books have and other collections do not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def by_author() -> list[Item]:
 
 @routes.http.get("/news", name="news")
 async def news() -> AsyncGenerator[ServerSentEvent, None]:
-    """Send each book as it comes in, until the client leaves."""
+    """Send the name of each book that is added, until the client leaves."""
     seen = len(books)
     while True:
         for book in books.all()[seen:]:

@@ -1,9 +1,9 @@
-"""Who has what: collections, and the two things that one does at the desk."""
+"""Loans: the collections, and the desk, where a clerk lends a book and takes it back."""
 
 from __future__ import annotations
 
 from examples.layout.access import needs
-from examples.layout.resource import resource
+from examples.layout.resource import read_item, resource
 from examples.layout.store import Item, Store
 from kui.asgi import HTTPException, MultimethodRoutes, Routes, request
 
@@ -16,11 +16,11 @@ desk = MultimethodRoutes(namespace="desk", http_middlewares=[needs("clerk")])
 
 @desk.http.post("/desk/{book:int}", name="lend")
 async def lend() -> tuple[Item, int]:
-    """Lend a book that is not lent."""
-    book = request.path_params["book"]
+    """Lend a book, unless it is lent already."""
+    book, reader = request.path_params["book"], await read_item(["name"])
     if any(loan["book"] == book for loan in open_loans.all()):
         raise HTTPException(409, content=f"The book {book} is lent already.")
-    return open_loans.add({"book": book, "name": (await request.json)["name"]}), 201
+    return open_loans.add({"book": book, "name": reader["name"]}), 201
 
 
 @desk.http.delete("/desk/{book:int}", name="return")

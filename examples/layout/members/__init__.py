@@ -1,4 +1,4 @@
-"""Who reads: nothing of it without a role."""
+"""The readers and their cards, which only the staff may see."""
 
 from __future__ import annotations
 

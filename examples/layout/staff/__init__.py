@@ -1,4 +1,4 @@
-"""Who works here: for librarians only. Its pages are a package of modules, one for each path."""
+"""The staff, for librarians only. Its pages are a package, with a module for each path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kui.asgi import FileRoutes, Routes
 
 __all__ = ["routes"]
 
-# Its namespace is given where it is put: a group need not know what it is called.
+# Its namespace is set where it is included, because a group need not know its own name.
 routes = Routes(
     *(
         f"/{name}" // resource(Store(name), write="librarian")

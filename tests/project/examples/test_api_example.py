@@ -59,6 +59,16 @@ async def test_a_note_lives(client: AsyncTestClient) -> None:
     assert (gone.status_code, gone.json()["detail"]) == (404, f"There is no note {number}.")
 
 
+async def test_what_cannot_be_stored_is_refused(client: AsyncTestClient) -> None:
+    huge = 10**30
+    for url in (f"/notes/{huge}", f"/notes?page={huge}", "/notes?tag=a%20b"):
+        assert (await client.get(url, headers=ANN)).status_code == 422, url
+    for body in (b'{"text": "x", "tags": ["a b"]}', b'{"text": "\\ud800"}'):
+        headers = {**ANN, "content-type": "application/json"}
+        response = await client.post("/notes", content=body, headers=headers)
+        assert response.status_code in (400, 422), body
+
+
 async def test_notes_are_found(client: AsyncTestClient) -> None:
     for text, *tags in [("milk", "shop"), ("bread", "shop", "urgent"), ("call bob", "urgent")]:
         await add(client, text, *tags)

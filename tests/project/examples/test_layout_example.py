@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import AsyncIterator
 
 import pytest
 
 from examples.layout import app
 from kui.asgi import HttpRoute
-from kui.testing import AsyncTestClient, WebSocketDenied
+from kui.testing import AsyncTestClient, WebSocketClosed, WebSocketDenied
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +62,7 @@ async def test_an_item_lives_and_dies(client: AsyncTestClient) -> None:
     assert (await client.get(url)).json() == {**added.json(), "year": 1815}
     assert len((await client.get("/catalog/books/by/Austen")).json()) == 1
     assert len((await client.get("/catalog/books/search?q=EMM")).json()) == 1
-    assert (await client.get("/catalog/books/export")).text.endswith(",Emma\n")
+    assert (await client.get("/catalog/books/export")).text.endswith(",Emma\r\n")
     assert (await client.delete(url, headers=CLERK)).status_code == 204
     gone = await client.get(url)
     assert (gone.status_code, gone.json()["error"][:17]) == (404, "there is no books")
@@ -101,6 +102,9 @@ async def test_doors_count_over_a_websocket(client: AsyncTestClient, anyio_backe
         for step, inside in (("1", "1"), ("1", "2"), ("-1", "1")):
             await door.send(step)
             assert await door.receive() == inside
+        await door.send("one")
+        with pytest.raises(WebSocketClosed):
+            await door.receive()
     with pytest.raises(WebSocketDenied):
         async with client.websocket("/branches/doors"):
             pass
@@ -112,3 +116,22 @@ async def test_pages_and_static_files_are_part_of_it(client: AsyncTestClient) ->
     assert (await client.get("/static/site.css")).headers["content-type"].startswith("text/css")
     assert (await client.get("/static/../__init__.py")).status_code == 404
     assert (await client.get("/staff/pages/monday", headers=LIBRARIAN)).text == "<h1>Monday</h1>"
+
+
+async def test_what_a_client_sends_is_checked_and_escaped(client: AsyncTestClient) -> None:
+    page = await client.get("/staff/pages/%3Cscript%3E", headers=LIBRARIAN)
+    assert page.text == "<h1>&lt;Script&gt;</h1>"
+    before = (await client.get("/catalog/series/count")).json()
+    for url, body in [
+        ("/loans/desk/8", [1]),
+        ("/loans/desk/8", {}),
+        ("/catalog/series/", "a text"),
+        ("/catalog/series/import", 5),
+        ("/catalog/series/import", [{"name": "Poirot"}, 5]),
+    ]:
+        response = await client.post(url, json=body, headers=LIBRARIAN)
+        assert response.status_code == 422, url
+    assert (await client.get("/catalog/series/count")).json() == before
+    added = await client.post("/catalog/series/", json={"name": 'a,"b\n1,c'}, headers=LIBRARIAN)
+    rows = list(csv.reader((await client.get("/catalog/series/export")).text.splitlines(True)))
+    assert rows[-1] == [str(added.json()["id"]), 'a,"b\n1,c']

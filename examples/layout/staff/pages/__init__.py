@@ -1,1 +1,1 @@
-"""Pages for the staff: the module's place is the path, `_name_` a parameter."""
+"""Pages for the staff. The path of a page is the name of its module, `_name_` is a parameter."""
