@@ -17,7 +17,7 @@ from kui.habits import connection_hint
 from .groups import task_group
 from .markers import Body, Depends, Path, Security, SourceMarker
 from .plans import NO_DEFAULT, Call, Dependency, DependencyKind, Parameter, Plan
-from .shapes import is_plain, members, model_kind
+from .shapes import is_file, is_plain, members, model_kind, not_of_text
 from .signatures import Declared, Signature, place, signature_of
 from .targets import EMPTY, Planned
 
@@ -168,7 +168,7 @@ class _Graph:
                 f"{place(function)}: a WebSocket has no body, so {name!r} cannot be of it: receive it"
             )
         if marker is not None:
-            self._check_model(function, declared, marker)
+            self._check_type(function, declared, marker)
         return Parameter(
             name=name,
             source="path" if marker is None else marker.source,
@@ -180,19 +180,29 @@ class _Graph:
             slot=self.slot(default),
         )
 
-    def _check_model(
+    def _check_type(
         self, function: Callable[..., Any], declared: Declared, marker: SourceMarker
     ) -> None:
-        kinds = [model_kind(one) for one in members(declared.annotation)]
-        name, kind = declared.name, type(marker).__name__
-        if marker.exclusive and declared.annotation is NO_DEFAULT:
-            raise TypeError(f"{place(function)}: {name!r} is a whole source: say which model it is")
-        if not marker.exclusive and (
-            "struct" in kinds or (any(kinds) and not isinstance(marker, Body))
-        ):
+        annotation, kind = declared.annotation, type(marker).__name__
+        name = f"{place(function)}: {declared.name!r}"
+        if marker.exclusive:
+            if annotation is NO_DEFAULT:
+                raise TypeError(f"{name} is a whole source: say which model it is")
+            if is_file(annotation):
+                raise TypeError(f"{name} is a file, which is a field of a form: write Body()")
+            return
+        if isinstance(marker, Path):
+            return  # a converter may give a value of any type
+        if isinstance(marker, Body):
+            found = "a model" if "struct" in map(model_kind, members(annotation)) else ""
+        else:
+            found = not_of_text(annotation)
+        if found == "a file":
+            raise TypeError(f"{name} is a file, which only a form has: write Body()")
+        if found:
             raise TypeError(
-                f"{place(function)}: {name!r} is a model: write {kind}(exclusive=True) if it is the "
-                f"whole of its source, or declare its fields one by one"
+                f"{name} is {found}: write {kind}(exclusive=True) if it is the whole of its source, or declare "
+                f"its fields one by one"
             )
 
     # ---- dependencies

@@ -9,6 +9,7 @@ import dataclasses
 import sys
 import types
 import typing
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence, Set
 from collections.abc import Iterable as AbstractIterable
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
@@ -18,30 +19,37 @@ __all__ = [
     "ModelKind",
     "bare",
     "fields_of",
+    "is_file",
     "is_many",
     "is_plain",
     "members",
     "model_kind",
+    "not_of_text",
     "parts_of",
 ]
 
 ModelKind: TypeAlias = Literal["pydantic", "dataclass", "typed dict", "struct"]
 
+_CONVERTS: Final = "__get_pydantic_core_schema__"
+"""The method by which a class, or an object in `Annotated`, tells pydantic how to convert values."""
 _PLAIN: Final = (str, int, float, bool, type(None))
 _MANY: Final = (list, set, frozenset, tuple, Sequence, MutableSequence, Set, AbstractIterable)
 
 
 def bare(annotation: Any) -> Any:
     """Return a type without `Annotated`, type aliases and NewTypes around it."""
-    while True:
-        if get_origin(annotation) is Annotated:
-            annotation = get_args(annotation)[0]
-        elif type(annotation).__name__ == "TypeAliasType":
-            annotation = annotation.__value__
-        elif isinstance(annotation, typing.NewType):
-            annotation = annotation.__supertype__
-        else:
-            return annotation
+    return deque(_layers(annotation), maxlen=1).pop()
+
+
+def _layers(annotation: Any) -> Iterator[Any]:
+    """Yield a type, and what is below each `Annotated`, type alias and NewType around it."""
+    yield annotation
+    if get_origin(annotation) is Annotated:
+        yield from _layers(get_args(annotation)[0])
+    elif type(annotation).__name__ == "TypeAliasType":
+        yield from _layers(annotation.__value__)
+    elif isinstance(annotation, typing.NewType):
+        yield from _layers(annotation.__supertype__)
 
 
 def members(annotation: Any) -> Iterator[Any]:
@@ -92,6 +100,37 @@ def model_kind(annotation: Any) -> ModelKind | None:
     if hasattr(kind, "__required_keys__") and hasattr(kind, "__total__"):
         return "typed dict"
     return None
+
+
+def not_of_text(annotation: Any) -> str:
+    """Return what a type is, such as "a model", if no text is a value of it; "" if one may be.
+
+    A text may be converted by pydantic in a way of the type's own, such as that of `Json[dict[str, int]]`.
+    """
+    layers = list(_layers(annotation))
+    kind = layers[-1]
+    origin = get_origin(kind) or kind
+    if any(hasattr(one, _CONVERTS) for each in layers for one in getattr(each, "__metadata__", ())):
+        return ""
+    if origin in (Union, types.UnionType) or origin in _MANY:
+        return next(filter(None, map(not_of_text, get_args(kind))), "")
+    if model_kind(kind) is not None:
+        root = getattr(kind, "__pydantic_root_model__", False)
+        return not_of_text(kind.model_fields["root"].annotation) if root else "a model"
+    if is_file(kind):
+        return "a file"
+    is_mapping = isinstance(origin, type) and issubclass(origin, Mapping)
+    return "a mapping" if is_mapping and not hasattr(origin, _CONVERTS) else ""
+
+
+def is_file(annotation: Any) -> bool:
+    """True if a type is an `UploadFile`, or a list of them, or a union with one of these."""
+    forms = sys.modules.get("kui.forms.collector")
+    return forms is not None and any(
+        one is forms.UploadFile
+        for each in members(annotation)
+        for one in (each, *(get_args(each) if is_many(each) else ()))
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from kui.http.json import decode_json
 from .markers import Source
 from .plans import Parameter
 from .refusals import RequestValidationError, of_msgspec, of_pydantic
-from .shapes import bare, model_kind
+from .shapes import bare, model_kind, not_of_text
 from .signatures import place
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ def validator_of(parameter: Parameter, converter: str | None = None) -> Validate
     if not parameter.marker.constraints:
         if parameter.source == "path":
             given = CONVERTED.get(converter or "")
+            kind = not_of_text(parameter.annotation) if given else ""
+            if given and kind not in ("", "a model"):  # a model may validate itself from a text
+                raise _cannot(parameter, f"it is {kind}, and the path gives it as {given.__name__}")
             if parameter.annotation is Any or (given and parameter.annotation is given):
                 return None
         elif parameter.source != "body" and parameter.annotation in (str, str | None):
@@ -103,7 +106,7 @@ def _refuse_default(parameter: Parameter) -> None:
             )
 
 
-def _cannot(parameter: Parameter, error: Exception) -> TypeError:
+def _cannot(parameter: Parameter, error: Exception | str) -> TypeError:
     reason = str(error).partition("\n")[0]
     return TypeError(f"{place(parameter.owner)}: {parameter.name!r} cannot be validated: {reason}")
 

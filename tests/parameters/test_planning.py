@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, Json, RootModel
 
 from kui.asgi import (
     Body,
@@ -150,6 +150,11 @@ def two_markers(a: Annotated[int, Query(), Header()]) -> None: ...
 def marker_inside(a: Annotated[int, Query()] | None) -> None: ...
 def default_in_type(a: Annotated[int, Field(default=1), Query()]) -> None: ...
 def model_not_exclusive(a: Annotated[Model, Query()]) -> None: ...
+def list_of_models(a: Annotated[list[Model], Header()]) -> None: ...
+def mapping(a: Annotated[dict[str, int] | None, Query()] = None) -> None: ...
+def file_of_query(a: Annotated[UploadFile, Query()]) -> None: ...
+def file_as_body(a: Annotated[UploadFile, Body(exclusive=True)]) -> None: ...
+def files_as_body(a: Annotated[list[UploadFile], Body(exclusive=True)]) -> None: ...
 def struct_not_exclusive(a: Annotated[Struct, Body()]) -> None: ...
 def not_in_path(a: Annotated[int, Path()]) -> None: ...
 def default_of_dependency(a: Annotated[str, Depends(session)] = "a") -> None: ...
@@ -202,6 +207,11 @@ def returns_nothing_known() -> Model | partial: ...  # type: ignore[empty-body]
         (marker_inside, r"is inside of its type: write Annotated\[...\] around the whole"),
         (default_in_type, "is in its type: write it behind ="),
         (model_not_exclusive, r"is a model: write Query\(exclusive=True\)"),
+        (list_of_models, r"is a model: write Header\(exclusive=True\)"),
+        (mapping, r"is a mapping: write Query\(exclusive=True\)"),
+        (file_of_query, r"is a file, which only a form has: write Body\(\)"),
+        (file_as_body, r"is a file, which is a field of a form: write Body\(\)"),
+        (files_as_body, r"is a file, which is a field of a form: write Body\(\)"),
         (struct_not_exclusive, r"is a model: write Body\(exclusive=True\)"),
         (not_in_path, r"which has no parameters: write {a} in the path"),
         (default_of_dependency, "is given by a dependency: leave its default"),
@@ -240,6 +250,33 @@ def test_an_unmarked_parameter_is_told_which_markers_there_are(marker: str) -> N
 
     with pytest.raises(TypeError, match=marker):
         Kui(routes=HttpRoute("/{id}", search))
+
+
+def test_a_value_that_a_converter_never_gives_is_refused() -> None:
+    async def show(id: dict[str, int]) -> None: ...
+
+    with pytest.raises(
+        TypeError, match="'id' cannot be validated: it is a mapping, and the path gives"
+    ):
+        Kui(routes=HttpRoute("/{id:int}", show))
+
+
+@pytest.mark.anyio
+async def test_a_type_may_be_made_of_a_text_in_a_way_of_its_own() -> None:
+    class Name(RootModel[str]):
+        pass
+
+    async def search(
+        id: Name,
+        where: Annotated[Json[dict[str, int]] | None, Query()],
+        name: Annotated[Name, Query()],
+        pair: Annotated[dict[str, str], BeforeValidator(lambda text: {"a": text}), Query()],
+    ) -> Any:
+        return {"id": id.root, "where": where, "name": name.root, "pair": pair}
+
+    async with AsyncTestClient(Kui(routes=HttpRoute("/{id}", search))) as client:
+        response = await client.get("/b", params={"where": '{"a": 1}', "name": "c", "pair": "d"})
+    assert response.json() == {"id": "b", "where": {"a": 1}, "name": "c", "pair": {"a": "d"}}
 
 
 def test_a_cycle_is_drawn() -> None:
