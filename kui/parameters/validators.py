@@ -273,13 +273,13 @@ class _Msgspec:
 
     def _again(self, body: bytes, charset: str | None) -> Any:
         """Return the model of a text that msgspec cannot read, such as one in UTF-16."""
-        from msgspec import convert
-
-        value = decode_json(body, charset)  # refuses most texts that are not JSON with a sentence
+        text = json.dumps(decode_json(body, charset))  # refuses most of them with a sentence
         try:
-            return convert(value, self._model)
+            return self._decode(text)
         except self._invalid as error:
             raise RequestValidationError([of_msgspec("body", error)]) from None
+        except self._unread:  # a lone surrogate
+            raise HTTPException(400, content="The JSON body is not valid.") from None
 
 
 # ---- JSON

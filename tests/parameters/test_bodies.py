@@ -131,6 +131,17 @@ async def test_json_may_be_in_another_charset(serve: Serve, model: Any, charset:
         assert response.json() == ["é", 1]
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", ["name", "price"])
+async def test_a_lone_surrogate_is_no_text(serve: Serve, model: Any, name: str) -> None:
+    async def create(item: Annotated[model, Body(exclusive=True)]) -> Any: ...
+
+    async with serve(create) as client:
+        body = b'{"name": "a", "price": 1, "%b": "\\ud800"}' % name.encode()
+        json = {"content-type": "application/json"}
+        assert (await client.post("/", content=body, headers=json)).status_code == 400
+
+
 async def test_single_fields_are_those_of_an_object_or_a_form(serve: Serve) -> None:
     async def create(
         name: Annotated[str, Body(min_length=1)],
