@@ -5,6 +5,7 @@ The body is read last, after all other parameters were accepted, so that an uplo
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin
 
@@ -182,7 +183,7 @@ class _Document:
             charset = json_charset(headers.get("content-type"), headers.get("content-encoding"))
             self._read_json(await request.body, charset, slots)
         elif kind in (MULTIPART, URLENCODED) and kind in self._accepted:
-            await self._read_form(await request.form, slots)
+            await self._read_form(_with_chosen_files(await request.form), slots)
         else:
             raise _wrong_type(", ".join(self._accepted))
 
@@ -222,6 +223,24 @@ class _Document:
                 faults += error.errors
         if faults:
             raise RequestValidationError(faults)
+
+
+def _with_chosen_files(form: FormData) -> FormData:
+    """Return a form without the empty files that browsers send for inputs in which no file was chosen.
+
+    They have no name and no content (HTML, "constructing the entry list").
+    """
+    items = form.multi_items()
+    chosen = [(name, value) for name, value in items if not _is_unchosen(value)]
+    return form if len(chosen) == len(items) else FormData(chosen)
+
+
+def _is_unchosen(value: str | UploadFile) -> bool:
+    if isinstance(value, str) or value.filename or not value.in_memory:
+        return False
+    size = value.file.seek(0, os.SEEK_END)
+    value.file.seek(0)
+    return size == 0
 
 
 class _Several:

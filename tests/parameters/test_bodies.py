@@ -166,6 +166,44 @@ async def test_single_fields_are_those_of_an_object_or_a_form(serve: Serve) -> N
         ]
 
 
+class Filed(BaseModel):
+    photo: UploadFile | None = None
+
+
+async def test_a_file_that_was_not_chosen_is_absent(serve: Serve) -> None:
+    async def create(
+        photo: Annotated[UploadFile | None, Body()] = None,
+        more: Annotated[list[UploadFile], Body()] = [],  # noqa: B006 - never changed
+        raw: Annotated[bytes, Body()] = b"none",
+        whole: Annotated[Filed | None, Body(exclusive=True)] = None,
+    ) -> Any:
+        return [photo and photo.filename, len(more), raw.decode(), whole and whole.photo]
+
+    async def needs(photo: Annotated[UploadFile, Body()]) -> Any: ...
+
+    async def whole(whole: Annotated[Filed, Body(exclusive=True)]) -> Any:
+        return "absent" if whole.photo is None else "sent"
+
+    def part(name: str, filename: str = "", content: str = "") -> str:
+        return f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="{filename}"\r\n\r\n{content}\r\n'
+
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    none = "".join(map(part, ("photo", "more", "raw"))) + "--x--"
+    async with serve(create) as client:
+        assert (await client.post("/", content=none, headers=form)).json() == [
+            None,
+            0,
+            "none",
+            None,
+        ]
+    async with serve(needs) as client:
+        assert faults(await client.post("/", content=none, headers=form)) == [("body", "/photo")]
+    async with serve(whole) as client:
+        assert (await client.post("/", content=none, headers=form)).text == "absent"
+        for file in (part("photo", "empty.txt"), part("photo", content="without a name")):
+            assert (await client.post("/", content=f"{file}--x--", headers=form)).text == "sent"
+
+
 async def test_a_body_is_shared_by_a_handler_and_its_dependencies(serve: Serve) -> None:
     async def owner(owner: Annotated[str, Body()]) -> str:
         return owner
