@@ -21,15 +21,47 @@ class _History:
 
     __slots__ = ("epoch", "messages", "top", "used")
 
-    def __init__(self, entries: int, now: float) -> None:
+    def __init__(self, entries: int) -> None:
         self.epoch = new_epoch()
         self.messages: deque[Message] = deque(maxlen=entries)
         self.top = 0
-        self.used = now
+        self.used = 0.0
 
     @property
     def kept(self) -> Kept:
         return Kept(self.epoch, self.top - len(self.messages) + 1, self.top)
+
+
+class _Histories:
+    """Histories by channel. One that is not used for `silence` seconds is deleted."""
+
+    def __init__(self, silence: float) -> None:
+        self._silence = silence
+        self._found: dict[str, _History] = {}  # the first is unused for the longest time
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def take(self, channel: str, now: float) -> _History | None:
+        """Remove the history of a channel, and return it; None if there is none."""
+        self._forget(now)
+        return self._found.pop(channel, None)
+
+    def put(self, channel: str, history: _History, now: float) -> None:
+        """Add a history that is used now."""
+        history.used = now
+        self._found[channel] = history
+
+    def clear(self) -> None:
+        """Delete all histories."""
+        self._found.clear()
+
+    def _forget(self, now: float) -> None:
+        while self._found:
+            channel = next(iter(self._found))
+            if now - self._found[channel].used < self._silence:
+                return
+            del self._found[channel]
 
 
 class MemoryStore(Store):
@@ -37,11 +69,17 @@ class MemoryStore(Store):
 
     def __init__(self, retention: Retention) -> None:
         self._retention = retention
-        self._histories: dict[str, _History] = {}
+        self._written = _Histories(retention.silence)
+        self._unwritten = _Histories(retention.unwritten)
         self._keys: dict[tuple[str, str], tuple[Position, float]] = {}
         self._followed: set[str] = set()
         self._listener: Listener | None = None
         self._clock: Callable[[], float] = lambda: 0.0
+
+    @property
+    def size(self) -> int:
+        """The number of channels that are kept."""
+        return len(self._written) + len(self._unwritten)
 
     @property
     def available(self) -> bool:
@@ -63,7 +101,8 @@ class MemoryStore(Store):
 
     def close(self) -> None:
         self._listener = None
-        self._histories.clear()
+        self._written.clear()
+        self._unwritten.clear()
         self._keys.clear()
         self._followed.clear()
 
@@ -73,8 +112,9 @@ class MemoryStore(Store):
         self._forget_keys(now)
         if key is not None and (channel, key) in self._keys:
             return self._keys[channel, key][0]
-        history = self._history(channel)
+        history = self._take(channel, now) or _History(self._retention.entries)
         history.top += 1
+        self._put(channel, history, now)
         position = Position(history.epoch, history.top)
         history.messages.append(Message(channel, position, json))
         if key is not None:
@@ -85,7 +125,9 @@ class MemoryStore(Store):
 
     async def read(self, channel: str, after: Position | None, limit: int) -> Page:
         await checkpoint()
-        history = self._history(channel)
+        now = self._clock()
+        history = self._take(channel, now) or _History(self._retention.entries)
+        self._put(channel, history, now)
         kept = history.kept
         if after is None:
             return Page(kept, ())
@@ -94,12 +136,15 @@ class MemoryStore(Store):
 
     async def tails(self, channels: Sequence[str]) -> list[Position | None]:
         await checkpoint()
-        self._forget_silent()
+        now = self._clock()
         found: list[Position | None] = []
         for channel in channels:
-            known = channel in self._histories
-            history = self._history(channel) if known else None
-            found.append(None if history is None else Position(history.epoch, history.top))
+            history = self._take(channel, now)
+            if history is None:
+                found.append(None)
+            else:
+                self._put(channel, history, now)
+                found.append(Position(history.epoch, history.top))
         return found
 
     def follow(self, channels: Iterable[str]) -> None:
@@ -111,24 +156,11 @@ class MemoryStore(Store):
     def unfollow(self, channels: Iterable[str]) -> None:
         self._followed.difference_update(channels)
 
-    def _history(self, channel: str) -> _History:
-        """Return the history of a channel, and mark it as used."""
-        now = self._clock()
-        history = self._histories.pop(channel, None)
-        if history is None or now - history.used >= self._retention.silence:
-            history = _History(self._retention.entries, now)
-        history.used = now
-        # Moved to the end: the first one is unused for the longest time.
-        self._histories[channel] = history
-        return history
+    def _take(self, channel: str, now: float) -> _History | None:
+        return self._written.take(channel, now) or self._unwritten.take(channel, now)
 
-    def _forget_silent(self) -> None:
-        oldest = self._clock() - self._retention.silence
-        while self._histories:
-            channel = next(iter(self._histories))
-            if self._histories[channel].used > oldest:
-                return
-            del self._histories[channel]
+    def _put(self, channel: str, history: _History, now: float) -> None:
+        (self._written if history.top else self._unwritten).put(channel, history, now)
 
     def _forget_keys(self, now: float) -> None:
         while self._keys:

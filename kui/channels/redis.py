@@ -147,6 +147,8 @@ class RedisStore(Store):
         self._url = url
         self._retention = retention
         self._timeout = timeout
+        silences = retention.silence, retention.unwritten
+        self._silences = tuple(map(_milliseconds, silences))
         self._key = f"{prefix}:channel:"
         self._once = f"{prefix}:once:"
         database = self._make_pool().connection_kwargs.get("db") or 0
@@ -214,8 +216,7 @@ class RedisStore(Store):
 
     async def read(self, channel: str, after: Position | None, limit: int) -> Page:
         epoch, seq = after or (0, 0)
-        silence = _milliseconds(self._retention.silence)
-        args = (new_epoch(), epoch, seq, limit if after else 0, silence)
+        args = (new_epoch(), epoch, seq, limit if after else 0, *self._silences)
         answer = await self._call(READ, [self._key + channel], args)
         last = _position(answer[0])
         first = _position(answer[1]).seq if answer[1] else last.seq + 1
@@ -225,7 +226,7 @@ class RedisStore(Store):
 
     async def tails(self, channels: Sequence[str]) -> list[Position | None]:
         keys = [self._key + channel for channel in channels]
-        answer = await self._call(TAILS, keys, [_milliseconds(self._retention.silence)])
+        answer = await self._call(TAILS, keys, self._silences)
         return [_position(id) if id else None for id in answer]
 
     async def _call(

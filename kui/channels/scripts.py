@@ -32,6 +32,12 @@ local function info(key)
   for i = 1, #fields, 2 do found[fields[i]] = fields[i + 1] end
   return found
 end
+local function used(key, silence, unwritten)
+  local known = info(key)
+  local empty = string.match(known['last-generated-id'], '-0$')
+  redis.call('PEXPIRE', key, empty and unwritten or silence)
+  return known
+end
 """
 
 PUBLISH: Final = Script(
@@ -58,15 +64,15 @@ return id
 READ: Final = Script(
     _INFO
     + """
--- KEYS: the stream. ARGV: an epoch, the epoch and number of a position, how many messages, milliseconds.
--- Returns the last id, the first that is kept or '', and ids and messages in turns.
+-- KEYS: the stream. ARGV: an epoch, the epoch and number of a position, how many messages, milliseconds for a
+-- stream and for one in which nothing was published. Returns the last id, the first that is kept or '', and ids and messages in
+-- turns.
 local key = KEYS[1]
 if redis.call('EXISTS', key) == 0 then
   redis.call('XADD', key, ARGV[1] .. '-0', 'd', '')
   redis.call('XDEL', key, ARGV[1] .. '-0')
 end
-redis.call('PEXPIRE', key, ARGV[5])
-local known = info(key)
+local known = used(key, ARGV[5], ARGV[6])
 local last = known['last-generated-id']
 local first = known['first-entry']
 local answer = {last, first and first[1] or ''}
@@ -85,11 +91,13 @@ return answer
 TAILS: Final = Script(
     _INFO
     + """
--- KEYS: streams. ARGV: milliseconds. Returns the last id of each, or ''.
+-- KEYS: streams. ARGV: milliseconds, as for READ. Returns the last id of each, or ''.
 local answer = {}
 for i, key in ipairs(KEYS) do
   answer[i] = ''
-  if redis.call('PEXPIRE', key, ARGV[1]) == 1 then answer[i] = info(key)['last-generated-id'] end
+  if redis.call('EXISTS', key) == 1 then
+    answer[i] = used(key, ARGV[1], ARGV[2])['last-generated-id']
+  end
 end
 return answer
 """

@@ -89,7 +89,8 @@ class Weather(MemoryStore):
             self._outer.followed(channel)
 
     def forget(self) -> None:
-        self._histories.clear()
+        self._written.clear()
+        self._unwritten.clear()
 
 
 class _Line:

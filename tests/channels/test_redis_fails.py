@@ -188,6 +188,25 @@ async def test_databases_and_prefixes_are_worlds_of_their_own(own_redis: RedisSe
             assert await take(subscription, 1) == [number]
 
 
+async def test_a_channel_in_which_nothing_was_published_is_soon_deleted(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kui.channels.hub.LOOK", 0.05)
+
+    def lifetime() -> int:
+        return int(own_redis.command("PTTL", "kui:channel:news")[1:])
+
+    async with Channels(own_redis.url) as channels, channels.subscribe("news") as subscription:
+        assert 100_000 < lifetime() <= 120_000
+        own_redis.command("PEXPIRE", "kui:channel:news", "90000")
+        # A reader is there, so the channel goes on to be used.
+        while lifetime() <= 90_000:  # noqa: ASYNC110 - Redis has no event for it
+            await anyio.sleep(0.05)
+        await channels.publish("news", 1)
+        assert lifetime() > 86_000_000
+        assert await take(subscription, 1) == [1]
+
+
 def test_a_url_of_another_kind_is_refused_without_repeating_it() -> None:
     with pytest.raises(ValueError, match="redis://") as caught:
         Channels("http://:secret@localhost")

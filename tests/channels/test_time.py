@@ -6,7 +6,11 @@ import anyio
 import pytest
 
 from kui.asgi import Kui, SendEventResponse, request
-from kui.channels import Channels, Gap, Message
+from kui.channels import Channels, Gap, Message, Subscription
+from kui.channels.hub import Hub
+from kui.channels.memory import MemoryStore
+from kui.channels.store import Retention
+from kui.channels.subscriptions import SharedReading
 from kui.testing import AsyncTestClient
 from tests.support.clocks import anyio_backend  # noqa: F401 - a fixture
 
@@ -36,6 +40,29 @@ async def test_a_channel_that_is_read_is_not_forgotten() -> None:
         assert second == first.replace("-1", "-2")
         found = [await subscription.__anext__() for _ in range(2)]
         assert [item.data for item in found if isinstance(item, Message)] == [1, 2]
+
+
+async def test_a_channel_in_which_nothing_was_published_is_soon_forgotten() -> None:
+    async with Channels() as channels, channels.subscribe("quiet") as subscription:
+        quiet = subscription.cursor
+        async with channels.subscribe("left") as subscription:
+            left = subscription.cursor
+        await anyio.sleep(HOUR)
+        await channels.publish("quiet", 1)  # it is still read, so it is the same channel
+        await channels.publish("left", 1)
+        item = await channels.subscribe("quiet", after=quiet).__anext__()
+        assert isinstance(item, Message) and item.data == 1
+        assert isinstance(await channels.subscribe("left", after=left).__anext__(), Gap)
+
+
+async def test_names_that_clients_choose_do_not_fill_the_memory() -> None:
+    store = MemoryStore(Retention())
+    async with Hub(store, 1) as hub:
+        reading = SharedReading(hub, store, None, 5)
+        for number in range(1000):
+            async with Subscription(reading, (f"room {number}",), {}, 1, "catch_up", None):
+                await anyio.sleep(1)
+        assert store.size < 200
 
 
 async def test_a_key_is_remembered_for_ten_minutes() -> None:
