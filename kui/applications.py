@@ -346,7 +346,7 @@ class Kui(AppHabits, MethodDecorators):
             if scope["path"] == "*" and scope["method"] == "OPTIONS":  # RFC 9110, 9.3.7
                 return no_content
             return self._missing
-        endpoint, parameters = found
+        endpoint, parameters, scope["route"] = found
         if parameters:
             _add_parameters(scope, parameters)
         return endpoint
@@ -360,7 +360,7 @@ class Kui(AppHabits, MethodDecorators):
         found = self.router.socket_routes.search(route_path(scope))
         if found is None:
             return self._no_socket
-        endpoint, parameters = found
+        endpoint, parameters, scope["route"] = found
         if parameters:
             _add_parameters(scope, parameters)
         return endpoint

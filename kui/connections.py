@@ -37,6 +37,7 @@ __all__ = [
     "HTTPConnection",
     "State",
     "cached",
+    "pass_on_route",
     "request_var",
     "websocket_var",
 ]
@@ -46,6 +47,12 @@ T = TypeVar("T")
 request_var: Final[ContextVar[Any]] = ContextVar("kui.request")
 websocket_var: Final[ContextVar[Any]] = ContextVar("kui.websocket")
 # The classes of their values are defined above this module; `current` has them with types.
+
+
+def pass_on_route(inner: Scope, outer: Scope) -> None:
+    """Copy the route that an app has found from the scope that the app got to that of a middleware around it."""
+    if "route" in inner:
+        outer["route"] = inner["route"]
 
 
 class cached(Generic[T]):
@@ -133,6 +140,18 @@ class App(Protocol):
         """Wait until the app must stop."""
 
 
+class MatchedRoute(Protocol):
+    """A route that answers a request or a WebSocket. `HttpRoute` and `SocketRoute` implement it."""
+
+    @property
+    def path(self) -> str:
+        """The path with its placeholders, behind the prefixes of all groups."""
+
+    @property
+    def full_name(self) -> str | None:
+        """The name, behind the namespaces of all groups; None if it has no name."""
+
+
 class Named(Protocol):
     """Routes that have names. `RouteTable` implements it."""
 
@@ -215,6 +234,15 @@ class HTTPConnection(ConnectionLifetime, Mapping[str, Any]):
     @path_params.setter
     def path_params(self, params: dict[str, Any]) -> None:
         self.scope["path_params"] = params
+
+    @property
+    def route(self) -> MatchedRoute | None:
+        """The route that answers, such as that of `/item/{id:int}`; None if there is none (404, 405).
+
+        It identifies a handler in metrics and traces, where a path with its values would not. Within a mounted app it
+        is a route of that app.
+        """
+        return self.scope.get("route")
 
     @property
     def query_params(self) -> QueryParams:

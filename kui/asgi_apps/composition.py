@@ -123,7 +123,7 @@ class Router(routing.RouteTable, EndpointApp):
 async def _found(connection: HTTPConnection, found: Found | None) -> Any:
     if found is None:
         raise HTTPException(404)
-    endpoint, params = found
+    endpoint, params, connection.scope["route"] = found
     connection.path_params = {**connection.path_params, **params}
     return await endpoint()
 

@@ -14,6 +14,7 @@ from baize.typing import Receive, Scope, Send
 
 from kui.applications import Kui
 from kui.concurrency import call, owner_of
+from kui.connections import pass_on_route
 from kui.current import request_var, websocket_var
 from kui.lifetime import lifetime_of
 from kui.requests import HttpRequest
@@ -72,7 +73,11 @@ class EndpointApp:
                 return
         if self._own is None:
             self._own = _Alone(self._served, self._socket)
-        await self._own({**scope}, receive, send)
+        own = {**scope}
+        try:
+            await self._own(own, receive, send)
+        finally:
+            pass_on_route(own, scope)
 
 
 async def _answer(request: HttpRequest, endpoint: Endpoint, converter: ResponseConverter) -> None:

@@ -16,6 +16,7 @@ from kui.concurrency import ClientDisconnect, Exchange, Gone, exchange_of
 from kui.concurrency.app_runner import AppRunner, running_apps
 from kui.concurrency.http.stream import stream
 from kui.concurrency.http.watched_send import watched_send
+from kui.connections import pass_on_route
 from kui.current import request_var
 from kui.lifetime import lifetime_of
 from kui.requests import HttpRequest
@@ -198,18 +199,24 @@ class _Between(HttpResponse):
         await lifetime_of(request, request_var, self._answer(request, scope, request.exchange))
 
     async def _answer(self, request: NextRequest, scope: Scope, exchange: Exchange) -> None:
-        async with running_apps() as call:
+        inner: Scope = {}
+        try:
+            async with running_apps() as call:
 
-            async def next_call(request: NextRequest) -> NextResponse:
-                relay = call(self._app, {**request}, exchange.receive)
-                while (message := await relay.next()) is not None:
-                    if message["type"] == "http.response.start":
-                        return NextResponse(message, relay, exchange)
-                    await exchange.send(message)
-                raise _unfinished(exchange, "without a response")
+                async def next_call(request: NextRequest) -> NextResponse:
+                    nonlocal inner
+                    inner = {**request}
+                    relay = call(self._app, inner, exchange.receive)
+                    while (message := await relay.next()) is not None:
+                        if message["type"] == "http.response.start":
+                            return NextResponse(message, relay, exchange)
+                        await exchange.send(message)
+                    raise _unfinished(exchange, "without a response")
 
-            response = convert_response(await self._handler(request, next_call))
-            await response(scope, exchange.receive, exchange.send)
+                response = convert_response(await self._handler(request, next_call))
+                await response(scope, exchange.receive, exchange.send)
+        finally:
+            pass_on_route(inner, scope)
 
 
 def middleware(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from kui.connections import HTTPConnection, request_var, websocket_var
-from kui.http.urls import route_path
 
 __all__ = ["current_app", "current_handler"]
 
@@ -50,8 +49,7 @@ def current_handler() -> str:
     request = request_var.get(None)
     if app is None or request is None:
         return "the handler"
-    routes = app.router.http_routes
-    route = routes.route(route_path(request.scope), request.method)
+    route = request.scope.get("route")
     if route is None:
         return "a middleware"
     name = f"the handler {route.handler.name_for(request.method)}"

@@ -23,8 +23,8 @@ from .tree import Tree
 
 __all__ = ["Found", "HttpRoutes", "SocketRoutes"]
 
-Found: TypeAlias = tuple[Endpoint, dict[str, Any]]
-"""A complete endpoint, with all middlewares around it, and the path parameters."""
+Found: TypeAlias = tuple[Endpoint, dict[str, Any], HttpRoute | SocketRoute | None]
+"""A complete endpoint, with all middlewares around it, the path parameters, and the route; None for 405 and OPTIONS."""
 
 HeaderPairs: TypeAlias = Iterable[tuple[bytes, bytes]]
 
@@ -53,10 +53,10 @@ class Entry:
         """Return the endpoint, and the values as a dictionary by parameter name."""
         names = self.route.pattern.names
         if not names:
-            return self.endpoint, NO_PARAMETERS
+            return self.endpoint, NO_PARAMETERS, self.route
         if len(names) == 1:  # dict(zip(...)) would take longer than the search
-            return self.endpoint, {names[0]: values[0]}
-        return self.endpoint, dict(zip(names, values, strict=True))
+            return self.endpoint, {names[0]: values[0]}, self.route
+        return self.endpoint, dict(zip(names, values, strict=True)), self.route
 
     def comes_before(self, other: Entry) -> bool:
         """True if this route is preferred to another that matches the same path and method."""
@@ -97,7 +97,7 @@ class HttpRoutes:
         tree = self._trees.get(method, self._any)
         entry = tree.fixed.get(path)
         if entry is not None:
-            return entry.endpoint, NO_PARAMETERS
+            return entry.endpoint, NO_PARAMETERS, entry.route
         found = tree.find_open(path)
         if found is None:
             return self._miss(path)
@@ -117,7 +117,7 @@ class HttpRoutes:
                 entry, values = wanted
                 if found is None or entry.comes_before(found[0]):
                     endpoint = self._missed(self._allow(path), entry.middlewares)
-                    return endpoint, entry.found(values)[1]
+                    return endpoint, entry.found(values)[1], None
         if found is None:
             return self._miss(path)
         entry, values = found
@@ -135,7 +135,7 @@ class HttpRoutes:
             for one in entry.middlewares
             if all(any(one is its for its in other.middlewares) for other, _ in matching)
         )
-        return self._missed(self._allow(path), shared), entry.found(values)[1]
+        return self._missed(self._allow(path), shared), entry.found(values)[1], None
 
     def _missed(self, allow: str, middlewares: tuple[Middleware, ...]) -> Endpoint:
         """Return the endpoint that answers 405 or OPTIONS with `allow`, inside these middlewares."""
@@ -151,11 +151,6 @@ class HttpRoutes:
         """Return the methods that are answered at a path, as the value of `Allow`."""
         methods = {method for method, tree in self._trees.items() if tree.find(path)}
         return allowed(methods.union(STANDARD) if self._any.find(path) else methods)
-
-    def route(self, path: str, method: str) -> HttpRoute | None:
-        """Return the route whose handler `search` finds, for messages; None if there is none."""
-        found = self._find(path, method)
-        return None if found is None else found[0].route
 
     def check(self, route: HttpRoute, methods: frozenset[str] | None) -> None:
         """Raise ValueError if another route of the same path has one of these methods."""
@@ -231,12 +226,7 @@ class SocketRoutes:
         if found is None:
             return None
         (endpoint, route), values = found
-        return endpoint, dict(zip(route.pattern.names, values, strict=True))
-
-    def route(self, path: str) -> SocketRoute | None:
-        """Return the route whose handler `search` finds, for messages; None if there is none."""
-        found = self._tree.find(path)
-        return None if found is None else found[0][1]
+        return endpoint, dict(zip(route.pattern.names, values, strict=True)), route
 
     def check(self, route: SocketRoute) -> None:
         """Raise ValueError if another route has the same path."""

@@ -14,7 +14,7 @@ from baize.typing import ASGIApp, Message, Receive, Scope, Send
 from kui.argument_checks import describe, list_of_functions, takes
 from kui.concurrency import exchange_of
 from kui.concurrency.websocket.states import Incoming, WebSocketDisconnect
-from kui.connections import HTTPConnection
+from kui.connections import HTTPConnection, pass_on_route
 from kui.current import request_var, websocket_var
 from kui.http.headers import merge_headers
 from kui.http.urls import full_paths, route_path
@@ -167,6 +167,7 @@ class Mounted:
         scope: Scope = {**connection.scope}
         params = dict(scope.get("path_params") or {})
         if self.grows:
+            scope.pop("route", None)  # the app has routes of its own
             path = route_path(scope)
             if REST in params:
                 path = path[: len(path) - len(params.pop(REST)) - 1]
@@ -289,7 +290,8 @@ def wrapped(app: ASGIApp, middlewares: Iterable[Callable[[ASGIApp], ASGIApp]]) -
     """Return `app` with ASGI middlewares around it, the first outermost; None if there are none.
 
     The scope with which `app` is then called holds `app` under `INSIDE`, and does not offer `zerocopysend`: some
-    middlewares, such as Starlette's GZipMiddleware, lose its messages.
+    middlewares, such as Starlette's GZipMiddleware, lose its messages. Afterwards the scope that a middleware has passed
+    on has the `route` that `app` has found.
 
     :raises TypeError: a middleware, or what it returns, is not callable.
     """
@@ -298,7 +300,10 @@ def wrapped(app: ASGIApp, middlewares: Iterable[Callable[[ASGIApp], ASGIApp]]) -
         seen = {**scope, INSIDE: app}
         if _ZERO_COPY in (scope.get("extensions") or ()):
             seen["extensions"] = {k: v for k, v in scope["extensions"].items() if k != _ZERO_COPY}
-        await app(seen, receive, send)
+        try:
+            await app(seen, receive, send)
+        finally:
+            pass_on_route(seen, scope)
 
     around: ASGIApp | None = None
     for middleware in reversed(list_of_functions("asgi_middlewares", middlewares)):

@@ -31,7 +31,7 @@ def ask() -> Ask:
         found = router.http_routes.search(path, method, raw)
         if found is None:
             return 404
-        endpoint, params = found
+        endpoint, params, _ = found
         request: Any = SimpleNamespace(method=method, path_params=params, headers=headers)
         token = request_var.set(request)
         try:

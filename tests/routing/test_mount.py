@@ -419,7 +419,8 @@ def test_a_table_of_mounts_and_routes_answers_as_the_model_says(
         if found is not None:
             candidates[found] = f"route {route.path}"
     expected = candidates[min(candidates)] if candidates else None
-    got = router.http_routes.route(path, "GET")
+    found = router.http_routes.search(path, "GET")
+    got = None if found is None else found[2]
     if got is None:
         assert expected is None
     elif isinstance(got.endpoint, Mounted):

@@ -150,7 +150,7 @@ def test_every_expression_of_routes_gives_what_the_model_says(
             else router.http_routes.search(path, "GET")
         )
         assert found is not None
-        endpoint, values = found
+        endpoint, values, _ = found
         assert values == params
         assert run(endpoint).split() == route.value.split()
     http = {route.path for route in expected if not route.socket}

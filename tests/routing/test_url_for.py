@@ -238,4 +238,4 @@ def test_what_is_built_is_found_with_the_same_values(case: tuple[str, dict[str, 
         return
     assert built.isascii()
     assert urlsplit(f"http://host{built}").path == resolved(built) == built
-    assert router.http_routes.search(unquote(built), "GET") == (one, given)
+    assert router.http_routes.search(unquote(built), "GET")[:2] == (one, given)

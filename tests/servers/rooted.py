@@ -17,14 +17,9 @@ async def tell() -> dict[str, Any]:
     return {
         "url": request.url.path,
         "root_path": request["root_path"],
-        "routed": app.router.http_routes.route(tell_path(), "GET").path,
+        "routed": request.route.path if request.route else None,
         "users": request.url_for("users"),
     }
-
-
-def tell_path() -> str:
-    path: str = request["path"]
-    return path.removeprefix(request["root_path"]) or "/"
 
 
 @app.router.websocket("/api/socket")
