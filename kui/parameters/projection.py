@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import typing
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, get_args, get_origin
 
 import msgspec
 
-from .shapes import bare, members, model_kind
+from .shapes import members, model_kind, unrequired
 
 __all__ = ["of_struct"]
 
@@ -37,38 +39,53 @@ def _same(value: Any) -> Any:
 
 
 def _projection(annotation: Any, known: dict[Any, Project]) -> Project | None:
-    """Return a function that makes a value of exactly this type of another; None if the type holds no Struct."""
-    kinds = [one for one in members(annotation) if one is not type(None)]
-    if len(kinds) != 1:
-        return _of_union(kinds, known)
-    kind = kinds[0]
-    if model_kind(kind) in ("struct", "dataclass"):
+    """Return a function that makes a value of exactly this type of another; None if the type holds no model."""
+    kinds = list(members(annotation))
+    declared = [one for one in kinds if one is not type(None)]
+    project = _of_kind(declared[0], known) if len(declared) == 1 else _of_union(declared, known)
+    return project if project is None or len(declared) == len(kinds) else _optional(project)
+
+
+def _optional(project: Project) -> Project:
+    return lambda value: None if value is None else project(value)
+
+
+def _of_kind(kind: Any, known: dict[Any, Project]) -> Project | None:
+    model = model_kind(kind)
+    if model in ("struct", "dataclass"):
         return _of_model(kind, known)
+    if model == "typed dict":
+        return _of_typed_dict(kind, known)
+    if _is_named_tuple(kind):
+        hints = typing.get_type_hints(kind).values()
+        return _of_tuple([_projection(one, known) or _same for one in hints])
     origin, arguments = get_origin(kind), get_args(kind)
-    if origin in (list, set, frozenset) or (
-        isinstance(origin, type) and len(arguments) == 1 and hasattr(origin, "__iter__")
-    ):
+    of_one = len(arguments) == 1 or arguments[1:] == (...,)
+    if isinstance(origin, type) and of_one and hasattr(origin, "__iter__"):
         inner = _projection(arguments[0], known)
         return None if inner is None else lambda values: [inner(one) for one in values]
     if origin is tuple:
-        kept = arguments[:1] if arguments[-1:] == (...,) else arguments
-        inners = [_projection(one, known) or _same for one in kept]
-        if all(one is _same for one in inners):
-            return None
-        if len(kept) < len(arguments):
-            return lambda values: tuple(inners[0](one) for one in values)
-        return lambda values: tuple(one(value) for one, value in zip(inners, values, strict=True))
+        inners = [_projection(one, known) or _same for one in arguments]
+        return None if all(one is _same for one in inners) else _of_tuple(inners)
     if len(arguments) == 2 and isinstance(origin, type):
         each = _projection(arguments[1], known)
         return None if each is None else lambda items: {k: each(v) for k, v in items.items()}
     return None
 
 
+def _is_named_tuple(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
+
+
+def _of_tuple(inners: list[Project]) -> Project:
+    return lambda values: tuple(one(value) for one, value in zip(inners, values, strict=True))
+
+
 def _of_union(kinds: list[Any], known: dict[Any, Project]) -> Project | None:
-    models = [(one, _projection(one, known)) for one in kinds]
-    if all(project is None for _, project in models):
+    projects = [_projection(one, known) for one in kinds]
+    if all(project is None for project in projects):
         return None
-    classes = [(get_origin(bare(one)) or bare(one), project or _same) for one, project in models]
+    classes = [(_class_of(one), each or _same) for one, each in zip(kinds, projects, strict=True)]
 
     def project(value: Any) -> Any:
         kind = type(value)
@@ -76,12 +93,36 @@ def _of_union(kinds: list[Any], known: dict[Any, Project]) -> Project | None:
             if kind is one:
                 return each(value)
         for one, each in classes:
-            if isinstance(one, type) and isinstance(value, one):
+            if isinstance(value, one):
                 return each(value)
-        if value is None:
-            return None
-        raise TypeError(f"a {kind.__qualname__} was returned, which is none of the declared types")
+        if (isinstance(value, Iterable) and not isinstance(value, str | bytes)) or model_kind(kind):
+            raise TypeError(
+                f"a {kind.__qualname__} was returned, which is none of the declared types"
+            )
+        return value  # it has no fields, such as an int where a float is declared
 
+    return project
+
+
+def _class_of(kind: Any) -> type:
+    """Return the class of the values of a type; NoneType for a type that has no class, such as a Literal."""
+    if model_kind(kind) == "typed dict":
+        return dict
+    origin = get_origin(kind) or kind
+    return origin if isinstance(origin, type) else type(None)
+
+
+def _of_typed_dict(kind: Any, known: dict[Any, Project]) -> Project:
+    if kind in known:  # the type contains itself
+        return lambda value: known[kind](value)
+    fields: dict[str, Project] = {}
+
+    def project(value: Any) -> Any:
+        return {name: each(value[name]) for name, each in fields.items() if name in value}
+
+    known[kind] = project
+    for name, annotation in typing.get_type_hints(get_origin(kind) or kind).items():
+        fields[name] = _projection(unrequired(annotation), known) or _same
     return project
 
 
@@ -90,15 +131,12 @@ def _of_model(model: Any, known: dict[Any, Project]) -> Project:
         return lambda value: known[model](value)
     kind = get_origin(model) or model
     fields: dict[str, Project] = {}
-    known[model] = lambda value: value
 
     def project(value: Any) -> Any:
-        if value is None:
-            return None
         if type(value) is kind and not fields:
             return value
         if isinstance(value, dict):
-            return msgspec.convert(value, model)
+            value = msgspec.convert(value, model)  # its values may be objects, and are projected
         changed = {name: each(getattr(value, name)) for name, each in fields.items()}
         if type(value) is kind:
             if all(changed[name] is getattr(value, name) for name in fields):
@@ -118,9 +156,6 @@ def _annotations(model: Any) -> dict[str, Any]:
     kind = get_origin(model) or model
     if model_kind(model) == "struct":
         return {one.name: one.type for one in msgspec.structs.fields(model)}
-    import dataclasses
-    import typing
-
     hints = typing.get_type_hints(kind)
     return {one.name: hints[one.name] for one in dataclasses.fields(kind)}
 
@@ -128,8 +163,6 @@ def _annotations(model: Any) -> dict[str, Any]:
 def _with(value: Any, changes: dict[str, Any]) -> Any:
     if isinstance(value, msgspec.Struct):
         return msgspec.structs.replace(value, **changes)
-    import dataclasses
-
     return dataclasses.replace(value, **changes)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "model_kind",
     "not_of_text",
     "parts_of",
+    "unrequired",
 ]
 
 ModelKind: TypeAlias = Literal["pydantic", "dataclass", "typed dict", "struct"]
@@ -165,10 +166,10 @@ def fields_of(annotation: Any) -> tuple[Field, ...]:
         if kind == "dataclass"
         else hints
     )
-    return tuple(Field((name,), is_many(_unrequired(hints[name]))) for name in names)
+    return tuple(Field((name,), is_many(unrequired(hints[name]))) for name in names)
 
 
-def _unrequired(annotation: Any) -> Any:
+def unrequired(annotation: Any) -> Any:
     """Return the type of a TypedDict's field without Required and NotRequired."""
     while getattr(get_origin(annotation), "_name", None) in ("Required", "NotRequired", "ReadOnly"):
         annotation = get_args(annotation)[0]
