@@ -192,7 +192,6 @@ def _writer(model: Any) -> Writer:
 def _of_pydantic(model: Any) -> Writer:
     from pydantic import TypeAdapter
     from pydantic.errors import PydanticUserError
-    from pydantic_core import PydanticSerializationError
 
     from .validators import modern
 
@@ -204,11 +203,9 @@ def _of_pydantic(model: Any) -> Writer:
     validate = adapter.validator.validate_python
 
     def encode(value: Any) -> bytes:
-        try:
-            return to_json(value, by_alias=True, warnings="error")
-        except PydanticSerializationError:
-            # A mapping, or an object of another class with the same attributes.
-            return to_json(validate(value, from_attributes=True), by_alias=True, warnings="error")
+        # An instance is not validated again. A mapping, or an object of another class with the same attributes, becomes
+        # one: the serializer would leave out attributes that are not in the object's `__dict__`.
+        return to_json(validate(value, from_attributes=True), by_alias=True, warnings="error")
 
     def check(value: Any) -> None:
         # pydantic does not validate the fields of an instance again: dump it first.

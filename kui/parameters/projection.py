@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, get_args, get_origin
 
 import msgspec
 
-from .shapes import members, model_kind, unrequired
+from .shapes import is_named_tuple, members, model_kind, unrequired
 
 __all__ = ["of_struct"]
 
@@ -56,9 +56,8 @@ def _of_kind(kind: Any, known: dict[Any, Project]) -> Project | None:
         return _of_model(kind, known)
     if model == "typed dict":
         return _of_typed_dict(kind, known)
-    if _is_named_tuple(kind):
-        hints = typing.get_type_hints(kind).values()
-        return _of_tuple([_projection(one, known) or _same for one in hints])
+    if is_named_tuple(kind):
+        return _of_named_tuple(kind, known)
     origin, arguments = get_origin(kind), get_args(kind)
     of_one = len(arguments) == 1 or arguments[1:] == (...,)
     if isinstance(origin, type) and of_one and hasattr(origin, "__iter__"):
@@ -73,12 +72,17 @@ def _of_kind(kind: Any, known: dict[Any, Project]) -> Project | None:
     return None
 
 
-def _is_named_tuple(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
-
-
 def _of_tuple(inners: list[Project]) -> Project:
     return lambda values: tuple(one(value) for one, value in zip(inners, values, strict=True))
+
+
+def _of_named_tuple(kind: Any, known: dict[Any, Project]) -> Project:
+    if kind in known:  # the type contains itself
+        return lambda value: known[kind](value)
+    inners: list[Project] = []
+    known[kind] = _of_tuple(inners)
+    inners += [_projection(one, known) or _same for one in typing.get_type_hints(kind).values()]
+    return known[kind]
 
 
 def _of_union(kinds: list[Any], known: dict[Any, Project]) -> Project | None:

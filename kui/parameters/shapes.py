@@ -21,6 +21,7 @@ __all__ = [
     "fields_of",
     "is_file",
     "is_many",
+    "is_named_tuple",
     "is_plain",
     "members",
     "model_kind",
@@ -68,15 +69,24 @@ def is_plain(annotation: Any) -> bool:
     return all(kind in _PLAIN for kind in members(annotation))
 
 
-def parts_of(annotation: Any) -> Iterator[Any]:
-    """Yield a type and all types in its brackets, also nested ones."""
+def parts_of(annotation: Any, within: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """Yield a type and all types in its brackets, also nested ones, and those of the items of a NamedTuple."""
     for one in members(annotation):
         yield one
-        if get_origin(one) is not Literal:
+        if is_named_tuple(one):
+            if one not in within:  # it may contain itself
+                for hint in typing.get_type_hints(one).values():
+                    yield from parts_of(hint, (*within, one))
+        elif get_origin(one) is not Literal:
             for argument in get_args(one):
                 if isinstance(argument, list):  # the arguments of a Callable
                     continue
-                yield from parts_of(argument)
+                yield from parts_of(argument, within)
+
+
+def is_named_tuple(kind: Any) -> bool:
+    """True if a class is a NamedTuple."""
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
 
 
 def is_many(annotation: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -41,6 +41,13 @@ class UserData(PublicData):
     password: str
 
 
+class Mapped:
+    """An object as of a database: its attributes are not in its `__dict__`."""
+
+    name = "ann"
+    password = "secret"
+
+
 class PublicTyped(TypedDict):
     name: str
 
@@ -68,6 +75,7 @@ KINDS: list[tuple[Any, Any]] = [
     (Public, User(name="ann", password="secret")),
     (Public, Row(name="ann", password="secret")),
     (Public, {"name": "ann", "password": "secret"}),
+    (Public, Mapped()),
     (PublicData, UserData("ann", "secret")),
     (PublicTyped, {"name": "ann", "password": "secret"}),
     (PublicStruct, UserStruct("ann", "secret")),
@@ -98,6 +106,30 @@ async def in_production(handler: Any) -> list[Any]:
 
     await Kui(routes=HttpRoute("/", handler))(scope, receive, send)
     return sent
+
+
+class Ranked(NamedTuple):
+    user: Public
+    after: Ranked | None = None
+
+
+class RankedStruct(NamedTuple):
+    user: PublicStruct
+
+
+async def test_a_named_tuple_holds_models(serve: Serve) -> None:
+    user = User(name="ann", password="secret")
+
+    async def ranking() -> list[Ranked]:
+        return [Ranked(user, Ranked(user))]
+
+    async def ranking_of_structs() -> list[RankedStruct]:
+        return [RankedStruct(UserStruct("ann", "secret"))]
+
+    async with serve(ranking) as client:
+        assert (await client.get("/")).json() == [[{"name": "ann"}, [{"name": "ann"}, None]]]
+    async with serve(ranking_of_structs) as client:
+        assert (await client.get("/")).json() == [[{"name": "ann"}]]
 
 
 @pytest.mark.parametrize(("kind", "value"), KINDS, ids=ids)

@@ -81,6 +81,11 @@ class Named(NamedTuple):
     number: int = 1
 
 
+class Linked(NamedTuple):
+    user: Public
+    next: Linked | None = None
+
+
 class Node(msgspec.Struct):
     user: Public
     kids: list[Node] = []
@@ -150,6 +155,7 @@ class Duck:
         (Box[tuple[int, str]], Box((1, "a")), '{"item":[1,"a"]}'),
         (Box[Data], Box(SecretData("ann")), f'{{"item":{ANN}}}'),
         (Box[Named], Box(Named(USER)), f'{{"item":[{ANN},1]}}'),
+        (Box[Linked], Box(Linked(USER, Linked(USER))), f'{{"item":[{ANN},[{ANN},null]]}}'),
         (Box[Typed], Box({"user": USER, "password": "secret"}), f'{{"item":{{"user":{ANN}}}}}'),
         (Box[Typed | int], Box({"user": USER, "x": "secret"}), f'{{"item":{{"user":{ANN}}}}}'),
         (Box[Typed | int], Box(4), '{"item":4}'),
