@@ -134,7 +134,12 @@ def answers_of(annotation: Any, schemas: Schemas, *, items: bool) -> dict[str, A
     # is declared with a status is sent with that status.
     if not successes or not (has_status or plain in successes):
         value = arguments[0] if has_status else annotation
-        answers["200"] = answer_object(200, value, schemas, items)
+        kinds = list(members(value))
+        redirects = [kind for kind in kinds if _is_redirect(kind)]
+        if len(redirects) < len(kinds):
+            answers["200"] = answer_object(200, value, schemas, items)
+        if redirects and not any(300 <= status < 400 for status in more):
+            answers["3XX"] = {"description": "Redirection"}
     for other, type_ in more.items():
         answers[str(other)] = answer_object(other, type_, schemas, items)
     return answers
@@ -157,7 +162,8 @@ def _content(annotation: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
     """Return the media types of a response: response classes and streams have their own, all else is JSON."""
     content: dict[str, Any] = {}
     values = []
-    for kind in members(annotation):
+    kinds = list(members(annotation))
+    for kind in kinds:
         if kind is NO_DEFAULT or kind is Any:
             continue
         if (get_origin(kind) or kind) is JSONLinesResponse:
@@ -173,7 +179,8 @@ def _content(annotation: Any, schemas: Schemas, items: bool) -> dict[str, Any]:
         else:
             values.append(kind)
     if values:
-        whole = annotation if not content else Union[tuple(values)]  # noqa: UP007 - made at run time
+        alone = len(values) == len(kinds)
+        whole = annotation if alone else Union[tuple(values)]  # noqa: UP007 - made at run time
         content["application/json"] = {"schema": schemas.of(whole, "serialization")}
     return content
 
@@ -182,8 +189,12 @@ def _is_response(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, HttpResponse)
 
 
+def _is_redirect(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, RedirectResponse)
+
+
 def _of_response(kind: type) -> dict[str, Any]:
-    if issubclass(kind, RedirectResponse):
+    if _is_redirect(kind):
         return {}
     for base, media in _MEDIA.items():
         if issubclass(kind, base):

@@ -215,12 +215,13 @@ def _request_body(body: Iterable[Parameter], schemas: Schemas) -> dict[str, Any]
             return _body(content, one.required, one.marker.description)
         if _is_stream_of(kind, Part):
             schema: dict[str, Any] = {"type": "object", "additionalProperties": dict(_FILE)}
-            return _body({"multipart/form-data": {"schema": schema}}, one.required, None)
+            content = {"multipart/form-data": {"schema": schema}}
+            return _body(content, one.required, one.marker.description)
         schema = schemas.of(one.annotation, "validation")
         description, required = one.marker.description, one.required
         has_files = False
     else:
-        properties = {one.alias: _schema(one, schemas) for one in fields}
+        properties = {one.alias: _field(one, schemas) for one in fields}
         schema = {"type": "object", "properties": properties}
         needed = [one.alias for one in fields if one.required]
         if needed:
@@ -232,6 +233,18 @@ def _request_body(body: Iterable[Parameter], schemas: Schemas) -> dict[str, Any]
         given = {"multipart/form-data"} if has_files else {"application/json", *forms}
     content = {media: {"schema": schema} for media in sorted(given)}
     return _body(content, required, description)
+
+
+def _field(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
+    """Return the schema of a field of a body, with what its marker says of it."""
+    marker, schema = parameter.marker, _schema(parameter, schemas)
+    if marker.description:
+        schema["description"] = marker.description
+    if marker.deprecated:
+        schema["deprecated"] = True
+    if marker.examples:
+        schema["examples"] = list(marker.examples)
+    return schema
 
 
 def _body(content: dict[str, Any], required: bool, description: str | None) -> dict[str, Any]:

@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from openapi_spec_validator import validate
 
-from kui.asgi import HttpRoute, Kui, Routes
+from kui.asgi import (
+    Body,
+    HttpRoute,
+    Kui,
+    Part,
+    Query,
+    RedirectResponse,
+    Routes,
+    UploadFile,
+)
 from kui.openapi import OpenAPI, Responses
 from kui.testing import AsyncTestClient, check_description
 
@@ -245,3 +255,89 @@ def test_a_description_is_compared_with_a_file(tmp_path: Path) -> None:
         check_description(app, file)
     with pytest.raises(TypeError, match=r"Kui\(openapi="):
         check_description(Kui(), file)
+
+
+def document_of(*handlers: Any) -> dict[str, Any]:
+    routes = [HttpRoute(f"/{one.__name__}", one, methods=["POST"]) for one in handlers]
+    document = json.loads(json.dumps(OpenAPI(title="x").document(Kui(routes=routes))))
+    validate(document)
+    return {path[1:]: item["post"] for path, item in document["paths"].items()}
+
+
+def test_a_field_of_a_body_has_its_words_and_a_whole_body_too() -> None:
+    async def fields(
+        size: Annotated[int, Body(ge=1, description="in cm", deprecated=True, examples=[3])],
+        photos: Annotated[list[UploadFile], Body(description="up to ten")],
+    ) -> None: ...
+    async def raw(
+        body: Annotated[bytes, Body(exclusive=True, description="a picture")],
+    ) -> None: ...
+    async def stream(
+        body: Annotated[AsyncIterable[bytes], Body(exclusive=True, media_type="image/png")],
+    ) -> None: ...
+    async def parts(
+        body: Annotated[AsyncIterable[Part], Body(exclusive=True, description="files")],
+    ) -> None: ...
+    async def after(
+        title: Annotated[str, Body()], body: Annotated[AsyncIterable[Part], Body()]
+    ) -> None: ...
+
+    file = {"type": "string", "format": "binary"}
+    found = {
+        name: one["requestBody"]
+        for name, one in document_of(fields, raw, stream, parts, after).items()
+    }
+    (form,) = found["fields"]["content"].values()
+    assert form["schema"]["properties"] == {
+        "size": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "in cm",
+            "deprecated": True,
+            "examples": [3],
+        },
+        "photos": {"type": "array", "items": file, "description": "up to ten"},
+    }
+    assert found["raw"] == {
+        "content": {"application/octet-stream": {"schema": file}},
+        "required": True,
+        "description": "a picture",
+    }
+    assert found["stream"]["content"] == {"image/png": {"schema": file}}
+    assert found["parts"]["description"] == "files"
+    schema = found["parts"]["content"]["multipart/form-data"]["schema"]
+    assert schema == {"type": "object", "additionalProperties": file}
+    schema = found["after"]["content"]["multipart/form-data"]["schema"]
+    assert schema["properties"]["body"] == {"type": "array", "items": file}
+
+
+def test_a_redirect_is_no_success() -> None:
+    async def always() -> RedirectResponse: ...
+    async def perhaps() -> dict[str, int] | RedirectResponse: ...
+    async def said() -> Annotated[RedirectResponse, Responses({303: "See the new one."})]: ...
+
+    responses = {name: one["responses"] for name, one in document_of(always, perhaps, said).items()}
+    assert responses["always"] == {"3XX": {"description": "Redirection"}}
+    assert set(responses["perhaps"]) == {"200", "3XX"}
+    assert list(responses["perhaps"]["200"]["content"]) == ["application/json"]
+    assert responses["said"]["303"]["description"] == "See the new one."
+    assert "200" not in responses["said"] and "3XX" not in responses["said"]
+
+
+def test_what_a_parameter_s_marker_says_is_described() -> None:
+    async def search(
+        q: Annotated[str, Query(description="a word", deprecated=True, examples=["tea", "milk"])],
+        other: Annotated[Any, Query()] = object(),  # noqa: B008 - any object
+    ) -> None: ...
+
+    q, other = document_of(search)["search"]["parameters"]
+    assert q == {
+        "name": "q",
+        "in": "query",
+        "required": True,
+        "description": "a word",
+        "deprecated": True,
+        "examples": {"example 1": {"value": "tea"}, "example 2": {"value": "milk"}},
+        "schema": {"type": "string"},
+    }
+    assert other == {"name": "other", "in": "query", "schema": {}}  # its default is not JSON

@@ -323,6 +323,65 @@ async def test_what_a_dependency_swallows_is_an_error_that_names_it(
             await client.get("/")
 
 
+@pytest.mark.parametrize("thread", [False, True])
+async def test_a_synchronous_generator_is_left_as_an_asynchronous_one_is(
+    serve: Serve, thread: bool
+) -> None:
+    log: list[str] = []
+
+    def noting() -> Iterator[None]:
+        try:
+            yield
+        except ValueError:
+            log.append("fails")
+            raise
+        else:
+            log.append("returns")
+
+    def swallowing() -> Iterator[None]:
+        try:
+            yield
+        except ValueError:
+            pass
+
+    def none() -> Iterator[None]:
+        if False:
+            yield
+
+    def twice() -> Iterator[None]:
+        yield
+        yield
+
+    async def returns(a: Annotated[None, Depends(noting, thread=thread)]) -> str:
+        return "a"
+
+    async def fails(a: Annotated[None, Depends(noting, thread=thread)]) -> Any:
+        raise ValueError
+
+    async def fails_silently(a: Annotated[None, Depends(swallowing, thread=thread)]) -> Any:
+        raise ValueError
+
+    async def never(a: Annotated[None, Depends(none, thread=thread)]) -> Any: ...
+
+    async def again(a: Annotated[None, Depends(twice, thread=thread)]) -> str:
+        return "a"
+
+    async with serve(returns) as client:
+        assert (await client.get("/")).text == "a"
+    with pytest.raises(ValueError, match="^$"):
+        async with serve(fails) as client:
+            await client.get("/")
+    assert log == ["returns", "fails"]
+    for handler, message in [
+        (fails_silently, "the dependency .*swallowing has swallowed"),
+        (never, "returned before its yield"),
+        (again, "yielded a second time"),
+    ]:
+        with pytest.raises(RuntimeError, match=message):
+            async with serve(handler) as client:
+                await client.get("/")
+
+
 async def test_a_dependency_yields_once(serve: Serve) -> None:
     async def none() -> AsyncIterator[None]:
         if False:
