@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 from kui.parameters.answers import data_of_stream
 from kui.parameters.plans import NO_DEFAULT
-from kui.parameters.shapes import bare, members
+from kui.parameters.shapes import awaited, bare, members
 from kui.responses.base import HttpResponse
 from kui.responses.content import (
     HTMLResponse,
@@ -125,7 +125,9 @@ def answers_of(annotation: Any, schemas: Schemas, *, items: bool) -> dict[str, A
     :param items: True to describe the items of a stream, which OpenAPI can do since 3.2.
     """
     answers: dict[str, Any] = {}
-    more = marked(annotation)
+    given = awaited(annotation)
+    more = {**marked(annotation), **marked(given)}
+    annotation = given
     plain = bare(annotation)
     arguments = get_args(plain)
     has_status = get_origin(plain) is tuple and len(arguments) in (2, 3) and arguments[1] is int

@@ -11,7 +11,6 @@ from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
     AsyncIterator,
-    Awaitable,
     Callable,
     Generator,
     Iterator,
@@ -27,7 +26,7 @@ from kui.responses.convert import is_answer
 from kui.responses.events import Event, SendEventResponse, ServerSentEvent, encode_event
 
 from .plans import NO_DEFAULT
-from .shapes import bare, model_kind, parts_of
+from .shapes import awaited, bare, members, model_kind, parts_of
 from .signatures import place
 
 __all__ = ["Answer", "answer_of", "data_of_stream", "model_of_answer"]
@@ -39,23 +38,31 @@ TESTING: Final = "kui.testing"
 """The key that a test client of `kui.testing` adds to the scope."""
 
 
-_STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator, Iterator, Generator, Awaitable)
+_STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator, Iterator, Generator)
 
 
 def data_of_stream(annotation: Any) -> Any:
     """Return the type of the data in a stream of events; NO_DEFAULT if it is not declared.
 
-    `AsyncIterator[Event[Price]]` and `AsyncIterator[Price]` have data of the type Price.
+    `AsyncIterator[Event[Price]]` and `AsyncIterator[Price]` have data of the type Price, and
+    `AsyncIterator[Event[Price] | Event[News]]` of the type `Price | News`.
     """
-    kind = bare(annotation)
+    kind = bare(awaited(annotation))
     if get_origin(kind) not in _STREAMS or not get_args(kind):
         return NO_DEFAULT
-    item = bare(get_args(kind)[0])
-    if get_origin(item) is Event:
-        return get_args(item)[0]
-    if item in (Event, ServerSentEvent) or model_kind(item) is None:
+    item = get_args(kind)[0]
+    kinds = list(members(item))
+    data = [_data_of_event(one) for one in kinds]
+    if any(one is NO_DEFAULT for one in data):
         return NO_DEFAULT
-    return get_args(kind)[0]
+    return item if data == kinds else Union[tuple(data)]  # noqa: UP007 - made at run time
+
+
+def _data_of_event(kind: Any) -> Any:
+    """Return the type of the data of what a stream yields; NO_DEFAULT if it is not declared."""
+    if get_origin(kind) is Event:
+        return get_args(kind)[0]
+    return NO_DEFAULT if kind in (Event, ServerSentEvent) or model_kind(kind) is None else kind
 
 
 def model_of_answer(annotation: Any) -> Any:
@@ -63,6 +70,7 @@ def model_of_answer(annotation: Any) -> Any:
 
     Responses in a union are left out. `tuple[Model, int]` and `tuple[Model, int, Mapping]` give Model.
     """
+    annotation = awaited(annotation)
     if annotation in (NO_DEFAULT, Any, None):
         return NO_DEFAULT
     kind = bare(annotation)
@@ -106,24 +114,61 @@ def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
     except TypeError as error:
         raise TypeError(f"{place(handler)} returns what cannot be written: {error}") from error
     if data is not NO_DEFAULT:
-        return lambda value: TypedEvents.of(value, encode, check)
+
+        def events(returned: Any) -> HttpResponse:
+            value, status, headers = _value_of(returned)
+            if isinstance(value, HttpResponse):
+                return _amended(value, status, headers)
+            if not _is_generator(value):
+                raise _other(handler, "a stream", value, "a generator")
+            return TypedEvents(value, status, headers, encode, check if _is_tested() else None)
+
+        return events
 
     def answer(returned: Any) -> Any:
-        value, status, headers = returned, 200, None
-        if type(value) is tuple and is_answer(value):
-            value, status, *rest = value
-            headers = rest[0] if rest else None
+        value, status, headers = _value_of(returned)
         if isinstance(value, HttpResponse):
-            return value if status == 200 and headers is None else value.amended(status, headers)
-        if isgenerator(value) or isasyncgen(value):
-            return value
+            return _amended(value, status, headers)
+        if _is_generator(value):
+            raise _other(handler, "no stream", value, "AsyncIterator[Event[...]] as annotation")
         if value is None and not _fits(value, check):
             return returned  # a forgotten `return`, which pydantic would write as null
-        if TESTING in request_var.get().scope:
+        if _is_tested():
             check(value)
         return Written(encode(value), status, headers)
 
     return answer
+
+
+def _value_of(returned: Any) -> tuple[Any, int, Mapping[str, str] | None]:
+    """Return the value, the status and the headers that a handler has returned."""
+    if type(returned) is tuple and is_answer(returned):
+        value, status, *rest = returned
+        return value, status, rest[0] if rest else None
+    return returned, 200, None
+
+
+def _amended(
+    response: HttpResponse, status: int, headers: Mapping[str, str] | None
+) -> HttpResponse:
+    return response if status == 200 and headers is None else response.amended(status, headers)
+
+
+def _is_generator(value: Any) -> bool:
+    return isgenerator(value) or isasyncgen(value)
+
+
+def _is_tested() -> bool:
+    return TESTING in request_var.get().scope
+
+
+def _other(handler: Callable[..., Any], declared: str, value: Any, advice: str) -> TypeError:
+    """Return the error for a value that would be sent without its declared type."""
+    kind = type(value).__name__
+    return TypeError(
+        f"{place(handler)} is declared to return {declared}, and has returned an object of type {kind}: "
+        f"write {advice}"
+    )
 
 
 class Written(JSONResponse):
@@ -141,17 +186,17 @@ class TypedEvents(SendEventResponse):
 
     __slots__ = ("_check", "_write")
 
-    def __init__(self, events: Any, write: Callable[[Any], bytes], check: Answer | None) -> None:
-        super().__init__(events)
+    def __init__(
+        self,
+        events: Any,
+        status_code: int,
+        headers: Mapping[str, str] | None,
+        write: Callable[[Any], bytes],
+        check: Answer | None,
+    ) -> None:
+        super().__init__(events, status_code, headers)
         self._write = write
         self._check = check
-
-    @classmethod
-    def of(cls, value: Any, write: Callable[[Any], bytes], check: Answer) -> Any:
-        """Return the response for a returned generator; return any other value unchanged."""
-        if not (isgenerator(value) or isasyncgen(value)):
-            return value
-        return cls(value, write, check if TESTING in request_var.get().scope else None)
 
     def encode(self, chunk: Any) -> bytes:
         """Return the bytes of an event: a mapping is the event, and any other value is its data."""

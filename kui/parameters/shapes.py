@@ -10,13 +10,23 @@ import sys
 import types
 import typing
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence, Set
+from collections.abc import (
+    Awaitable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableSequence,
+    Sequence,
+    Set,
+)
 from collections.abc import Iterable as AbstractIterable
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union, get_args, get_origin
 
 __all__ = [
     "Field",
     "ModelKind",
+    "awaited",
     "bare",
     "fields_of",
     "is_file",
@@ -41,6 +51,13 @@ _MANY: Final = (list, set, frozenset, tuple, Sequence, MutableSequence, Set, Abs
 def bare(annotation: Any) -> Any:
     """Return a type without `Annotated`, type aliases and NewTypes around it."""
     return deque(_layers(annotation), maxlen=1).pop()
+
+
+def awaited(annotation: Any) -> Any:
+    """Return the type of what an awaitable gives, which a `def` may return; another type is returned unchanged."""
+    kind = bare(annotation)
+    arguments = get_args(kind)
+    return arguments[-1] if arguments and get_origin(kind) in (Awaitable, Coroutine) else annotation
 
 
 def _layers(annotation: Any) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -153,6 +154,21 @@ async def test_a_field_that_is_not_declared_never_leaves(
             response = await client.get("/")
         assert response.text == shape % '{"name":"ann"}', response.text
         assert response.headers["content-type"] == "application/json"
+
+
+async def test_what_an_awaitable_gives_has_its_declared_fields_only(serve: Serve) -> None:
+    async def found() -> Any:
+        return User(name="ann", password="secret")
+
+    def awaitable() -> Awaitable[Public]:
+        return found()
+
+    def coroutine() -> Coroutine[Any, Any, Public]:
+        return found()
+
+    for handler in awaitable, coroutine:
+        async with serve(handler) as client:
+            assert (await client.get("/")).json() == {"name": "ann"}
 
 
 async def test_a_struct_inside_of_a_struct_has_its_declared_fields_only(serve: Serve) -> None:

@@ -12,6 +12,8 @@ from pydantic import BaseModel
 from kui.asgi import Event, Kui, ServerSentEvent
 from kui.testing import AsyncTestClient
 
+from .conftest import Serve
+
 pytestmark = pytest.mark.anyio
 
 
@@ -21,6 +23,10 @@ class Public(BaseModel):
 
 class User(Public):
     password: str
+
+
+class Publics(BaseModel):
+    users: list[Public]
 
 
 class PublicStruct(msgspec.Struct):
@@ -56,6 +62,12 @@ async def structs() -> AsyncIterator[Event[PublicStruct]]:
     yield {"data": UserStruct("ada", "secret")}
 
 
+@app.get("/several")
+async def several() -> AsyncIterator[Event[Public] | Event[Publics]]:
+    yield {"data": user}
+    yield {"data": Publics(users=[user])}
+
+
 @app.get("/untyped")
 async def untyped() -> AsyncIterator[ServerSentEvent]:
     yield {"data": "text"}
@@ -66,12 +78,51 @@ async def wrong() -> AsyncIterator[Event[Public]]:
     yield {"data": {"title": "no name"}}  # type: ignore[typeddict-item]  # what is tested
 
 
-@pytest.mark.parametrize("path", ["/events", "/models", "/plain", "/structs"])
+@pytest.mark.parametrize("path", ["/events", "/models", "/plain", "/several", "/structs"])
 async def test_an_undeclared_field_never_leaves(path: str) -> None:
     async with AsyncTestClient(app) as client:
         text = (await client.get(path)).text
         assert 'data: {"name":"ada"}\n' in text
         assert "secret" not in text
+
+
+async def test_a_stream_that_is_returned_with_a_status_has_the_declared_fields_only(
+    serve: Serve,
+) -> None:
+    async def refuse() -> Any:
+        return models(), 404, {"x-a": "b"}
+
+    refuse.__annotations__["return"] = AsyncIterator[Public]
+    async with serve(refuse) as client:
+        response = await client.get("/")
+    assert (response.status_code, response.headers["x-a"]) == (404, "b")
+    assert response.text == 'data: {"name":"ada"}\n\n'
+
+
+async def test_what_is_no_stream_is_not_sent_for_one(serve: Serve) -> None:
+    async def one() -> AsyncIterator[Public]:
+        return user  # type: ignore[no-any-return]  # what is tested
+
+    async def with_status() -> AsyncIterator[Public]:
+        return user, 404  # type: ignore[return-value]  # what is tested
+
+    for handler in one, with_status:
+        async with serve(handler) as client:
+            with pytest.raises(TypeError, match="is declared to return a stream"):
+                await client.get("/")
+
+
+async def test_a_stream_is_not_sent_for_a_model(serve: Serve) -> None:
+    async def one() -> Public:
+        return events()  # type: ignore[return-value]  # what is tested
+
+    async def with_status() -> tuple[Public, int]:
+        return events(), 404  # type: ignore[return-value]  # what is tested
+
+    for handler in one, with_status:
+        async with serve(handler) as client:
+            with pytest.raises(TypeError, match="is declared to return no stream"):
+                await client.get("/")
 
 
 async def test_the_other_fields_of_an_event_stay() -> None:
