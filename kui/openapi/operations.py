@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
 from itertools import product
+from types import NoneType
 from typing import Any, Final, get_args, get_origin
 
 from kui.forms import Part, UploadFile
 from kui.parameters.markers import Body
-from kui.parameters.plans import Parameter, Plan
-from kui.parameters.shapes import bare, members
+from kui.parameters.plans import NO_DEFAULT, Parameter, Plan
+from kui.parameters.shapes import bare, members, parts_of
 from kui.routing import HttpRoute
 from kui.security.combined import AnyOf
 from kui.security.schemes import SecurityScheme
 
 from .answers import answer_object, answers_of, describe_refusal, marked, refusals
 from .marks import operation_of
-from .schemas import Schemas
+from .schemas import Schemas, as_json
 
 __all__ = ["describe_operation", "schemes_of"]
 
@@ -29,6 +38,7 @@ _CONVERTERS: Final[Mapping[str, Mapping[str, str]]] = {
     "uuid": {"type": "string", "format": "uuid"},
     "date": {"type": "string", "format": "date"},
 }
+_STREAMS: Final = (AsyncIterable, AsyncIterator, AsyncGenerator)
 _FILE: Final = {"type": "string", "format": "binary"}
 
 
@@ -160,8 +170,9 @@ def _details(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
         found["description"] = marker.description
     if marker.deprecated:
         found["deprecated"] = True
-    if marker.examples:
-        found["examples"] = {f"example {n}": {"value": v} for n, v in enumerate(marker.examples, 1)}
+    examples = [one for one in map(as_json, marker.examples) if one is not NO_DEFAULT]
+    if examples:
+        found["examples"] = {f"example {n}": {"value": v} for n, v in enumerate(examples, 1)}
     return found | {"schema": _schema(parameter, schemas)}
 
 
@@ -182,7 +193,7 @@ def _schema(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
 def _file_schema(annotation: Any) -> dict[str, Any] | None:
     """Return the schema of an upload; None for anything else."""
     kinds = list(members(annotation))
-    if UploadFile in kinds or bytes in kinds:
+    if UploadFile in kinds or bytes in kinds or any(_is_stream_of(kind, bytes) for kind in kinds):
         return dict(_FILE)
     if any(get_origin(kind) is list and get_args(kind) == (UploadFile,) for kind in kinds):
         return {"type": "array", "items": dict(_FILE)}
@@ -193,7 +204,7 @@ def _file_schema(annotation: Any) -> dict[str, Any] | None:
 
 def _is_stream_of(annotation: Any, item: type) -> bool:
     kind = bare(annotation)
-    return get_origin(kind) is AsyncIterable and get_args(kind) == (item,)
+    return get_origin(kind) in _STREAMS and get_args(kind)[0] is item
 
 
 def _request_body(body: Iterable[Parameter], schemas: Schemas) -> dict[str, Any]:
@@ -208,7 +219,7 @@ def _request_body(body: Iterable[Parameter], schemas: Schemas) -> dict[str, Any]
     if whole:
         (one, *_) = whole
         kind = bare(one.annotation)
-        if kind is bytes or _is_stream_of(kind, bytes):
+        if set(members(kind)) <= {bytes, NoneType} or _is_stream_of(kind, bytes):
             content = {
                 media: {"schema": dict(_FILE)} for media in given or {"application/octet-stream"}
             }
@@ -219,7 +230,6 @@ def _request_body(body: Iterable[Parameter], schemas: Schemas) -> dict[str, Any]
             return _body(content, one.required, one.marker.description)
         schema = schemas.of(one.annotation, "validation")
         description, required = one.marker.description, one.required
-        has_files = False
     else:
         properties = {one.alias: _field(one, schemas) for one in fields}
         schema = {"type": "object", "properties": properties}
@@ -227,8 +237,10 @@ def _request_body(body: Iterable[Parameter], schemas: Schemas) -> dict[str, Any]
         if needed:
             schema["required"] = needed
         description, required = None, bool(needed)
-        has_files = any(_file_schema(one.annotation) for one in fields)
     if not given:
+        has_files = any(
+            _file_schema(one.annotation) or UploadFile in parts_of(one.annotation) for one in body
+        )
         forms = {"application/x-www-form-urlencoded", "multipart/form-data"}
         given = {"multipart/form-data"} if has_files else {"application/json", *forms}
     content = {media: {"schema": schema} for media in sorted(given)}

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from kui.parameters.plans import NO_DEFAULT
-from kui.parameters.shapes import model_kind, parts_of
+from kui.parameters.shapes import members, model_kind, parts_of
 from kui.parameters.validators import modern
 from kui.responses.encode import to_json
 
-__all__ = ["SchemaMode", "Schemas"]
+__all__ = ["SchemaMode", "Schemas", "as_json"]
 
 SchemaMode: TypeAlias = Literal["validation", "serialization"]
 Schema: TypeAlias = dict[str, Any]
@@ -53,15 +53,25 @@ class Schemas:
 
             annotation = Annotated[modern(annotation), Field(**constraints)]
         schema = self.of(annotation, "validation")
-        if default is not NO_DEFAULT and default is not None:
-            try:
-                self._defaults.append((schema, json.loads(to_json(default))))
-            except TypeError:
-                pass  # the default is no JSON value, so it is left out
+        written = NO_DEFAULT if default is None else as_json(default)
+        if written is not NO_DEFAULT:
+            self._defaults.append((schema, written))
         return schema
 
     def properties(self, model: Any) -> tuple[dict[str, Schema], frozenset[str]]:
-        """Return the schemas of a model's fields by their names in a request, and the names that are required."""
+        """Return the schemas of a model's fields by their names in a request, and the names that are required.
+
+        Of a union they are the fields of all its models, and the names that each of them requires.
+        """
+        each = [self._properties(one) for one in members(model) if model_kind(one) is not None]
+        if not each:
+            return self._properties(model)
+        found = {
+            name: schema for properties, _ in reversed(each) for name, schema in properties.items()
+        }
+        return found, frozenset.intersection(*(required for _, required in each))
+
+    def _properties(self, model: Any) -> tuple[dict[str, Schema], frozenset[str]]:
         if _has_struct(model):
             import msgspec
 
@@ -75,6 +85,8 @@ class Schemas:
             components = schema.pop("$defs", {})
         name = schema.get("$ref", "").removeprefix(_TEMPLATE)
         found: Schema = components.pop(name) if name else schema
+        if name and json.dumps(schema["$ref"]) in json.dumps([found, components]):
+            components[name] = found  # a field of it refers to it
         self._more |= components
         return found.get("properties", {}), frozenset(found.get("required", ()))
 
@@ -89,6 +101,14 @@ class Schemas:
         for schema, default in self._defaults:
             schema["default"] = default
         return dict(sorted(components.items()))
+
+
+def as_json(value: Any) -> Any:
+    """Return a value as JSON has it, such as a text for a date; NO_DEFAULT if JSON does not have it."""
+    try:
+        return json.loads(to_json(value))
+    except (TypeError, ValueError):
+        return NO_DEFAULT
 
 
 def _has_struct(annotation: Any) -> bool:
