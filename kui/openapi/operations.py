@@ -218,13 +218,13 @@ def _request_body(body: Iterable[Parameter], schemas: Schemas) -> dict[str, Any]
     }
     if whole:
         (one, *_) = whole
-        kind = bare(one.annotation)
-        if set(members(kind)) <= {bytes, NoneType} or _is_stream_of(kind, bytes):
+        kinds = [kind for kind in members(one.annotation) if kind is not NoneType]
+        if all(kind is bytes or _is_stream_of(kind, bytes) for kind in kinds):
             content = {
                 media: {"schema": dict(_FILE)} for media in given or {"application/octet-stream"}
             }
             return _body(content, one.required, one.marker.description)
-        if _is_stream_of(kind, Part):
+        if all(_is_stream_of(kind, Part) for kind in kinds):
             schema: dict[str, Any] = {"type": "object", "additionalProperties": dict(_FILE)}
             content = {"multipart/form-data": {"schema": schema}}
             return _body(content, one.required, one.marker.description)

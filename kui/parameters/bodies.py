@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args, get_origin
 
 from kui.concurrency.http.exchange import body_expected
@@ -18,7 +19,7 @@ from kui.http.media import MULTIPART, URLENCODED, refuse_encoding
 from .markers import Body
 from .plans import Parameter
 from .refusals import Fault, RequestValidationError, missing, pointer
-from .shapes import bare, members, parts_of
+from .shapes import members, parts_of
 from .signatures import place
 from .sources import Reader, Whole
 
@@ -68,10 +69,11 @@ def _cannot(parameter: Parameter, reason: str) -> TypeError:
 
 def _streamed(parameter: Parameter) -> Any:
     """Return the type of the pieces, bytes or Part, if a parameter is a stream; otherwise None."""
-    kind = bare(parameter.annotation)
-    if get_origin(kind) not in _STREAMS:
+    kinds = [one for one in members(parameter.annotation) if one is not NoneType]
+    kind = kinds[0] if len(kinds) == 1 else None
+    if (get_origin(kind) or kind) not in _STREAMS:
         return None
-    piece = get_args(kind)[0]
+    piece = next(iter(get_args(kind)), None)
     if piece is not bytes and piece is not Part:
         raise _cannot(parameter, "is a stream of something else than bytes or Part")
     return piece

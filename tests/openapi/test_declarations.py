@@ -109,7 +109,7 @@ async def _bytes(body: Annotated[bytes | None, Body(exclusive=True)] = None) -> 
     return ""
 
 
-async def _chunks(body: Annotated[AsyncIterator[bytes], Body(exclusive=True)]) -> str:
+async def _chunks(body: Annotated[AsyncIterator[bytes] | None, Body(exclusive=True)]) -> str:
     return ""
 
 

@@ -323,9 +323,16 @@ async def test_a_body_as_it_was_sent(serve: Serve) -> None:
     async def image(data: Annotated[bytes, Body(exclusive=True, media_type="image/png")]) -> Any:
         return data
 
-    for handler in (whole, stream):
+    async def perhaps(
+        data: Annotated[AsyncIterable[bytes] | None, Body(exclusive=True)] = None,
+    ) -> Any:
+        return b"none" if data is None else b"".join([chunk async for chunk in data])
+
+    for handler in (whole, stream, perhaps):
         async with serve(handler) as client:
             assert (await client.post("/", content=b"abc")).content == b"abc"
+    async with serve(perhaps) as client:
+        assert (await client.post("/")).content == b"none"
     async with serve(image) as client:
         assert (await client.post("/", content=b"abc")).status_code == 415
         headers = {"content-type": "image/png"}
