@@ -17,7 +17,7 @@ from kui.habits import connection_hint
 from .groups import task_group
 from .markers import Body, Depends, Path, Security, SourceMarker
 from .plans import NO_DEFAULT, Call, Dependency, DependencyKind, Parameter, Plan
-from .shapes import is_file, is_plain, members, model_kind, not_of_text
+from .shapes import is_file, is_no_model, is_plain, members, model_kind, not_of_text
 from .signatures import Declared, Signature, place, signature_of
 from .targets import EMPTY, Planned
 
@@ -190,6 +190,10 @@ class _Graph:
                 raise TypeError(f"{name} is a whole source: say which model it is")
             if is_file(annotation):
                 raise TypeError(f"{name} is a file, which is a field of a form: write Body()")
+            if not isinstance(marker, Body) and is_no_model(annotation):
+                raise TypeError(
+                    f"{name} is a whole source, and its type is no model: leave exclusive=True"
+                )
             return
         if isinstance(marker, Path):
             return  # a converter may give a value of any type

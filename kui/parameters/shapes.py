@@ -32,6 +32,7 @@ __all__ = [
     "is_file",
     "is_many",
     "is_named_tuple",
+    "is_no_model",
     "is_plain",
     "members",
     "model_kind",
@@ -135,10 +136,9 @@ def not_of_text(annotation: Any) -> str:
 
     A text may be converted by pydantic in a way of the type's own, such as that of `Json[dict[str, int]]`.
     """
-    layers = list(_layers(annotation))
-    kind = layers[-1]
+    kind = bare(annotation)
     origin = get_origin(kind) or kind
-    if any(hasattr(one, _CONVERTS) for each in layers for one in getattr(each, "__metadata__", ())):
+    if _is_converted(annotation):
         return ""
     if origin in (Union, types.UnionType) or origin in _MANY:
         return next(filter(None, map(not_of_text, get_args(kind))), "")
@@ -149,6 +149,25 @@ def not_of_text(annotation: Any) -> str:
         return "a file"
     is_mapping = isinstance(origin, type) and issubclass(origin, Mapping)
     return "a mapping" if is_mapping and not hasattr(origin, _CONVERTS) else ""
+
+
+def is_no_model(annotation: Any) -> bool:
+    """True if a type takes single values or a list of them, and so never the names and values of a whole source."""
+    kind = bare(annotation)
+    origin = get_origin(kind) or kind
+    if _is_converted(annotation):
+        return False
+    if origin in (Union, types.UnionType):
+        return all(map(is_no_model, get_args(kind)))
+    return origin in (*_PLAIN, bytes, Literal) or (
+        origin in _MANY and origin is not AbstractIterable
+    )
+
+
+def _is_converted(annotation: Any) -> bool:
+    """True if a validator in `Annotated` may convert any value to the type."""
+    metadata = [one for each in _layers(annotation) for one in getattr(each, "__metadata__", ())]
+    return any(hasattr(one, _CONVERTS) for one in metadata)
 
 
 def is_file(annotation: Any) -> bool:

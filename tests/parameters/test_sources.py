@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from baize.datastructures import Headers, QueryParams
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from kui.asgi import Cookie, Depends, Header, HttpRoute, Kui, Path, Query, request
@@ -38,6 +38,14 @@ async def test_a_text_of_the_path_is_converted_to_the_declared_type(serve: Serve
     async with serve(item, "/{id}", response_converters={int: to_text}) as client:
         assert (await client.get("/7")).text == "8"
         assert faults(await client.get("/x")) == [("path", "/id")]
+
+
+async def test_a_whole_query_may_be_converted_to_any_type(serve: Serve) -> None:
+    async def count(names: Annotated[int, BeforeValidator(len), Query(exclusive=True)]) -> Any:
+        return {"names": names}
+
+    async with serve(count) as client:
+        assert (await client.get("/?a=1&b=2")).json() == {"names": 2}
 
 
 def to_text(value: int, status: int = 200, headers: Any = None) -> Any:
