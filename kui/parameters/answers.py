@@ -24,12 +24,13 @@ from kui.responses.base import HttpResponse
 from kui.responses.content import JSONResponse
 from kui.responses.convert import is_answer
 from kui.responses.events import Event, SendEventResponse, ServerSentEvent, encode_event
+from kui.responses.stream import JSONLinesResponse
 
 from .plans import NO_DEFAULT
 from .shapes import awaited, bare, members, model_kind, parts_of
 from .signatures import place
 
-__all__ = ["Answer", "answer_of", "data_of_stream", "model_of_answer"]
+__all__ = ["Answer", "answer_of", "data_of_lines", "data_of_stream", "model_of_answer"]
 
 Answer: TypeAlias = Callable[[Any], Any]
 """Makes a response of the value that a handler has returned."""
@@ -63,6 +64,15 @@ def _data_of_event(kind: Any) -> Any:
     if get_origin(kind) is Event:
         return get_args(kind)[0]
     return NO_DEFAULT if kind in (Event, ServerSentEvent) or model_kind(kind) is None else kind
+
+
+def data_of_lines(annotation: Any) -> Any:
+    """Return the type of the lines of a `JSONLinesResponse[Price]`; NO_DEFAULT if it has no model."""
+    kind = bare(awaited(annotation))
+    if get_origin(kind) is not JSONLinesResponse:
+        return NO_DEFAULT
+    (line,) = get_args(kind)
+    return line if any(model_kind(one) for one in parts_of(line)) else NO_DEFAULT
 
 
 def model_of_answer(annotation: Any) -> Any:
@@ -106,7 +116,10 @@ def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
     :raises TypeError: the type cannot be written.
     """
     data = data_of_stream(annotation)
-    model = model_of_answer(annotation) if data is NO_DEFAULT else data
+    lines = data_of_lines(annotation)
+    model = next((one for one in (data, lines) if one is not NO_DEFAULT), None)
+    if model is None:
+        model = model_of_answer(annotation)
     if model is NO_DEFAULT:
         return None
     try:
@@ -120,17 +133,31 @@ def answer_of(handler: Callable[..., Any], annotation: Any) -> Answer | None:
             if isinstance(value, HttpResponse):
                 return _amended(value, status, headers)
             if not _is_generator(value):
-                raise _other(handler, "a stream", value, "a generator")
+                raise _other(handler, "a stream", value, "return a generator")
             return TypedEvents(value, status, headers, encode, check if _is_tested() else None)
 
         return events
+
+    if lines is not NO_DEFAULT:
+
+        def written(returned: Any) -> Any:
+            value, _, _ = _value_of(returned)
+            if isinstance(value, JSONLinesResponse):
+                value.write = _checked(encode, check) if _is_tested() else encode
+            elif not isinstance(value, HttpResponse):
+                raise _other(handler, "JSON lines", value, "return JSONLinesResponse(...)")
+            return returned
+
+        return written
 
     def answer(returned: Any) -> Any:
         value, status, headers = _value_of(returned)
         if isinstance(value, HttpResponse):
             return _amended(value, status, headers)
         if _is_generator(value):
-            raise _other(handler, "no stream", value, "AsyncIterator[Event[...]] as annotation")
+            raise _other(
+                handler, "no stream", value, "write AsyncIterator[Event[...]] as annotation"
+            )
         if value is None and not _fits(value, check):
             return returned  # a forgotten `return`, which pydantic would write as null
         if _is_tested():
@@ -162,12 +189,22 @@ def _is_tested() -> bool:
     return TESTING in request_var.get().scope
 
 
+def _checked(
+    encode: Callable[[Any], bytes], check: Callable[[Any], object]
+) -> Callable[[Any], bytes]:
+    def checked(value: Any) -> bytes:
+        check(value)
+        return encode(value)
+
+    return checked
+
+
 def _other(handler: Callable[..., Any], declared: str, value: Any, advice: str) -> TypeError:
     """Return the error for a value that would be sent without its declared type."""
     kind = type(value).__name__
     return TypeError(
         f"{place(handler)} is declared to return {declared}, and has returned an object of type {kind}: "
-        f"write {advice}"
+        f"{advice}"
     )
 
 

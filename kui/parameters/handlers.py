@@ -54,11 +54,11 @@ def declares_answer(function: Callable[..., Any]) -> bool:
         return not all(name in _NO_MODELS or name.endswith("Response") for name in names)
     if any(annotation is one for one in _PLAIN):
         return False
-    from .answers import data_of_stream, model_of_answer
+    from .answers import data_of_lines, data_of_stream, model_of_answer
 
     return any(
         model(annotation) is not inspect.Signature.empty
-        for model in (model_of_answer, data_of_stream)
+        for model in (model_of_answer, data_of_stream, data_of_lines)
     )
 
 

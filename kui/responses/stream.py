@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from functools import lru_cache
 from inspect import isasyncgenfunction, iscoroutine, isgeneratorfunction
 from typing import Any, ClassVar, Final, Generic, TypeVar
@@ -117,14 +117,16 @@ class StreamResponse(HttpResponse):
 class JSONLinesResponse(StreamResponse, Generic[T]):
     """A stream of values, each sent as one line of JSON (application/jsonl).
 
-    Parameters and behaviour are those of StreamResponse; each chunk is a value that JSONResponse takes. The return
-    annotation `JSONLinesResponse[Tick]` describes the type of the lines. A value that cannot be encoded raises
-    TypeError in the source.
+    Parameters and behaviour are those of StreamResponse; each chunk is a value that JSONResponse takes. With the return
+    annotation `JSONLinesResponse[Tick]` the lines are written by that type, if it has a model. A value that cannot be
+    encoded raises TypeError in the source.
+
+    - `write`: returns a value as JSON; by default as JSONResponse does.
 
     Example: `return JSONLinesResponse({"row": n} for n in range(10))`.
     """
 
-    __slots__ = ()
+    __slots__ = ("write",)
 
     def __init__(
         self,
@@ -133,13 +135,14 @@ class JSONLinesResponse(StreamResponse, Generic[T]):
         headers: Mapping[str, str] | Iterable[tuple[str, str]] | None = None,
     ) -> None:
         super().__init__(iterable, status_code, headers, JSON_LINES)
+        self.write: Callable[[Any], bytes] = to_json
 
     def encode(self, chunk: Any) -> bytes:
         """Return the bytes of a line.
 
         :raises TypeError: the value cannot be encoded.
         """
-        return to_json(chunk) + b"\n"
+        return self.write(chunk) + b"\n"
 
 
 @lru_cache(maxsize=128)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from kui.asgi import Event, Kui, ServerSentEvent
+from kui.asgi import Event, JSONLinesResponse, Kui, ServerSentEvent
 from kui.testing import AsyncTestClient
 
 from .conftest import Serve
@@ -123,6 +123,28 @@ async def test_a_stream_is_not_sent_for_a_model(serve: Serve) -> None:
         async with serve(handler) as client:
             with pytest.raises(TypeError, match="is declared to return no stream"):
                 await client.get("/")
+
+
+async def test_json_lines_have_the_declared_fields_only(serve: Serve) -> None:
+    async def rows() -> JSONLinesResponse[Public]:
+        return JSONLinesResponse([user, user])
+
+    async def with_status() -> Any:
+        return JSONLinesResponse([user, user]), 200
+
+    with_status.__annotations__["return"] = JSONLinesResponse[Public]
+    for handler in rows, with_status:
+        async with serve(handler) as client:
+            assert (await client.get("/")).text == '{"name":"ada"}\n' * 2
+
+
+async def test_what_is_no_json_lines_is_not_sent_for_them(serve: Serve) -> None:
+    async def rows() -> JSONLinesResponse[Public]:
+        return [user]  # type: ignore[return-value]  # what is tested
+
+    async with serve(rows) as client:
+        with pytest.raises(TypeError, match="is declared to return JSON lines"):
+            await client.get("/")
 
 
 async def test_the_other_fields_of_an_event_stay() -> None:
