@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .asgi import *  # noqa: F403 - the very names, whatever they are
+    from .asgi import *  # noqa: F403 - `kui` has all names of `kui.asgi`
     from .serving.process import run as run
     from .serving.server import serve as serve
 

@@ -280,6 +280,6 @@ def told(habits: dict[str, str], positional: str = "") -> Callable[[F], F]:
                 raise TypeError(positional)
             return function(*args, **kwargs)
 
-        return checked  # type: ignore[return-value]  # it takes and returns the very same
+        return checked  # type: ignore[return-value]  # it has the signature of `function`
 
     return decorate

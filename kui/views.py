@@ -159,7 +159,7 @@ def adapt(handler: Any) -> Endpoint:
         )
     if is_async(handler):
         return handler  # type: ignore[no-any-return]  # checked on the line above
-    if _makes_generator(handler) or _makes_generator(getattr(handler, "__call__", None)):  # noqa: B004  # an object: how its method works
+    if _makes_generator(handler) or _makes_generator(getattr(handler, "__call__", None)):  # noqa: B004  # whether it is async, not whether it is there
 
         async def generator(*args: Any, **named: Any) -> Any:
             return handler(*args, **named)

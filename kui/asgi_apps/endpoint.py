@@ -89,7 +89,7 @@ async def _answer(request: HttpRequest, endpoint: Endpoint, converter: ResponseC
 
 def _named(app: EndpointApp, function: object) -> EndpointApp:
     """Return the app, with the name and the docstring of its function."""
-    update_wrapper(app, function, updated=())  # type: ignore[arg-type]  # any object will do
+    update_wrapper(app, function, updated=())  # type: ignore[arg-type]  # it takes any object
     return app
 
 

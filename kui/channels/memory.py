@@ -77,11 +77,6 @@ class MemoryStore(Store):
         self._clock: Callable[[], float] = lambda: 0.0
 
     @property
-    def size(self) -> int:
-        """The number of channels that are kept."""
-        return len(self._written) + len(self._unwritten)
-
-    @property
     def available(self) -> bool:
         return self._listener is not None
 
@@ -112,7 +107,7 @@ class MemoryStore(Store):
         self._forget_keys(now)
         if key is not None and (channel, key) in self._keys:
             return self._keys[channel, key][0]
-        history = self._take(channel, now) or _History(self._retention.entries)
+        history = self._take(channel, now) or self._new()
         history.top += 1
         self._put(channel, history, now)
         position = Position(history.epoch, history.top)
@@ -126,7 +121,7 @@ class MemoryStore(Store):
     async def read(self, channel: str, after: Position | None, limit: int) -> Page:
         await checkpoint()
         now = self._clock()
-        history = self._take(channel, now) or _History(self._retention.entries)
+        history = self._take(channel, now) or self._new()
         self._put(channel, history, now)
         kept = history.kept
         if after is None:
@@ -158,6 +153,9 @@ class MemoryStore(Store):
 
     def _take(self, channel: str, now: float) -> _History | None:
         return self._written.take(channel, now) or self._unwritten.take(channel, now)
+
+    def _new(self) -> _History:
+        return _History(self._retention.entries)
 
     def _put(self, channel: str, history: _History, now: float) -> None:
         (self._written if history.top else self._unwritten).put(channel, history, now)

@@ -147,8 +147,7 @@ class RedisStore(Store):
         self._url = url
         self._retention = retention
         self._timeout = timeout
-        silences = retention.silence, retention.unwritten
-        self._silences = tuple(map(_milliseconds, silences))
+        self._silences = _milliseconds(retention.silence), _milliseconds(retention.unwritten)
         self._key = f"{prefix}:channel:"
         self._once = f"{prefix}:once:"
         database = self._make_pool().connection_kwargs.get("db") or 0

@@ -65,8 +65,8 @@ READ: Final = Script(
     _INFO
     + """
 -- KEYS: the stream. ARGV: an epoch, the epoch and number of a position, how many messages, milliseconds for a
--- stream and for one in which nothing was published. Returns the last id, the first that is kept or '', and ids and messages in
--- turns.
+-- stream and for one in which nothing was published.
+-- Returns the last id, the first that is kept or '', and ids and messages in turns.
 local key = KEYS[1]
 if redis.call('EXISTS', key) == 0 then
   redis.call('XADD', key, ARGV[1] .. '-0', 'd', '')

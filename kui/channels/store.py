@@ -23,20 +23,24 @@ class Retention:
 
     - `entries`: how many messages.
     - `silence`: seconds after which an unused channel is deleted.
-    - `unwritten`: the same for a channel in which nothing was ever published, because clients may choose the names of
-      channels that they subscribe to. `silence` if that is less.
     - `keys`: seconds for which the key of a publish is kept.
     """
 
     entries: int = 1000
     silence: float = 86_400
-    unwritten: float = 120
     keys: float = 600
 
     def __post_init__(self) -> None:
         if self.entries < 1 or not self.silence >= 1 or not self.keys >= 1:
             raise ValueError("a store keeps one entry at least, and each for a second at least")
-        object.__setattr__(self, "unwritten", min(self.unwritten, self.silence))
+
+    @property
+    def unwritten(self) -> float:
+        """Seconds after which an unused channel is deleted in which nothing was ever published.
+
+        It is short, because clients may choose the names of channels that they subscribe to.
+        """
+        return min(120, self.silence)
 
 
 class Page(NamedTuple):

@@ -125,7 +125,7 @@ def is_async(function: object) -> bool:
         function = function.func
     if inspect.isroutine(function) or isinstance(function, type):
         return inspect.iscoroutinefunction(function)
-    method = getattr(function, "__call__", None)  # noqa: B004  # an object: how its method works
+    method = getattr(function, "__call__", None)  # noqa: B004  # whether it is async, not whether it is there
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
 
 

@@ -9,7 +9,7 @@ import copyreg
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeVar
 
-from baize.exceptions import HTTPException as AnyHTTPException  # noqa: TID251 -- here only
+from baize.exceptions import HTTPException as AnyHTTPException  # noqa: TID251 - all others take it from here
 
 from kui.habits import EXCEPTION_PARAMETERS, told
 

@@ -228,7 +228,7 @@ class ContentType(_ContentType):
     __slots__ = ()
 
     # Not hashable: it is equal to strings with other hashes.
-    __hash__ = None  # type: ignore[assignment]  # the way to say so, but object has a method there
+    __hash__ = None  # type: ignore[assignment]  # makes it unhashable; object has a method there
 
     def __init__(self, content_type_raw_line: str) -> None:
         full_type, self.options = _parse_options(content_type_raw_line)

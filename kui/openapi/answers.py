@@ -125,9 +125,8 @@ def answers_of(annotation: Any, schemas: Schemas, *, items: bool) -> dict[str, A
     :param items: True to describe the items of a stream, which OpenAPI can do since 3.2.
     """
     answers: dict[str, Any] = {}
-    given = awaited(annotation)
-    more = {**marked(annotation), **marked(given)}
-    annotation = given
+    more = {**marked(annotation), **marked(awaited(annotation))}
+    annotation = awaited(annotation)
     plain = bare(annotation)
     arguments = get_args(plain)
     has_status = get_origin(plain) is tuple and len(arguments) in (2, 3) and arguments[1] is int

@@ -17,7 +17,7 @@ from types import NoneType
 from typing import Any, Final, get_args, get_origin
 
 from kui.forms import Part, UploadFile
-from kui.parameters.markers import Body
+from kui.parameters.markers import Body, SourceMarker
 from kui.parameters.plans import NO_DEFAULT, Parameter, Plan
 from kui.parameters.shapes import bare, members, parts_of
 from kui.routing import HttpRoute
@@ -170,10 +170,14 @@ def _details(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
         found["description"] = marker.description
     if marker.deprecated:
         found["deprecated"] = True
-    examples = [one for one in map(as_json, marker.examples) if one is not NO_DEFAULT]
-    if examples:
+    if examples := _examples(marker):
         found["examples"] = {f"example {n}": {"value": v} for n, v in enumerate(examples, 1)}
     return found | {"schema": _schema(parameter, schemas)}
+
+
+def _examples(marker: SourceMarker) -> list[Any]:
+    """Return the examples as JSON has them, without those that it does not have."""
+    return [one for one in map(as_json, marker.examples) if one is not NO_DEFAULT]
 
 
 def _schema(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
@@ -254,8 +258,8 @@ def _field(parameter: Parameter, schemas: Schemas) -> dict[str, Any]:
         schema["description"] = marker.description
     if marker.deprecated:
         schema["deprecated"] = True
-    if marker.examples:
-        schema["examples"] = list(marker.examples)
+    if examples := _examples(marker):
+        schema["examples"] = examples
     return schema
 
 

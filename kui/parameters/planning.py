@@ -329,7 +329,7 @@ def _kind(function: Any, marker: Depends) -> DependencyKind:
         )
     call: Any = function
     if not (inspect.isroutine(function) or isinstance(function, type)):
-        call = getattr(function, "__call__", function)  # noqa: B004  # an object: how its method works
+        call = getattr(function, "__call__", function)  # noqa: B004  # whether it is async, not whether it is there
     for one in (function, call):
         if inspect.isasyncgenfunction(one):
             kind = DependencyKind.ASYNC_GENERATOR

@@ -55,8 +55,14 @@ async def test_a_channel_in_which_nothing_was_published_is_soon_forgotten() -> N
         assert isinstance(await channels.subscribe("left", after=left).__anext__(), Gap)
 
 
+class CountedStore(MemoryStore):
+    @property
+    def size(self) -> int:
+        return len(self._written) + len(self._unwritten)
+
+
 async def test_names_that_clients_choose_do_not_fill_the_memory() -> None:
-    store = MemoryStore(Retention())
+    store = CountedStore(Retention())
     async with Hub(store, 1) as hub:
         reading = SharedReading(hub, store, None, 5)
         for number in range(1000):

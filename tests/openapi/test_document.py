@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterable
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -267,6 +268,7 @@ def document_of(*handlers: Any) -> dict[str, Any]:
 def test_a_field_of_a_body_has_its_words_and_a_whole_body_too() -> None:
     async def fields(
         size: Annotated[int, Body(ge=1, description="in cm", deprecated=True, examples=[3])],
+        day: Annotated[date, Body(examples=[date(2026, 12, 1), object()])],
         photos: Annotated[list[UploadFile], Body(description="up to ten")],
     ) -> None: ...
     async def raw(
@@ -296,6 +298,7 @@ def test_a_field_of_a_body_has_its_words_and_a_whole_body_too() -> None:
             "deprecated": True,
             "examples": [3],
         },
+        "day": {"type": "string", "format": "date", "examples": ["2026-12-01"]},
         "photos": {"type": "array", "items": file, "description": "up to ten"},
     }
     assert found["raw"] == {
